@@ -1,0 +1,81 @@
+"""Brings a database to the newest schema, forward only. Alembic keeps the order; the SQL lies beside it in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+from alembic import command, op
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import NullPool
+
+from activekg_pipelines.errors import SettingsError
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def migrate(dsn: str) -> str:
+    """Apply every migration that the database lacks; safe to run twice and at once.
+
+    Args:
+        dsn: libpq connection string or URL of the graph database. The role must own the database, or have
+            CREATE on it and the right to create the ``vector`` extension (or the extension must be there).
+
+    Returns:
+        The revision that the database is at now.
+
+    Raises:
+        SettingsError: the database cannot be reached.
+    """
+    engine = _engine(dsn)
+    try:
+        with engine.connect() as connection:
+            config = Config()
+            config.set_main_option("script_location", str(_MIGRATIONS))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except psycopg.OperationalError as error:
+        raise SettingsError(f"The database that ACTIVEKG_DSN names cannot be reached: {_first_line(error)}") from None
+    finally:
+        engine.dispose()
+    return newest_revision()
+
+
+def current_revision(dsn: str) -> str | None:
+    """The revision that the database is at, or None when it was never migrated."""
+    engine = _engine(dsn)
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(
+                connection, opts={"version_table_schema": "connectors"}
+            ).get_current_revision()
+    finally:
+        engine.dispose()
+
+
+def newest_revision() -> str:
+    """The revision that this version of the package wants."""
+    head = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+    assert head is not None
+    return head
+
+
+def run_migration_sql(revision: str) -> None:
+    """Run a migration's SQL file on the migration's connection; called by the revision itself."""
+    sql = next(_MIGRATIONS.glob(f"sql/{revision}_*.sql")).read_bytes()
+    # The driver's connection: SQLAlchemy always sends parameters, and a statement with parameters cannot hold several.
+    connection = op.get_bind().connection.driver_connection
+    assert connection is not None
+    connection.execute(sql)
+
+
+def _engine(dsn: str) -> Engine:
+    # A creator, because libpq takes more forms of DSN than SQLAlchemy's URLs do.
+    return create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

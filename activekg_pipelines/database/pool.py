@@ -1,0 +1,66 @@
+"""Connections to Postgres: one lazily opened pool a process, vectors registered, every transaction explicit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from pgvector.psycopg import register_vector
+from psycopg import Connection
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool
+
+
+
+class Database:
+    """A pool of connections to one database.
+
+    Args:
+        dsn: libpq connection string or URL.
+        max_size: connections at most. Code servers tick many sensors at once on few connections; a run needs two.
+    """
+
+    def __init__(self, dsn: str, *, max_size: int = 4) -> None:
+        self._pool: ConnectionPool[Connection[TupleRow]] = ConnectionPool(
+            dsn,
+            min_size=0,
+            max_size=max_size,
+            max_idle=60.0,
+            timeout=30.0,
+            check=ConnectionPool.check_connection,
+            configure=_configure,
+            kwargs={"application_name": "activekg-pipelines"},
+            open=False,
+            name="activekg",
+        )
+
+    @contextmanager
+    def transaction(self, *, tenant_id: str | None = None) -> Iterator[Connection[TupleRow]]:
+        """One transaction: committed at the end, rolled back on an exception.
+
+        Args:
+            tenant_id: sets ``app.current_tenant_id`` for the transaction, so that row-level security holds even
+                where this role may see more.
+        """
+        self._pool.open()
+        with self._pool.connection() as conn:
+            if tenant_id is not None:
+                conn.execute("SELECT set_config('app.current_tenant_id', %s, true)", (tenant_id,))
+            yield conn
+
+    def close(self) -> None:
+        """Close every connection. The pool cannot be used afterwards."""
+        self._pool.close()
+
+
+def _configure(conn: Connection[Any]) -> None:
+    """Teach the connection pgvector's types, where the extension exists already."""
+    try:
+        register_vector(conn)
+    except psycopg.ProgrammingError:
+        # `migrate` connects before the extension exists; nothing it does needs vectors.
+        conn.rollback()
+    else:
+        conn.commit()

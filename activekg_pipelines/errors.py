@@ -1,0 +1,240 @@
+"""Every exception this package raises on purpose; a class's docstring is the message a person reads.
+
+ActiveKGError
+├── SettingsError                 the environment or a configuration file is unusable
+├── RegistryError                 a connector request cannot be carried out
+│   ├── ConnectorNotFound
+│   ├── ConnectorConflict
+│   └── InvalidConnector
+├── EncryptionError               a stored secret cannot be read
+├── ModelError                    the embedding model cannot be used
+├── SourceError                   the bucket as a whole cannot be used; the run or scan stops
+│   ├── CredentialsRefused, BucketMissing, BucketAccessDenied, WrongRegion,
+│   └── EndpointUnreachable, ListingOutOfOrder, SourceUnavailable
+└── ObjectError                   one object cannot be processed; the run goes on
+    ├── skipped:   UnsupportedType, TooLarge, EmptyObject, FolderMarker
+    ├── dead:      AccessDenied, Encrypted, Corrupt, NoTextLayer, TextTooLarge
+    ├── retried:   FetchFailed, ParserCrashed, ParserDeadline, ParserMemory, EncoderFailed
+    └── vanished:  ObjectGone
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Disposition(StrEnum):
+    """What the ledger does with an object that ended in an :class:`ObjectError`."""
+
+    SKIP = "skip"
+    """Not a failure: the object holds nothing this system indexes. Looked at again when its ETag changes."""
+    DEAD = "dead"
+    """Permanent: trying the same bytes again cannot help. Goes to the dead letters at once."""
+    RETRY = "retry"
+    """Transient: tried again with backoff; a dead letter once the attempts are used up."""
+    GONE = "gone"
+    """The object vanished after it was listed; the next completed scan settles it."""
+
+
+class ActiveKGError(Exception):
+    """Something went wrong in activekg-pipelines."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or type(self).__name__).strip())
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class SettingsError(ActiveKGError):
+    """The configuration is unusable."""
+
+
+class RegistryError(ActiveKGError):
+    """The connector request cannot be carried out."""
+
+
+class ConnectorNotFound(RegistryError):
+    """No such connector."""
+
+
+class ConnectorConflict(RegistryError):
+    """The connector collides with another one of the same tenant."""
+
+
+class InvalidConnector(RegistryError):
+    """The connector's configuration is not valid."""
+
+
+class EncryptionError(ActiveKGError):
+    """A stored secret cannot be decrypted with the keys that are configured."""
+
+
+class ModelError(ActiveKGError):
+    """The embedding model cannot be used."""
+
+
+class SourceError(ActiveKGError):
+    """The bucket cannot be read."""
+
+    code: ClassVar[str] = "source_error"
+    retryable: ClassVar[bool] = False
+
+
+class CredentialsRefused(SourceError):
+    """S3 refused the access key: it is wrong, expired or deactivated."""
+
+    code = "invalid_credentials"
+
+
+class BucketMissing(SourceError):
+    """The bucket does not exist."""
+
+    code = "no_such_bucket"
+
+
+class BucketAccessDenied(SourceError):
+    """S3 denies listing the bucket: check that the IAM policy allows s3:ListBucket on it."""
+
+    code = "access_denied"
+
+
+class WrongRegion(SourceError):
+    """The bucket lies in another region than the connector says."""
+
+    code = "wrong_region"
+
+
+class ClockSkewed(SourceError):
+    """S3 refused the request's time: this machine's clock is more than 15 minutes off."""
+
+    code = "clock_skew"
+
+
+class EndpointUnreachable(SourceError):
+    """The S3 endpoint cannot be reached."""
+
+    code = "endpoint_unreachable"
+    retryable = True
+
+
+class ListingOutOfOrder(SourceError):
+    """The store lists keys out of order (as S3 directory buckets do), so a listing cannot be resumed or compared."""
+
+    code = "listing_out_of_order"
+
+
+class SourceUnavailable(SourceError):
+    """S3 failed while listing the bucket; nothing was deleted and the next scan starts where this one stopped."""
+
+    code = "source_unavailable"
+    retryable = True
+
+
+class ObjectError(ActiveKGError):
+    """The object cannot be processed."""
+
+    code: ClassVar[str] = "object_error"
+    disposition: ClassVar[Disposition] = Disposition.RETRY
+
+
+class UnsupportedType(ObjectError):
+    """The object is not a PDF, Word (.docx), HTML, Markdown or text document."""
+
+    code = "unsupported_type"
+    disposition = Disposition.SKIP
+
+
+class TooLarge(ObjectError):
+    """The object is larger than ACTIVEKG_MAX_FILE_BYTES allows."""
+
+    code = "too_large"
+    disposition = Disposition.SKIP
+
+
+class EmptyObject(ObjectError):
+    """The object is empty (0 bytes, or nothing but white space)."""
+
+    code = "empty"
+    disposition = Disposition.SKIP
+
+
+class FolderMarker(ObjectError):
+    """The key only marks a folder; it holds no document."""
+
+    code = "folder_marker"
+    disposition = Disposition.SKIP
+
+
+class AccessDenied(ObjectError):
+    """S3 denies reading the object: check that the IAM policy allows s3:GetObject on it."""
+
+    code = "access_denied"
+    disposition = Disposition.DEAD
+
+
+class Encrypted(ObjectError):
+    """The document is protected by a password."""
+
+    code = "encrypted"
+    disposition = Disposition.DEAD
+
+
+class Corrupt(ObjectError):
+    """The document is damaged and cannot be opened."""
+
+    code = "corrupt"
+    disposition = Disposition.DEAD
+
+
+class NoTextLayer(ObjectError):
+    """The document opens but holds no text; it is probably a scan without a text layer."""
+
+    code = "no_text_layer"
+    disposition = Disposition.DEAD
+
+
+class TextTooLarge(ObjectError):
+    """The document's text is larger than ACTIVEKG_MAX_TEXT_CHARS allows."""
+
+    code = "text_too_large"
+    disposition = Disposition.DEAD
+
+
+class FetchFailed(ObjectError):
+    """The object could not be downloaded."""
+
+    code = "fetch_failed"
+
+
+class ParserCrashed(ObjectError):
+    """The parser's process died on this document."""
+
+    code = "parser_crash"
+
+
+class ParserDeadline(ObjectError):
+    """The parser did not finish this document in time."""
+
+    code = "parser_deadline"
+
+
+class ParserMemory(ObjectError):
+    """The parser needed more memory than allowed for this document."""
+
+    code = "parser_memory"
+
+
+class EncoderFailed(ObjectError):
+    """The document's text could not be embedded."""
+
+    code = "encoder_failure"
+
+
+class ObjectGone(ObjectError):
+    """The object was deleted after it was listed."""
+
+    code = "not_found"
+    disposition = Disposition.GONE

@@ -1,0 +1,67 @@
+"""Migrations: forward from empty and from an existing ActiveKG database, twice, and twice at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+import psycopg
+
+from activekg_pipelines.database.migrate import current_revision, migrate, newest_revision
+
+# ActiveKG's own base schema, as its init.sql makes it (without the later additions).
+ACTIVEKG_SCHEMA = """
+CREATE EXTENSION IF NOT EXISTS vector;
+CREATE TABLE nodes (
+  id UUID PRIMARY KEY DEFAULT gen_random_uuid(),
+  tenant_id TEXT,
+  classes TEXT[] NOT NULL DEFAULT '{}',
+  props JSONB NOT NULL DEFAULT '{}',
+  payload_ref TEXT,
+  embedding VECTOR(384),
+  metadata JSONB NOT NULL DEFAULT '{}',
+  refresh_policy JSONB NOT NULL DEFAULT '{}',
+  triggers JSONB NOT NULL DEFAULT '[]',
+  version INT NOT NULL DEFAULT 1,
+  last_refreshed TIMESTAMPTZ,
+  drift_score DOUBLE PRECISION,
+  created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+  updated_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+CREATE TABLE edges (
+  src UUID NOT NULL, rel TEXT NOT NULL, dst UUID NOT NULL,
+  props JSONB NOT NULL DEFAULT '{}', tenant_id TEXT,
+  created_at TIMESTAMPTZ NOT NULL DEFAULT now(), PRIMARY KEY (src, rel, dst)
+);
+"""
+
+
+def test_migrates_an_empty_database_and_again_without_change(empty_dsn: str) -> None:
+    assert current_revision(empty_dsn) is None
+    assert migrate(empty_dsn) == newest_revision()
+    assert migrate(empty_dsn) == newest_revision()
+    assert current_revision(empty_dsn) == newest_revision()
+
+
+def test_two_migrations_at_once_both_succeed(empty_dsn: str) -> None:
+    with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as processes:
+        assert set(processes.map(migrate, [empty_dsn] * 3)) == {newest_revision()}
+
+
+def test_an_activekg_database_is_used_as_found(empty_dsn: str) -> None:
+    with psycopg.connect(empty_dsn) as conn:
+        conn.execute(ACTIVEKG_SCHEMA)
+        conn.execute("INSERT INTO nodes (tenant_id, props) VALUES ('old', '{\"title\": \"kept\"}')")
+    migrate(empty_dsn)
+    with psycopg.connect(empty_dsn) as conn:
+        assert conn.execute("SELECT tenant_id, props ->> 'title' FROM nodes").fetchall() == [("old", "kept")]
+        assert conn.execute("SELECT relrowsecurity FROM pg_class WHERE oid = 'nodes'::regclass").fetchone() == (False,)
+
+
+def test_every_tenant_table_forces_row_level_security(dsn: str) -> None:
+    with psycopg.connect(dsn) as conn:
+        unforced = conn.execute(
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace::regnamespace::text"
+            " IN ('public', 'connectors') AND NOT (relrowsecurity AND relforcerowsecurity)"
+        ).fetchall()
+    assert unforced == [("alembic_version",)]
