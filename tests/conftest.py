@@ -66,9 +66,7 @@ def _new_database(postgres: str, *, template: str) -> str:
 
 def _create_database(postgres: str, name: str, *, template: str) -> None:
     with psycopg.connect(postgres, autocommit=True) as conn:
-        conn.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-        )
+        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""What tenants registered: validated configuration, encrypted credentials, the store. No S3, no Dagster."""

@@ -13,7 +13,6 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 
-
 class Database:
     """A pool of connections to one database.
 

@@ -1,0 +1,179 @@
+"""What a tenant registers: one S3 source, its configuration as the connector's document gives it, and its identity."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+# ':' and '/' are missing on purpose: an external id is s3:{tenant}:{bucket}/{key}, and two tenants must never share one.
+_TENANT_ID = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,127}$"
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+_BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+
+
+def _storable(value: str) -> str:
+    if "\x00" in value:
+        raise ValueError("must not contain the character NUL")
+    if len(value.encode("utf-8", "surrogatepass")) > 1024:
+        raise ValueError("must be at most 1,024 bytes long, as S3 keys are")
+    return value
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an http:// or https:// address")
+    if parts.username or parts.password or parts.query or parts.fragment or parts.path not in {"", "/"}:
+        raise ValueError("must be scheme, host and port only")
+    return value.rstrip("/")
+
+
+TenantId = Annotated[str, Field(pattern=_TENANT_ID)]
+ConnectorName = Annotated[str, Field(pattern=_NAME)]
+BucketName = Annotated[str, Field(pattern=_BUCKET)]
+Prefix = Annotated[str, AfterValidator(_storable)]
+Region = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
+EndpointUrl = Annotated[str, Field(max_length=255), AfterValidator(_http_url)]
+AccessKeyId = Annotated[SecretStr, Field(min_length=16, max_length=128)]
+SecretAccessKey = Annotated[SecretStr, Field(min_length=32, max_length=256)]
+PollInterval = Annotated[int, Field(ge=60, le=3600)]
+
+
+class S3Config(BaseModel):
+    """A connector's configuration; fields, bounds and defaults are those of the connector's document."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bucket: BucketName
+    prefix: Prefix = ""
+    region: Region = "us-east-1"
+    access_key_id: AccessKeyId
+    secret_access_key: SecretAccessKey
+    poll_interval_seconds: PollInterval = 900
+    enabled: bool = True
+    endpoint_url: EndpointUrl | None = None
+    name: ConnectorName | None = None
+    """How people and partition keys call the connector; made from bucket and prefix when not given."""
+
+
+class S3ConfigPatch(BaseModel):
+    """Changes to a connector's configuration: only the given fields change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bucket: BucketName | None = None
+    prefix: Prefix | None = None
+    region: Region | None = None
+    access_key_id: AccessKeyId | None = None
+    secret_access_key: SecretAccessKey | None = None
+    poll_interval_seconds: PollInterval | None = None
+    enabled: bool | None = None
+    endpoint_url: EndpointUrl | None = None
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("access_key_id and secret_access_key change together: send both or neither")
+        return self
+
+    def changes(self) -> dict[str, Any]:
+        """The fields that the caller gave."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class ConnectorRequest(BaseModel):
+    """The body of a registration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tenant_id: TenantId
+    provider: Literal["s3"]
+    config: S3Config
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An AWS key pair in clear; lives only between decryption and the S3 client."""
+
+    access_key_id: str = field(repr=False)
+    secret_access_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """A registered connector as stored, without its secrets."""
+
+    id: UUID
+    tenant_id: str
+    provider: str
+    name: str
+    partition_key: str
+    bucket: str
+    prefix: str
+    region: str
+    endpoint_url: str | None
+    poll_interval_seconds: int
+    enabled: bool
+    access_key_hint: str
+    kek_version: int
+    created_at: datetime
+    updated_at: datetime
+    last_scan_started_at: datetime | None
+    last_scan_completed_at: datetime | None
+    last_error_code: str | None
+    last_error_message: str | None
+    last_error_at: datetime | None
+    deletions_held_back: int
+    deletions_confirmed: bool
+
+    @property
+    def needs_confirmation(self) -> bool:
+        """Whether the delete-storm guard waits for somebody to confirm."""
+        return self.deletions_held_back > 0 and not self.deletions_confirmed
+
+    def uri(self, key: str) -> str:
+        """``s3://bucket/key``."""
+        return f"s3://{self.bucket}/{key}"
+
+
+def default_name(bucket: str, prefix: str) -> str:
+    """A readable connector name from bucket and prefix, at most 100 characters."""
+    return _slug(f"{bucket}-{prefix.strip('/')}" if prefix.strip("/") else bucket, 100)
+
+
+def partition_key(tenant_id: str, name: str) -> str:
+    """The connector's Dagster partition key; tenant ids and names hold no character that Dagster refuses."""
+    return f"{tenant_id}/{name}"
+
+
+def sensor_name(tenant_id: str) -> str:
+    """A tenant's sensor name: ``s3_<tenant>`` where Dagster accepts that, told apart by a hash where it does not."""
+    return "s3_" + _slug(tenant_id, 80, allowed="A-Za-z0-9_")
+
+
+def mask(access_key_id: str) -> str:
+    """The access key id as it may be shown: its first and last four characters."""
+    return f"{access_key_id[:4]}…{access_key_id[-4:]}"
+
+
+def overlaps(prefix: str, other: str) -> bool:
+    """Whether two prefixes of one bucket share objects."""
+    return prefix.startswith(other) or other.startswith(prefix)
+
+
+def _slug(value: str, limit: int, allowed: str = "A-Za-z0-9_.-") -> str:
+    """``value`` with other characters replaced; a hash tells apart what replacing or cutting made equal."""
+    slug = re.sub(f"[^{allowed}]+", "_", value)
+    # A value that looks like somebody else's slug with hash gets a hash of its own.
+    if slug == value and len(value) <= limit and not re.search(r"_[0-9a-f]{8}$", value):
+        return value
+    digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{slug[: limit - 9]}_{digest}"

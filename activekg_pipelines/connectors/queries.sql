@@ -1,0 +1,80 @@
+-- name: lock_tenant
+-- Registrations of one tenant take turns, so that two overlapping ones cannot both pass the check.
+SELECT pg_advisory_xact_lock(hashtextextended('connectors/' || %(tenant_id)s, 0))
+
+-- name: same_bucket
+-- What the tenant has registered on a bucket already.
+SELECT id, name, prefix FROM connectors.connectors WHERE tenant_id = %(tenant_id)s AND bucket = %(bucket)s
+
+-- name: insert
+INSERT INTO connectors.connectors (
+    id, tenant_id, name, partition_key, bucket, prefix, region, endpoint_url, poll_interval_seconds, enabled,
+    secrets, kek_version, access_key_hint
+) VALUES (
+    %(id)s, %(tenant_id)s, %(name)s, %(partition_key)s, %(bucket)s, %(prefix)s, %(region)s, %(endpoint_url)s,
+    %(poll_interval_seconds)s, %(enabled)s, %(secrets)s, %(kek_version)s, %(access_key_hint)s
+)
+
+-- name: select
+-- One tenant's connector, or anybody's when no tenant is given.
+SELECT * FROM connectors.connectors
+WHERE id = %(id)s AND (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
+
+-- name: select_by_partition
+SELECT * FROM connectors.connectors WHERE partition_key = %(partition_key)s
+
+-- name: list
+-- Oldest first, after a cursor (the last row's created_at and id).
+SELECT * FROM connectors.connectors
+WHERE (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
+  AND (%(after_time)s::timestamptz IS NULL OR (created_at, id) > (%(after_time)s, %(after_id)s::uuid))
+ORDER BY created_at, id
+LIMIT %(limit)s
+
+-- name: tenants
+-- Every tenant with an enabled connector, and its smallest poll interval in seconds.
+SELECT tenant_id, min(poll_interval_seconds) FROM connectors.connectors
+WHERE enabled GROUP BY tenant_id ORDER BY tenant_id
+
+-- name: due_for_poll
+-- The tenant's connectors whose interval has passed or whose scan is under way. A tick may come a little early: a tenth
+-- of the interval is granted, or a connector would wait for a whole further one.
+SELECT c.* FROM connectors.connectors c
+WHERE c.tenant_id = %(tenant_id)s AND c.enabled AND (
+    c.last_scan_started_at IS NULL
+    OR c.last_scan_started_at <= now() - make_interval(secs => c.poll_interval_seconds * 0.9)
+    OR EXISTS (SELECT FROM connectors.scans s WHERE s.connector_id = c.id AND s.status = 'running')
+)
+ORDER BY c.last_scan_started_at NULLS FIRST
+
+-- name: update
+UPDATE connectors.connectors SET
+    bucket = %(bucket)s, prefix = %(prefix)s, region = %(region)s, endpoint_url = %(endpoint_url)s,
+    poll_interval_seconds = %(poll_interval_seconds)s, enabled = %(enabled)s,
+    secrets = coalesce(%(secrets)s, secrets), kek_version = coalesce(%(kek_version)s, kek_version),
+    access_key_hint = coalesce(%(access_key_hint)s, access_key_hint),
+    last_error_code = NULL, last_error_message = NULL, last_error_at = NULL,
+    updated_at = now()
+WHERE id = %(id)s
+RETURNING *
+
+-- name: delete
+DELETE FROM connectors.connectors WHERE id = %(id)s
+
+-- name: secrets
+SELECT secrets, kek_version FROM connectors.connectors WHERE id = %(id)s
+
+-- name: record_error
+-- Written only when something changes: a connector that fails at every poll does not rewrite its row for ever.
+UPDATE connectors.connectors
+SET last_error_code = %(code)s, last_error_message = %(message)s, last_error_at = now()
+WHERE id = %(id)s AND (last_error_code, last_error_message) IS DISTINCT FROM (%(code)s, %(message)s)
+
+-- name: clear_error
+UPDATE connectors.connectors SET last_error_code = NULL, last_error_message = NULL, last_error_at = NULL
+WHERE id = %(id)s AND last_error_code IS NOT NULL
+
+-- name: confirm_deletions
+UPDATE connectors.connectors SET deletions_confirmed = true
+WHERE id = %(id)s AND deletions_held_back > 0
+RETURNING deletions_held_back

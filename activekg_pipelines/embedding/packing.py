@@ -1,0 +1,137 @@
+"""Which words go into which chunk: the cuts that keep a document's structure, fill its chunks evenly and survive edits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from activekg_pipelines.embedding.structure import Boundary, Span, Structure
+from activekg_pipelines.embedding.words import Words
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Qualities = NDArray[np.float64]
+    Positions = NDArray[np.int64]
+
+# A heading after at least this share of the limit always starts a chunk: from there on the cuts depend on nothing before it, so an
+# edit changes the chunks of its own section only.
+_SECTION_SHARE: Final = 1 / 3
+# How much quality a cut gives up per unit of fill away from the middle when the last two chunks are balanced.
+_BALANCE: Final = 2.0
+
+
+def pack(words: Words, structure: Structure, text_length: int, max_tokens: int, max_chars: int) -> list[tuple[int, int]]:
+    """Cut the words into chunks of at most ``max_tokens`` pieces and ``max_chars`` characters: ``[first, last)`` word indices.
+
+    No word may exceed a limit alone. Within a section each cut is the one with the largest quality + fill, a rule that does not look
+    at where the chunk began; two versions of a text therefore fall into step again soon after the place where they differ.
+    """
+    if not len(words):
+        return []
+    quality = cut_qualities(words, structure)
+    packer = _Packer(words, quality, text_length, max_tokens, max_chars)
+    cuts = [0, *_section_cuts(words, structure, max_tokens), len(words)]
+    return [chunk for first, last in zip(cuts, cuts[1:], strict=False) for chunk in packer.section(first, last)]
+
+
+def cut_qualities(words: Words, structure: Structure) -> Qualities:
+    """float64[n]: the :class:`Boundary` quality of a cut before each of the ``n`` words."""
+    gap = np.ones(len(words), bool)
+    gap[1:] = words.starts[1:] > words.ends[:-1]
+    quality = np.where(gap, Boundary.WORD.value, Boundary.INSIDE_WORD.value)
+    for positions, boundary in (
+        (structure.lines, Boundary.LINE),
+        ([start for start, _ in structure.rows], Boundary.ROW),
+        (structure.sentences, Boundary.SENTENCE),
+        (structure.items, Boundary.ITEM),
+        (structure.paragraphs, Boundary.PARAGRAPH),
+        ([start for start, _ in structure.headings], Boundary.HEADING),
+    ):
+        at = _words_at(words, positions)
+        quality[at] = np.maximum(quality[at], boundary)
+    inside_code = _inside(words, structure.code)
+    quality[inside_code] = _in_code(quality[inside_code])
+    quality[_inside(words, structure.rows) | _inside(words, structure.headings)] = Boundary.INSIDE_LINE
+    quality[_words_at(words, [end for _, end in structure.headings])] = Boundary.AFTER_HEADING
+    return quality
+
+
+def _in_code(quality: Qualities) -> Qualities:
+    line = np.where(quality >= Boundary.LINE, Boundary.LINE_IN_CODE.value, Boundary.INSIDE_LINE.value)
+    return np.where(quality >= Boundary.PARAGRAPH, Boundary.BLANK_LINE_IN_CODE.value, line)
+
+
+def _words_at(words: Words, positions: list[int]) -> Positions:
+    """The first word at or after each position; positions after the last word are left out."""
+    at = np.searchsorted(words.starts, np.asarray(positions, np.int64))
+    return at[at < len(words)]
+
+
+def _inside(words: Words, spans: list[Span]) -> NDArray[np.bool_]:
+    """bool[n]: the words that begin within a span and are not its first."""
+    depth = np.zeros(len(words) + 1, np.int64)
+    if spans:
+        bounds = np.searchsorted(words.starts, np.asarray(spans, np.int64))
+        filled = bounds[bounds[:, 1] > bounds[:, 0]]
+        np.add.at(depth, filled[:, 0] + 1, 1)
+        np.add.at(depth, filled[:, 1], -1)
+    return np.cumsum(depth)[:-1] > 0
+
+
+def _section_cuts(words: Words, structure: Structure, max_tokens: int) -> list[int]:
+    """The words at which a section starts a new chunk, and the forced cuts, in order."""
+    minimum = max_tokens * _SECTION_SHARE
+    after_heading = set(_words_at(words, [end for _, end in structure.headings]).tolist())
+    headings = set(_words_at(words, [start for start, _ in structure.headings]).tolist()) - after_heading
+    forced = set(words.forced)
+    cuts: list[int] = []
+    for word in sorted(headings | forced):
+        size = words.tokens[word] - words.tokens[cuts[-1] if cuts else 0]
+        if word in forced or size >= minimum:
+            cuts.append(word)
+    if cuts and cuts[-1] not in forced and words.tokens[-1] - words.tokens[cuts[-1]] < minimum / 2:
+        cuts.pop()
+    return [cut for cut in cuts if cut]
+
+
+class _Packer:
+    def __init__(self, words: Words, quality: Qualities, text_length: int, max_tokens: int, max_chars: int) -> None:
+        self._words = words
+        self._quality = quality
+        self._fill = words.tokens / max_tokens
+        self._score = quality + self._fill[:-1]
+        self._ends = _ends(words, text_length, max_chars)
+        self._max_tokens = max_tokens
+        self._max_chars = max_chars
+
+    def section(self, first: int, last: int) -> list[tuple[int, int]]:
+        chunks: list[tuple[int, int]] = []
+        while (furthest := self._furthest(first)) < last:
+            cut = self._cut(first, furthest, last)
+            chunks.append((first, cut))
+            first = cut
+        return [*chunks, (first, last)]
+
+    def _furthest(self, first: int) -> int:
+        """The last word index at which a chunk that starts at ``first`` may end."""
+        words = self._words
+        by_tokens = int(np.searchsorted(words.tokens, words.tokens[first] + self._max_tokens, "right")) - 1
+        by_chars = int(np.searchsorted(self._ends, words.starts[first] + self._max_chars, "right"))
+        return max(min(by_tokens, by_chars), first + 1)
+
+    def _cut(self, first: int, furthest: int, last: int) -> int:
+        nearest = int(np.searchsorted(self._words.tokens, self._words.tokens[last] - self._max_tokens))
+        if nearest > furthest:
+            return first + 1 + int(np.argmax(self._score[first + 1 : furthest + 1]))
+        nearest = max(nearest, first + 1)
+        window = slice(nearest, furthest + 1)
+        middle = (self._fill[first] + self._fill[last]) / 2
+        return nearest + int(np.argmax(self._quality[window] - _BALANCE * np.abs(self._fill[window] - middle)))
+
+
+def _ends(words: Words, text_length: int, max_chars: int) -> Positions:
+    """int64[n]: where each word ends with the characters after it that the model does not see; a long run of blanks does not count."""
+    following = np.append(words.starts[1:], text_length)
+    return np.where(following - words.ends > max_chars // 16, words.ends, following)

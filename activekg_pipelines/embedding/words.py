@@ -1,0 +1,189 @@
+"""A text as the model's tokenizer sees it: where each word starts and how many word pieces come before it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from activekg_pipelines.errors import EncoderFailed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Positions = NDArray[np.int64]
+
+# One encode() of 100 MB aborts the process. Slices of this size in small batches also keep both cores of a small machine busy.
+_SLICE_CHARS: Final = 50_000
+_SLICES_AT_ONCE: Final = 8
+_LAST_BREAK: Final = re.compile(r"[ \t\r\n][^ \t\r\n]*+\Z")
+
+
+class Encoding(Protocol):
+    """What the tokenizer returns; each of these properties builds its list anew at every access."""
+
+    @property
+    def ids(self) -> list[int]: ...
+    @property
+    def offsets(self) -> list[tuple[int, int]]: ...
+    @property
+    def word_ids(self) -> list[int | None]: ...
+
+
+class ChunkTokenizer(Protocol):
+    """The part of :class:`tokenizers.Tokenizer` that splitting needs."""
+
+    @property
+    def truncation(self) -> object | None: ...
+    @property
+    def padding(self) -> object | None: ...
+    def encode_batch(self, input: Sequence[str], *, add_special_tokens: bool = True) -> Sequence[Encoding]: ...
+    def num_special_tokens_to_add(self, is_pair: bool) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of a text, in order, as parallel arrays over ``n`` words.
+
+    starts       int64[n]     code point offset of each word's first character
+    ends         int64[n]     code point offset after its last one that the model sees
+    tokens       int64[n + 1] word pieces before each word; the last entry is the total
+    forced       sorted indices of words before which the text must be cut, because both sides are one word to the tokenizer
+    """
+
+    starts: Positions
+    ends: Positions
+    tokens: Positions
+    forced: list[int]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def find_words(text: str, tokenizer: ChunkTokenizer) -> Words:
+    """Encode ``text`` without special tokens and return its words.
+
+    Raises :class:`EncoderFailed` when the tokenizer refuses the text (lone surrogates).
+    """
+    starts: list[Positions] = []
+    ends: list[Positions] = []
+    tokens: list[Positions] = []
+    forced: list[int] = []
+    words = total = 0
+    slices = list(_slices(text))
+    for at in range(0, len(slices), _SLICES_AT_ONCE):
+        batch = slices[at : at + _SLICES_AT_ONCE]
+        encodings = encode_all(tokenizer, [text[start:end] for start, end in batch])
+        for (start, _), encoding in zip(batch, encodings, strict=True):
+            spans, first = _word_starts(encoding)
+            if start and not text[start - 1].isspace() and not text[start].isspace():
+                forced.append(words)
+            starts.append(spans[first, 0] + start)
+            ends.append(spans[np.append(first[1:], len(spans)) - 1, 1] + start if len(first) else first)
+            tokens.append(first + total)
+            words += len(first)
+            total += len(spans)
+    empty = np.zeros(0, np.int64)
+    return Words(
+        starts=np.concatenate([empty, *starts]),
+        ends=np.concatenate([empty, *ends]),
+        tokens=np.concatenate([empty, *tokens, np.array([total], np.int64)]),
+        forced=[word for word in forced if 0 < word < words],
+    )
+
+
+def split_oversized(text: str, words: Words, tokenizer: ChunkTokenizer, max_tokens: int, max_chars: int) -> Words:
+    """Cut each word of more than ``max_tokens`` pieces or ``max_chars`` characters into parts that fit, with forced cuts between them.
+
+    A part is measured by encoding it alone, since part of a word has other pieces than the word: five megabytes of one
+    letter are a single unknown token, ten letters of them are several known ones.
+    """
+    bounds = np.append(words.starts, len(text))
+    suspects = np.flatnonzero((np.diff(bounds) > max_chars) | (np.diff(words.tokens) > max_tokens))
+    parts = {
+        int(word): _parts(text, (int(bounds[word]), int(bounds[word + 1])), tokenizer, max_tokens, max_chars)
+        for word in suspects
+        if words.tokens[word + 1] - words.tokens[word] > max_tokens
+        or len(text[bounds[word] : bounds[word + 1]].rstrip()) > max_chars
+    }
+    return _replaced(words, parts) if parts else words
+
+
+def encode_all(tokenizer: ChunkTokenizer, texts: Sequence[str], *, special_tokens: bool = False) -> Sequence[Encoding]:
+    """``encode_batch``, with the tokenizer's refusal as :class:`EncoderFailed`."""
+    try:
+        return tokenizer.encode_batch(texts, add_special_tokens=special_tokens)
+    except TypeError as error:  # what the tokenizer makes of a lone surrogate
+        raise EncoderFailed("The text holds characters that are not valid Unicode.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    start: int
+    end: int
+    tokens: int
+
+
+def _slices(text: str) -> Iterator[tuple[int, int]]:
+    start = 0
+    while len(text) - start > _SLICE_CHARS:
+        end = _slice_end(text, start, start + _SLICE_CHARS)
+        yield start, end
+        start = end
+    if start < len(text):
+        yield start, len(text)
+
+
+def _slice_end(text: str, start: int, limit: int) -> int:
+    newline = text.rfind("\n", start + _SLICE_CHARS // 2, limit)
+    if newline >= 0:
+        return newline + 1
+    blank = max(text.rfind(character, start + _SLICE_CHARS // 2, limit) for character in " \t\r")
+    return blank + 1 if blank >= 0 else limit
+
+
+def _word_starts(encoding: Encoding) -> tuple[Positions, Positions]:
+    """Each token's span, int64[tokens, 2], and the indices of the tokens that start a word."""
+    offsets, ids = encoding.offsets, encoding.word_ids
+    spans = np.fromiter(chain.from_iterable(offsets), np.int64, 2 * len(offsets)).reshape(-1, 2)
+    numbers = np.array([-1 if word is None else word for word in ids], np.int64)
+    return spans, np.flatnonzero(np.diff(numbers, prepend=-2))
+
+
+def _parts(
+    text: str, span: tuple[int, int], tokenizer: ChunkTokenizer, max_tokens: int, max_chars: int
+) -> list[_Part]:
+    parts: list[_Part] = []
+    end = span[0] + len(text[span[0] : span[1]].rstrip())
+    pending = [(at, min(at + max_chars, end)) for at in range(span[0], end, max_chars)][::-1]
+    while pending:
+        start, stop = pending.pop()
+        count = len(encode_all(tokenizer, [text[start:stop]])[0].ids)
+        if count <= max_tokens or stop - start == 1:
+            parts.append(_Part(start, stop, count))
+        else:
+            middle = (start + stop) // 2
+            pending += [(middle, stop), (start, middle)]
+    return parts
+
+
+def _replaced(words: Words, parts: dict[int, list[_Part]]) -> Words:
+    """``words`` with each word in ``parts`` replaced by its parts."""
+    counts = np.diff(words.tokens)
+    kept = np.ones(len(words), np.int64)
+    for word, pieces in parts.items():
+        kept[word] = len(pieces)
+    first = np.concatenate([[0], np.cumsum(kept)])
+    starts, ends, tokens = (np.repeat(array, kept) for array in (words.starts, words.ends, counts))
+    forced = {int(first[word]) for word in words.forced}
+    for word, pieces in parts.items():
+        at = slice(int(first[word]), int(first[word + 1]))
+        starts[at] = [piece.start for piece in pieces]
+        ends[at] = [piece.end for piece in pieces]
+        tokens[at] = [piece.tokens for piece in pieces]
+        forced.update(range(at.start + 1, at.stop))
+    return Words(starts, ends, np.concatenate([[0], np.cumsum(tokens)]), sorted(forced))

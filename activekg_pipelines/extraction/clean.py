@@ -1,0 +1,44 @@
+"""Makes strings fit for PostgreSQL and for people; every text that is stored passes through here."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_NUL_OR_SURROGATE: Final = re.compile("[\x00\ud800-\udfff]")
+# U+2028, U+2029 and U+0085 are line ends in Unicode; form feed and vertical tab are page and line breaks in text files.
+_LINE_ENDS: Final = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+# PDFium writes U+FFFE for a hyphen at a line's end, some generators the soft hyphen U+00AD: without it the word rejoins.
+_WORD_SPLITS: Final = re.compile("[\ufffe\u00ad]\n?")
+_UNWANTED: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff\ufeff\uffff]")
+_TRAILING_SPACE: Final = re.compile("[ \t\u00a0]+$", re.MULTILINE)
+_BLANK_LINES: Final = re.compile("\n{4,}")
+_WHITE_SPACE: Final = re.compile(r"\s+")
+
+
+def clean_value(s: str) -> str:
+    """Return ``s`` without NUL and lone surrogates, the two things PostgreSQL refuses in text."""
+    return _NUL_OR_SURROGATE.sub("", s)
+
+
+def clean_text(s: str) -> str:
+    r"""Return ``s`` as stored text.
+
+    Newlines are ``\n``, no other control character than tab is left, words split over a line are joined, lines end
+    without spaces, at most two blank lines follow each other, and the text neither starts nor ends with blank lines.
+    Cleaning twice changes nothing.
+    """
+    s = _UNWANTED.sub("", s)
+    s = _LINE_ENDS.sub("\n", s)
+    s = _WORD_SPLITS.sub("", s)
+    s = _TRAILING_SPACE.sub("", s)
+    s = _BLANK_LINES.sub("\n\n\n", s)
+    return s.strip("\n")
+
+
+def clean_title(s: str | None, max_chars: int = 300) -> str | None:
+    """Return ``s`` on one line and at most ``max_chars`` long; None when nothing readable is left."""
+    if not s:
+        return None
+    one_line = _WHITE_SPACE.sub(" ", clean_text(s)).strip()
+    return one_line[:max_chars].rstrip() or None

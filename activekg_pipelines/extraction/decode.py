@@ -1,0 +1,93 @@
+"""Turns the bytes of a text file into characters: byte order mark, strict UTF-8, then a guess."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass
+from typing import Final
+
+_BOMS: Final = (
+    # UTF-32 first: its little-endian mark starts with UTF-16's.
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SAMPLE_BYTES: Final = 64 * 1024
+_MAX_NUL_SHARE: Final = 0.02
+_NON_ASCII_RUN: Final = re.compile(rb"[\x80-\xff]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Text, the Python name of the encoding it was read with, and whether that was a guess."""
+
+    text: str
+    encoding: str
+    guessed: bool
+    damaged: bool = False
+    """Some bytes were not valid in the encoding and are U+FFFD now."""
+
+
+def decode(data: bytes) -> Decoded:
+    """Decode ``data`` by its byte order mark, else as UTF-8 if it is, else as UTF-16 by its NULs, else by a guess.
+
+    Never fails: what no encoding explains is read as Windows-1252.
+    """
+    for mark, encoding in _BOMS:
+        if data.startswith(mark):
+            text = data.decode(encoding, errors="replace")
+            return Decoded(text, encoding.removesuffix("-sig"), guessed=False, damaged="\ufffd" in text)
+    if data.count(0) > _MAX_NUL_SHARE * len(data):
+        return _decode_with_nuls(data)
+    try:
+        return Decoded(data.decode("utf-8"), "utf-8", guessed=False)
+    except UnicodeDecodeError as error:
+        return _decode_legacy(data, error.start)
+
+
+def utf16_without_mark(data: bytes) -> str | None:
+    """Return "utf-16-le" or "utf-16-be" when the NULs of ``data`` lie as in mostly Latin UTF-16, else None."""
+    even, odd = data[0::2].count(0), data[1::2].count(0)
+    quarter = len(data) / 8
+    if odd > quarter and even < odd / 10:
+        return "utf-16-le"
+    if even > quarter and odd < even / 10:
+        return "utf-16-be"
+    return None
+
+
+def _decode_with_nuls(data: bytes) -> Decoded:
+    encoding = utf16_without_mark(data)
+    if encoding is None:
+        return _guess(data, 0)
+    text = data.decode(encoding, errors="replace")
+    return Decoded(text, encoding, guessed=True, damaged="\ufffd" in text)
+
+
+def _decode_legacy(data: bytes, first_bad: int) -> Decoded:
+    """One stray byte in a UTF-8 file must not turn all its other characters into mojibake."""
+    text = data.decode("utf-8", errors="replace")
+    damaged = text.count("\ufffd")
+    multibyte = sum(1 for character in text if character > "\x7f") - damaged
+    if damaged * 20 <= multibyte:
+        return Decoded(text, "utf-8", guessed=False, damaged=True)
+    return _guess(data, first_bad)
+
+
+def _guess(data: bytes, first_bad: int) -> Decoded:
+    from charset_normalizer import from_bytes  # noqa: PLC0415 - heavy
+
+    # The bytes that tell encodings apart may come late; start at the line that holds the first of them.
+    start = data.rfind(b"\n", 0, first_bad) + 1
+    match = from_bytes(data[start : start + _SAMPLE_BYTES]).best()
+    for encoding in (match.encoding if match else None, "cp1252"):
+        if encoding is None:
+            continue
+        try:
+            return Decoded(data.decode(encoding), encoding, guessed=True)
+        except (UnicodeDecodeError, LookupError):
+            continue
+    return Decoded(data.decode("cp1252", errors="replace"), "cp1252", guessed=True, damaged=True)

@@ -1,0 +1,66 @@
+"""What an extraction hands on: the text and what is known about how it was got."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from activekg_pipelines.errors import TextTooLarge
+from activekg_pipelines.extraction.clean import clean_text, clean_title
+from activekg_pipelines.extraction.limits import Limits
+
+EXTRACTOR_VERSION: Final = "1"
+"""Stored with every row; changing it makes every document pending again."""
+
+JSON: TypeAlias = "str | int | float | bool | list[JSON] | dict[str, JSON] | None"
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractedDocument:
+    """A document's text in reading order, with Markdown headings and tables where the source had them.
+
+    ``facts`` is small and goes into the ledger: ``engine`` and ``characters`` always, ``warnings`` as a list of
+    sentences, and, by format, ``pages``, ``empty_pages``, ``tables``, ``encoding``, ``encoding_guessed``.
+    """
+
+    text: str
+    title: str | None
+    mime_type: str
+    facts: dict[str, JSON]
+
+
+def finish(
+    text: str,
+    *,
+    title: str | None,
+    mime_type: str,
+    limits: Limits,
+    engine: str,
+    warnings: list[str],
+    **facts: JSON,
+) -> ExtractedDocument:
+    """Clean ``text`` and ``title``, hold them to the limits, and add up the facts.
+
+    The text may come out empty: what an empty text means differs by format and is the caller's to say.
+
+    Raises:
+        TextTooLarge: the text has more than ``limits.max_text_chars`` characters.
+    """
+    check_length(len(text), limits)
+    cleaned = clean_text(text)
+    return ExtractedDocument(
+        text=cleaned,
+        title=clean_title(title),
+        mime_type=mime_type,
+        facts={"engine": engine, "characters": len(cleaned), "warnings": list(warnings[:MAX_WARNINGS]), **facts},
+    )
+
+
+def check_length(characters: int, limits: Limits) -> None:
+    """Raise TextTooLarge when ``characters`` exceeds the limit; called while text still grows, to stop early."""
+    if characters > limits.max_text_chars:
+        raise TextTooLarge(f"The document's text is longer than {limits.max_text_chars:,} characters.")
+
+
+# A damaged PDF can fail on each of its thousands of pages; the first few tell what is wrong.
+MAX_WARNINGS: Final = 20
