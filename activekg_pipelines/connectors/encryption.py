@@ -69,12 +69,12 @@ class KeyRing:
         """The credentials behind a ciphertext.
 
         Raises:
-            EncryptionError: the key of that version is missing or another one, or the ciphertext is another connector's.
+            EncryptionError: the key of that version is missing or wrong, or the ciphertext is another connector's.
         """
         fernet = self._fernets.get(version)
         if fernet is None:
             raise EncryptionError(
-                f"The credentials of connector {connector_id} are encrypted with CONNECTOR_KEK_V{version}, which is not set."
+                f"The credentials of connector {connector_id} need CONNECTOR_KEK_V{version}, which is not set."
             )
         try:
             clear = json.loads(fernet.decrypt(token))
@@ -83,7 +83,7 @@ class KeyRing:
                 f"The credentials of connector {connector_id} cannot be decrypted with CONNECTOR_KEK_V{version}: "
                 "the key was changed without raising its version, or the row was altered."
             ) from None
-        # Fernet has no associated data: without this, a row copied over another's would lend one tenant's access to another.
+        # Fernet has no associated data: without this, a row copied over another would lend one tenant's access to another.
         if not secrets.compare_digest(clear["connector_id"], str(connector_id)):
             raise EncryptionError(f"The stored credentials of connector {connector_id} belong to another connector.")
         return Credentials(clear["access_key_id"], clear["secret_access_key"])

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-# ':' and '/' are missing on purpose: an external id is s3:{tenant}:{bucket}/{key}, and two tenants must never share one.
+# No ':' and no '/': an external id is s3:{tenant}:{bucket}/{key}, and two tenants must never share one.
 _TENANT_ID = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,127}$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html

@@ -23,7 +23,7 @@ WHERE id = %(id)s AND (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
 -- name: select_by_partition
 SELECT * FROM connectors.connectors WHERE partition_key = %(partition_key)s
 
--- name: list
+-- name: page
 -- Oldest first, after a cursor (the last row's created_at and id).
 SELECT * FROM connectors.connectors
 WHERE (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)

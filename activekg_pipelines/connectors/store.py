@@ -108,7 +108,7 @@ class ConnectorStore:
             raise ConnectorNotFound(f"No connector has the partition key {key!r}. It may have been removed.")
         return found[0]
 
-    def list(
+    def page(
         self, tenant_id: str | None = None, *, after: tuple[datetime, UUID] | None = None, limit: int = 1000
     ) -> list[Connector]:
         """Connectors, oldest first.
@@ -122,7 +122,7 @@ class ConnectorStore:
         with self._database.transaction(tenant_id=tenant_id) as conn:
             return _fetch(
                 conn,
-                "list",
+                "page",
                 {"tenant_id": tenant_id, "after_time": after_time, "after_id": after_id, "limit": limit},
             )
 

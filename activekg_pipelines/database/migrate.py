@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from alembic import command, op
@@ -58,18 +59,15 @@ def current_revision(dsn: str) -> str | None:
 
 def newest_revision() -> str:
     """The revision that this version of the package wants."""
-    head = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
-    assert head is not None
-    return head
+    return str(ScriptDirectory(str(_MIGRATIONS)).get_current_head())
 
 
 def run_migration_sql(revision: str) -> None:
     """Run a migration's SQL file on the migration's connection; called by the revision itself."""
     sql = next(_MIGRATIONS.glob(f"sql/{revision}_*.sql")).read_bytes()
     # The driver's connection: SQLAlchemy always sends parameters, and a statement with parameters cannot hold several.
-    connection = op.get_bind().connection.driver_connection
-    assert connection is not None
-    connection.execute(sql)
+    driver_connection: Any = op.get_bind().connection.driver_connection
+    driver_connection.execute(sql)
 
 
 def _engine(dsn: str) -> Engine:
