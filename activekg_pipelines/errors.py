@@ -13,7 +13,7 @@ ActiveKGError
 │   └── EndpointUnreachable, ListingOutOfOrder, SourceUnavailable
 └── ObjectError                   one object cannot be processed; the run goes on
     ├── skipped:   UnsupportedType, TooLarge, EmptyObject, FolderMarker
-    ├── dead:      AccessDenied, Encrypted, Corrupt, NoTextLayer, TextTooLarge
+    ├── dead:      AccessDenied, Encrypted, Corrupt, NoTextLayer, TextTooLarge, RunsDied
     ├── retried:   FetchFailed, ParserCrashed, ParserDeadline, ParserMemory, EncoderFailed
     └── vanished:  ObjectGone
 """
@@ -200,6 +200,13 @@ class TextTooLarge(ObjectError):
     """The document's text is larger than ACTIVEKG_MAX_TEXT_CHARS allows."""
 
     code = "text_too_large"
+    disposition = Disposition.DEAD
+
+
+class RunsDied(ObjectError):
+    """Run after run died while it worked on this object."""
+
+    code = "runs_died"
     disposition = Disposition.DEAD
 
 

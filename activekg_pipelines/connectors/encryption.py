@@ -83,7 +83,7 @@ class KeyRing:
                 f"The credentials of connector {connector_id} cannot be decrypted with CONNECTOR_KEK_V{version}: "
                 "the key was changed without raising its version, or the row was altered."
             ) from None
-        # Fernet has no associated data: without this, a row copied over another would lend one tenant's access to another.
+        # Fernet has no associated data: without this, a row copied over another would lend a tenant another's access.
         if not secrets.compare_digest(clear["connector_id"], str(connector_id)):
             raise EncryptionError(f"The stored credentials of connector {connector_id} belong to another connector.")
         return Credentials(clear["access_key_id"], clear["secret_access_key"])

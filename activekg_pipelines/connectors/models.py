@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from activekg_pipelines.errors import InvalidConnector
 
 # No ':' and no '/': an external id is s3:{tenant}:{bucket}/{key}, and two tenants must never share one.
 _TENANT_ID = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,127}$"
@@ -167,6 +170,20 @@ def mask(access_key_id: str) -> str:
 def overlaps(prefix: str, other: str) -> bool:
     """Whether two prefixes of one bucket share objects."""
     return prefix.startswith(other) or other.startswith(prefix)
+
+
+def check_endpoint(endpoint_url: str, allowlist: Collection[str]) -> None:
+    """Refuse endpoints that the operator did not allow: a tenant's URL must not reach into the operator's network.
+
+    Raises:
+        InvalidConnector: neither ``host`` nor ``host:port`` is on the list.
+    """
+    parts = urlsplit(endpoint_url)
+    if not {parts.hostname, parts.netloc} & set(allowlist):
+        raise InvalidConnector(
+            f"endpoint_url: the host {parts.netloc} is not allowed. "
+            "The operator allows S3-compatible stores by name in ACTIVEKG_S3_ENDPOINT_ALLOWLIST."
+        )
 
 
 def _slug(value: str, limit: int, allowed: str = "A-Za-z0-9_.-") -> str:

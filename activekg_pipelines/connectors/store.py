@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from psycopg import Connection
@@ -19,6 +18,7 @@ from activekg_pipelines.connectors.models import (
     Credentials,
     S3Config,
     S3ConfigPatch,
+    check_endpoint,
     default_name,
     mask,
     overlaps,
@@ -26,7 +26,7 @@ from activekg_pipelines.connectors.models import (
 )
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.database.queries import load_queries
-from activekg_pipelines.errors import ConnectorConflict, ConnectorNotFound, InvalidConnector
+from activekg_pipelines.errors import ConnectorConflict, ConnectorNotFound
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
 _COLUMNS = tuple(Connector.__dataclass_fields__)
@@ -44,7 +44,7 @@ class ConnectorStore:
     def __init__(self, database: Database, keyring: KeyRing, endpoint_allowlist: Sequence[str] = ()) -> None:
         self._database = database
         self._keyring = keyring
-        self._endpoint_allowlist = frozenset(endpoint_allowlist)
+        self._endpoint_allowlist = endpoint_allowlist
 
     def create(self, tenant_id: str, config: S3Config) -> Connector:
         """Register a connector.
@@ -203,14 +203,8 @@ class ConnectorStore:
         return row[0] if row else 0
 
     def _check_endpoint(self, endpoint_url: str | None) -> None:
-        if endpoint_url is None:
-            return
-        parts = urlsplit(endpoint_url)
-        if not {parts.hostname, parts.netloc} & self._endpoint_allowlist:
-            raise InvalidConnector(
-                f"endpoint_url: the host {parts.netloc} is not allowed. "
-                "The operator allows S3-compatible stores by name in ACTIVEKG_S3_ENDPOINT_ALLOWLIST."
-            )
+        if endpoint_url is not None:
+            check_endpoint(endpoint_url, self._endpoint_allowlist)
 
     @staticmethod
     def _check_overlap(

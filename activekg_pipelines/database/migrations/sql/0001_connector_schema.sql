@@ -115,6 +115,8 @@ CREATE TABLE connectors.connectors (
     -- Deletions held back by the delete-storm guard until somebody confirms them; 0 means none.
     deletions_held_back int NOT NULL DEFAULT 0,
     deletions_confirmed boolean NOT NULL DEFAULT false,
+    -- Extractor, chunker and encoder that outdated rows were last looked for with.
+    versions text,
     UNIQUE (tenant_id, name)
 );
 
@@ -137,6 +139,8 @@ CREATE TABLE connectors.objects (
     -- The scan that did not see the key any more; its end decides about the deletion.
     missing_since_scan bigint,
     attempts int NOT NULL DEFAULT 0,
+    -- Runs that died while they held this object's lease.
+    deaths int NOT NULL DEFAULT 0,
     next_attempt_at timestamptz,
     error_code text,
     error_message text,
@@ -146,10 +150,8 @@ CREATE TABLE connectors.objects (
     document_id uuid,
     indexed_etag text,
     indexed_at timestamptz,
+    indexed_text_hash bytea,
     chunks int NOT NULL DEFAULT 0,
-    content_hash bytea,
-    text_hash bytea,
-    extractor_version text,
     chunker_version text,
     encoder_version text,
     UNIQUE (connector_id, key)
@@ -169,6 +171,11 @@ CREATE TABLE connectors.texts (
     title text,
     mime_type text NOT NULL,
     facts jsonb NOT NULL DEFAULT '{}',
+    characters int NOT NULL,
+    -- SHA-256 of the object's bytes and of the text.
+    content_hash bytea NOT NULL,
+    text_hash bytea NOT NULL,
+    extractor_version text NOT NULL,
     extracted_at timestamptz NOT NULL DEFAULT now()
 );
 
@@ -200,8 +207,11 @@ CREATE TABLE connectors.runs (
     trigger text NOT NULL CHECK (trigger IN ('poll', 'manual', 'registered', 'retry', 'pending', 'scan', 'dagster')),
     with_scan boolean NOT NULL,
     mode text NOT NULL DEFAULT 'changed' CHECK (mode IN ('changed', 'failed', 'all')),
+    -- A retried run must not reset the objects that its first try finished.
+    mode_applied boolean NOT NULL DEFAULT false,
     requested_at timestamptz NOT NULL DEFAULT now(),
     emitted_at timestamptz,
+    emissions int NOT NULL DEFAULT 0,
     dagster_run_id text UNIQUE,
     started_at timestamptz,
     heartbeat_at timestamptz,

@@ -1,0 +1,86 @@
+"""Decisions: how many runs, when to retry, whether to delete. Pure functions of their arguments; they do nothing."""
+
+from __future__ import annotations
+
+import math
+
+from activekg_pipelines.errors import Disposition, ObjectError
+from activekg_pipelines.ledger.states import FailedObject, ObjectState
+
+
+def runs_wanted(due: int, live: int, *, max_objects: int, cap: int) -> int:
+    """How many more runs a connector needs.
+
+    Args:
+        due: objects that a run could take up now.
+        live: runs that are waiting or running already.
+        max_objects: objects that one run takes at most.
+        cap: runs that a connector may have at once.
+
+    A live run counts as if it had all of its objects still before it: asking too few times is mended seconds later by
+    the next look, asking too often costs a process start each.
+    """
+    return max(0, min(math.ceil(due / max_objects), cap) - live)
+
+
+def retry_delay(attempts: int, *, base: float, cap: float, chance: float) -> float:
+    """Seconds until the next attempt: exponential backoff with full jitter over the upper half.
+
+    Args:
+        attempts: attempts made so far, at least 1.
+        base: seconds after the first attempt.
+        cap: seconds at most.
+        chance: uniform in [0, 1); half of the delay is fixed so that a retry never comes at once.
+
+    Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ ("equal jitter").
+    """
+    # The exponent is bounded because a float is not: 2.0 ** 1100 raises.
+    delay = min(cap, base * 2.0 ** min(attempts - 1, 60))
+    return delay / 2 + delay / 2 * chance
+
+
+def settle(
+    object_id: int, error: ObjectError, attempts: int, *, max_attempts: int, base: float, cap: float, chance: float
+) -> FailedObject:
+    """What becomes of an object that ended in an error.
+
+    Args:
+        object_id: the ledger's row.
+        error: why.
+        attempts: attempts made so far, including this one.
+        max_attempts: attempts after which a transient error makes a dead letter.
+        base, cap, chance: as for :func:`retry_delay`.
+    """
+    match error.disposition:
+        case Disposition.SKIP:
+            return FailedObject(object_id, error, ObjectState.SKIPPED, None)
+        case Disposition.DEAD:
+            return FailedObject(object_id, error, ObjectState.DEAD, None)
+        case Disposition.RETRY | Disposition.GONE if attempts >= max_attempts:
+            return FailedObject(object_id, error, ObjectState.DEAD, None)
+        case Disposition.RETRY | Disposition.GONE:
+            delay = retry_delay(attempts, base=base, cap=cap, chance=chance)
+            return FailedObject(object_id, error, ObjectState.FAILED, delay)
+
+
+def removes_document(failure: FailedObject) -> bool:
+    """Whether the graph must forget the version that it holds.
+
+    A permanent outcome says that the bucket's current version holds no readable text: an answer from the version
+    before would quote what is no longer there. After a transient one the last good version stays until the truth is
+    known; a vanished object is for the next completed scan to delete.
+    """
+    return failure.error.disposition in {Disposition.SKIP, Disposition.DEAD}
+
+
+def deletions_held_back(missing: int, known: int, *, share: float, min_objects: int, confirmed: bool) -> bool:
+    """Whether a completed scan's deletions look like an accident: a wrong prefix, an emptied bucket.
+
+    Args:
+        missing: objects that the scan did not see any more.
+        known: objects that the ledger held before, the missing ones included.
+        share: share of ``known`` above which nothing is deleted unasked.
+        min_objects: deletions up to this number are carried out in any case.
+        confirmed: somebody said that the deletions are meant.
+    """
+    return not confirmed and missing > min_objects and missing > share * known

@@ -1,0 +1,450 @@
+-- Scans ---------------------------------------------------------------------------------------------------------------
+
+-- name: open_scan
+-- The connector's scan under way, or a new one.
+WITH running AS (
+    SELECT id, start_after FROM connectors.scans WHERE connector_id = %(connector_id)s AND status = 'running'
+), opened AS (
+    INSERT INTO connectors.scans (connector_id, tenant_id)
+    SELECT %(connector_id)s, %(tenant_id)s WHERE NOT EXISTS (SELECT FROM running)
+    ON CONFLICT (connector_id) WHERE status = 'running' DO NOTHING
+    RETURNING id, start_after
+), stamped AS (
+    UPDATE connectors.connectors SET last_scan_started_at = now()
+    WHERE id = %(connector_id)s AND EXISTS (SELECT FROM opened)
+)
+SELECT id, start_after FROM running UNION ALL SELECT id, start_after FROM opened
+
+-- name: advance_scan
+-- Moves the cursor, if nobody else has moved it: two scanners of one connector share its scan page by page.
+UPDATE connectors.scans SET
+    start_after = %(upto)s, pages = pages + 1, listed = listed + %(listed)s, updated_at = now()
+WHERE id = %(scan_id)s AND status = 'running' AND start_after = %(start_after)s
+RETURNING id
+
+-- name: compare_page
+-- Compares one page of the listing with the ledger's rows of the same key range and writes only what differs.
+-- A changed row loses its claim: the run that holds it works on a version that is gone, and its write must not count.
+WITH listed AS (
+    SELECT * FROM unnest(
+        %(keys)s::text[], %(etags)s::text[], %(sizes)s::bigint[], %(modified)s::timestamptz[],
+        %(skip_codes)s::text[], %(skip_messages)s::text[]
+    ) AS l (key, etag, size, modified_at, skip_code, skip_message)
+), compared AS (
+    SELECT l.*,
+        o.id IS NULL OR o.state = 'deleted' AS is_new,
+        o.state <> 'deleted' AND o.etag <> l.etag AS is_changed,
+        o.missing_since_scan IS NOT NULL AS is_back
+    FROM listed l
+    LEFT JOIN connectors.objects o ON o.connector_id = %(connector_id)s AND o.key = l.key COLLATE "C"
+), written AS (
+    INSERT INTO connectors.objects AS o
+        (connector_id, tenant_id, key, etag, size, modified_at, state, error_code, error_message)
+    SELECT %(connector_id)s, %(tenant_id)s, key, etag, size, modified_at,
+        CASE WHEN skip_code IS NULL THEN 'pending' ELSE 'skipped' END::connectors.object_state,
+        skip_code, skip_message
+    FROM compared WHERE is_new OR is_changed
+    ON CONFLICT (connector_id, key) DO UPDATE SET
+        etag = EXCLUDED.etag, size = EXCLUDED.size, modified_at = EXCLUDED.modified_at, state = EXCLUDED.state,
+        error_code = EXCLUDED.error_code, error_message = EXCLUDED.error_message,
+        detected_at = now(), missing_since_scan = NULL, attempts = 0, deaths = 0, next_attempt_at = NULL,
+        claimed_by = NULL, claim_expires_at = NULL
+    RETURNING o.id, o.document_id, o.state
+), back AS (
+    UPDATE connectors.objects o SET missing_since_scan = NULL
+    FROM compared c
+    WHERE o.connector_id = %(connector_id)s AND o.key = c.key COLLATE "C" AND c.is_back AND NOT c.is_new AND NOT c.is_changed
+), missing AS (
+    UPDATE connectors.objects o SET missing_since_scan = %(scan_id)s
+    WHERE o.connector_id = %(connector_id)s AND o.key > %(start_after)s AND (%(is_last)s OR o.key <= %(upto)s)
+      AND o.state <> 'deleted' AND o.missing_since_scan IS NULL
+      AND NOT EXISTS (SELECT FROM listed l WHERE l.key COLLATE "C" = o.key)
+    RETURNING o.id
+)
+SELECT
+    (SELECT count(*) FROM compared WHERE is_new),
+    (SELECT count(*) FROM compared WHERE is_changed),
+    (SELECT count(*) FROM missing),
+    (SELECT array_agg(id) FROM written WHERE state = 'skipped' AND document_id IS NOT NULL)
+
+-- name: count_scan
+UPDATE connectors.scans SET
+    added = added + %(added)s, changed = changed + %(changed)s, missing = missing + %(missing)s
+WHERE id = %(scan_id)s
+
+-- name: weigh_deletions
+-- What a completed listing would delete, and out of how many.
+-- The whole is counted only when it matters: an idle scan of a million objects must not read a million rows.
+SELECT m.missing,
+    CASE WHEN m.missing > %(min_objects)s THEN (
+        SELECT count(*) FROM connectors.objects o WHERE o.connector_id = %(connector_id)s AND o.state <> 'deleted'
+    ) ELSE m.missing END,
+    (SELECT deletions_confirmed FROM connectors.connectors WHERE id = %(connector_id)s)
+FROM (
+    SELECT count(*) AS missing FROM connectors.objects o
+    WHERE o.connector_id = %(connector_id)s AND o.missing_since_scan IS NOT NULL
+) m
+
+-- name: delete_missing
+-- The next batch of objects that the completed listing did not see, marked deleted; their documents are the caller's.
+WITH gone AS (
+    SELECT id, document_id FROM connectors.objects
+    WHERE connector_id = %(connector_id)s AND missing_since_scan <= %(scan_id)s AND state <> 'deleted'
+    LIMIT %(limit)s FOR UPDATE
+), texts AS (
+    DELETE FROM connectors.texts t USING gone WHERE t.object_id = gone.id
+)
+UPDATE connectors.objects o SET
+    state = 'deleted', missing_since_scan = NULL, claimed_by = NULL, claim_expires_at = NULL, document_id = NULL,
+    indexed_etag = NULL, indexed_at = NULL, indexed_text_hash = NULL, chunks = 0, error_code = NULL, error_message = NULL
+FROM gone WHERE o.id = gone.id
+RETURNING gone.document_id
+
+-- name: count_deleted
+UPDATE connectors.scans SET deleted = deleted + %(deleted)s, updated_at = now() WHERE id = %(scan_id)s
+
+-- name: complete_scan
+WITH done AS (
+    UPDATE connectors.scans SET status = 'completed', finished_at = now(), updated_at = now()
+    WHERE id = %(scan_id)s AND status = 'running'
+    RETURNING connector_id, listed, added, changed, missing, deleted
+), stamped AS (
+    UPDATE connectors.connectors c SET
+        last_scan_completed_at = now(), last_error_code = NULL, last_error_message = NULL, last_error_at = NULL,
+        deletions_held_back = %(held_back)s,
+        deletions_confirmed = deletions_confirmed AND %(held_back)s > 0
+    FROM done WHERE c.id = done.connector_id
+)
+SELECT listed, added, changed, missing, deleted FROM done
+
+-- name: fail_scan
+UPDATE connectors.scans SET status = 'failed', finished_at = now(), updated_at = now()
+WHERE id = %(scan_id)s AND status = 'running'
+
+-- name: forget_scans
+-- Scans are history, not truth: the newest hundred of a connector are kept.
+DELETE FROM connectors.scans WHERE connector_id = %(connector_id)s AND status <> 'running' AND id < (
+    SELECT min(id) FROM (
+        SELECT id FROM connectors.scans WHERE connector_id = %(connector_id)s ORDER BY id DESC LIMIT 100
+    ) newest
+)
+
+-- name: requeue_outdated
+-- Rows whose text or vectors an older extractor, chunker or model made, and only those. Looked for only when the
+-- versions differ from those that the connector was last looked through for. Returns how many.
+WITH upgraded AS (
+    UPDATE connectors.connectors SET versions = concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
+    WHERE id = %(connector_id)s
+      AND versions IS DISTINCT FROM concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
+    RETURNING id
+), outdated AS (
+    SELECT o.id, t.extractor_version IS DISTINCT FROM %(extractor)s AS extract
+    FROM upgraded JOIN connectors.objects o ON o.connector_id = upgraded.id
+    JOIN connectors.texts t ON t.object_id = o.id
+    WHERE o.state IN ('indexed', 'extracted') AND o.claimed_by IS NULL
+      AND (t.extractor_version IS DISTINCT FROM %(extractor)s
+           OR o.state = 'indexed' AND (o.chunker_version, o.encoder_version) IS DISTINCT FROM (%(chunker)s, %(encoder)s))
+), requeued AS (
+    UPDATE connectors.objects o SET
+        state = CASE WHEN x.extract THEN 'pending' ELSE 'extracted' END::connectors.object_state,
+        attempts = 0, next_attempt_at = NULL
+    FROM outdated x WHERE o.id = x.id RETURNING o.id
+)
+SELECT count(*) FROM requeued
+
+-- Claims --------------------------------------------------------------------------------------------------------------
+
+-- name: claim_pending
+-- Leases the next objects to extract. A lease that ended is anybody's: its run died, and the object remembers that.
+WITH chosen AS (
+    SELECT id, claimed_by IS NOT NULL AS died FROM connectors.objects
+    WHERE connector_id = %(connector_id)s
+      AND (state = 'pending' OR state = 'failed' AND next_attempt_at <= now())
+      AND (claimed_by IS NULL OR claim_expires_at < now())
+      AND missing_since_scan IS NULL
+    ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE connectors.objects o SET
+        claimed_by = %(run)s, claim_expires_at = now() + make_interval(secs => %(lease)s),
+        deaths = o.deaths + chosen.died::int
+    FROM chosen WHERE o.id = chosen.id
+    RETURNING o.id, o.key, o.etag, o.size, o.modified_at, o.attempts, o.deaths
+)
+SELECT c.*, t.content_hash
+FROM claimed c LEFT JOIN connectors.texts t ON t.object_id = c.id AND t.extractor_version = %(extractor)s
+ORDER BY c.id
+
+-- name: claim_extracted
+-- Leases the next texts to index: at most so many, and so many characters together (but always one).
+WITH candidates AS (
+    SELECT o.id, o.claimed_by IS NOT NULL AS died FROM connectors.objects o
+    WHERE o.connector_id = %(connector_id)s AND o.state = 'extracted'
+      AND (o.next_attempt_at IS NULL OR o.next_attempt_at <= now())
+      AND (o.claimed_by IS NULL OR o.claim_expires_at < now())
+      AND o.missing_since_scan IS NULL
+    ORDER BY o.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), weighed AS (
+    SELECT c.id, c.died, sum(t.characters) OVER (ORDER BY c.id) - t.characters AS characters_before
+    FROM candidates c JOIN connectors.texts t ON t.object_id = c.id
+), claimed AS (
+    UPDATE connectors.objects o SET
+        claimed_by = %(run)s, claim_expires_at = now() + make_interval(secs => %(lease)s),
+        deaths = o.deaths + w.died::int
+    FROM weighed w WHERE o.id = w.id AND w.characters_before < %(characters)s
+    RETURNING o.id, o.key, o.etag, o.size, o.modified_at, o.attempts, o.deaths
+)
+SELECT c.*, t.text, t.title, t.mime_type, t.content_hash, t.text_hash, t.facts
+FROM claimed c JOIN connectors.texts t ON t.object_id = c.id
+ORDER BY c.id
+
+-- name: renew_claims
+WITH alive AS (
+    UPDATE connectors.runs SET heartbeat_at = now() WHERE dagster_run_id = %(run)s
+)
+UPDATE connectors.objects SET claim_expires_at = now() + make_interval(secs => %(lease)s) WHERE claimed_by = %(run)s
+
+-- name: release_claims
+-- A run that ends early gives its objects back at once.
+UPDATE connectors.objects SET claimed_by = NULL, claim_expires_at = NULL WHERE claimed_by = %(run)s
+
+-- Outcomes ------------------------------------------------------------------------------------------------------------
+
+-- name: store_extracted
+-- Texts of objects whose lease the run still holds; the others' are dropped. The ledger takes the ETag of the bytes that
+-- were read, which may be newer than the listing's.
+WITH incoming AS (
+    SELECT * FROM unnest(
+        %(ids)s::bigint[], %(etags)s::text[], %(sizes)s::bigint[], %(modified)s::timestamptz[],
+        %(content_hashes)s::bytea[], %(text_hashes)s::bytea[], %(texts)s::text[], %(titles)s::text[],
+        %(mime_types)s::text[], %(facts)s::text[], %(versions)s::text[]
+    ) AS i (id, etag, size, modified_at, content_hash, text_hash, text, title, mime_type, facts, version)
+), held AS (
+    UPDATE connectors.objects o SET
+        state = 'extracted', etag = i.etag, size = i.size, modified_at = i.modified_at,
+        error_code = NULL, error_message = NULL, next_attempt_at = NULL, attempts = 0, deaths = 0,
+        claimed_by = NULL, claim_expires_at = NULL
+    FROM incoming i WHERE o.id = i.id AND o.claimed_by = %(run)s
+    RETURNING o.id, o.tenant_id
+), stored AS (
+    INSERT INTO connectors.texts AS t (
+        object_id, tenant_id, text, title, mime_type, facts, characters, content_hash, text_hash, extractor_version
+    )
+    SELECT h.id, h.tenant_id, i.text, i.title, i.mime_type, i.facts::jsonb, length(i.text), i.content_hash, i.text_hash, i.version
+    FROM held h JOIN incoming i ON i.id = h.id
+    ON CONFLICT (object_id) DO UPDATE SET
+        text = EXCLUDED.text, title = EXCLUDED.title, mime_type = EXCLUDED.mime_type, facts = EXCLUDED.facts,
+        characters = EXCLUDED.characters, content_hash = EXCLUDED.content_hash, text_hash = EXCLUDED.text_hash,
+        extractor_version = EXCLUDED.extractor_version, extracted_at = now()
+)
+SELECT count(*) FROM held
+
+-- name: store_unchanged
+-- New ETags over known bytes. Where the graph holds that text already the object is done; its document's properties
+-- follow in the same transaction.
+WITH incoming AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(etags)s::text[], %(sizes)s::bigint[], %(modified)s::timestamptz[])
+        AS i (id, etag, size, modified_at)
+), held AS (
+    UPDATE connectors.objects o SET
+        state = CASE WHEN o.indexed_text_hash = t.text_hash
+                     AND (o.chunker_version, o.encoder_version) = (%(chunker)s, %(encoder)s)
+                THEN 'indexed' ELSE 'extracted' END::connectors.object_state,
+        indexed_etag = CASE WHEN o.indexed_text_hash = t.text_hash THEN i.etag ELSE o.indexed_etag END,
+        etag = i.etag, size = i.size, modified_at = i.modified_at,
+        error_code = NULL, error_message = NULL, next_attempt_at = NULL, attempts = 0, deaths = 0,
+        claimed_by = NULL, claim_expires_at = NULL
+    FROM incoming i JOIN connectors.texts t ON t.object_id = i.id
+    WHERE o.id = i.id AND o.claimed_by = %(run)s
+    RETURNING o.document_id, o.etag, o.size, o.modified_at, o.state
+)
+SELECT document_id, etag, size, modified_at FROM held WHERE state = 'indexed'
+
+-- name: store_failures
+-- Returns the documents that the graph must forget: those of objects whose current version holds no readable text.
+WITH incoming AS (
+    SELECT * FROM unnest(
+        %(ids)s::bigint[], %(states)s::text[], %(codes)s::text[], %(messages)s::text[], %(delays)s::float8[], %(forget)s::bool[]
+    ) AS i (id, state, code, message, delay, forget)
+), before AS (
+    SELECT o.id, o.document_id FROM connectors.objects o JOIN incoming i ON i.id = o.id AND i.forget
+    WHERE o.claimed_by = %(run)s
+), held AS (
+    UPDATE connectors.objects o SET
+        -- A text that is stored stays usable: an encoder's failure is tried again from there.
+        state = CASE WHEN i.state = 'failed' AND o.state = 'extracted' THEN 'extracted' ELSE i.state END::connectors.object_state,
+        error_code = i.code, error_message = i.message, attempts = o.attempts + 1, deaths = 0,
+        next_attempt_at = now() + make_interval(secs => i.delay),
+        claimed_by = NULL, claim_expires_at = NULL,
+        document_id = CASE WHEN i.forget THEN NULL ELSE o.document_id END,
+        indexed_etag = CASE WHEN i.forget THEN NULL ELSE o.indexed_etag END,
+        indexed_text_hash = CASE WHEN i.forget THEN NULL ELSE o.indexed_text_hash END,
+        indexed_at = CASE WHEN i.forget THEN NULL ELSE o.indexed_at END,
+        chunks = CASE WHEN i.forget THEN 0 ELSE o.chunks END
+    FROM incoming i WHERE o.id = i.id AND o.claimed_by = %(run)s
+    RETURNING o.id, i.forget
+), forgotten AS (
+    DELETE FROM connectors.texts t USING held WHERE t.object_id = held.id AND held.forget
+)
+SELECT held.id, before.document_id FROM held LEFT JOIN before ON before.id = held.id
+
+-- name: lock_claimed
+-- The objects whose lease the run still holds, locked until the swap commits: a run that was overtaken writes nothing.
+SELECT id FROM connectors.objects
+WHERE id = ANY(%(ids)s::bigint[]) AND claimed_by = %(run)s AND state = 'extracted'
+ORDER BY id FOR UPDATE
+
+-- name: store_indexed
+UPDATE connectors.objects o SET
+    state = 'indexed', indexed_etag = o.etag, indexed_at = now(), document_id = i.document_id, chunks = i.chunks,
+    indexed_text_hash = t.text_hash, chunker_version = %(chunker)s, encoder_version = %(encoder)s,
+    attempts = 0, deaths = 0, next_attempt_at = NULL, error_code = NULL, error_message = NULL,
+    claimed_by = NULL, claim_expires_at = NULL
+FROM unnest(%(ids)s::bigint[], %(document_ids)s::uuid[], %(chunks)s::int[]) AS i (id, document_id, chunks)
+JOIN connectors.texts t ON t.object_id = i.id
+WHERE o.id = i.id
+
+-- name: forget_documents
+WITH before AS (SELECT id, document_id FROM connectors.objects WHERE id = ANY(%(ids)s::bigint[]) FOR UPDATE), texts AS (
+    DELETE FROM connectors.texts t USING before WHERE t.object_id = before.id
+)
+UPDATE connectors.objects o SET
+    document_id = NULL, indexed_etag = NULL, indexed_at = NULL, indexed_text_hash = NULL, chunks = 0
+FROM before WHERE o.id = before.id AND before.document_id IS NOT NULL
+RETURNING before.document_id
+
+-- name: count_run
+-- Counts go in with the work they count, so that a killed run loses none.
+UPDATE connectors.runs SET
+    listed = listed + %(listed)s, added = added + %(added)s, changed = changed + %(changed)s,
+    deleted = deleted + %(deleted)s, extracted = extracted + %(extracted)s, indexed = indexed + %(indexed)s,
+    unchanged = unchanged + %(unchanged)s, skipped = skipped + %(skipped)s, failed = failed + %(failed)s,
+    dead = dead + %(dead)s, bytes_fetched = bytes_fetched + %(bytes_fetched)s, chunks = chunks + %(chunks)s,
+    embeddings_computed = embeddings_computed + %(embeddings_computed)s,
+    embeddings_reused = embeddings_reused + %(embeddings_reused)s,
+    errors = CASE WHEN %(errors)s::jsonb = '{}' THEN errors ELSE (
+        SELECT jsonb_object_agg(code, n) FROM (
+            SELECT code, sum(n::bigint) AS n
+            FROM (SELECT * FROM jsonb_each_text(errors) UNION ALL SELECT * FROM jsonb_each_text(%(errors)s::jsonb)) e (code, n)
+            GROUP BY code
+        ) summed
+    ) END,
+    heartbeat_at = now()
+WHERE dagster_run_id = %(run)s
+
+-- name: reset_for_mode
+-- Failed: retries and dead letters now, with fresh attempts. All: every object again.
+WITH run AS (
+    UPDATE connectors.runs SET mode_applied = true
+    WHERE dagster_run_id = %(run)s AND NOT mode_applied RETURNING connector_id
+)
+UPDATE connectors.objects o SET state = 'pending', attempts = 0, next_attempt_at = NULL
+FROM run
+WHERE o.connector_id = run.connector_id AND (o.claimed_by IS NULL OR o.claim_expires_at < now())
+  AND CASE %(mode)s
+      WHEN 'failed' THEN o.state IN ('failed', 'dead')
+      WHEN 'all' THEN o.state IN ('failed', 'dead', 'extracted', 'indexed', 'skipped')
+      ELSE false END
+
+-- Runs ----------------------------------------------------------------------------------------------------------------
+
+-- name: work
+-- What the `work_queue` sensor needs to know, in one statement that writes nothing when nothing happened: connectors with
+-- due objects, with no scan yet, or with a scan that stands still, beside the runs that they have. Runs without a sign of
+-- life for two leases are closed on the way: their process is gone.
+WITH closed AS (
+    UPDATE connectors.runs SET status = 'failed', finished_at = now()
+    WHERE status = 'running' AND heartbeat_at < now() - make_interval(secs => 2 * %(lease)s)
+    RETURNING id
+), needs AS (
+    SELECT c.id, c.tenant_id, c.partition_key,
+        (SELECT count(*) FROM (
+            SELECT FROM connectors.objects o
+            WHERE o.connector_id = c.id AND o.state IN ('pending', 'extracted', 'failed')
+              AND (o.state = 'pending' OR o.next_attempt_at IS NULL OR o.next_attempt_at <= now())
+              AND (o.claimed_by IS NULL OR o.claim_expires_at < now())
+              AND o.missing_since_scan IS NULL
+            LIMIT %(most)s
+        ) due) AS due,
+        (SELECT count(*) FROM connectors.runs r
+         WHERE r.connector_id = c.id AND r.status IN ('waiting', 'running')
+           AND r.id NOT IN (SELECT id FROM closed)) AS live,
+        CASE WHEN c.last_scan_started_at IS NULL THEN 'registered'
+             WHEN EXISTS (SELECT FROM connectors.scans s WHERE s.connector_id = c.id AND s.status = 'running'
+                          AND s.updated_at < now() - make_interval(secs => %(scan_idle)s)) THEN 'scan'
+        END AS scan_reason
+    FROM connectors.connectors c WHERE c.enabled
+)
+SELECT id, tenant_id, partition_key, due, live, scan_reason FROM needs
+WHERE (due > 0 OR scan_reason IS NOT NULL) AND live < %(cap)s
+
+-- name: request_run
+INSERT INTO connectors.runs (connector_id, tenant_id, trigger, with_scan, mode)
+VALUES (%(connector_id)s, %(tenant_id)s, %(trigger)s, %(with_scan)s, %(mode)s)
+RETURNING id
+
+-- name: request_manual_run
+-- A second request while one waits joins it.
+INSERT INTO connectors.runs (connector_id, tenant_id, trigger, with_scan, mode)
+VALUES (%(connector_id)s, %(tenant_id)s, 'manual', true, %(mode)s)
+ON CONFLICT (connector_id, mode) WHERE status = 'waiting' AND trigger = 'manual'
+    DO UPDATE SET trigger = EXCLUDED.trigger
+RETURNING id
+
+-- name: runs_to_emit
+-- Requests that Dagster was not asked for yet, or was asked for and never started: again after two minutes, then after
+-- four, and so on, because a full queue is no reason to queue more.
+WITH due AS (
+    SELECT r.id FROM connectors.runs r
+    WHERE r.status = 'waiting' AND (%(connector_id)s::uuid IS NULL OR r.connector_id = %(connector_id)s)
+      AND (r.emitted_at IS NULL OR r.emitted_at < now() - make_interval(mins => 2 ^ least(r.emissions, 10)))
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE connectors.runs r SET emitted_at = now(), emissions = emissions + 1
+FROM due, connectors.connectors c
+WHERE r.id = due.id AND c.id = r.connector_id
+RETURNING r.id, r.connector_id, r.tenant_id, c.partition_key, r.trigger, r.with_scan, r.mode, r.emissions
+
+-- name: start_run
+-- Binds a Dagster run to the request that it answers. A retried run takes over the row, and the counts, of the run that
+-- died; a run that nobody here asked for, or one too many, gets a row of its own.
+WITH known AS (
+    SELECT id FROM connectors.runs WHERE dagster_run_id = %(run)s
+), taken AS (
+    UPDATE connectors.runs SET
+        dagster_run_id = %(run)s, status = 'running', started_at = coalesce(started_at, now()), heartbeat_at = now(),
+        finished_at = NULL
+    WHERE id = coalesce((SELECT id FROM known), %(request_id)s)
+      AND connector_id = %(connector_id)s
+      AND (dagster_run_id IS NULL OR dagster_run_id = %(run)s OR dagster_run_id = %(parent_run)s)
+    RETURNING id
+), fresh AS (
+    INSERT INTO connectors.runs
+        (connector_id, tenant_id, trigger, with_scan, mode, dagster_run_id, status, emitted_at, started_at, heartbeat_at)
+    SELECT %(connector_id)s, %(tenant_id)s, 'dagster', %(with_scan)s, %(mode)s, %(run)s, 'running', now(), now(), now()
+    WHERE NOT EXISTS (SELECT FROM taken)
+    RETURNING id
+)
+SELECT id FROM taken UNION ALL SELECT id FROM fresh
+
+-- name: finish_run
+UPDATE connectors.runs SET status = %(status)s, finished_at = now(), heartbeat_at = now()
+WHERE dagster_run_id = %(run)s
+
+-- name: run_counts
+SELECT listed, added, changed, deleted, extracted, indexed, unchanged, skipped, failed, dead, bytes_fetched, chunks,
+    embeddings_computed, embeddings_reused, errors
+FROM connectors.runs WHERE dagster_run_id = %(run)s
+
+-- name: progress
+-- Objects by state.
+SELECT state::text, count(*) FROM connectors.objects WHERE connector_id = %(connector_id)s GROUP BY state
+
+-- name: failure_causes
+-- The ledger's failures by cause, with one example key each.
+SELECT error_code, state::text, count(*), min(error_message), min(key)
+FROM connectors.objects
+WHERE connector_id = %(connector_id)s AND state IN ('failed', 'dead', 'skipped', 'extracted') AND error_code IS NOT NULL
+GROUP BY error_code, state ORDER BY count(*) DESC, error_code
+
+-- name: document_ids
+SELECT document_id FROM connectors.objects WHERE connector_id = %(connector_id)s AND document_id IS NOT NULL

@@ -1,0 +1,408 @@
+"""The ledger in Postgres: every object ever listed, who works on it, what became of it. All SQL lies in queries.sql."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, LiteralString
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import TupleRow, class_row
+
+from activekg_pipelines.database.pool import Database
+from activekg_pipelines.database.queries import load_queries
+from activekg_pipelines.ledger import planner
+from activekg_pipelines.ledger.states import (
+    ClaimedObject,
+    ClaimedText,
+    DocumentMetadata,
+    ExtractedText,
+    FailedObject,
+    IndexedDocument,
+    ListedObject,
+    Mode,
+    RunCounts,
+    RunRequest,
+    Scan,
+    ScanCounts,
+    Trigger,
+    UnchangedBytes,
+    Versions,
+    Work,
+)
+
+_SQL = load_queries(Path(__file__).with_name("queries.sql"))
+
+
+@dataclass(frozen=True, slots=True)
+class PageComparison:
+    """What one page of a listing changed in the ledger.
+
+    Attributes:
+        counts: objects listed, added, changed, missing.
+        now_skipped: ledger rows whose new version needs no download, but whose document the graph still holds.
+    """
+
+    counts: ScanCounts
+    now_skipped: Sequence[int]
+
+
+class Ledger:
+    """Reads and writes the ledger.
+
+    Methods that take a connection run in the caller's transaction, so that the graph and the ledger change together.
+
+    Args:
+        database: the graph database.
+        lease_seconds: how long a claim holds without being renewed.
+    """
+
+    def __init__(self, database: Database, *, lease_seconds: int) -> None:
+        self._database = database
+        self._lease = lease_seconds
+
+    # Scans
+
+    def open_scan(self, connector_id: UUID, tenant_id: str) -> Scan:
+        """The connector's scan under way, or a new one from the first key."""
+        parameters = {"connector_id": connector_id, "tenant_id": tenant_id}
+        while True:
+            with self._database.transaction(tenant_id=tenant_id) as conn:
+                row = conn.execute(_SQL["open_scan"], parameters).fetchone()
+            # Nothing comes back when another process opened it between this statement's snapshot and its insert.
+            if row is not None:
+                return Scan(row[0], connector_id, tenant_id, row[1])
+
+    def compare_page(
+        self, conn: Connection[TupleRow], scan: Scan, page: Sequence[ListedObject], *, is_last: bool
+    ) -> PageComparison | None:
+        """Compare one page of the listing with the ledger and move the scan's cursor behind it.
+
+        Args:
+            conn: the caller's transaction.
+            scan: as last read or returned.
+            page: entries after ``scan.start_after``, ascending by key.
+            is_last: nothing follows the page; later ledger rows are missing from the bucket.
+
+        Returns:
+            None when another process has moved the scan meanwhile: nothing was written, read the scan again.
+        """
+        upto = page[-1].key if page else scan.start_after
+        moved = conn.execute(
+            _SQL["advance_scan"],
+            {"scan_id": scan.id, "start_after": scan.start_after, "upto": upto, "listed": len(page)},
+        ).fetchone()
+        if moved is None:
+            return None
+        row = _one(
+            conn,
+            "compare_page",
+            {
+                "connector_id": scan.connector_id,
+                "tenant_id": scan.tenant_id,
+                "scan_id": scan.id,
+                "start_after": scan.start_after,
+                "upto": upto,
+                "is_last": is_last,
+                "keys": [entry.key for entry in page],
+                "etags": [entry.etag for entry in page],
+                "sizes": [entry.size for entry in page],
+                "modified": [entry.modified_at for entry in page],
+                "skip_codes": [entry.skip.code if entry.skip else None for entry in page],
+                "skip_messages": [entry.skip.message if entry.skip else None for entry in page],
+            },
+        )
+        counts = ScanCounts(listed=len(page), added=row[0], changed=row[1], missing=row[2])
+        if counts.added or counts.changed or counts.missing:
+            conn.execute(_SQL["count_scan"], {"scan_id": scan.id, **asdict(counts)})
+        return PageComparison(counts, row[3] or ())
+
+    def deletions_held_back(self, scan: Scan, *, share: float, min_objects: int) -> int:
+        """How many deletions of a completed listing the delete-storm guard holds back; 0 when they may go on."""
+        with self._database.transaction(tenant_id=scan.tenant_id) as conn:
+            missing, known, confirmed = _one(
+                conn, "weigh_deletions", {"connector_id": scan.connector_id, "min_objects": min_objects}
+            )
+        held_back = planner.deletions_held_back(
+            missing, known, share=share, min_objects=min_objects, confirmed=confirmed
+        )
+        return int(missing) if held_back else 0
+
+    def delete_missing(self, conn: Connection[TupleRow], scan: Scan, *, limit: int) -> tuple[int, list[UUID]]:
+        """Mark up to ``limit`` objects deleted that the completed listing did not see.
+
+        Returns:
+            How many, and the documents that the caller removes from the graph in the same transaction.
+        """
+        rows = conn.execute(
+            _SQL["delete_missing"], {"connector_id": scan.connector_id, "scan_id": scan.id, "limit": limit}
+        ).fetchall()
+        if rows:
+            conn.execute(_SQL["count_deleted"], {"scan_id": scan.id, "deleted": len(rows)})
+        return len(rows), [row[0] for row in rows if row[0] is not None]
+
+    def complete_scan(self, scan: Scan, *, held_back: int) -> ScanCounts | None:
+        """Close a scan whose listing reached the end.
+
+        Returns:
+            The whole scan's counts; None when another process has closed it.
+        """
+        with self._database.transaction(tenant_id=scan.tenant_id) as conn:
+            row = conn.execute(_SQL["complete_scan"], {"scan_id": scan.id, "held_back": held_back}).fetchone()
+            conn.execute(_SQL["forget_scans"], {"connector_id": scan.connector_id})
+        return ScanCounts(*row) if row else None
+
+    def fail_scan(self, scan: Scan) -> None:
+        """Give a scan up; nothing is deleted for it."""
+        with self._database.transaction(tenant_id=scan.tenant_id) as conn:
+            conn.execute(_SQL["fail_scan"], {"scan_id": scan.id})
+
+    def requeue_outdated(self, connector_id: UUID, versions: Versions) -> int:
+        """Make exactly those objects due that an older extractor, chunker or model produced; returns how many."""
+        with self._database.transaction() as conn:
+            return int(_one(conn, "requeue_outdated", {"connector_id": connector_id, **asdict(versions)})[0])
+
+    # Claims
+
+    def claim_pending(self, connector_id: UUID, run: str, *, limit: int, extractor: str) -> list[ClaimedObject]:
+        """Lease up to ``limit`` objects whose text has to be extracted."""
+        return self._claim(
+            ClaimedObject,
+            "claim_pending",
+            {"connector_id": connector_id, "run": run, "limit": limit, "extractor": extractor, "lease": self._lease},
+        )
+
+    def claim_extracted(self, connector_id: UUID, run: str, *, limit: int, characters: int) -> list[ClaimedText]:
+        """Lease up to ``limit`` stored texts that have to be indexed, of about ``characters`` together."""
+        return self._claim(
+            ClaimedText,
+            "claim_extracted",
+            {"connector_id": connector_id, "run": run, "limit": limit, "characters": characters, "lease": self._lease},
+        )
+
+    def renew_claims(self, run: str) -> None:
+        """Hold the run's leases for another period."""
+        with self._database.transaction() as conn:
+            conn.execute(_SQL["renew_claims"], {"run": run, "lease": self._lease})
+
+    def release_claims(self, run: str) -> None:
+        """Give back what the run still holds."""
+        with self._database.transaction() as conn:
+            conn.execute(_SQL["release_claims"], {"run": run})
+
+    # Outcomes
+
+    def store_extracted(self, conn: Connection[TupleRow], run: str, texts: Sequence[ExtractedText]) -> int:
+        """Store texts whose objects the run still holds; returns how many those are."""
+        return int(
+            _one(
+                conn,
+                "store_extracted",
+                {
+                    "run": run,
+                    "ids": [text.object_id for text in texts],
+                    "etags": [text.etag for text in texts],
+                    "sizes": [text.size for text in texts],
+                    "modified": [text.modified_at for text in texts],
+                    "content_hashes": [text.content_hash for text in texts],
+                    "text_hashes": [text.text_hash for text in texts],
+                    "texts": [text.text for text in texts],
+                    "titles": [text.title for text in texts],
+                    "mime_types": [text.mime_type for text in texts],
+                    "facts": [json.dumps(text.facts) for text in texts],
+                    "versions": [text.extractor_version for text in texts],
+                },
+            )[0]
+        )
+
+    def store_unchanged(
+        self, conn: Connection[TupleRow], run: str, objects: Sequence[UnchangedBytes], versions: Versions
+    ) -> list[DocumentMetadata]:
+        """Record new ETags over known bytes; returns the documents whose metadata the caller updates with it."""
+        rows = conn.execute(
+            _SQL["store_unchanged"],
+            {
+                "run": run,
+                "ids": [entry.object_id for entry in objects],
+                "etags": [entry.etag for entry in objects],
+                "sizes": [entry.size for entry in objects],
+                "modified": [entry.modified_at for entry in objects],
+                "chunker": versions.chunker,
+                "encoder": versions.encoder,
+            },
+        )
+        return [DocumentMetadata(*row) for row in rows]
+
+    def store_failures(self, conn: Connection[TupleRow], run: str, failures: Sequence[FailedObject]) -> list[UUID]:
+        """Record failures of objects that the run still holds; returns the documents that the caller removes."""
+        rows = conn.execute(
+            _SQL["store_failures"],
+            {
+                "run": run,
+                "ids": [failure.object_id for failure in failures],
+                "states": [failure.state.value for failure in failures],
+                "codes": [failure.error.code for failure in failures],
+                "messages": [failure.error.message for failure in failures],
+                "delays": [failure.retry_in for failure in failures],
+                "forget": [planner.removes_document(failure) for failure in failures],
+            },
+        )
+        return [document_id for _, document_id in rows if document_id is not None]
+
+    def lock_claimed(self, conn: Connection[TupleRow], run: str, ids: Sequence[int]) -> set[int]:
+        """Those of the objects whose lease the run still holds, locked until the transaction ends."""
+        return {row[0] for row in conn.execute(_SQL["lock_claimed"], {"run": run, "ids": list(ids)})}
+
+    def store_indexed(
+        self, conn: Connection[TupleRow], documents: Sequence[IndexedDocument], versions: Versions
+    ) -> None:
+        """Record documents that the same transaction swapped into the graph."""
+        conn.execute(
+            _SQL["store_indexed"],
+            {
+                "ids": [document.object_id for document in documents],
+                "document_ids": [document.document_id for document in documents],
+                "chunks": [document.chunks for document in documents],
+                "chunker": versions.chunker,
+                "encoder": versions.encoder,
+            },
+        )
+
+    def forget_documents(self, conn: Connection[TupleRow], ids: Sequence[int]) -> list[UUID]:
+        """Forget what the graph holds of these objects; returns the documents that the caller removes."""
+        return [row[0] for row in conn.execute(_SQL["forget_documents"], {"ids": list(ids)})]
+
+    def count_run(self, conn: Connection[TupleRow], run: str, counts: RunCounts) -> None:
+        """Add counts to a run, in the transaction that did the work."""
+        values = asdict(counts)
+        values["errors"] = json.dumps(counts.errors)
+        conn.execute(_SQL["count_run"], {"run": run, **values})
+
+    # Runs
+
+    def work(self, *, max_objects: int, cap: int, scan_idle_seconds: float) -> list[Work]:
+        """Connectors that need a run, in one statement that writes nothing when nothing happened."""
+        with self._database.transaction() as conn:
+            rows = conn.execute(
+                _SQL["work"],
+                {"most": max_objects * cap, "cap": cap, "scan_idle": scan_idle_seconds, "lease": self._lease},
+            ).fetchall()
+        return [
+            Work(connector_id, tenant_id, partition_key, due, live, Trigger(scan) if scan else None)
+            for connector_id, tenant_id, partition_key, due, live, scan in rows
+        ]
+
+    def request_run(
+        self, connector_id: UUID, tenant_id: str, trigger: Trigger, *, with_scan: bool, mode: Mode = Mode.CHANGED
+    ) -> UUID:
+        """Ask for a run; :meth:`runs_to_emit` hands it to Dagster."""
+        return self._request(
+            "request_run",
+            {
+                "connector_id": connector_id,
+                "tenant_id": tenant_id,
+                "trigger": trigger,
+                "with_scan": with_scan,
+                "mode": mode,
+            },
+        )
+
+    def request_manual_run(self, connector_id: UUID, tenant_id: str, *, mode: Mode = Mode.CHANGED) -> UUID:
+        """Ask for a sync now; joins the request that waits already, and returns its id."""
+        return self._request("request_manual_run", {"connector_id": connector_id, "tenant_id": tenant_id, "mode": mode})
+
+    def runs_to_emit(self, connector_id: UUID | None = None) -> list[RunRequest]:
+        """Requests to hand to Dagster now, each marked as handed over.
+
+        Args:
+            connector_id: only this connector's; None for all.
+        """
+        with self._database.transaction() as conn:
+            rows = conn.execute(_SQL["runs_to_emit"], {"connector_id": connector_id}).fetchall()
+        return [
+            RunRequest(id_, connector, tenant, key, Trigger(trigger), with_scan, Mode(mode), emission)
+            for id_, connector, tenant, key, trigger, with_scan, mode, emission in rows
+        ]
+
+    def start_run(
+        self,
+        connector_id: UUID,
+        tenant_id: str,
+        run: str,
+        *,
+        request_id: UUID | None,
+        parent_run: str | None,
+        with_scan: bool,
+        mode: Mode,
+    ) -> UUID:
+        """Bind a Dagster run to the request that it answers, and apply its mode once.
+
+        Args:
+            run: Dagster's run id.
+            request_id: the request, when this package asked for the run.
+            parent_run: the Dagster run that this one retries.
+
+        Returns:
+            The id of the run's row.
+        """
+        with self._database.transaction(tenant_id=tenant_id) as conn:
+            row = _one(
+                conn,
+                "start_run",
+                {
+                    "connector_id": connector_id,
+                    "tenant_id": tenant_id,
+                    "run": run,
+                    "request_id": request_id,
+                    "parent_run": parent_run,
+                    "with_scan": with_scan,
+                    "mode": mode,
+                },
+            )
+            if mode is not Mode.CHANGED:
+                conn.execute(_SQL["reset_for_mode"], {"run": run, "mode": mode})
+        return UUID(str(row[0]))
+
+    def finish_run(self, run: str, *, succeeded: bool) -> None:
+        """Close a run's row."""
+        with self._database.transaction() as conn:
+            conn.execute(_SQL["finish_run"], {"run": run, "status": "succeeded" if succeeded else "failed"})
+
+    def run_counts(self, run: str) -> RunCounts:
+        """The counts of a run so far."""
+        with self._database.transaction() as conn:
+            return RunCounts(*_one(conn, "run_counts", {"run": run}))
+
+    def progress(self, connector_id: UUID) -> dict[str, int]:
+        """Objects of a connector by state."""
+        with self._database.transaction() as conn:
+            return dict(conn.execute(_SQL["progress"], {"connector_id": connector_id}).fetchall())
+
+    def document_ids(self, connector_id: UUID) -> list[UUID]:
+        """Every document that the graph holds of a connector."""
+        with self._database.transaction() as conn:
+            return [row[0] for row in conn.execute(_SQL["document_ids"], {"connector_id": connector_id})]
+
+    def failure_causes(self, connector_id: UUID) -> list[tuple[str, str, int, str, str]]:
+        """Failures by cause: code, state, objects, an example's message and key; most frequent first."""
+        with self._database.transaction() as conn:
+            return list(conn.execute(_SQL["failure_causes"], {"connector_id": connector_id}).fetchall())
+
+    def _claim(self, row_class: type[Any], query: str, parameters: dict[str, Any]) -> list[Any]:
+        with self._database.transaction() as conn:
+            return conn.cursor(row_factory=class_row(row_class)).execute(_SQL[query], parameters).fetchall()
+
+    def _request(self, query: str, parameters: dict[str, Any]) -> UUID:
+        with self._database.transaction() as conn:
+            return UUID(str(_one(conn, query, parameters)[0]))
+
+
+def _one(conn: Connection[TupleRow], query: str, parameters: dict[str, Any]) -> TupleRow:
+    sql: LiteralString = _SQL[query]
+    row = conn.execute(sql, parameters).fetchone()
+    if row is None:
+        raise LookupError(f"The query {query!r} found no row.")
+    return row

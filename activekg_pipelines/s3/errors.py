@@ -1,0 +1,96 @@
+"""Turns botocore's exceptions into this package's: named, with the fix, without a secret."""
+
+from __future__ import annotations
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ProxyConnectionError,
+    SSLError,
+)
+
+from activekg_pipelines.errors import (
+    AccessDenied,
+    BucketAccessDenied,
+    BucketMissing,
+    ClockSkewed,
+    CredentialsRefused,
+    EndpointUnreachable,
+    FetchFailed,
+    ObjectError,
+    ObjectGone,
+    SourceError,
+    SourceUnavailable,
+    WrongRegion,
+)
+
+_CREDENTIALS = {
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "InvalidToken",
+    "TokenRefreshRequired",
+    "AuthorizationHeaderMalformed",
+}
+_REGION = {"PermanentRedirect", "IllegalLocationConstraintException", "301"}
+_DENIED = {"AccessDenied", "AllAccessDisabled", "AccountProblem", "403"}
+_GONE = {"NoSuchKey", "404"}
+
+
+def source_error(error: BotoCoreError | ClientError, bucket: str) -> SourceError:
+    """The error of a bucket as a whole behind a failed request.
+
+    Args:
+        error: what botocore raised.
+        bucket: named in the message.
+    """
+    if isinstance(error, EndpointConnectionError | ConnectTimeoutError | ProxyConnectionError | SSLError):
+        return EndpointUnreachable(
+            f"The S3 endpoint of bucket {bucket!r} cannot be reached: check address and network."
+        )
+    if isinstance(error, NoCredentialsError):
+        return CredentialsRefused()
+    code = error_code(error)
+    # A wrong region shows itself as a malformed header that names the right one.
+    if code in _REGION or (code == "AuthorizationHeaderMalformed" and "region" in str(error)):
+        return WrongRegion(f"The bucket {bucket!r} lies in another region than the connector says: correct `region`.")
+    if code in _CREDENTIALS:
+        return CredentialsRefused(
+            f"S3 refused the access key for bucket {bucket!r} ({code}): it is wrong, expired or deactivated. "
+            "Create a new access key in the IAM console and update the connector."
+        )
+    if code == "NoSuchBucket":
+        return BucketMissing(f"The bucket {bucket!r} does not exist.")
+    if code in _DENIED:
+        return BucketAccessDenied(
+            f"S3 denies listing the bucket {bucket!r}: check that the IAM policy allows s3:ListBucket on it and that "
+            "the bucket's own policy does not deny it."
+        )
+    if code == "RequestTimeTooSkewed":
+        return ClockSkewed()
+    return SourceUnavailable(f"S3 failed on bucket {bucket!r} ({code}); nothing was deleted and the next scan goes on.")
+
+
+def object_error(error: Exception, uri: str) -> ObjectError:
+    """The error of one object behind a failed download.
+
+    Args:
+        error: what botocore or the connection raised.
+        uri: ``s3://bucket/key``, named in the message.
+    """
+    code = error_code(error)
+    if code in _GONE:
+        return ObjectGone(f"Failed to fetch {uri}: NoSuchKey. It was deleted after it was listed.")
+    if code in _DENIED:
+        return AccessDenied(f"Failed to fetch {uri}: {code}. Check that the IAM policy allows s3:GetObject on it.")
+    return FetchFailed(f"Failed to fetch {uri}: {code}")
+
+
+def error_code(error: Exception) -> str:
+    """S3's error code, or the exception's class where S3 did not answer."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", "Unknown"))
+    return type(error).__name__

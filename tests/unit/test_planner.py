@@ -1,0 +1,62 @@
+"""The planner's decisions, without a database or an orchestrator in sight."""
+
+from __future__ import annotations
+
+import pytest
+
+from activekg_pipelines.errors import Corrupt, EmptyObject, FetchFailed, ObjectError, ObjectGone
+from activekg_pipelines.ledger.planner import deletions_held_back, removes_document, retry_delay, runs_wanted, settle
+from activekg_pipelines.ledger.states import FailedObject, ObjectState
+
+
+@pytest.mark.parametrize(
+    ("due", "live", "wanted"),
+    [(0, 0, 0), (1, 0, 1), (1000, 0, 1), (1001, 0, 2), (1_000_000, 0, 2), (1_000_000, 1, 1), (5, 1, 0), (0, 2, 0)],
+)
+def test_runs_follow_the_due_objects_up_to_the_cap(due: int, live: int, wanted: int) -> None:
+    assert runs_wanted(due, live, max_objects=1000, cap=2) == wanted
+
+
+def test_retries_back_off_exponentially_within_jitter_and_cap() -> None:
+    for attempts, full in [(1, 30), (2, 60), (3, 120), (8, 3600), (5000, 3600)]:
+        assert retry_delay(attempts, base=30, cap=3600, chance=0.0) == full / 2
+        assert full / 2 < retry_delay(attempts, base=30, cap=3600, chance=0.999) < full
+
+
+def _settle(error: ObjectError, attempts: int) -> FailedObject:
+    return settle(1, error, attempts, max_attempts=3, base=10, cap=60, chance=0.5)
+
+
+def test_permanent_errors_are_dead_letters_at_the_first_attempt() -> None:
+    assert _settle(Corrupt(), 1).state is ObjectState.DEAD
+
+
+def test_transient_errors_are_retried_until_the_attempts_are_used_up() -> None:
+    assert [_settle(FetchFailed(), attempts).state for attempts in (1, 2, 3)] == [
+        ObjectState.FAILED,
+        ObjectState.FAILED,
+        ObjectState.DEAD,
+    ]
+    assert _settle(FetchFailed(), 1).retry_in == 7.5
+    assert _settle(FetchFailed(), 3).retry_in is None
+
+
+def test_objects_without_text_are_skipped_not_failed() -> None:
+    assert _settle(EmptyObject(), 1).state is ObjectState.SKIPPED
+
+
+def test_only_permanent_outcomes_remove_the_version_that_is_indexed() -> None:
+    assert removes_document(_settle(Corrupt(), 1))
+    assert removes_document(_settle(EmptyObject(), 1))
+    assert not removes_document(_settle(FetchFailed(), 1))
+    assert not removes_document(_settle(FetchFailed(), 3))
+    assert not removes_document(_settle(ObjectGone(), 3))
+
+
+@pytest.mark.parametrize(
+    ("missing", "known", "held_back"),
+    [(1, 1, False), (10, 10, False), (11, 11, True), (50, 100, False), (51, 100, True), (0, 0, False)],
+)
+def test_a_storm_of_deletions_is_held_back(missing: int, known: int, held_back: bool) -> None:
+    assert deletions_held_back(missing, known, share=0.5, min_objects=10, confirmed=False) is held_back
+    assert not deletions_held_back(missing, known, share=0.5, min_objects=10, confirmed=True)
