@@ -9,11 +9,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from cryptography.fernet import Fernet
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from activekg_pipelines.database.migrate import migrate
 from activekg_pipelines.database.pool import Database
+from activekg_pipelines.services import Services
+from activekg_pipelines.settings import Settings, load_settings
+from tests.s3_bucket import Bucket
 
 _numbers = itertools.count()
 
@@ -73,3 +77,50 @@ def _create_database(postgres: str, name: str, *, template: str) -> None:
 def project_root() -> Path:
     """The folder of pyproject.toml."""
     return Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """Address of a moto server that answers S3 over HTTP."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str) -> Bucket:
+    """A new, empty bucket."""
+    return Bucket.create(s3_endpoint, f"test-{os.getpid()}-{next(_numbers)}")
+
+
+@pytest.fixture
+def app_settings(dsn: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, model_home: Path) -> Settings:
+    """Settings for a new database and the moto server, also in the environment for processes that a test starts."""
+    for name in list(os.environ):
+        if name.startswith(("CONNECTOR_KEK", "ACTIVEKG_", "JWT_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("ACTIVEKG_DSN", dsn)
+    monkeypatch.setenv("ACTIVEKG_HOME", str(model_home))
+    monkeypatch.setenv("ACTIVEKG_S3_ENDPOINT_ALLOWLIST", s3_endpoint.removeprefix("http://"))
+    monkeypatch.setenv("CONNECTOR_KEK_V1", Fernet.generate_key().decode())
+    monkeypatch.setenv("CONNECTOR_KEK_ACTIVE_VERSION", "1")
+    monkeypatch.setenv("JWT_SECRET_KEY", "a-secret-of-the-tests-that-is-long-enough")
+    return load_settings()
+
+
+@pytest.fixture(scope="session")
+def model_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ACTIVEKG_HOME of the test session: the model is converted once a user, not once a session."""
+    return Path.home() / ".cache" / "activekg-tests"
+
+
+@pytest.fixture
+def services(app_settings: Settings) -> Iterator[Services]:
+    """The services of a process, on a new database."""
+    opened = Services(app_settings)
+    yield opened
+    opened.database.close()

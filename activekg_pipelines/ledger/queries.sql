@@ -65,6 +65,7 @@ SELECT
     (SELECT count(*) FROM compared WHERE is_new),
     (SELECT count(*) FROM compared WHERE is_changed),
     (SELECT count(*) FROM missing),
+    (SELECT array_agg(key) FROM compared WHERE is_new OR is_changed),
     (SELECT array_agg(id) FROM written WHERE state = 'skipped' AND document_id IS NOT NULL)
 
 -- name: count_scan

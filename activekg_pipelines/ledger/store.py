@@ -43,10 +43,12 @@ class PageComparison:
 
     Attributes:
         counts: objects listed, added, changed, missing.
+        due: keys that are new or changed.
         now_skipped: ledger rows whose new version needs no download, but whose document the graph still holds.
     """
 
     counts: ScanCounts
+    due: frozenset[str]
     now_skipped: Sequence[int]
 
 
@@ -118,7 +120,7 @@ class Ledger:
         counts = ScanCounts(listed=len(page), added=row[0], changed=row[1], missing=row[2])
         if counts.added or counts.changed or counts.missing:
             conn.execute(_SQL["count_scan"], {"scan_id": scan.id, **asdict(counts)})
-        return PageComparison(counts, row[3] or ())
+        return PageComparison(counts, frozenset(row[3] or ()), row[4] or ())
 
     def deletions_held_back(self, scan: Scan, *, share: float, min_objects: int) -> int:
         """How many deletions of a completed listing the delete-storm guard holds back; 0 when they may go on."""

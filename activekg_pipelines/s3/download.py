@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -54,11 +55,12 @@ def download(client: S3Client, bucket: str, key: str, etag: str, target: Path, m
     Raises:
         TooLarge: more than ``max_bytes``.
         ObjectGone, AccessDenied, FetchFailed: S3 did not give the object.
+        CredentialsRefused, BucketMissing: no object of the bucket can be had.
     """
     uri = f"s3://{bucket}/{key}"
     try:
         answer = _get(client, bucket, key, etag)
-        with answer["Body"] as body:
+        with closing(answer["Body"]) as body:
             declared = answer["ContentLength"]
             if declared > max_bytes:
                 raise _too_large(uri, declared, max_bytes)
@@ -72,7 +74,7 @@ def download(client: S3Client, bucket: str, key: str, etag: str, target: Path, m
                     digest.update(chunk)
                     file.write(chunk)
     except (BotoCoreError, ClientError, HTTPError) as error:
-        raise object_error(error, uri) from None
+        raise object_error(error, bucket, key) from None
     if size != declared:
         raise FetchFailed(f"Failed to fetch {uri}: {size} of {declared} bytes arrived")
     return Download(

@@ -74,14 +74,17 @@ def source_error(error: BotoCoreError | ClientError, bucket: str) -> SourceError
     return SourceUnavailable(f"S3 failed on bucket {bucket!r} ({code}); nothing was deleted and the next scan goes on.")
 
 
-def object_error(error: Exception, uri: str) -> ObjectError:
-    """The error of one object behind a failed download.
+def object_error(error: Exception, bucket: str, key: str) -> ObjectError | SourceError:
+    """The error behind a failed download: of the object, or of the whole bucket where the credentials were refused.
 
     Args:
         error: what botocore or the connection raised.
-        uri: ``s3://bucket/key``, named in the message.
+        bucket, key: the object, named in the message.
     """
+    uri = f"s3://{bucket}/{key}"
     code = error_code(error)
+    if isinstance(error, ClientError) and (code in _CREDENTIALS or code == "NoSuchBucket"):
+        return source_error(error, bucket)
     if code in _GONE:
         return ObjectGone(f"Failed to fetch {uri}: NoSuchKey. It was deleted after it was listed.")
     if code in _DENIED:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -41,7 +41,7 @@ class Page:
     is_last: bool
 
 
-def list_pages(client: S3Client, bucket: str, prefix: str, start_after: str) -> Iterator[Page]:
+def list_pages(client: S3Client, bucket: str, prefix: str, start_after: str) -> Generator[Page]:
     """Pages of the listing after a key; at least one, which may be empty.
 
     Args:

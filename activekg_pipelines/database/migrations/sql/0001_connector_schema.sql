@@ -2,6 +2,17 @@
 
 CREATE EXTENSION IF NOT EXISTS vector;
 
+DO $version$
+DECLARE
+    found text := (SELECT extversion FROM pg_extension WHERE extname = 'vector');
+BEGIN
+    -- Search under a tenant filter needs iterative index scans.
+    IF string_to_array(split_part(found, '-', 1), '.')::int[] < ARRAY[0, 8] THEN
+        RAISE EXCEPTION 'pgvector % is too old: version 0.8 or newer is needed (ALTER EXTENSION vector UPDATE)', found;
+    END IF;
+END
+$version$;
+
 -- The graph ------------------------------------------------------------------------------------------------------------
 
 DO $graph$
@@ -37,6 +48,16 @@ BEGIN
         created_at timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (src, rel, dst)
     );
+    -- An ActiveKG database from before its embedding queue gets these columns from here.
+    IF NOT EXISTS (SELECT FROM information_schema.columns
+                   WHERE table_schema = 'public' AND table_name = 'nodes' AND column_name = 'embedding_status') THEN
+        ALTER TABLE public.nodes
+            ADD COLUMN embedding_status text NOT NULL DEFAULT 'queued',
+            ADD COLUMN embedding_error text,
+            ADD COLUMN embedding_attempts int NOT NULL DEFAULT 0,
+            ADD COLUMN embedding_updated_at timestamptz;
+        UPDATE public.nodes SET embedding_status = 'ready' WHERE embedding IS NOT NULL;
+    END IF;
     IF fresh THEN
         ALTER TABLE public.nodes ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
         ALTER TABLE public.edges ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
@@ -242,7 +263,7 @@ CREATE UNIQUE INDEX runs_one_waiting_manual ON connectors.runs (connector_id, mo
 CREATE TABLE connectors.released_embeddings (
     tenant_id text NOT NULL,
     encoder_version text NOT NULL,
-    text_hash bytea NOT NULL,
+    text_hash text NOT NULL,
     embedding vector(384) NOT NULL,
     expires_at timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, encoder_version, text_hash)

@@ -1,0 +1,112 @@
+"""The nodes and edges of one document, with identities that follow from its content."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from activekg_pipelines.embedding.chunking import Chunk
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as the graph holds it.
+
+    Attributes:
+        bucket, key: its object; the URI is ``s3://bucket/key``.
+        etag: the version that the text came from.
+        text_hash: SHA-256 of the text; ``content_hash`` of the bytes.
+        chunks: in order.
+        vectors: float32[len(chunks), dimensions], L2-normalised.
+    """
+
+    tenant_id: str
+    bucket: str
+    key: str
+    etag: str
+    size: int
+    modified_at: datetime
+    title: str
+    mime_type: str
+    content_hash: bytes
+    text_hash: bytes
+    facts: dict[str, Any]
+    chunks: Sequence[Chunk]
+    vectors: NDArray[np.float32]
+
+    @property
+    def external_id(self) -> str:
+        """``s3:{tenant}:{bucket}/{key}``; unique, because tenant ids hold neither ':' nor '/'."""
+        return f"s3:{self.tenant_id}:{self.bucket}/{self.key}"
+
+    @property
+    def id(self) -> UUID:
+        """The node's id: the same object always has the same node."""
+        return node_id(self.external_id)
+
+    @property
+    def uri(self) -> str:
+        """``s3://bucket/key``."""
+        return f"s3://{self.bucket}/{self.key}"
+
+    def props(self) -> dict[str, Any]:
+        """The node's properties."""
+        return {
+            "external_id": self.external_id,
+            "uri": self.uri,
+            "etag": self.etag,
+            "title": self.title,
+            "content_hash": self.content_hash.hex(),
+            "document_text_hash": self.text_hash.hex(),
+            "mime_type": self.mime_type,
+            "size": self.size,
+            "modified_at": self.modified_at.isoformat(),
+            "is_parent": True,
+            "has_chunks": bool(self.chunks),
+            "total_chunks": len(self.chunks),
+            "extraction": self.facts,
+        }
+
+    def chunk_external_id(self, chunk: Chunk) -> str:
+        """A chunk's identity: its text and its place among equal ones, not its position.
+
+        A chunk that an edit only moved keeps its node and its vector.
+        """
+        return f"{self.external_id}#chunk:{chunk.text_hash.hex()[:32]}:{chunk.ordinal}"
+
+    def chunk_props(self, chunk: Chunk, encoder_version: str) -> dict[str, Any]:
+        """A chunk node's properties. Its position lies on its edge: a moved chunk's node, and its place in the vector
+        index, need not be written again."""
+        return {
+            "external_id": self.chunk_external_id(chunk),
+            "parent_id": self.external_id,
+            "parent_title": self.title,
+            "title": self.title,
+            "uri": self.uri,
+            "text": chunk.text,
+            "text_hash": chunk.text_hash.hex(),
+            "tokens": chunk.tokens,
+            "embedding_model": encoder_version,
+        }
+
+    def edge_props(self, chunk: Chunk) -> dict[str, Any]:
+        """The ``DERIVED_FROM`` edge's properties; ``text[char_start:char_end]`` is the chunk."""
+        return {
+            "chunk_index": chunk.index,
+            "total_chunks": len(self.chunks),
+            "char_start": chunk.start,
+            "char_end": chunk.end,
+        }
+
+
+def node_id(external_id: str) -> UUID:
+    """ActiveKG's rule: uuid5 of the external id in the URL namespace."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, external_id)

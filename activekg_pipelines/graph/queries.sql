@@ -1,0 +1,131 @@
+-- name: make_incoming
+-- Rows on their way into the graph. The tables outlive the transaction, their rows do not.
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming_nodes (
+    id uuid PRIMARY KEY, document_id uuid NOT NULL, props jsonb NOT NULL, embedding vector(384),
+    edge jsonb
+) ON COMMIT DELETE ROWS
+
+-- name: copy_incoming
+COPY incoming_nodes (id, document_id, props, embedding, edge) FROM STDIN WITH (FORMAT BINARY)
+
+-- name: write_nodes
+-- Rows that would not change are not written: each rewrite costs an insert into the vector index.
+INSERT INTO public.nodes AS n
+    (id, tenant_id, classes, props, embedding, embedding_status, embedding_updated_at, last_refreshed)
+SELECT id, %(tenant_id)s, CASE WHEN edge IS NULL THEN '{Document}' ELSE '{Chunk}' END::text[], props, embedding,
+    CASE WHEN edge IS NULL THEN 'skipped' ELSE 'ready' END, now(), now()
+FROM incoming_nodes
+ON CONFLICT (id) DO UPDATE SET
+    props = EXCLUDED.props,
+    embedding = EXCLUDED.embedding, embedding_status = EXCLUDED.embedding_status, embedding_error = NULL,
+    embedding_updated_at = now(), last_refreshed = now(), updated_at = now(), version = n.version + 1
+WHERE n.tenant_id = EXCLUDED.tenant_id AND n.props IS DISTINCT FROM EXCLUDED.props
+
+-- name: write_edges
+INSERT INTO public.edges AS e (src, rel, dst, props, tenant_id)
+SELECT id, 'DERIVED_FROM', document_id, edge, %(tenant_id)s FROM incoming_nodes WHERE edge IS NOT NULL
+ON CONFLICT (src, rel, dst) DO UPDATE SET props = EXCLUDED.props
+WHERE e.props IS DISTINCT FROM EXCLUDED.props
+
+-- name: remove_chunks
+-- Chunk nodes of the documents that are not on their way in, with every edge at them. Their vectors are kept for a while
+-- under the hash of their text. Nodes that others derived from a document are not ours to remove.
+WITH vanished AS (
+    SELECT c.id, c.props ->> 'text_hash' AS text_hash, c.props ->> 'embedding_model' AS model, c.embedding
+    FROM public.edges e
+    JOIN public.nodes c ON c.id = e.src
+    JOIN public.nodes d ON d.id = e.dst
+    WHERE e.dst = ANY(%(documents)s::uuid[]) AND e.rel = 'DERIVED_FROM'
+      AND c.tenant_id = %(tenant_id)s AND c.classes @> '{Chunk}'
+      AND c.props ->> 'parent_id' = d.props ->> 'external_id'
+      AND NOT EXISTS (SELECT FROM incoming_nodes i WHERE i.id = c.id)
+), released AS (
+    INSERT INTO connectors.released_embeddings (tenant_id, encoder_version, text_hash, embedding, expires_at)
+    SELECT DISTINCT ON (model, text_hash) %(tenant_id)s, model, text_hash, embedding,
+        now() + make_interval(secs => %(reuse_seconds)s)
+    FROM vanished
+    WHERE %(reuse_seconds)s > 0 AND model IS NOT NULL AND text_hash IS NOT NULL AND embedding IS NOT NULL
+    ON CONFLICT (tenant_id, encoder_version, text_hash) DO UPDATE SET expires_at = EXCLUDED.expires_at
+), edges_removed AS (
+    DELETE FROM public.edges e USING vanished v WHERE e.src = v.id OR e.dst = v.id
+)
+DELETE FROM public.nodes n USING vanished v WHERE n.id = v.id
+
+-- name: remove_documents
+WITH edges_removed AS (
+    DELETE FROM public.edges e
+    WHERE (e.src = ANY(%(documents)s::uuid[]) OR e.dst = ANY(%(documents)s::uuid[])) AND e.tenant_id = %(tenant_id)s
+)
+DELETE FROM public.nodes n WHERE n.id = ANY(%(documents)s::uuid[]) AND n.tenant_id = %(tenant_id)s
+
+-- name: touch_documents
+UPDATE public.nodes n SET
+    props = n.props || jsonb_build_object('etag', i.etag, 'size', i.size, 'modified_at', i.modified_at),
+    updated_at = now(), version = n.version + 1
+FROM unnest(%(ids)s::uuid[], %(etags)s::text[], %(sizes)s::bigint[], %(modified)s::text[]) AS i (id, etag, size, modified_at)
+WHERE n.id = i.id AND n.tenant_id = %(tenant_id)s
+
+-- name: find_vectors
+-- Vectors of the tenant's chunks with these texts by this model, those of recently removed chunks included.
+SELECT DISTINCT ON (props ->> 'text_hash') props ->> 'text_hash', embedding FROM public.nodes
+WHERE tenant_id = %(tenant_id)s AND props ? 'text_hash' AND props ->> 'text_hash' = ANY(%(hashes)s::text[])
+  AND props ->> 'embedding_model' = %(encoder)s AND embedding IS NOT NULL
+UNION ALL
+SELECT text_hash, embedding FROM connectors.released_embeddings
+WHERE tenant_id = %(tenant_id)s AND encoder_version = %(encoder)s AND text_hash = ANY(%(hashes)s::text[])
+
+-- name: forget_released
+DELETE FROM connectors.released_embeddings WHERE expires_at < now()
+
+-- name: sample_chunks
+-- A few stored chunks, to check that the encoder still makes the vectors that are stored.
+SELECT props ->> 'text', embedding FROM public.nodes
+WHERE tenant_id = %(tenant_id)s AND props ? 'text_hash' AND props ->> 'embedding_model' = %(encoder)s
+  AND embedding IS NOT NULL
+LIMIT %(limit)s
+
+-- name: dimensions
+-- Of the vector column; none when it takes any.
+SELECT nullif(atttypmod, -1) FROM pg_attribute WHERE attrelid = 'public.nodes'::regclass AND attname = 'embedding'
+
+-- name: count_chunks
+-- Whether a tenant has more chunks than an exact search should read.
+SELECT count(*) FROM (
+    SELECT FROM public.nodes WHERE tenant_id = %(tenant_id)s LIMIT %(limit)s
+) counted
+
+-- name: search
+-- Vector and full-text rankings fused by reciprocal rank: Cormack, Clarke, Buettcher 2009, k = 60.
+-- Adding zero to the distance keeps the planner off the vector index where exact search is wanted.
+WITH question AS (
+    -- Any of the words, not all of them: people ask in sentences.
+    SELECT replace(plainto_tsquery('english', %(query)s)::text, '&', '|')::tsquery AS words
+), nearest AS (
+    SELECT id, embedding <=> %(vector)s AS distance FROM public.nodes
+    WHERE tenant_id = %(tenant_id)s AND classes @> '{Chunk}' AND props ->> 'embedding_model' = %(encoder)s
+      AND embedding IS NOT NULL
+    ORDER BY (embedding <=> %(vector)s) {exactly} LIMIT %(depth)s
+), by_vector AS (
+    SELECT id, row_number() OVER (ORDER BY distance, id) AS rank FROM nearest
+), by_text AS (
+    SELECT id, row_number() OVER (ORDER BY score DESC, id) AS rank FROM (
+        SELECT n.id, ts_rank_cd(n.text_search_vector, q.words) AS score
+        FROM public.nodes n, question q
+        WHERE n.tenant_id = %(tenant_id)s AND n.classes @> '{Chunk}' AND n.text_search_vector @@ q.words
+        ORDER BY score DESC LIMIT %(depth)s
+    ) matching
+), fused AS (
+    SELECT id, sum(1.0 / (60 + rank)) AS score
+    FROM (SELECT * FROM by_vector UNION ALL SELECT * FROM by_text) ranked
+    GROUP BY id ORDER BY score DESC, id LIMIT %(limit)s
+)
+SELECT d.props ->> 'uri', d.props ->> 'title',
+    ts_headline('english', c.props ->> 'text', q.words, 'StartSel="", StopSel="", MaxWords=40, MinWords=20'),
+    f.score::float8, (e.props ->> 'chunk_index')::int, d.id,
+    (e.props ->> 'char_start')::int, (e.props ->> 'char_end')::int
+FROM fused f
+CROSS JOIN question q
+JOIN public.nodes c ON c.id = f.id
+JOIN public.edges e ON e.src = c.id AND e.rel = 'DERIVED_FROM'
+JOIN public.nodes d ON d.id = e.dst AND d.props ->> 'external_id' = c.props ->> 'parent_id'
+ORDER BY f.score DESC, c.id

@@ -1,0 +1,72 @@
+"""Answers a question with a tenant's chunks: vector and full-text search, fused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from activekg_pipelines.database.pool import Database
+from activekg_pipelines.database.queries import load_queries
+
+if TYPE_CHECKING:
+    from activekg_pipelines.embedding import Encoder
+
+_SQL = load_queries(Path(__file__).with_name("queries.sql"))
+
+# Up to here reading every vector of the tenant is quick and exact; an index over all tenants would be walked far
+# before it meets enough of a small tenant's.
+_EXACT_UP_TO = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """A chunk that answers a question.
+
+    Attributes:
+        uri: ``s3://bucket/key`` of the document.
+        score: fused reciprocal ranks; only the order means something.
+        char_start, char_end: where the chunk lies in the document's extracted text.
+    """
+
+    uri: str
+    title: str
+    snippet: str
+    score: float
+    chunk_index: int
+    document_id: UUID
+    char_start: int
+    char_end: int
+
+
+def search(database: Database, encoder: Encoder, *, tenant_id: str, query: str, limit: int) -> list[SearchHit]:
+    """The tenant's chunks that answer best, best first.
+
+    Args:
+        database: the graph database.
+        encoder: the one that embedded the chunks.
+        tenant_id: whose documents are searched, and nobody else's.
+        query: a question or words; NUL characters are ignored.
+        limit: hits at most, and exactly as many where the tenant has as many chunks.
+    """
+    query = query.replace("\x00", " ").encode("utf-8", "ignore").decode()
+    vector = encoder.encode([query])[0]
+    parameters = {
+        "tenant_id": tenant_id,
+        "query": query,
+        "vector": vector,
+        "encoder": encoder.version,
+        "limit": limit,
+        # Each ranking is read deeper than asked, for the other one's candidates to meet it.
+        "depth": max(50, 4 * limit),
+    }
+    with database.transaction(tenant_id=tenant_id) as conn:
+        counted = conn.execute(_SQL["count_chunks"], {"tenant_id": tenant_id, "limit": _EXACT_UP_TO + 1}).fetchone()
+        exact = counted is None or counted[0] <= _EXACT_UP_TO
+        if not exact:
+            # An index scan that the tenant filter starves goes on until it has enough.
+            conn.execute("SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true)")
+            conn.execute("SELECT set_config('hnsw.ef_search', '100', true)")
+        sql = _SQL["search"].replace("{exactly}", "+ 0" if exact else "")
+        return [SearchHit(*row) for row in conn.execute(sql, parameters)]

@@ -1,0 +1,145 @@
+"""Brings the ledger up to date with the bucket: lists, compares, and deletes what a completed listing did not see."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.errors import EmptyObject, FolderMarker, ObjectError, SourceError, TooLarge, UnsupportedType
+from activekg_pipelines.extraction import unsupported_by_name
+from activekg_pipelines.ledger.states import ListedObject, Scan, ScanCounts
+from activekg_pipelines.ledger.store import PageComparison
+from activekg_pipelines.s3.listing import ObjectVersion, Page, list_pages
+from activekg_pipelines.services import Services
+
+logger = logging.getLogger(__name__)
+
+# Documents that go in one transaction: readers wait for none of it, and a crash repeats little.
+_DELETE_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ScanResult:
+    """What a scan (or the part of it that the budget allowed) did.
+
+    Attributes:
+        counts: what this call found and deleted.
+        completed: the listing reached its end; otherwise the next call goes on.
+        held_back: deletions that the delete-storm guard holds back.
+    """
+
+    counts: ScanCounts
+    completed: bool
+    held_back: int = 0
+
+
+def scan_connector(services: Services, connector: Connector, *, budget_seconds: float | None) -> ScanResult:
+    """Compare the connector's bucket with the ledger, going on where the last call stopped.
+
+    Args:
+        services: of this process.
+        connector: whose bucket.
+        budget_seconds: wall time after which it stops between two pages; None for no limit.
+
+    Raises:
+        SourceError: the bucket cannot be listed. Nothing was deleted. After a passing failure the next call goes on
+            where this one stopped; after any other one it starts anew.
+    """
+    deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
+    scan = services.ledger.open_scan(connector.id, connector.tenant_id)
+    counts = ScanCounts()
+    try:
+        while True:
+            pages = list_pages(services.client(connector), connector.bucket, connector.prefix, scan.start_after)
+            # Closed, so that no connection stays checked out when the budget ends the loop.
+            with closing(pages):
+                for page in pages:
+                    compared = _compare(services, connector, scan, page)
+                    if compared is None:
+                        break
+                    counts += compared.counts
+                    if page.is_last:
+                        return _complete(services, connector, scan, counts)
+                    scan = replace(scan, start_after=page.entries[-1].key)
+                    if deadline is not None and time.monotonic() >= deadline:
+                        return ScanResult(counts, completed=False)
+            # Another process moved the scan on: follow it.
+            scan = services.ledger.open_scan(connector.id, connector.tenant_id)
+    except SourceError as error:
+        services.connectors.record_error(connector.id, error.code, error.message)
+        if not error.retryable:
+            services.ledger.fail_scan(scan)
+        raise
+
+
+def _compare(services: Services, connector: Connector, scan: Scan, page: Page) -> PageComparison | None:
+    listed = [_listed(entry, services.settings.activekg_max_file_bytes) for entry in page.entries]
+    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+        compared = services.ledger.compare_page(conn, scan, listed, is_last=page.is_last)
+        if compared is not None and compared.now_skipped:
+            gone = services.ledger.forget_documents(conn, compared.now_skipped)
+            services.graph.remove(conn, connector.tenant_id, gone)
+    if compared is not None and logger.isEnabledFor(logging.DEBUG):
+        _log_unchanged(connector, page.entries, compared)
+    return compared
+
+
+def _complete(services: Services, connector: Connector, scan: Scan, counts: ScanCounts) -> ScanResult:
+    held_back = services.ledger.deletions_held_back(
+        scan,
+        share=services.settings.activekg_delete_guard_share,
+        min_objects=services.settings.activekg_delete_guard_min_objects,
+    )
+    if held_back:
+        logger.warning(
+            "%d of the documents of connector %s are gone from the bucket. Nothing was deleted: confirm the deletions, "
+            "or correct bucket and prefix.",
+            held_back,
+            connector.partition_key,
+        )
+    else:
+        counts += _delete_missing(services, connector, scan)
+    services.ledger.requeue_outdated(connector.id, services.versions)
+    services.ledger.complete_scan(scan, held_back=held_back)
+    return ScanResult(counts, completed=True, held_back=held_back)
+
+
+def _delete_missing(services: Services, connector: Connector, scan: Scan) -> ScanCounts:
+    deleted = 0
+    while True:
+        with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+            batch, documents = services.ledger.delete_missing(conn, scan, limit=_DELETE_BATCH)
+            services.graph.remove(conn, connector.tenant_id, documents)
+            if batch == 0:
+                services.graph.forget_released(conn)
+                return ScanCounts(deleted=deleted)
+        deleted += batch
+
+
+def _listed(entry: ObjectVersion, max_bytes: int) -> ListedObject:
+    return ListedObject(entry.key, entry.etag, entry.size, entry.modified_at, _needs_no_download(entry, max_bytes))
+
+
+def _needs_no_download(entry: ObjectVersion, max_bytes: int) -> ObjectError | None:
+    """Why an entry can be settled from its name and size alone."""
+    if entry.key.endswith("/"):
+        return FolderMarker()
+    if entry.size == 0:
+        return EmptyObject("The object is empty (0 bytes).")
+    if reason := unsupported_by_name(entry.key):
+        return UnsupportedType(reason)
+    if entry.size > max_bytes:
+        return TooLarge(
+            f"The object is larger than ACTIVEKG_MAX_FILE_BYTES allows: {entry.size:,} bytes, limit {max_bytes:,}."
+        )
+    return None
+
+
+def _log_unchanged(connector: Connector, entries: Iterable[ObjectVersion], compared: PageComparison) -> None:
+    for entry in entries:
+        if entry.key not in compared.due:
+            logger.debug("Skipping %s - ETag unchanged", connector.uri(entry.key))

@@ -1,0 +1,109 @@
+"""What pipeline, API and command line share in one process: settings, pool, stores, clients, the encoder."""
+
+from __future__ import annotations
+
+from functools import cache, cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from activekg_pipelines.connectors.encryption import KeyRing
+from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.connectors.store import ConnectorStore
+from activekg_pipelines.database.pool import Database
+from activekg_pipelines.embedding import CHUNKER_VERSION, Backend, Encoder, load_encoder, resolve_model
+from activekg_pipelines.extraction import EXTRACTOR_VERSION, Limits
+from activekg_pipelines.graph.store import Graph
+from activekg_pipelines.ledger.states import Versions
+from activekg_pipelines.ledger.store import Ledger
+from activekg_pipelines.s3.client import make_client
+from activekg_pipelines.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+
+class Services:
+    """Everything that is opened once a process. Parts are made when they are first used.
+
+    Args:
+        settings: the process's configuration.
+
+    Raises:
+        SettingsError: at the first use of what the settings leave out (the database, the encryption keys).
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._client = lru_cache(maxsize=256)(self._make_client)
+
+    @cached_property
+    def database(self) -> Database:
+        """The pool on the graph database."""
+        return Database(self.settings.require_dsn())
+
+    @cached_property
+    def connectors(self) -> ConnectorStore:
+        """The registry."""
+        return ConnectorStore(
+            self.database, KeyRing.from_settings(self.settings), self.settings.activekg_s3_endpoint_allowlist
+        )
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger."""
+        return Ledger(self.database, lease_seconds=self.settings.activekg_lease_seconds)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The graph."""
+        return Graph(reuse_days=self.settings.activekg_embedding_reuse_days)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The embedding model, loaded at the first use.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        return load_encoder(
+            self.settings.activekg_embedding_model,
+            Backend(self.settings.activekg_embedding_backend),
+            self.settings.activekg_embedding_device,
+            self.model_cache,
+            None,
+        )
+
+    @cached_property
+    def versions(self) -> Versions:
+        """What makes texts and vectors here; known without loading the model."""
+        source = resolve_model(self.settings.activekg_embedding_model, self.model_cache)
+        return Versions(EXTRACTOR_VERSION, CHUNKER_VERSION, f"{source.label}/float32")
+
+    @property
+    def model_cache(self) -> Path:
+        """Folder of converted models."""
+        return self.settings.activekg_home / "models"
+
+    @property
+    def limits(self) -> Limits:
+        """Bounds of one extraction."""
+        return Limits(
+            max_text_chars=self.settings.activekg_max_text_chars,
+            timeout_seconds=self.settings.activekg_parse_timeout_seconds,
+            memory_bytes=self.settings.activekg_parse_memory_bytes,
+            pdf_engine=self.settings.activekg_pdf_engine,
+        )
+
+    def client(self, connector: Connector) -> S3Client:
+        """The connector's S3 client, made anew when its configuration changed."""
+        return self._client(connector.id, connector.updated_at.isoformat(), connector)
+
+    def _make_client(self, connector_id: UUID, _version: str, connector: Connector) -> S3Client:
+        return make_client(connector, self.connectors.credentials(connector_id), self.settings)
+
+
+@cache
+def services() -> Services:
+    """The services of this process."""
+    return Services(settings())

@@ -1,0 +1,63 @@
+"""A bucket on the tests' S3 server, filled and changed the way a customer does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from activekg_pipelines.connectors.models import Connector, S3Config
+from activekg_pipelines.services import Services
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+ACCESS_KEY_ID = "AKIAIOSFODNN7EXAMPLE"
+SECRET_ACCESS_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket and a client that owns it."""
+
+    endpoint_url: str
+    name: str
+    client: S3Client
+
+    @classmethod
+    def create(cls, endpoint_url: str, name: str) -> Bucket:
+        """Make a new bucket."""
+        import boto3
+
+        client = boto3.client(
+            "s3",
+            endpoint_url=endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id=ACCESS_KEY_ID,
+            aws_secret_access_key=SECRET_ACCESS_KEY,
+        )
+        client.create_bucket(Bucket=name)
+        return cls(endpoint_url, name, client)
+
+    def put(self, key: str, body: bytes | str) -> str:
+        """Write an object; returns its ETag without quotes."""
+        data = body.encode() if isinstance(body, str) else body
+        return self.client.put_object(Bucket=self.name, Key=key, Body=data)["ETag"].strip('"')
+
+    def delete(self, *keys: str) -> None:
+        """Delete objects."""
+        for key in keys:
+            self.client.delete_object(Bucket=self.name, Key=key)
+
+    def config(self, **changes: object) -> S3Config:
+        """A connector configuration for the bucket."""
+        values = {
+            "bucket": self.name,
+            "endpoint_url": self.endpoint_url,
+            "access_key_id": ACCESS_KEY_ID,
+            "secret_access_key": SECRET_ACCESS_KEY,
+        }
+        return S3Config.model_validate(values | changes)
+
+    def register(self, services: Services, tenant_id: str = "acme_corp", **changes: object) -> Connector:
+        """Register a connector for the bucket."""
+        return services.connectors.create(tenant_id, self.config(**changes))
