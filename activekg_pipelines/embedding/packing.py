@@ -1,7 +1,8 @@
-"""Which words go into which chunk: the cuts that keep a document's structure, fill its chunks evenly and survive edits."""
+"""Which words go into which chunk: cuts that keep a document's structure, fill chunks evenly and survive edits."""
 
 from __future__ import annotations
 
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -15,29 +16,44 @@ if TYPE_CHECKING:
     Qualities = NDArray[np.float64]
     Positions = NDArray[np.int64]
 
-# A heading after at least this share of the limit always starts a chunk: from there on the cuts depend on nothing before it, so an
-# edit changes the chunks of its own section only.
+# A heading after at least this share of the limit always starts a chunk: from there on the cuts depend on nothing
+# before it, so an edit changes the chunks of its own section only.
 _SECTION_SHARE: Final = 1 / 3
 # How much quality a cut gives up per unit of fill away from the middle when the last two chunks are balanced.
 _BALANCE: Final = 2.0
+# How much better a cut may be for the words around it alone. Without it an insertion into a long text of sentences
+# changes 24 of 46 chunks on average, with it 5 of 50 (median 3); twice the weight makes that 3 of 54.
+_MARK_WEIGHT: Final = 0.5
+# The larger, the fewer cuts stand out: a chunk should have one or two that do, among a dozen sentences or hundreds of
+# words.
+_SENTENCE_MARK_POWER: Final = 4
+_WORD_MARK_POWER: Final = 64
+# Shorter runs are counted as text, which is cheaper and ends a chunk that much before its character limit at worst.
+_MANY_BLANKS: Final = 256
 
 
-def pack(words: Words, structure: Structure, text_length: int, max_tokens: int, max_chars: int) -> list[tuple[int, int]]:
-    """Cut the words into chunks of at most ``max_tokens`` pieces and ``max_chars`` characters: ``[first, last)`` word indices.
+def pack(text: str, words: Words, structure: Structure, max_tokens: int, max_chars: int) -> list[tuple[int, int]]:
+    """Cut the words into chunks of at most ``max_tokens`` pieces and ``max_chars`` characters, as ``[first, last)``.
 
-    No word may exceed a limit alone. Within a section each cut is the one with the largest quality + fill, a rule that does not look
-    at where the chunk began; two versions of a text therefore fall into step again soon after the place where they differ.
+    No word may exceed a limit alone. Within a section each cut is the one with the largest quality + fill, a rule that
+    does not look at where the chunk began; two versions of a text therefore fall into step again soon after the place
+    where they differ.
     """
     if not len(words):
         return []
     quality = cut_qualities(words, structure)
-    packer = _Packer(words, quality, text_length, max_tokens, max_chars)
+    packer = _Packer(text, words, quality, max_tokens, max_chars)
     cuts = [0, *_section_cuts(words, structure, max_tokens), len(words)]
-    return [chunk for first, last in zip(cuts, cuts[1:], strict=False) for chunk in packer.section(first, last)]
+    return [chunk for first, last in pairwise(cuts) for chunk in packer.section(first, last)]
 
 
 def cut_qualities(words: Words, structure: Structure) -> Qualities:
-    """float64[n]: the :class:`Boundary` quality of a cut before each of the ``n`` words."""
+    """float64[n]: how good a cut before each of the ``n`` words is.
+
+    The :class:`Boundary` there, and up to half a point that hangs on nothing but the words next to it, so that the same
+    places stand out in every version of a text: content-defined chunking (Muthitacharoen et al., A Low-bandwidth
+    Network File System, 2001).
+    """
     gap = np.ones(len(words), bool)
     gap[1:] = words.starts[1:] > words.ends[:-1]
     quality = np.where(gap, Boundary.WORD.value, Boundary.INSIDE_WORD.value)
@@ -51,10 +67,12 @@ def cut_qualities(words: Words, structure: Structure) -> Qualities:
     ):
         at = _words_at(words, positions)
         quality[at] = np.maximum(quality[at], boundary)
+    bonus = _MARK_WEIGHT * words.marks ** np.where(quality > Boundary.WORD, _SENTENCE_MARK_POWER, _WORD_MARK_POWER)
     inside_code = _inside(words, structure.code)
-    quality[inside_code] = _in_code(quality[inside_code])
+    quality = np.where(inside_code, _in_code(quality), quality + bonus)
     quality[_inside(words, structure.rows) | _inside(words, structure.headings)] = Boundary.INSIDE_LINE
-    quality[_words_at(words, [end for _, end in structure.headings])] = Boundary.AFTER_HEADING
+    glued = [*(end for _, end in structure.headings), *chain.from_iterable(structure.rules)]
+    quality[_words_at(words, glued)] = Boundary.AFTER_HEADING
     return quality
 
 
@@ -97,12 +115,10 @@ def _section_cuts(words: Words, structure: Structure, max_tokens: int) -> list[i
 
 
 class _Packer:
-    def __init__(self, words: Words, quality: Qualities, text_length: int, max_tokens: int, max_chars: int) -> None:
+    def __init__(self, text: str, words: Words, quality: Qualities, max_tokens: int, max_chars: int) -> None:
         self._words = words
         self._quality = quality
-        self._fill = words.tokens / max_tokens
-        self._score = quality + self._fill[:-1]
-        self._ends = _ends(words, text_length, max_chars)
+        self._ends = _visible_ends(text, words)
         self._max_tokens = max_tokens
         self._max_chars = max_chars
 
@@ -122,16 +138,22 @@ class _Packer:
         return max(min(by_tokens, by_chars), first + 1)
 
     def _cut(self, first: int, furthest: int, last: int) -> int:
-        nearest = int(np.searchsorted(self._words.tokens, self._words.tokens[last] - self._max_tokens))
-        if nearest > furthest:
-            return first + 1 + int(np.argmax(self._score[first + 1 : furthest + 1]))
-        nearest = max(nearest, first + 1)
-        window = slice(nearest, furthest + 1)
-        middle = (self._fill[first] + self._fill[last]) / 2
-        return nearest + int(np.argmax(self._quality[window] - _BALANCE * np.abs(self._fill[window] - middle)))
+        """Where the chunk that starts at ``first`` ends: as full as is good, or half-way when two chunks are left."""
+        tokens = self._words.tokens
+        nearest = int(np.searchsorted(tokens, tokens[last] - self._max_tokens))
+        balanced = nearest <= furthest
+        window = slice(max(nearest if balanced else 0, first + 1), furthest + 1)
+        # From the chunk's start, so that rounding does not depend on what comes before it.
+        fill = (tokens[window] - tokens[first]) / self._max_tokens
+        if balanced:
+            fill = -_BALANCE * np.abs(fill - (tokens[last] - tokens[first]) / self._max_tokens / 2)
+        return window.start + int(np.argmax(self._quality[window] + fill))
 
 
-def _ends(words: Words, text_length: int, max_chars: int) -> Positions:
-    """int64[n]: where each word ends with the characters after it that the model does not see; a long run of blanks does not count."""
-    following = np.append(words.starts[1:], text_length)
-    return np.where(following - words.ends > max_chars // 16, words.ends, following)
+def _visible_ends(text: str, words: Words) -> Positions:
+    """int64[n]: where each word ends with all that follows it up to the next word, without a long run of blanks."""
+    ends = np.append(words.starts[1:], len(text))
+    for word in np.flatnonzero(ends - words.ends > _MANY_BLANKS):
+        start = int(words.starts[word])
+        ends[word] = start + len(text[start : ends[word]].rstrip())
+    return ends

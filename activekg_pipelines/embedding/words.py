@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -17,10 +16,15 @@ if TYPE_CHECKING:
 
     Positions = NDArray[np.int64]
 
-# One encode() of 100 MB aborts the process. Slices of this size in small batches also keep both cores of a small machine busy.
+# One encode() of 100 MB aborts the process. Slices of this size in small batches also keep both cores of a small
+# machine busy.
 _SLICE_CHARS: Final = 50_000
 _SLICES_AT_ONCE: Final = 8
-_LAST_BREAK: Final = re.compile(r"[ \t\r\n][^ \t\r\n]*+\Z")
+# Only these: other characters that Python calls space (form feed, 0x1C to 0x1F, 0x85) are deleted by BERT's normalizer,
+# which joins the words around them.
+_BLANKS: Final = " \t\r\n"
+# Odd constants of xxHash64 (Yann Collet); the products are taken modulo 2**64.
+_HASH: Final = np.array([0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
 
 
 class Encoding(Protocol):
@@ -52,12 +56,14 @@ class Words:
     starts       int64[n]     code point offset of each word's first character
     ends         int64[n]     code point offset after its last one that the model sees
     tokens       int64[n + 1] word pieces before each word; the last entry is the total
-    forced       sorted indices of words before which the text must be cut, because both sides are one word to the tokenizer
+    marks        float64[n]   a number in [0, 1) that depends on the word and its two neighbours only
+    forced       sorted indices of words before which the text must be cut: to the tokenizer both sides are one word
     """
 
     starts: Positions
     ends: Positions
     tokens: Positions
+    marks: NDArray[np.float64]
     forced: list[int]
 
     def __len__(self) -> int:
@@ -72,6 +78,7 @@ def find_words(text: str, tokenizer: ChunkTokenizer) -> Words:
     starts: list[Positions] = []
     ends: list[Positions] = []
     tokens: list[Positions] = []
+    pieces: list[Positions] = []
     forced: list[int] = []
     words = total = 0
     slices = list(_slices(text))
@@ -80,11 +87,12 @@ def find_words(text: str, tokenizer: ChunkTokenizer) -> Words:
         encodings = encode_all(tokenizer, [text[start:end] for start, end in batch])
         for (start, _), encoding in zip(batch, encodings, strict=True):
             spans, first = _word_starts(encoding)
-            if start and not text[start - 1].isspace() and not text[start].isspace():
+            if start and text[start - 1] not in _BLANKS:
                 forced.append(words)
             starts.append(spans[first, 0] + start)
             ends.append(spans[np.append(first[1:], len(spans)) - 1, 1] + start if len(first) else first)
             tokens.append(first + total)
+            pieces.append(np.array(encoding.ids, np.int64)[first])
             words += len(first)
             total += len(spans)
     empty = np.zeros(0, np.int64)
@@ -92,12 +100,13 @@ def find_words(text: str, tokenizer: ChunkTokenizer) -> Words:
         starts=np.concatenate([empty, *starts]),
         ends=np.concatenate([empty, *ends]),
         tokens=np.concatenate([empty, *tokens, np.array([total], np.int64)]),
+        marks=_marks(np.concatenate([empty, *pieces])),
         forced=[word for word in forced if 0 < word < words],
     )
 
 
 def split_oversized(text: str, words: Words, tokenizer: ChunkTokenizer, max_tokens: int, max_chars: int) -> Words:
-    """Cut each word of more than ``max_tokens`` pieces or ``max_chars`` characters into parts that fit, with forced cuts between them.
+    """Cut each word that is over a limit into parts that fit, with forced cuts between them.
 
     A part is measured by encoding it alone, since part of a word has other pieces than the word: five megabytes of one
     letter are a single unknown token, ten letters of them are several known ones.
@@ -142,21 +151,29 @@ def _slice_end(text: str, start: int, limit: int) -> int:
     newline = text.rfind("\n", start + _SLICE_CHARS // 2, limit)
     if newline >= 0:
         return newline + 1
-    blank = max(text.rfind(character, start + _SLICE_CHARS // 2, limit) for character in " \t\r")
+    blank = max(text.rfind(character, start + _SLICE_CHARS // 2, limit) for character in _BLANKS)
     return blank + 1 if blank >= 0 else limit
 
 
 def _word_starts(encoding: Encoding) -> tuple[Positions, Positions]:
     """Each token's span, int64[tokens, 2], and the indices of the tokens that start a word."""
-    offsets, ids = encoding.offsets, encoding.word_ids
+    offsets = encoding.offsets
     spans = np.fromiter(chain.from_iterable(offsets), np.int64, 2 * len(offsets)).reshape(-1, 2)
-    numbers = np.array([-1 if word is None else word for word in ids], np.int64)
-    return spans, np.flatnonzero(np.diff(numbers, prepend=-2))
+    # As floats, because a piece that belongs to no word has None, and NaN differs from its neighbours.
+    words = np.array(encoding.word_ids, np.float64)
+    return spans, np.flatnonzero(np.diff(words, prepend=-1.0))
 
 
-def _parts(
-    text: str, span: tuple[int, int], tokenizer: ChunkTokenizer, max_tokens: int, max_chars: int
-) -> list[_Part]:
+def _marks(pieces: Positions) -> NDArray[np.float64]:
+    """Each word's first piece hashed with its neighbours' by multiplication (Knuth, TAOCP 6.4): float64[n]."""
+    words = pieces.astype(np.uint64)
+    before, after = np.roll(words, 1), np.roll(words, -1)
+    mixed: NDArray[np.uint64] = words * _HASH[0] + before * _HASH[1] + after * _HASH[2]
+    mixed = (mixed ^ (mixed >> np.uint64(29))) * _HASH[0]
+    return (mixed >> np.uint64(32)) / 2**32
+
+
+def _parts(text: str, span: tuple[int, int], tokenizer: ChunkTokenizer, max_tokens: int, max_chars: int) -> list[_Part]:
     parts: list[_Part] = []
     end = span[0] + len(text[span[0] : span[1]].rstrip())
     pending = [(at, min(at + max_chars, end)) for at in range(span[0], end, max_chars)][::-1]
@@ -186,4 +203,4 @@ def _replaced(words: Words, parts: dict[int, list[_Part]]) -> Words:
         ends[at] = [piece.end for piece in pieces]
         tokens[at] = [piece.tokens for piece in pieces]
         forced.update(range(at.start + 1, at.stop))
-    return Words(starts, ends, np.concatenate([[0], np.cumsum(tokens)]), sorted(forced))
+    return Words(starts, ends, np.concatenate([[0], np.cumsum(tokens)]), np.repeat(words.marks, kept), sorted(forced))

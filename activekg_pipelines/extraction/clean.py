@@ -6,9 +6,9 @@ import re
 from typing import Final
 
 _NUL_OR_SURROGATE: Final = re.compile("[\x00\ud800-\udfff]")
-# U+2028, U+2029 and U+0085 are line ends in Unicode; form feed and vertical tab are page and line breaks in text files.
+# U+2028, U+2029 and U+0085 are Unicode's line ends; form feed and vertical tab are page and line breaks in text files.
 _LINE_ENDS: Final = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
-# PDFium writes U+FFFE for a hyphen at a line's end, some generators the soft hyphen U+00AD: without it the word rejoins.
+# PDFium writes U+FFFE for a hyphen at a line's end, some programs the soft hyphen U+00AD: without it the word rejoins.
 _WORD_SPLITS: Final = re.compile("[\ufffe\u00ad]\n?")
 _UNWANTED: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff\ufeff\uffff]")
 _TRAILING_SPACE: Final = re.compile("[ \t\u00a0]+$", re.MULTILINE)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
-import re
+import contextlib
 from dataclasses import dataclass
 from typing import Final
+
+from activekg_pipelines.extraction.legacy import guess_legacy
 
 _BOMS: Final = (
     # UTF-32 first: its little-endian mark starts with UTF-16's.
@@ -15,9 +17,11 @@ _BOMS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# ISO-2022-JP is pure ASCII to look at, so it is also valid UTF-8.
+_JAPANESE_ESCAPES: Final = (b"\x1b$B", b"\x1b$@", b"\x1b(J")
 _SAMPLE_BYTES: Final = 64 * 1024
 _MAX_NUL_SHARE: Final = 0.02
-_NON_ASCII_RUN: Final = re.compile(rb"[\x80-\xff]+")
+_MAX_CONTROL_SHARE: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,9 @@ def decode(data: bytes) -> Decoded:
             return Decoded(text, encoding.removesuffix("-sig"), guessed=False, damaged="\ufffd" in text)
     if data.count(0) > _MAX_NUL_SHARE * len(data):
         return _decode_with_nuls(data)
+    if any(escape in data for escape in _JAPANESE_ESCAPES):
+        with contextlib.suppress(UnicodeDecodeError):
+            return Decoded(data.decode("iso2022_jp_2"), "iso2022_jp_2", guessed=True)
     try:
         return Decoded(data.decode("utf-8"), "utf-8", guessed=False)
     except UnicodeDecodeError as error:
@@ -49,14 +56,19 @@ def decode(data: bytes) -> Decoded:
 
 
 def utf16_without_mark(data: bytes) -> str | None:
-    """Return "utf-16-le" or "utf-16-be" when the NULs of ``data`` lie as in mostly Latin UTF-16, else None."""
+    """Return "utf-16-le" or "utf-16-be" when ``data`` reads as mostly Latin text in one of them, else None."""
     even, odd = data[0::2].count(0), data[1::2].count(0)
     quarter = len(data) / 8
     if odd > quarter and even < odd / 10:
-        return "utf-16-le"
-    if even > quarter and odd < even / 10:
-        return "utf-16-be"
-    return None
+        encoding = "utf-16-le"
+    elif even > quarter and odd < even / 10:
+        encoding = "utf-16-be"
+    else:
+        return None
+    # 16-bit numbers have their NULs in the same places; read as text they are control characters.
+    text = data[:_SAMPLE_BYTES].decode(encoding, errors="replace")
+    controls = sum(character < " " and character not in "\t\n\r\f" for character in text)
+    return encoding if controls <= _MAX_CONTROL_SHARE * len(text) else None
 
 
 def _decode_with_nuls(data: bytes) -> Decoded:
@@ -78,16 +90,9 @@ def _decode_legacy(data: bytes, first_bad: int) -> Decoded:
 
 
 def _guess(data: bytes, first_bad: int) -> Decoded:
-    from charset_normalizer import from_bytes  # noqa: PLC0415 - heavy
-
     # The bytes that tell encodings apart may come late; start at the line that holds the first of them.
     start = data.rfind(b"\n", 0, first_bad) + 1
-    match = from_bytes(data[start : start + _SAMPLE_BYTES]).best()
-    for encoding in (match.encoding if match else None, "cp1252"):
-        if encoding is None:
-            continue
-        try:
+    for encoding in (guess_legacy(data[start : start + _SAMPLE_BYTES]), "cp1252"):
+        with contextlib.suppress(UnicodeDecodeError):
             return Decoded(data.decode(encoding), encoding, guessed=True)
-        except (UnicodeDecodeError, LookupError):
-            continue
     return Decoded(data.decode("cp1252", errors="replace"), "cp1252", guessed=True, damaged=True)

@@ -1,0 +1,184 @@
+"""Texts to vectors: one interface over sentence-transformers, OpenVINO and ONNX Runtime.
+
+Imports no model library: a process that never embeds pays nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from activekg_pipelines.embedding.model import ModelSource, resolve_model
+from activekg_pipelines.errors import EncoderFailed, ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+
+    Vectors = NDArray[np.float32]
+
+# A query may be megabytes long and only its first tokens count. Chunks have at most 16 characters a token and are never
+# cut.
+_CHARS_PER_TOKEN: Final = 64
+# float32 runtimes agree to 1.0000 and bfloat16 to 0.9999; another model, another pooling or a broken kernel stays far
+# below.
+_SAME_VECTOR_COSINE: Final = 0.99
+# The converted graphs are checked for these architectures only; others take the torch backend unless another is asked
+# for.
+_CONVERTIBLE: Final = frozenset({"bert", "distilbert", "roberta", "xlm-roberta", "mpnet"})
+
+
+class Backend(StrEnum):
+    """The library that runs the model."""
+
+    AUTO = "auto"
+    """OpenVINO for models it is checked for on a CPU, torch for all else."""
+    TORCH = "torch"
+    OPENVINO = "openvino"
+    ONNX = "onnx"
+
+
+class Precision(StrEnum):
+    """The number format of the model's arithmetic; vectors are float32 in any case."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class Encoder(ABC):
+    """A loaded embedding model. Safe to use from several threads."""
+
+    def __init__(self, source: ModelSource, precision: Precision, dimensions: int, tokenizer: Tokenizer) -> None:
+        self.name = source.name
+        self.version = f"{source.label}/{precision}"
+        """Vectors of equal versions may be compared, whatever backend made them."""
+        self.dimensions = dimensions
+        self.max_tokens = source.max_tokens
+        """The longest input in word pieces, special tokens included."""
+        self.tokenizer = tokenizer
+        """The model's own, without truncation and padding: for :func:`chunk_document`."""
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Embed ``texts``: float32[len(texts), dimensions] in their order, each row of length 1.
+
+        Texts longer than ``max_tokens`` are truncated. Raises :class:`EncoderFailed` when any of them cannot be
+        embedded; see :func:`encode_resiliently`.
+        """
+        import numpy as np
+
+        if not len(texts):
+            return np.zeros((0, self.dimensions), np.float32)
+        limit = self.max_tokens * _CHARS_PER_TOKEN
+        try:
+            vectors = self._encode([text[:limit] for text in texts])
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise EncoderFailed(f"The model cannot embed the text: {error}") from error
+        # In bfloat16 the model's own normalisation is off by up to 0.3 %.
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not (np.isfinite(lengths) & (lengths > 0)).all():
+            raise EncoderFailed("The model gave a vector without a direction.")
+        directions: Vectors = vectors / lengths
+        return directions
+
+    @abstractmethod
+    def _encode(self, texts: list[str]) -> Vectors:
+        """Embed at least one text, none of them of hostile length."""
+
+
+def load_encoder(
+    model: str,
+    backend: Backend,
+    device: str | None,
+    cache_dir: Path,
+    threads: int | None,
+    *,
+    precision: Precision = Precision.FLOAT32,
+) -> Encoder:
+    """Load a model, by name or from a folder.
+
+    ``device`` is torch's name for one (``cuda``, ``cuda:1``, ``mps``, ``cpu``); without it torch chooses and the other
+    backends take the CPU. ``threads`` is the number of CPU threads, by default the backend's own choice. OpenVINO and
+    ONNX convert the model at the first call and keep the result in ``cache_dir``; later calls do not import torch.
+
+    Raises :class:`ModelError` when the model, the backend or the precision is not available.
+    """
+    source = resolve_model(model, cache_dir)
+    on_cpu = device is None or device == "cpu"
+    if backend is Backend.AUTO:
+        backend = _best_backend(source, on_cpu)
+    if backend is Backend.TORCH:
+        from activekg_pipelines.embedding.torch_encoder import TorchEncoder
+
+        return TorchEncoder(source, precision, device, threads)
+    if not on_cpu:
+        raise ModelError(f"The {backend} backend runs on the CPU only; use the torch backend for {device}.")
+    if backend is Backend.OPENVINO:
+        from activekg_pipelines.embedding.openvino_encoder import OpenVinoEncoder
+
+        return OpenVinoEncoder(source, precision, cache_dir, threads)
+
+    from activekg_pipelines.embedding.onnx_encoder import OnnxEncoder
+
+    return OnnxEncoder(source, precision, cache_dir, threads)
+
+
+def encode_resiliently(encoder: Encoder, texts: Sequence[str]) -> tuple[Vectors, dict[int, EncoderFailed]]:
+    """Embed what can be embedded: the vectors, and for each text that fails alone its index and error.
+
+    The row of a failed text is NaN, which Postgres refuses as a vector. Batches that fail are halved, so one bad text
+    among ``n`` costs about ``2 log2 n`` further calls.
+    """
+    import numpy as np
+
+    vectors = np.full((len(texts), encoder.dimensions), np.nan, np.float32)
+    failures: dict[int, EncoderFailed] = {}
+    pending = [range(len(texts))]
+    while pending:
+        rows = pending.pop()
+        try:
+            vectors[rows.start : rows.stop] = encoder.encode(texts[rows.start : rows.stop])
+        except EncoderFailed as error:
+            if len(rows) == 1:
+                failures[rows.start] = error
+            else:
+                middle = len(rows) // 2
+                pending += [rows[middle:], rows[:middle]]
+    return vectors, failures
+
+
+def verify_encoder(encoder: Encoder, texts: Sequence[str], vectors: NDArray[np.floating]) -> None:
+    """Embed stored ``texts`` again and compare with their stored ``vectors``, float[len(texts), dimensions].
+
+    Raises :class:`ModelError` when a cosine is below 0.99 or the dimensions differ: the model or its precision is not
+    the one that filled the index, and searches would silently return the wrong texts.
+    """
+    import numpy as np
+
+    if not len(texts):
+        return
+    fresh = encoder.encode(texts)
+    stored = np.asarray(vectors, np.float64)
+    if stored.shape != fresh.shape:
+        raise ModelError(f"The stored vectors have shape {stored.shape}, those of {encoder.version} {fresh.shape}.")
+    lengths = np.linalg.norm(stored, axis=1) * np.linalg.norm(fresh, axis=1)
+    cosines = np.einsum("ij,ij->i", stored, fresh) / np.maximum(lengths, np.finfo(np.float64).tiny)
+    # Written so that NaN fails too.
+    if not (cosines >= _SAME_VECTOR_COSINE).all():
+        raise ModelError(
+            f"{encoder.version} gives other vectors than the stored ones (cosine {cosines.min():.3f}): "
+            "the index was made by another model or the model runs wrongly here."
+        )
+
+
+def _best_backend(source: ModelSource, on_cpu: bool) -> Backend:
+    convertible = (
+        source.setting("config.json", "model_type") in _CONVERTIBLE
+        and source.setting("config_sentence_transformers.json", "default_prompt_name") is None
+        and (source.path / "tokenizer.json").is_file()
+    )
+    return Backend.OPENVINO if on_cpu and convertible and find_spec("openvino") is not None else Backend.TORCH

@@ -1,0 +1,63 @@
+"""The model run by sentence-transformers: every model it knows, on every device torch knows.
+
+The reference that the other backends are checked against.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from activekg_pipelines.embedding.encoder import Encoder, Precision
+from activekg_pipelines.embedding.model import ModelSource
+from activekg_pipelines.embedding.tokenization import load_tokenizer, without_limits
+from activekg_pipelines.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+
+
+class TorchEncoder(Encoder):
+    def __init__(self, source: ModelSource, precision: Precision, device: str | None, threads: int | None) -> None:
+        import torch
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._model = load_sentence_transformer(source, precision, device)
+        self._model.max_seq_length = source.max_tokens
+        super().__init__(source, precision, self._model.get_embedding_dimension(), _own_tokenizer(source, self._model))
+
+    def _encode(self, texts: list[str]) -> NDArray[np.float32]:
+        vectors = self._model.encode(texts, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False)
+        return cast("NDArray[np.float32]", vectors.astype("float32", copy=False))
+
+
+def load_sentence_transformer(source: ModelSource, precision: Precision, device: str | None) -> Any:
+    """The model as a ``SentenceTransformer`` in evaluation mode, from local files.
+
+    Raises :class:`ModelError` when it cannot be loaded or the device does not exist.
+    """
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+    try:
+        model = SentenceTransformer(
+            str(source.path), device=device, local_files_only=True, model_kwargs={"dtype": precision.value}
+        )
+    except (OSError, RuntimeError, ValueError, AssertionError) as error:
+        raise ModelError(f"{source.name} cannot be loaded from {source.path}: {error}") from error
+    return model.eval()
+
+
+def _own_tokenizer(source: ModelSource, model: Any) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    if (source.path / "tokenizer.json").is_file():
+        return load_tokenizer(source.path)
+    backend = getattr(model.tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise ModelError(f"{source.name} has no fast tokenizer, which splitting documents needs.")
+    return without_limits(Tokenizer.from_str(backend.to_str()))

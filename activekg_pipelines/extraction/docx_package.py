@@ -1,0 +1,189 @@
+"""Opens a Word file and finds the parts that hold its text.
+
+python-docx opens it; what python-docx refuses (macro-enabled and strict Open XML files, files with small faults) is
+opened as the ZIP of XML parts that it is.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from activekg_pipelines.errors import Corrupt, Encrypted, TextTooLarge
+from activekg_pipelines.extraction.limits import Limits
+from activekg_pipelines.extraction.word_xml import local
+
+_OLE: Final = b"\xd0\xcf\x11\xe0"
+# Reading a package with more parts than this is a bomb, not a document.
+_MAX_PARTS: Final = 20_000
+
+
+@dataclass(slots=True)
+class Package:
+    """The XML roots of a Word file, by what they are for. Headers and footers stand in the order of their sections."""
+
+    body: Any
+    engine: str
+    title: str | None = None
+    has_media: bool = False
+    headers: list[Any] = field(default_factory=list)
+    footers: list[Any] = field(default_factory=list)
+    footnotes: Any = None
+    endnotes: Any = None
+    styles: Any = None
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, kind: str, root: Any) -> None:
+        """Keep ``root``, the target of a relationship whose type ends in ``kind``, if it holds text or styles."""
+        if kind == "header":
+            self.headers.append(root)
+        elif kind == "footer":
+            self.footers.append(root)
+        elif kind in ("footnotes", "endnotes", "styles"):
+            setattr(self, kind, root)
+
+
+_KINDS: Final = frozenset({"header", "footer", "footnotes", "endnotes", "styles"})
+
+
+def open_package(path: Path, limits: Limits) -> Package:
+    """Open the Word file at ``path``.
+
+    Raises:
+        Encrypted: it is an OLE container, which is what Word's password protection makes of a file.
+        Corrupt: it is no ZIP, or holds no Word document.
+        TextTooLarge: its XML unpacks to more than ``limits.max_xml_bytes``.
+    """
+    with path.open("rb") as file:
+        if file.read(4) == _OLE:
+            raise Encrypted("The Word document is protected by a password.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(archive, limits)
+            has_media = any(name.startswith("word/media/") for name in archive.namelist())
+            package = _by_python_docx(path) or _by_zip(archive)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise Corrupt(f"The Word document is not a readable ZIP file: {error}.") from error
+    package.has_media = has_media
+    return package
+
+
+def _check_members(archive: zipfile.ZipFile, limits: Limits) -> None:
+    members = archive.infolist()
+    if len(members) > _MAX_PARTS:
+        raise Corrupt(f"The Word document has {len(members):,} parts, more than any real one.")
+    unpacked = sum(member.file_size for member in members if member.filename.lower().endswith((".xml", ".rels")))
+    if unpacked > limits.max_xml_bytes:
+        raise TextTooLarge(
+            f"The Word document unpacks to {unpacked:,} bytes of XML; {limits.max_xml_bytes:,} are allowed."
+        )
+    if any(member.flag_bits & 1 for member in members):
+        raise Encrypted("The Word document's ZIP file is encrypted.")
+    if not any(posixpath.basename(member.filename).lower().startswith("document") for member in members):
+        raise Corrupt("The file is a ZIP file but holds no Word document.")
+
+
+def _by_python_docx(path: Path) -> Package | None:
+    import docx
+
+    try:
+        document = docx.Document(str(path))
+        package = Package(body=document.part.element, engine="python-docx", title=_core_title(document))
+        for kind, part in _ordered_parts(document.part):
+            package.add(kind, _root_of(part))
+    except Exception:  # noqa: BLE001 - it raises whatever its parsers do; the direct reading decides what is damaged
+        return None
+    return package
+
+
+def _core_title(document: Any) -> str | None:
+    # Core properties are a part of their own; one with a fault is no reason to lose the text.
+    try:
+        return document.core_properties.title or None
+    except Exception:  # noqa: BLE001
+        return None
+
+
+def _ordered_parts(main_part: Any) -> Iterator[tuple[str, Any]]:
+    relationships = {key: value for key, value in main_part.rels.items() if not value.is_external}
+    for key in _in_section_order(main_part.element, relationships):
+        kind = relationships[key].reltype.rpartition("/")[2]
+        if kind in _KINDS:
+            yield kind, relationships[key].target_part
+
+
+def _root_of(part: Any) -> Any:
+    element = getattr(part, "element", None)
+    return parse_xml(part.blob) if element is None else element
+
+
+def _by_zip(archive: zipfile.ZipFile) -> Package:
+    names = {name.lower().replace("\\", "/").lstrip("/"): name for name in archive.namelist()}
+
+    def root(name: str) -> Any:
+        actual = names.get(name.lower())
+        return None if actual is None else parse_xml(archive.read(actual))
+
+    main = next(
+        (target for kind, target in _relationships(root("_rels/.rels"), "").values() if kind == "officeDocument"),
+        "word/document.xml",
+    )
+    body = root(main)
+    if body is None or local(body) != "document":
+        raise Corrupt("The file is a ZIP file but holds no Word document.")
+    package = Package(body=body, engine="lxml")
+    folder, name = posixpath.split(main)
+    relationships = _relationships(root(f"{folder}/_rels/{name}.rels"), folder)
+    for key in _in_section_order(body, relationships):
+        kind, target = relationships[key]
+        if kind not in _KINDS:
+            continue
+        try:
+            part = root(target)
+        except Corrupt:
+            package.warnings.append(f"The part {target} is damaged and was left out.")
+            continue
+        if part is not None:
+            package.add(kind, part)
+    return package
+
+
+def _relationships(root: Any, folder: str) -> dict[str, tuple[str, str]]:
+    """Relationship id to (last word of its type, name of the target part)."""
+    found: dict[str, tuple[str, str]] = {}
+    for element in [] if root is None else root:
+        target = element.get("Target") or ""
+        if isinstance(element.tag, str) and element.get("TargetMode") != "External":
+            name = target.lstrip("/") if target.startswith("/") else posixpath.normpath(posixpath.join(folder, target))
+            found[element.get("Id") or ""] = ((element.get("Type") or "").rpartition("/")[2], name)
+    return found
+
+
+def _in_section_order(body: Any, relationships: dict[str, Any]) -> list[str]:
+    """Relationship ids, those of headers and footers in the order in which sections use them, each once."""
+    used = [
+        value
+        for element in body.iter("{*}headerReference", "{*}footerReference")
+        for name, value in element.attrib.items()
+        if name.endswith("}id")
+    ]
+    return list(dict.fromkeys([key for key in used if key in relationships] + sorted(relationships)))
+
+
+def parse_xml(data: bytes) -> Any:
+    """Parse one part, without entities, network or libxml2's limits lifted.
+
+    Raises:
+        Corrupt: it is not well-formed.
+    """
+    from lxml import etree
+
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False, remove_comments=True)
+    try:
+        return etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
+        raise Corrupt(f"The Word document's XML is damaged: {error}.") from error

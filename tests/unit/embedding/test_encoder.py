@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from activekg_pipelines.embedding import (
+    DEFAULT_MODEL,
+    Backend,
+    Encoder,
+    Precision,
+    chunk_document,
+    encode_resiliently,
+    load_encoder,
+    verify_encoder,
+)
+from activekg_pipelines.errors import EncoderFailed, ModelError
+
+TEXTS = [
+    "A query",
+    "",
+    "CAPITALS, ünïcode and 数字 " * 20,
+    "The ledger holds every object that was ever listed. " * 60,
+    "👩‍👩‍👧‍👦",
+    *(f"Text number {n}: " + "more words " * n for n in range(0, 40, 3)),
+]
+UNICODE_ERROR = "broken \ud800 text"
+
+
+def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.einsum("ij,ij->i", left, right)
+
+
+def test_it_says_what_it_is(encoder: Encoder, torch_encoder: Encoder) -> None:
+    for each in (encoder, torch_encoder):
+        assert (each.name, each.dimensions, each.max_tokens) == (DEFAULT_MODEL, 384, 256)
+        assert each.version == "all-MiniLM-L6-v2@53aa5117/float32"
+
+
+def test_vectors_are_float32_rows_of_length_one(encoder: Encoder) -> None:
+    vectors = encoder.encode(TEXTS)
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (len(TEXTS), 384)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_no_texts_give_no_rows(encoder: Encoder, torch_encoder: Encoder) -> None:
+    assert encoder.encode([]).shape == torch_encoder.encode([]).shape == (0, 384)
+
+
+def test_both_backends_give_the_same_vectors(encoder: Encoder, torch_encoder: Encoder) -> None:
+    assert cosines(encoder.encode(TEXTS), torch_encoder.encode(TEXTS)).min() >= 0.9999
+
+
+def test_vectors_keep_the_order_of_the_texts(encoder: Encoder) -> None:
+    alone = np.concatenate([encoder.encode([text]) for text in TEXTS])
+    assert cosines(encoder.encode(TEXTS), alone).min() >= 0.9999
+
+
+def test_threads_may_share_an_encoder(encoder: Encoder) -> None:
+    expected = encoder.encode(TEXTS)
+    with ThreadPoolExecutor(4) as pool:
+        for vectors in pool.map(encoder.encode, [TEXTS] * 4):
+            assert cosines(vectors, expected).min() >= 0.9999
+
+
+def test_long_texts_are_truncated_to_the_model_s_limit(encoder: Encoder) -> None:
+    text = "word " * 254
+    assert (
+        cosines(encoder.encode([text]), encoder.encode([text + "and something else altogether " * 50])).min() >= 0.9999
+    )
+
+
+def test_a_query_of_megabytes_costs_no_more_than_its_first_tokens(encoder: Encoder) -> None:
+    assert encoder.encode(["x " * 5_000_000, "y" * 5_000_000]).shape == (2, 384)
+
+
+def test_the_tokenizer_splits_documents_and_its_chunks_are_embedded_whole(encoder: Encoder) -> None:
+    chunks = chunk_document(TEXTS[3] * 5, encoder.tokenizer, encoder.max_tokens)
+    assert len(chunks) > 1
+    assert encoder.encode([chunk.text for chunk in chunks]).shape == (len(chunks), 384)
+
+
+def test_a_text_that_cannot_be_embedded_is_an_encoder_failure(encoder: Encoder, torch_encoder: Encoder) -> None:
+    for each in (encoder, torch_encoder):
+        with pytest.raises(EncoderFailed):
+            each.encode([UNICODE_ERROR])
+
+
+def test_one_bad_text_does_not_spoil_the_others(encoder: Encoder) -> None:
+    texts = [*TEXTS[:7], UNICODE_ERROR, *TEXTS[7:], UNICODE_ERROR]
+    vectors, failures = encode_resiliently(encoder, texts)
+    assert sorted(failures) == [7, len(texts) - 1]
+    assert np.isnan(vectors[7]).all()
+    good = [row for row in range(len(texts)) if row not in failures]
+    assert cosines(vectors[good], encoder.encode(TEXTS)).min() >= 0.9999
+
+
+def test_resilient_encoding_of_good_texts_reports_nothing(encoder: Encoder) -> None:
+    vectors, failures = encode_resiliently(encoder, TEXTS[:3])
+    assert failures == {}
+    assert np.isfinite(vectors).all()
+
+
+class TestVerification:
+    def test_stored_vectors_of_the_same_model_pass(self, encoder: Encoder, torch_encoder: Encoder) -> None:
+        verify_encoder(encoder, TEXTS[:5], torch_encoder.encode(TEXTS[:5]))
+        verify_encoder(encoder, TEXTS[:5], 3 * encoder.encode(TEXTS[:5]).astype(np.float16))
+
+    def test_an_empty_index_passes(self, encoder: Encoder) -> None:
+        verify_encoder(encoder, [], np.zeros((0, 384)))
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            pytest.param(lambda vectors: vectors[::-1], id="of other texts"),
+            pytest.param(lambda vectors: vectors + 0.02 * np.sign(vectors[:, ::-1]), id="slightly off"),
+            pytest.param(lambda vectors: vectors[:, :200], id="of other dimensions"),
+            pytest.param(lambda vectors: vectors * np.nan, id="not finite"),
+            pytest.param(lambda vectors: vectors * 0, id="zero"),
+        ],
+    )
+    def test_other_vectors_are_refused(self, encoder: Encoder, spoil: Callable[[np.ndarray], np.ndarray]) -> None:
+        with pytest.raises(ModelError):
+            verify_encoder(encoder, TEXTS[:6], spoil(encoder.encode(TEXTS[:6])))
+
+
+class TestBackends:
+    def test_auto_takes_openvino_on_a_cpu(self, cache_dir: Path) -> None:
+        encoder = load_encoder(DEFAULT_MODEL, Backend.AUTO, None, cache_dir, 1)
+        assert type(encoder).__name__ == "OpenVinoEncoder"
+
+    @pytest.mark.parametrize("backend", [Backend.OPENVINO, Backend.ONNX])
+    def test_cpu_backends_refuse_a_gpu(self, backend: Backend, cache_dir: Path) -> None:
+        with pytest.raises(ModelError, match="torch backend"):
+            load_encoder(DEFAULT_MODEL, backend, "cuda", cache_dir, None)
+
+    @pytest.mark.parametrize("backend", [Backend.TORCH, Backend.AUTO])
+    def test_a_device_that_does_not_exist_is_a_model_error(self, backend: Backend, cache_dir: Path) -> None:
+        with pytest.raises(ModelError):
+            load_encoder(DEFAULT_MODEL, backend, "cuda:63", cache_dir, None)
+
+    def test_bfloat16_is_another_version_or_refused(self, cache_dir: Path) -> None:
+        try:
+            encoder = load_encoder(DEFAULT_MODEL, Backend.OPENVINO, None, cache_dir, None, precision=Precision.BFLOAT16)
+        except ModelError as error:
+            assert "bfloat16" in str(error)
+        else:
+            assert encoder.version.endswith("/bfloat16")
+
+    @pytest.mark.skipif(find_spec("onnxruntime") is not None, reason="ONNX Runtime is installed")
+    def test_onnx_without_its_packages_says_what_to_install(self, cache_dir: Path) -> None:
+        with pytest.raises(ModelError, match=r"activekg-pipelines\[onnx\]"):
+            load_encoder(DEFAULT_MODEL, Backend.ONNX, None, cache_dir, None)
+
+    def test_onnx_gives_the_same_vectors(self, cache_dir: Path, torch_encoder: Encoder) -> None:
+        for package in ("onnxruntime", "onnx", "onnxscript"):
+            pytest.importorskip(package)
+        onnx = load_encoder(DEFAULT_MODEL, Backend.ONNX, None, cache_dir, None)
+        assert onnx.version == torch_encoder.version
+        assert cosines(onnx.encode(TEXTS), torch_encoder.encode(TEXTS)).min() >= 0.9999
+        with pytest.raises(EncoderFailed):
+            onnx.encode([UNICODE_ERROR])
+
+
+def test_importing_the_package_loads_no_heavy_library() -> None:
+    code = (
+        "import sys, activekg_pipelines.embedding; "
+        "print({'torch', 'transformers', 'openvino', 'numpy', 'tokenizers'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+
+from activekg_pipelines.errors import Encrypted, UnsupportedType
+from activekg_pipelines.extraction import Format, detect, unsupported_by_name
+from tests.unit.extraction.documents import PNG_HEADER
+
+PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"
+ZIP = b"PK\x03\x04\x14\x00"
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
+S3_DEFAULT = "binary/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("key", "head", "content_type", "expected"),
+    [
+        ("a.pdf", PDF, S3_DEFAULT, Format.PDF),
+        ("a.PDF", b"HTTP/1.1 200 OK\r\n\r\n" + PDF, S3_DEFAULT, Format.PDF),
+        ("a.pdf", b"truncated", S3_DEFAULT, Format.PDF),
+        ("report.txt", PDF, "text/plain", Format.PDF),
+        ("no-extension", PDF, None, Format.PDF),
+        ("a.docx", ZIP + b"word/document.xml", S3_DEFAULT, Format.DOCX),
+        ("a.docm", ZIP + b"[Content_Types].xml", None, Format.DOCX),
+        ("no-extension", ZIP + b"_rels/.rels word/document.xml", None, Format.DOCX),
+        ("a.docx", b"not a zip", None, Format.DOCX),
+        ("a.html", b"<p>Hi", S3_DEFAULT, Format.HTML),
+        ("a.htm", b"Hi", None, Format.HTML),
+        ("a.xhtml", b"<?xml version='1.0'?><html>", None, Format.HTML),
+        ("a.html", "<p>Grüße".encode("utf-16"), None, Format.HTML),
+        ("a.pdf", b"\n<!-- saved --> <!DOCTYPE html><html>", "application/pdf", Format.HTML),
+        ("page", b"<html lang='en'>", S3_DEFAULT, Format.HTML),
+        ("page", b"<p>Hi", "text/html; charset=utf-8", Format.HTML),
+        ("a.md", b"# Hi", S3_DEFAULT, Format.MARKDOWN),
+        ("a.md", b"<html>is allowed in Markdown", None, Format.MARKDOWN),
+        ("a.md", b"%PDF- is how a PDF starts", None, Format.MARKDOWN),
+        ("a.txt", b"%PDF-1.7 is how a PDF starts", None, Format.TEXT),
+        ("a.txt", b"BM, MZ and ID3 start some files", None, Format.TEXT),
+        ("a.txt", "ÄÖÜ".encode("cp1252"), None, Format.TEXT),
+        ("a.txt", "日本語".encode("shift_jis"), None, Format.TEXT),
+        ("a.log", b"\x1b[31mred\x1b[0m", None, Format.TEXT),
+        ("a.csv", b"a,b", None, Format.TEXT),
+        ("README", b"Read me", S3_DEFAULT, Format.TEXT),
+        ("notes of 3.2024", b"Read me", None, Format.TEXT),
+        ("v1.2/README", b"Read me", None, Format.TEXT),
+        ("a.unknown", b"Some text", "text/plain", Format.TEXT),
+        ("a.unknown", b"# Hi", "text/markdown", Format.MARKDOWN),
+    ],
+)
+def test_format(key: str, head: bytes, content_type: str | None, expected: Format) -> None:
+    assert detect(key, head, content_type) is expected
+
+
+@pytest.mark.parametrize(
+    ("key", "head", "content_type", "message"),
+    [
+        ("a", PNG_HEADER, "text/plain", "A PNG image"),
+        ("a.txt", PNG_HEADER, "text/plain", "A PNG image"),
+        ("a.pdf", b"\xff\xd8\xff\xe0\x00\x10JFIF\x00", "application/pdf", "A JPEG image"),
+        ("a.docx", ZIP + b"[Content_Types].xml xl/workbook.xml", None, "An Excel workbook"),
+        ("a", ZIP + b"mimetypeapplication/vnd.oasis.opendocument.text", None, "An OpenDocument file"),
+        ("a", ZIP + b"photo.jpg", None, "A ZIP archive"),
+        ("a", OLE, None, "A legacy Office document"),
+        ("a", b"MZ\x90\x00\x03\x00\x00\x00", None, "A Windows program"),
+        ("a", bytes(range(256)), "text/plain", "A binary file of unknown type"),
+        ("a.txt", b"\x01\x00\x02\x00\x03\x00" * 100, None, "A binary file of unknown type"),
+        ("a.unknown", b"Some text", S3_DEFAULT, "A .unknown file"),
+        ("a.png", b"Some text", "text/plain", "An image"),
+        ("a.json", b"{}", "application/json", "A data file"),
+    ],
+)
+def test_what_is_no_document_is_refused_by_name(key: str, head: bytes, content_type: str | None, message: str) -> None:
+    with pytest.raises(UnsupportedType, match=f"^{message}"):
+        detect(key, head, content_type)
+
+
+def test_an_ole_container_called_docx_is_encrypted() -> None:
+    with pytest.raises(Encrypted):
+        detect("a.docx", OLE, None)
+
+
+@pytest.mark.parametrize("key", ["a.png", "b/c.JPEG", "d.zip", "e.xlsx", "f.tar.gz", "g.parquet", "h.doc", "i.py"])
+def test_an_extension_alone_can_settle_that_there_is_no_document(key: str) -> None:
+    assert unsupported_by_name(key)
+
+
+@pytest.mark.parametrize(
+    "key", ["a.pdf", "a.docx", "a.html", "a.md", "a.txt", "README", "a.unknown", "zip", "png/a", "a.v2", "notes.2024"]
+)
+def test_other_names_settle_nothing(key: str) -> None:
+    assert unsupported_by_name(key) is None

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future
+from pathlib import Path
+
+import psutil
+import pytest
+
+from activekg_pipelines.errors import (
+    Corrupt,
+    EmptyObject,
+    Encrypted,
+    ObjectError,
+    ParserCrashed,
+    ParserDeadline,
+    ParserMemory,
+    UnsupportedType,
+)
+from activekg_pipelines.extraction import ExtractedDocument, Limits, Sandbox
+from tests.unit.extraction.documents import PNG_HEADER, lines, pdf
+from tests.unit.extraction.misbehaving import misbehave
+
+LIMITS = Limits(timeout_seconds=1.5, memory_bytes=1_500_000_000)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """One for all tests: a document that breaks it breaks the next test."""
+    with Sandbox(LIMITS, workers=2, extractor=misbehave) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def note(tmp_path: Path) -> Path:
+    path = tmp_path / "note"
+    path.write_text("a note")
+    return path
+
+
+def error_of(future: Future[ExtractedDocument]) -> ObjectError:
+    error = future.exception(timeout=30)
+    assert isinstance(error, ObjectError)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "expected", "message"),
+    [
+        ("hang", ParserDeadline, "The parser did not finish this document in 1.5 seconds."),
+        ("abort", ParserCrashed, "The parser's process died on this document (SIGABRT)."),
+        ("exit", ParserCrashed, "The parser's process died on this document."),
+        ("hog", ParserMemory, "The parser needed more memory than allowed for this document."),
+        ("lxml memory", ParserMemory, "The parser needed more memory than allowed for this document."),
+        ("odd error", Corrupt, "The document cannot be read: OddError: said this"),
+        ("system exit", ParserCrashed, "The parser's process died on this document."),
+        ("own error", Encrypted, "A message of its own."),
+        ("no parser", ParserCrashed, "A parser cannot be loaded: ImportError: No module named 'parser'"),
+    ],
+)
+def test_a_bad_document_costs_only_itself(
+    sandbox: Sandbox, note: Path, behaviour: str, expected: type[ObjectError], message: str
+) -> None:
+    bad = sandbox.submit(note, behaviour, None)
+    good = [sandbox.submit(note, "fine", None) for _ in range(4)]
+    error = error_of(bad)
+    assert type(error) is expected
+    assert error.message == message
+    assert [future.result(timeout=30).text for future in good] == ["a note"] * 4
+
+
+def test_many_crashes_at_once_leave_a_working_pool(sandbox: Sandbox, note: Path) -> None:
+    futures = [sandbox.submit(note, "abort", None) for _ in range(6)]
+    assert {type(error_of(future)) for future in futures} == {ParserCrashed}
+    assert sandbox.submit(note, "fine", None).result(timeout=30).text == "a note"
+
+
+def test_a_worker_killed_between_documents_leaves_a_working_sandbox(sandbox: Sandbox, note: Path) -> None:
+    pids = {int(sandbox.submit(note, "process", None).result(timeout=30).text) for _ in range(10)}
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    time.sleep(0.5)
+    assert sandbox.submit(note, "fine", None).result(timeout=30).text == "a note"
+
+
+def test_documents_caught_in_a_broken_pool_are_read_by_the_next_one(sandbox: Sandbox, note: Path) -> None:
+    for _ in range(3):
+        pids = {int(sandbox.submit(note, "process", None).result(timeout=30).text) for _ in range(10)}
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        # More than the pool's pipe holds, so that some are not even handed to it when it breaks.
+        futures = [sandbox.submit(note, "x" * 500, None) for _ in range(400)]
+        assert {future.result(timeout=60).text for future in futures} == {"a note"}
+
+
+def test_a_closed_sandbox_takes_nothing_more(note: Path) -> None:
+    with Sandbox(LIMITS, workers=1, extractor=misbehave) as sandbox:
+        pass
+    with pytest.raises(RuntimeError, match="closed"):
+        sandbox.submit(note, "fine", None)
+
+
+def test_workers_are_replaced_after_their_share_of_documents(note: Path) -> None:
+    with Sandbox(LIMITS, workers=1, documents_per_worker=3, extractor=misbehave) as sandbox:
+        futures = [sandbox.submit(note, "process", None) for _ in range(9)]
+        pids = [future.result(timeout=30).text for future in futures]
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 3]
+
+
+def test_workers_hold_no_credentials(note: Path) -> None:
+    secrets = (
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_PROFILE",
+        "ACTIVEKG_DSN",
+        "JWT_SECRET_KEY",
+        "CONNECTOR_KEK_V1",
+        "pg_password",
+    )
+    script = textwrap.dedent(f"""
+        from pathlib import Path
+        from activekg_pipelines.extraction import Sandbox
+        from tests.unit.extraction.misbehaving import misbehave
+        with Sandbox(workers=1, extractor=misbehave) as sandbox:
+            print(sandbox.submit(Path({str(note)!r}), "environment", None).result().text)
+    """)
+    environment = dict.fromkeys(secrets, "secret") | {"HARMLESS": "1"}
+    names = run_script(note.parent, script, **environment).stdout.split()
+    assert "HARMLESS" in names
+    assert not set(names) & set(secrets)
+
+
+def test_an_unguarded_main_script_is_not_run_again_by_workers(note: Path) -> None:
+    script = textwrap.dedent(f"""
+        print("main runs", flush=True)
+        from pathlib import Path
+        from activekg_pipelines.extraction import Sandbox
+        with Sandbox(workers=2) as sandbox:
+            print(sandbox.submit(Path({str(note)!r}), "a.txt", None).result().text)
+    """)
+    assert run_script(note.parent, script).stdout.splitlines() == ["main runs", "a note"]
+
+
+def test_workers_die_with_their_parent_even_in_the_middle_of_a_document(note: Path) -> None:
+    script = textwrap.dedent(f"""
+        from pathlib import Path
+        from activekg_pipelines.extraction import Sandbox
+        from tests.unit.extraction.misbehaving import misbehave
+        sandbox = Sandbox(workers=2, extractor=misbehave)
+        print(sandbox.submit(Path({str(note)!r}), "process", None).result().text, flush=True)
+        sandbox.submit(Path({str(note)!r}), "hang", None).result()
+    """)
+    path = note.parent / "main.py"
+    path.write_text(script)
+    process = subprocess.Popen(
+        [sys.executable, str(path)], stdout=subprocess.PIPE, cwd=Path.cwd(), env=script_environment()
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(0.5)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 3
+    process.kill()
+    process.wait()
+    gone, alive = psutil.wait_procs(family, timeout=10)
+    for survivor in alive:
+        survivor.kill()
+    assert len(gone) == len(family), alive
+
+
+def test_cancelling_stops_the_extraction(sandbox: Sandbox, note: Path) -> None:
+    futures = [sandbox.submit(note, "hang", None) for _ in range(2)]
+    time.sleep(0.3)
+    assert all(future.cancel() for future in futures)
+    started = time.monotonic()
+    assert sandbox.submit(note, "fine", None).result(timeout=30).text == "a note"
+    assert time.monotonic() - started < LIMITS.timeout_seconds
+
+
+def test_closing_cancels_what_has_not_finished(note: Path) -> None:
+    with Sandbox(LIMITS, workers=1, extractor=misbehave) as sandbox:
+        futures = [sandbox.submit(note, "hang", None) for _ in range(3)]
+    for future in futures:
+        with pytest.raises((CancelledError, ParserCrashed)):
+            future.result(timeout=5)
+
+
+def test_a_deadline_counts_from_the_start_of_the_document(note: Path) -> None:
+    with Sandbox(LIMITS, workers=1, extractor=misbehave) as sandbox:
+        futures = [sandbox.submit(note, "sleep", None) for _ in range(8)]
+        assert [future.result(timeout=30).text for future in futures] == ["a note"] * 8
+
+
+def test_real_documents_go_through(tmp_path: Path) -> None:
+    picture = tmp_path / "picture"
+    picture.write_bytes(PNG_HEADER)
+    empty = tmp_path / "empty"
+    empty.touch()
+    page = tmp_path / "page"
+    page.write_text("<html><body><p>A page")
+    with Sandbox(workers=1) as sandbox:
+        as_text = sandbox.submit(pdf(tmp_path / "object", lines("A PDF")), "called.txt", "text/plain")
+        as_pdf = sandbox.submit(page, "called.pdf", "application/pdf")
+        unsupported = sandbox.submit(picture, "a", None)
+        nothing = sandbox.submit(empty, "a.pdf", None)
+        assert (as_text.result().text, as_text.result().mime_type) == ("A PDF", "application/pdf")
+        assert (as_pdf.result().text, as_pdf.result().mime_type) == ("A page", "text/html")
+        assert error_of(unsupported).message == UnsupportedType("A PNG image holds no text this system reads.").message
+        assert type(error_of(nothing)) is EmptyObject
+
+
+def script_environment(**variables: str) -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(Path.cwd()), os.environ.get("PYTHONPATH")]))
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": path, **variables}
+
+
+def run_script(folder: Path, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    path = folder / "main.py"
+    path.write_text(script)
+    return subprocess.run(
+        [sys.executable, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        cwd=Path.cwd(),
+        env=script_environment(**variables),
+    )
