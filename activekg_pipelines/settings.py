@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     activekg_webserver_url: str = "http://127.0.0.1:3000"
     """Dagster webserver; the API asks it to reload the code location and links to its runs."""
 
+    activekg_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    activekg_log_style: Literal["text", "json"] = "text"
+
     # Secrets of tenants
     connector_kek_active_version: int | None = None
     """Version of the key that encrypts new secrets; the keys are ``CONNECTOR_KEK_V<n>``."""

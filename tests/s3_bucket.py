@@ -43,6 +43,15 @@ class Bucket:
         data = body.encode() if isinstance(body, str) else body
         return self.client.put_object(Bucket=self.name, Key=key, Body=data)["ETag"].strip('"')
 
+    def put_many(self, objects: dict[str, bytes | str]) -> None:
+        """Write many objects, past HTTP: the server runs in this process."""
+        from moto.backends import get_backend
+        from moto.core import DEFAULT_ACCOUNT_ID
+
+        backend = get_backend("s3")[DEFAULT_ACCOUNT_ID]["aws"]
+        for key, body in objects.items():
+            backend.put_object(self.name, key, body.encode() if isinstance(body, str) else body)
+
     def delete(self, *keys: str) -> None:
         """Delete objects."""
         for key in keys:

@@ -337,8 +337,16 @@ WHERE dagster_run_id = %(run)s
 WITH run AS (
     UPDATE connectors.runs SET mode_applied = true
     WHERE dagster_run_id = %(run)s AND NOT mode_applied RETURNING connector_id
+), texts_outdated AS (
+    -- Else the same bytes would count as extracted already.
+    UPDATE connectors.texts t SET extractor_version = ''
+    FROM run JOIN connectors.objects o ON o.connector_id = run.connector_id
+    WHERE t.object_id = o.id AND %(mode)s = 'all' AND NOT %(keep_texts)s
 )
-UPDATE connectors.objects o SET state = 'pending', attempts = 0, next_attempt_at = NULL
+UPDATE connectors.objects o SET
+    -- Embedding again needs no download where the text is stored.
+    state = CASE WHEN %(keep_texts)s AND o.state IN ('extracted', 'indexed') THEN 'extracted' ELSE 'pending' END::connectors.object_state,
+    attempts = 0, next_attempt_at = NULL
 FROM run
 WHERE o.connector_id = run.connector_id AND (o.claimed_by IS NULL OR o.claim_expires_at < now())
   AND CASE %(mode)s
@@ -370,13 +378,16 @@ WITH closed AS (
          WHERE r.connector_id = c.id AND r.status IN ('waiting', 'running')
            AND r.id NOT IN (SELECT id FROM closed)) AS live,
         CASE WHEN c.last_scan_started_at IS NULL THEN 'registered'
-             WHEN EXISTS (SELECT FROM connectors.scans s WHERE s.connector_id = c.id AND s.status = 'running'
+             -- A scan that stopped at an error waits for the next poll; asking for runs would not mend the error.
+             WHEN c.last_error_code IS NULL AND
+                  EXISTS (SELECT FROM connectors.scans s WHERE s.connector_id = c.id AND s.status = 'running'
                           AND s.updated_at < now() - make_interval(secs => %(scan_idle)s)) THEN 'scan'
-        END AS scan_reason
+        END AS scan_reason,
+        EXISTS (SELECT FROM connectors.runs r WHERE r.connector_id = c.id AND r.status = 'waiting') AS waiting
     FROM connectors.connectors c WHERE c.enabled
 )
 SELECT id, tenant_id, partition_key, due, live, scan_reason FROM needs
-WHERE (due > 0 OR scan_reason IS NOT NULL) AND live < %(cap)s
+WHERE waiting OR (due > 0 OR scan_reason IS NOT NULL) AND live < %(cap)s
 
 -- name: request_run
 INSERT INTO connectors.runs (connector_id, tenant_id, trigger, with_scan, mode)
@@ -397,7 +408,7 @@ RETURNING id
 WITH due AS (
     SELECT r.id FROM connectors.runs r
     WHERE r.status = 'waiting' AND (%(connector_id)s::uuid IS NULL OR r.connector_id = %(connector_id)s)
-      AND (r.emitted_at IS NULL OR r.emitted_at < now() - make_interval(mins => 2 ^ least(r.emissions, 10)))
+      AND (r.emitted_at IS NULL OR r.emitted_at < now() - make_interval(mins => (2 ^ least(r.emissions, 10))::int))
     FOR UPDATE SKIP LOCKED
 )
 UPDATE connectors.runs r SET emitted_at = now(), emissions = emissions + 1

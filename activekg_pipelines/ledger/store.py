@@ -339,6 +339,7 @@ class Ledger:
         parent_run: str | None,
         with_scan: bool,
         mode: Mode,
+        keep_texts: bool = False,
     ) -> UUID:
         """Bind a Dagster run to the request that it answers, and apply its mode once.
 
@@ -346,6 +347,9 @@ class Ledger:
             run: Dagster's run id.
             request_id: the request, when this package asked for the run.
             parent_run: the Dagster run that this one retries.
+            with_scan: the run lists the bucket.
+            mode: which objects it makes due beside those that are.
+            keep_texts: objects that have a text are indexed again, not extracted again.
 
         Returns:
             The id of the run's row.
@@ -365,7 +369,7 @@ class Ledger:
                 },
             )
             if mode is not Mode.CHANGED:
-                conn.execute(_SQL["reset_for_mode"], {"run": run, "mode": mode})
+                conn.execute(_SQL["reset_for_mode"], {"run": run, "mode": mode, "keep_texts": keep_texts})
         return UUID(str(row[0]))
 
     def finish_run(self, run: str, *, succeeded: bool) -> None:

@@ -37,13 +37,17 @@ class ScanResult:
     held_back: int = 0
 
 
-def scan_connector(services: Services, connector: Connector, *, budget_seconds: float | None) -> ScanResult:
+def scan_connector(
+    services: Services, connector: Connector, *, budget_seconds: float | None, whole: bool = False
+) -> ScanResult:
     """Compare the connector's bucket with the ledger, going on where the last call stopped.
 
     Args:
         services: of this process.
         connector: whose bucket.
         budget_seconds: wall time after which it stops between two pages; None for no limit.
+        whole: after a listing that was under way already, list once more from the start: who asks for a sync now
+            wants changes seen in the part that was listed before, too.
 
     Raises:
         SourceError: the bucket cannot be listed. Nothing was deleted. After a passing failure the next call goes on
@@ -51,6 +55,7 @@ def scan_connector(services: Services, connector: Connector, *, budget_seconds: 
     """
     deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
     scan = services.ledger.open_scan(connector.id, connector.tenant_id)
+    resumed = scan.start_after != ""
     counts = ScanCounts()
     try:
         while True:
@@ -62,12 +67,17 @@ def scan_connector(services: Services, connector: Connector, *, budget_seconds: 
                     if compared is None:
                         break
                     counts += compared.counts
+                    if page.is_last and whole and resumed:
+                        counts += _complete(services, connector, scan).counts
+                        resumed = False
+                        break
                     if page.is_last:
-                        return _complete(services, connector, scan, counts)
+                        done = _complete(services, connector, scan)
+                        return replace(done, counts=counts + done.counts)
                     scan = replace(scan, start_after=page.entries[-1].key)
                     if deadline is not None and time.monotonic() >= deadline:
                         return ScanResult(counts, completed=False)
-            # Another process moved the scan on: follow it.
+            # Another process moved the scan on, or a whole one follows.
             scan = services.ledger.open_scan(connector.id, connector.tenant_id)
     except SourceError as error:
         services.connectors.record_error(connector.id, error.code, error.message)
@@ -88,12 +98,13 @@ def _compare(services: Services, connector: Connector, scan: Scan, page: Page) -
     return compared
 
 
-def _complete(services: Services, connector: Connector, scan: Scan, counts: ScanCounts) -> ScanResult:
+def _complete(services: Services, connector: Connector, scan: Scan) -> ScanResult:
     held_back = services.ledger.deletions_held_back(
         scan,
         share=services.settings.activekg_delete_guard_share,
         min_objects=services.settings.activekg_delete_guard_min_objects,
     )
+    counts = ScanCounts() if held_back else _delete_missing(services, connector, scan)
     if held_back:
         logger.warning(
             "%d of the documents of connector %s are gone from the bucket. Nothing was deleted: confirm the deletions, "
@@ -101,8 +112,6 @@ def _complete(services: Services, connector: Connector, scan: Scan, counts: Scan
             held_back,
             connector.partition_key,
         )
-    else:
-        counts += _delete_missing(services, connector, scan)
     services.ledger.requeue_outdated(connector.id, services.versions)
     services.ledger.complete_scan(scan, held_back=held_back)
     return ScanResult(counts, completed=True, held_back=held_back)

@@ -210,8 +210,7 @@ def test_two_tenants_with_the_same_key_in_the_same_bucket_stay_apart(services: S
 def test_2500_objects_list_over_pages_and_calls_and_end_complete(
     services: Services, bucket: Bucket, connector: Connector
 ) -> None:
-    for number in range(2500):
-        bucket.put(f"data/{number:05}.png", b"x")
+    bucket.put_many({f"data/{number:05}.png": b"x" for number in range(2500)})
     calls = 0
     while True:
         result = scan_connector(services, connector, budget_seconds=0.0001)

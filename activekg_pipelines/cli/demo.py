@@ -1,0 +1,256 @@
+"""The demonstration: a tenant registers a bucket, asks questions, changes documents, and asks again.
+
+Everything is as in production but the bucket, which a local stand-in for AWS S3 serves, and the database, which is
+embedded unless ACTIVEKG_DSN says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from activekg_pipelines.api.auth import mint_token
+from activekg_pipelines.cli.environment import project_file
+from activekg_pipelines.cli.stack import Stack, StackError, local_stack
+from activekg_pipelines.errors import SettingsError
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+TENANT = "acme_corp"
+BUCKET = "acme-documents"
+_REGION = "us-east-1"
+# The stand-in takes any key pair; these are the ones of AWS's own documentation.
+_ACCESS_KEY_ID = "AKIAIOSFODNN7EXAMPLE"
+_SECRET_ACCESS_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # noqa: S105
+_SYNC_SECONDS = 300.0
+_QUESTIONS_SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Demo:
+    """A demonstration under way."""
+
+    console: Console
+    stack: Stack
+    api: httpx.Client
+    s3: S3Client
+    examples: Path
+
+
+def run_demo(console: Console, *, once: bool) -> None:
+    """Run the demonstration.
+
+    Args:
+        console: where it shows itself.
+        once: stop everything after the answers; otherwise the system stays up until Ctrl-C.
+
+    Raises:
+        SettingsError, StackError: what went wrong, in a sentence.
+    """
+    started = time.monotonic()
+    examples = project_file("dagster.yaml").parent / "examples"
+    if not examples.is_dir():
+        raise SettingsError("The demonstration's documents are missing: run it in a checkout of activekg-pipelines.")
+    port = int(os.environ.get("ACTIVEKG_DEMO_S3_PORT", "5055"))
+    with _s3_stand_in(port) as endpoint:
+        os.environ["ACTIVEKG_S3_ENDPOINT_ALLOWLIST"] = endpoint.removeprefix("http://")
+        with local_stack(console) as stack:
+            token = mint_token(stack.services.settings, "demo", TENANT, ["connectors:admin", "search:read"], 12 * 3600)
+            with httpx.Client(base_url=stack.api_url, headers={"Authorization": f"Bearer {token}"}, timeout=60) as api:
+                demo = _Demo(console, stack, api, _client(endpoint), examples)
+                _play(demo, endpoint)
+            console.print(f"\nDone in {time.monotonic() - started:.0f} seconds.")
+            if not once:
+                _stay_up(console, stack, token)
+
+
+def _play(demo: _Demo, endpoint: str) -> None:
+    questions = json.loads((demo.examples / "questions.json").read_text(encoding="utf-8"))
+    changes = json.loads((demo.examples / "changes.json").read_text(encoding="utf-8"))
+    count = _fill(demo)
+    demo.console.print(
+        f"\n[bold]1. A bucket[/] s3://{BUCKET} with {count} documents, served by moto, a local stand-in for AWS S3 "
+        f"at {endpoint}."
+    )
+    config_id, existed = _register(demo, endpoint)
+    demo.console.print(
+        f"\n[bold]2. Tenant {TENANT} {'has registered' if existed else 'registers'} it[/] through the admin API: "
+        f"connector {config_id}."
+    )
+    if existed:
+        demo.api.post(f"/_admin/connectors/configs/{config_id}/sync").raise_for_status()
+    _watch(demo, config_id, count)
+
+    demo.console.print("\n[bold]3. Questions[/]")
+    for question in questions[:_QUESTIONS_SHOWN]:
+        _ask(demo, question["question"], question["expected_key"])
+
+    change, delete, add = changes["change"], changes["delete"], changes["add"]
+    demo.console.print("\n[bold]4. One document changes, one is deleted, one is added[/]")
+    since = _now(demo)
+    for item in (change, add):
+        demo.s3.put_object(Bucket=BUCKET, Key=item["key"], Body=(demo.examples / item["file"]).read_bytes())
+    demo.s3.delete_object(Bucket=BUCKET, Key=delete["key"])
+    for verb, item in (("changed", change), ("deleted", delete), ("added", add)):
+        demo.console.print(f"   {verb:8} s3://{BUCKET}/{item['key']}")
+    demo.api.post(f"/_admin/connectors/configs/{config_id}/sync").raise_for_status()
+    _watch(demo, config_id, count)
+    touched = _touched(demo, config_id, since)
+    demo.console.print(f"   The sync touched {touched}.")
+    expected = {"added": 1, "changed": 1, "deleted": 1, "indexed": 2}
+    if touched != expected:
+        raise StackError(f"The second sync should have touched {expected}, but it touched {touched}.")
+    _ask(demo, change["question"], change["key"])
+    _ask(demo, add["question"], add["key"])
+
+
+def _fill(demo: _Demo) -> int:
+    """Put the shipped documents into the bucket; what a demonstration before left in it is undone."""
+    folder = demo.examples / "documents"
+    demo.s3.create_bucket(Bucket=BUCKET)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in files:
+        demo.s3.put_object(Bucket=BUCKET, Key=path.relative_to(folder).as_posix(), Body=path.read_bytes())
+    return len(files)
+
+
+def _register(demo: _Demo, endpoint: str) -> tuple[str, bool]:
+    """The connector's id, and whether it was registered already."""
+    listed = demo.api.get("/_admin/connectors/configs").raise_for_status().json()
+    for config in listed["items"]:
+        if config["config"]["bucket"] == BUCKET:
+            change = {"config": {"endpoint_url": endpoint}}
+            demo.api.put(f"/_admin/connectors/configs/{config['id']}", json=change).raise_for_status()
+            return str(config["id"]), True
+    body = {
+        "tenant_id": TENANT,
+        "provider": "s3",
+        "config": {
+            "name": "documents",
+            "bucket": BUCKET,
+            "region": _REGION,
+            "endpoint_url": endpoint,
+            "access_key_id": _ACCESS_KEY_ID,
+            "secret_access_key": _SECRET_ACCESS_KEY,
+        },
+    }
+    answer = demo.api.post("/_admin/connectors/configs", json=body).raise_for_status()
+    return str(answer.json()["id"]), False
+
+
+def _watch(demo: _Demo, config_id: str, expected: int) -> None:
+    """Show the sync's progress until its run has ended.
+
+    Raises:
+        StackError: the run failed, or did not end in time.
+    """
+    with Progress(
+        TextColumn("   "),
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=demo.console,
+    ) as progress:
+        bars = {name: progress.add_task(name, total=expected) for name in ("found", "extracted", "embedded")}
+        deadline = time.monotonic() + _SYNC_SECONDS
+        while time.monotonic() < deadline:
+            demo.stack.check()
+            run = _latest_run(demo, config_id)
+            states = demo.stack.services.ledger.progress(UUID(config_id))
+            known = sum(count for state, count in states.items() if state != "deleted")
+            done = {
+                "found": known,
+                "extracted": known - states.get("pending", 0),
+                "embedded": known - states.get("pending", 0) - states.get("extracted", 0),
+            }
+            for name, bar in bars.items():
+                progress.update(bar, completed=done[name], total=max(known, 1))
+            if run["status"] == "failed":
+                raise StackError(f"The run failed: {run['errors']}. See {run['dagster_run_url']}")
+            if run["status"] == "succeeded":
+                return
+            time.sleep(0.5)
+    raise StackError(f"The sync did not end within {_SYNC_SECONDS:.0f} seconds; see {demo.stack.webserver_url}/runs")
+
+
+def _latest_run(demo: _Demo, config_id: str) -> dict[str, Any]:
+    answer = demo.api.get("/_admin/connectors/runs", params={"config_id": config_id, "limit": 1}).raise_for_status()
+    items = answer.json()["items"]
+    return dict(items[0]) if items else {"status": "waiting"}
+
+
+def _touched(demo: _Demo, config_id: str, since: str) -> dict[str, int]:
+    """Counts of the runs since a time: a poll may have come between the change and the sync that was asked for."""
+    params = {"config_id": config_id, "since": since}
+    items = demo.api.get("/_admin/connectors/runs", params=params).raise_for_status().json()["items"]
+    return {name: sum(run["counts"][name] for run in items) for name in ("added", "changed", "deleted", "indexed")}
+
+
+def _ask(demo: _Demo, question: str, expected_key: str) -> None:
+    hits = demo.api.get("/search", params={"q": question, "limit": 3}).raise_for_status().json()["items"]
+    demo.console.print(f"\n   [italic]{question}[/]", highlight=False)
+    for rank, hit in enumerate(hits, 1):
+        snippet = " ".join(hit["snippet"].split())
+        demo.console.print(f"   {rank}. {hit['uri']}\n      [dim]{snippet}[/]", highlight=False)
+    if not any(hit["uri"] == f"s3://{BUCKET}/{expected_key}" for hit in hits):
+        raise StackError(f"The answers to {question!r} should name s3://{BUCKET}/{expected_key}, but do not.")
+
+
+def _now(demo: _Demo) -> str:
+    with demo.stack.services.database.transaction() as conn:
+        row = conn.execute("SELECT now()").fetchone()
+    return str(row[0].isoformat()) if row else ""
+
+
+def _stay_up(console: Console, stack: Stack, token: str) -> None:
+    console.print(f"\nDagster UI   {stack.webserver_url}")
+    console.print(f"Admin API    {stack.api_url}")
+    console.print(f"Admin token  {token}", soft_wrap=True, highlight=False)
+    console.print("Everything stays up. Ctrl-C stops it.")
+    stack.run_forever()
+
+
+@contextmanager
+def _s3_stand_in(port: int) -> Iterator[str]:
+    try:
+        from moto.server import ThreadedMotoServer
+    except ImportError:
+        raise SettingsError("The demonstration needs moto: pip install 'activekg-pipelines[demo]'") from None
+    # Its request log would run through the progress bars.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    try:
+        server.start()
+    except (OSError, SystemExit):
+        raise SettingsError(f"Port {port} is taken: choose another one with ACTIVEKG_DEMO_S3_PORT.") from None
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.stop()
+
+
+def _client(endpoint: str) -> S3Client:
+    import boto3
+
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=_REGION,
+        aws_access_key_id=_ACCESS_KEY_ID,
+        aws_secret_access_key=_SECRET_ACCESS_KEY,
+    )

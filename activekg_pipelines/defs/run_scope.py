@@ -1,0 +1,122 @@
+"""What every asset does around its work: find its connector, open and close the run's row, name failures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from uuid import UUID
+
+import dagster as dg
+from pydantic import Field
+
+from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.errors import ActiveKGError, SourceError
+from activekg_pipelines.ledger.states import Mode
+from activekg_pipelines.services import Services, services
+
+SYNC_ID_TAG = "activekg/sync_id"
+STEPS = ("source_objects", "extracted_text", "document_embeddings")
+
+
+class SyncMode(Enum):
+    """Which objects a run takes up, beside those that are due anyway."""
+
+    changed = "changed"
+    failed = "failed"
+    all = "all"
+
+
+class SyncConfig(dg.Config):
+    """Bounds of one step; the defaults need no configuration."""
+
+    mode: SyncMode = Field(
+        default=SyncMode.changed,
+        description="changed: new and changed objects and due retries; failed: also all failures and dead letters; "
+        "all: every object again.",
+    )
+    max_objects: int | None = Field(
+        default=None, ge=1, description="Objects at most; by default ACTIVEKG_MAX_OBJECTS_PER_RUN."
+    )
+    time_budget_seconds: float | None = Field(
+        default=None, gt=0, description="Claims nothing more after this time; by default ACTIVEKG_RUN_BUDGET_SECONDS."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunScope:
+    """A step's connector and bounds.
+
+    Attributes:
+        run: Dagster's run id.
+    """
+
+    services: Services
+    connector: Connector
+    run: str
+    max_objects: int
+    budget_seconds: float
+
+
+@contextmanager
+def run_scope(
+    context: dg.AssetExecutionContext, config: SyncConfig | None = None, *, keep_texts: bool = False
+) -> Iterator[RunScope]:
+    """Work on the partition's connector as a part of this Dagster run.
+
+    Raises:
+        dagster.Failure: with the sentence that says what to do; not retried where trying again cannot help.
+    """
+    config = config or SyncConfig()
+    opened = services()
+    selected = _selected_steps(context.run)
+    with _failures_named():
+        connector = opened.connectors.get_by_partition(context.partition_key)
+        opened.ledger.start_run(
+            connector.id,
+            connector.tenant_id,
+            context.run.run_id,
+            request_id=_sync_id(context.run),
+            parent_run=context.run.parent_run_id,
+            with_scan="source_objects" in selected,
+            mode=Mode(config.mode.value),
+            keep_texts=keep_texts,
+        )
+        try:
+            yield RunScope(
+                opened,
+                connector,
+                context.run.run_id,
+                config.max_objects or opened.settings.activekg_max_objects_per_run,
+                config.time_budget_seconds or opened.settings.activekg_run_budget_seconds,
+            )
+        except BaseException:
+            opened.ledger.finish_run(context.run.run_id, succeeded=False)
+            raise
+        if context.asset_key.to_user_string() == selected[-1]:
+            opened.ledger.finish_run(context.run.run_id, succeeded=True)
+
+
+@contextmanager
+def _failures_named() -> Iterator[None]:
+    try:
+        yield
+    except ActiveKGError as error:
+        retryable = isinstance(error, SourceError) and error.retryable
+        raise dg.Failure(description=error.message, allow_retries=retryable) from None
+
+
+def _selected_steps(run: dg.DagsterRun) -> tuple[str, ...]:
+    if run.asset_selection is None:
+        return STEPS
+    selected = {key.to_user_string() for key in run.asset_selection}
+    return tuple(step for step in STEPS if step in selected)
+
+
+def _sync_id(run: dg.DagsterRun) -> UUID | None:
+    value = run.tags.get(SYNC_ID_TAG)
+    try:
+        return UUID(value) if value else None
+    except ValueError:
+        raise dg.Failure(description=f"The tag {SYNC_ID_TAG} is not an id of a sync.", allow_retries=False) from None

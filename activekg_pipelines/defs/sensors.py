@@ -1,0 +1,189 @@
+"""Who starts runs by itself: a sensor for each tenant polls its buckets, and ``work_queue`` starts what is due.
+
+An idle tick touches neither ``context.log`` nor ``context.instance`` nor a Dagster resource: each opens connections.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+
+import dagster as dg
+
+from activekg_pipelines.connectors.models import Connector, sensor_name
+from activekg_pipelines.defs.assets import document_embeddings, extracted_text, scan_metadata, source_objects
+from activekg_pipelines.defs.jobs import sync_connector
+from activekg_pipelines.defs.partitions import connector_partitions
+from activekg_pipelines.defs.run_scope import SYNC_ID_TAG
+from activekg_pipelines.errors import SourceError
+from activekg_pipelines.ledger import planner
+from activekg_pipelines.ledger.states import Mode, RunRequest, Trigger
+from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
+from activekg_pipelines.services import Services, services
+
+# "Sync now" and a first sync feel immediate, and one idle statement in five seconds costs nothing.
+_WORK_QUEUE_SECONDS = 5
+# A scan without progress for this long belongs to no tick any more (a tick's budget is shorter): a run finishes it.
+_SCAN_IDLE_SECONDS = 30.0
+_PRIORITY = {Trigger.MANUAL: "10", Trigger.REGISTERED: "5"}
+
+
+def tenant_sensor(tenant_id: str, poll_interval_seconds: int) -> dg.SensorDefinition:
+    """The sensor that polls one tenant's buckets.
+
+    Args:
+        tenant_id: whose.
+        poll_interval_seconds: the smallest of the tenant's connectors.
+    """
+
+    @dg.sensor(
+        name=sensor_name(tenant_id),
+        job=sync_connector,
+        minimum_interval_seconds=_spread(tenant_id, poll_interval_seconds),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Polls the S3 buckets of tenant {tenant_id} for new, changed and deleted objects.",
+        tags={"activekg/tenant": tenant_id[:63]},
+    )
+    def poll() -> dg.SensorResult:
+        return poll_tenant(services(), tenant_id)
+
+    return poll
+
+
+def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
+    """One tick: scan the connectors that are due, and ask for runs over what they found."""
+    requests: list[RunRequest] = []
+    events: list[dg.AssetMaterialization] = []
+    notes: list[str] = []
+    connectors = services.connectors.due_for_poll(tenant_id)
+    for connector in connectors:
+        budget = services.settings.activekg_tick_budget_seconds / len(connectors)
+        try:
+            result = scan_connector(services, connector, budget_seconds=budget)
+        except SourceError as error:
+            # Recorded with the connector; one unreadable bucket must not keep the tenant's others from being polled.
+            notes.append(f"{connector.name}: {error.message}")
+            continue
+        notes.append(f"{connector.name}: {_found(result)}")
+        if result.counts.added or result.counts.changed or result.counts.deleted:
+            events.append(_materialization(connector, result))
+            requests += _request_runs(services, connector, result)
+    return _result(requests, events, "; ".join(notes) or "No connector is due.")
+
+
+@dg.sensor(
+    name="work_queue",
+    job=sync_connector,
+    minimum_interval_seconds=_WORK_QUEUE_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts manual and first syncs, retries that are due, and work that no live run covers.",
+)
+def work_queue() -> dg.SensorResult:
+    """One statement when nothing is to be done."""
+    return start_due_work(services())
+
+
+def start_due_work(services: Services) -> dg.SensorResult:
+    """One tick of ``work_queue``."""
+    settings = services.settings
+    works = services.ledger.work(
+        max_objects=settings.activekg_max_objects_per_run,
+        cap=settings.activekg_runs_per_connector,
+        scan_idle_seconds=_SCAN_IDLE_SECONDS,
+    )
+    for work in works:
+        if work.scan is not None and work.live_runs == 0:
+            services.ledger.request_run(work.connector_id, work.tenant_id, work.scan, with_scan=True)
+            continue
+        wanted = planner.runs_wanted(
+            work.due,
+            work.live_runs,
+            max_objects=settings.activekg_max_objects_per_run,
+            cap=settings.activekg_runs_per_connector,
+        )
+        for _ in range(wanted):
+            services.ledger.request_run(work.connector_id, work.tenant_id, Trigger.PENDING, with_scan=False)
+    return _result(services.ledger.runs_to_emit() if works else [], [], "Nothing is due.")
+
+
+def build_sensors() -> Sequence[dg.SensorDefinition]:
+    """All sensors, from the connectors that are registered now.
+
+    Raises:
+        psycopg.Error, psycopg_pool.PoolTimeout: the registry cannot be read. Never an empty list instead: Dagster would
+            take every tenant's sensor away.
+    """
+    return [work_queue, *(tenant_sensor(tenant, interval) for tenant, interval in services().connectors.tenants())]
+
+
+def _request_runs(services: Services, connector: Connector, result: ScanResult) -> list[RunRequest]:
+    due = result.counts.added + result.counts.changed
+    if not due:
+        return []
+    wanted = planner.runs_wanted(
+        due,
+        0,
+        max_objects=services.settings.activekg_max_objects_per_run,
+        cap=services.settings.activekg_runs_per_connector,
+    )
+    for _ in range(wanted):
+        services.ledger.request_run(connector.id, connector.tenant_id, Trigger.POLL, with_scan=False)
+    return services.ledger.runs_to_emit(connector.id)
+
+
+def _result(requests: Sequence[RunRequest], events: Sequence[dg.AssetMaterialization], idle: str) -> dg.SensorResult:
+    if not requests and not events:
+        return dg.SensorResult(skip_reason=idle)
+    keys = sorted({request.partition_key for request in requests})
+    return dg.SensorResult(
+        run_requests=[_run_request(request) for request in requests],
+        # Registration adds the key too; here it mends a registration that was cut short.
+        dynamic_partitions_requests=[connector_partitions.build_add_request(keys)] if keys else [],
+        asset_events=events,
+        skip_reason=None if requests else idle,
+    )
+
+
+def _run_request(request: RunRequest) -> dg.RunRequest:
+    steps: Iterable[dg.AssetsDefinition] = (extracted_text, document_embeddings)
+    if request.with_scan:
+        steps = (source_objects, *steps)
+    tags = {
+        SYNC_ID_TAG: str(request.id),
+        "activekg/tenant": request.tenant_id,
+        "activekg/trigger": request.trigger.value,
+    }
+    if priority := _PRIORITY.get(request.trigger):
+        tags["dagster/priority"] = priority
+    return dg.RunRequest(
+        run_key=request.run_key,
+        partition_key=request.partition_key,
+        asset_selection=[step.key for step in steps],
+        run_config=_run_config(request.mode),
+        tags=tags,
+    )
+
+
+def _run_config(mode: Mode) -> dict[str, object]:
+    if mode is Mode.CHANGED:
+        return {}
+    return {"ops": {"extracted_text": {"config": {"mode": mode.value}}}}
+
+
+def _materialization(connector: Connector, result: ScanResult) -> dg.AssetMaterialization:
+    return dg.AssetMaterialization(
+        source_objects.key, partition=connector.partition_key, metadata=scan_metadata(result)
+    )
+
+
+def _found(result: ScanResult) -> str:
+    if not result.completed:
+        return f"{result.counts.listed} objects listed so far; the scan goes on with the next tick."
+    counts = result.counts
+    held = f", {result.held_back} deletions wait for confirmation" if result.held_back else ""
+    return f"{counts.listed} objects, {counts.added} new, {counts.changed} changed, {counts.deleted} deleted{held}."
+
+
+def _spread(tenant_id: str, interval: int) -> int:
+    """The interval less up to 5 %, so that a thousand tenants with one interval do not tick together."""
+    return interval - zlib.crc32(tenant_id.encode()) % (interval // 20 + 1)

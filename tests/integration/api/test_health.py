@@ -1,0 +1,109 @@
+"""Health without a token, each part by its name; the OpenAPI document; what happens when parts fail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+import psycopg
+import pytest
+from cryptography.fernet import Fernet
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+
+from activekg_pipelines.api.app import OPENAPI_PATH, create_app
+from activekg_pipelines.api.services import AdminServices
+from activekg_pipelines.connectors.encryption import KeyRing
+from activekg_pipelines.errors import ModelError
+from activekg_pipelines.orchestration import Check
+from tests.integration.api.conftest import CONFIGS, Caller, RecordingOrchestrator, assert_problem
+from tests.s3_bucket import SECRET_ACCESS_KEY
+
+
+def checks_of(answer: Any) -> dict[str, bool]:
+    return {check["name"]: check["ok"] for check in answer.json()["checks"]}
+
+
+def test_a_process_that_answers_is_healthy(anonymous: Caller) -> None:
+    assert anonymous.get("/healthz").json() == {"status": "ok"}
+
+
+def test_ready_when_every_part_is(anonymous: Caller) -> None:
+    answer = anonymous.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "ready"
+    assert checks_of(answer) == {
+        "database": True,
+        "migrations": True,
+        "encryption_key": True,
+        "dagster_daemon": True,
+    }
+
+
+def test_a_daemon_without_heartbeat_is_named(anonymous: Caller, orchestrator: RecordingOrchestrator) -> None:
+    orchestrator.checks = [Check("dagster_daemon", False, "no heartbeat from: SENSOR")]
+    answer = anonymous.get("/readyz")
+    assert answer.status_code == 503
+    assert [name for name, ok in checks_of(answer).items() if not ok] == ["dagster_daemon"]
+
+
+def with_services(admin: AdminServices, **changes: Any) -> TestClient:
+    return TestClient(create_app(replace(admin, **changes)), raise_server_exceptions=False)
+
+
+def test_a_missing_key_is_named_once_something_needs_it(acme: Caller, admin: AdminServices) -> None:
+    acme.register()
+    ring = KeyRing({2: SecretStr(Fernet.generate_key().decode())}, 2)
+    answer = with_services(admin, keyring=ring).get("/readyz")
+    assert answer.status_code == 503
+    assert [name for name, ok in checks_of(answer).items() if not ok] == ["encryption_key"]
+
+
+def test_a_database_that_was_never_migrated_is_named(admin: AdminServices, empty_dsn: str) -> None:
+    settings = admin.settings.model_copy(update={"activekg_dsn": SecretStr(empty_dsn)})
+    answer = with_services(admin, settings=settings).get("/readyz")
+    assert answer.status_code == 503
+    assert checks_of(answer)["database"]
+    assert not checks_of(answer)["migrations"]
+
+
+def test_a_database_that_is_away_is_named_without_its_address(admin: AdminServices) -> None:
+    dsn = "postgresql://user:topsecret@127.0.0.1:1/nowhere"
+    settings = admin.settings.model_copy(update={"activekg_dsn": SecretStr(dsn)})
+    answer = with_services(admin, settings=settings).get("/readyz")
+    assert answer.status_code == 503
+    assert [name for name, ok in checks_of(answer).items() if not ok] == ["database", "migrations", "encryption_key"]
+    assert "topsecret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (psycopg.OperationalError(f"connection with {SECRET_ACCESS_KEY} failed"), 503),
+        (ModelError("The model is not there."), 503),
+        (RuntimeError(f"a bug that quotes {SECRET_ACCESS_KEY}"), 500),
+    ],
+)
+def test_failures_inside_are_problems_that_quote_nothing(
+    acme: Caller, admin: AdminServices, error: Exception, status: int
+) -> None:
+    with patch.object(type(admin.connectors), "page", side_effect=error):
+        assert_problem(acme.get(CONFIGS), status)
+
+
+def test_the_openapi_document_names_every_error_as_a_problem(acme: Caller) -> None:
+    document = acme.get(OPENAPI_PATH).json()
+    assert document["components"]["schemas"]["Problem"]["properties"].keys() >= {"type", "title", "status", "detail"}
+    for path, methods in document["paths"].items():
+        if path in {"/healthz", "/readyz"}:
+            continue
+        for method, operation in methods.items():
+            responses = operation["responses"]
+            assert {"401", "403", "422", "503"} <= responses.keys(), (method, path)
+            assert operation["security"], (method, path)
+            for status, response in responses.items():
+                if status.startswith(("4", "5")):
+                    assert list(response["content"]) == ["application/problem+json"], (method, path, status)
+            if "{config_id}" in path:
+                assert "404" in responses, (method, path)

@@ -1,0 +1,210 @@
+"""Runs and sensors on a real Dagster instance: who starts runs, what they do, what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+import psycopg
+import pytest
+
+from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.defs.assets import document_embeddings, extracted_text, source_objects
+from activekg_pipelines.defs.jobs import sync_connector
+from activekg_pipelines.defs.partitions import connector_partitions
+from activekg_pipelines.defs.sensors import build_sensors, poll_tenant, start_due_work
+from activekg_pipelines.errors import CredentialsRefused
+from activekg_pipelines.graph.search import search
+from activekg_pipelines.ledger.states import Mode
+from activekg_pipelines.services import Services
+from tests.s3_bucket import Bucket
+
+ASSETS = [source_objects, extracted_text, document_embeddings]
+
+
+@pytest.fixture
+def connector(services: Services, bucket: Bucket) -> Connector:
+    return bucket.register(services)
+
+
+def execute(
+    instance: dg.DagsterInstance,
+    request: dg.RunRequest,
+    *,
+    raise_on_error: bool = True,
+) -> dg.ExecuteInProcessResult:
+    """Carry out a run request as the run worker does."""
+    assert request.partition_key is not None
+    instance.add_dynamic_partitions("connector", [request.partition_key])
+    defs = dg.Definitions(assets=ASSETS, jobs=[sync_connector], executor=dg.in_process_executor)
+    job = defs.resolve_job_def("sync_connector")
+    return job.execute_in_process(
+        instance=instance,
+        partition_key=request.partition_key,
+        asset_selection=request.asset_selection,
+        run_config=request.run_config,
+        tags=dict(request.tags),
+        raise_on_error=raise_on_error,
+    )
+
+
+def requests_of(result: dg.SensorResult) -> Sequence[dg.RunRequest]:
+    return result.run_requests or []
+
+
+def run_rows(services: Services) -> list[tuple[str, str, int, int, int]]:
+    with services.database.transaction() as conn:
+        return conn.execute(
+            "SELECT trigger, status, added, extracted, indexed FROM connectors.runs ORDER BY requested_at"
+        ).fetchall()
+
+
+def test_a_poll_finds_new_objects_and_its_run_makes_them_searchable(
+    services: Services, instance: dg.DagsterInstance, bucket: Bucket, connector: Connector
+) -> None:
+    bucket.put("pump.md", "# Pump\n\nThe pump P-7 runs at 40 bar.")
+    tick = poll_tenant(services, "acme_corp")
+    (request,) = requests_of(tick)
+    assert request.asset_selection == [extracted_text.key, document_embeddings.key]
+    (event,) = tick.asset_events
+    assert (event.asset_key, event.partition) == (source_objects.key, "acme_corp/" + connector.name)
+
+    assert execute(instance, request).success
+    (hit,) = search(services.database, services.encoder, tenant_id="acme_corp", query="pressure of P-7", limit=5)
+    assert hit.uri == f"s3://{bucket.name}/pump.md"
+    assert [row[:2] + row[3:] for row in run_rows(services)] == [("poll", "succeeded", 1, 1)]
+
+
+def test_nothing_changed_means_no_run(
+    services: Services, instance: dg.DagsterInstance, bucket: Bucket, connector: Connector
+) -> None:
+    bucket.put("a.txt", "one")
+    execute(instance, requests_of(poll_tenant(services, "acme_corp"))[0])
+    with services.database.transaction() as conn:
+        conn.execute("UPDATE connectors.connectors SET last_scan_started_at = now() - interval '1 hour'")
+    assert requests_of(poll_tenant(services, "acme_corp")) == []
+    assert requests_of(start_due_work(services)) == []
+    assert len(run_rows(services)) == 1
+
+
+def test_a_new_connector_gets_its_first_sync_from_the_work_queue(
+    services: Services, instance: dg.DagsterInstance, bucket: Bucket, connector: Connector
+) -> None:
+    bucket.put("a.txt", "one")
+    (request,) = requests_of(start_due_work(services))
+    assert request.asset_selection == [asset.key for asset in ASSETS]
+    assert requests_of(start_due_work(services)) == [], "a request that waits is not asked for again at once"
+    assert execute(instance, request).success
+    assert run_rows(services) == [("registered", "succeeded", 1, 1, 1)]
+    assert requests_of(start_due_work(services)) == []
+
+
+def test_a_request_that_was_never_started_is_asked_for_again_under_a_new_key(
+    services: Services, connector: Connector, bucket: Bucket
+) -> None:
+    bucket.put("a.txt", "one")
+    (first,) = requests_of(start_due_work(services))
+    with services.database.transaction() as conn:
+        conn.execute("UPDATE connectors.runs SET emitted_at = now() - interval '5 minutes'")
+    (second,) = requests_of(start_due_work(services))
+    assert first.run_key != second.run_key
+    assert first.tags["activekg/sync_id"] == second.tags["activekg/sync_id"]
+
+
+def test_sync_now_joins_the_request_that_waits_and_starts_at_the_next_tick(
+    services: Services, instance: dg.DagsterInstance, bucket: Bucket, connector: Connector
+) -> None:
+    execute(instance, requests_of(start_due_work(services))[0])
+    bucket.put("a.txt", "one")
+    first = services.ledger.request_manual_run(connector.id, "acme_corp")
+    assert services.ledger.request_manual_run(connector.id, "acme_corp") == first
+    (request,) = requests_of(start_due_work(services))
+    assert request.tags["activekg/sync_id"] == str(first)
+    assert execute(instance, request).success
+    assert run_rows(services)[-1] == ("manual", "succeeded", 1, 1, 1)
+
+
+def test_a_1000_object_bucket_is_one_run_with_less_than_one_statement_an_object(
+    services: Services,
+    instance: dg.DagsterInstance,
+    bucket: Bucket,
+    connector: Connector,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bucket.put_many({f"notes/{number:04}.txt": f"Note number {number} is short." for number in range(1000)})
+    tick = poll_tenant(services, "acme_corp")
+    (request,) = requests_of(tick)
+    statements = 0
+    real_execute = psycopg.Cursor.execute
+
+    def counting_execute(self: psycopg.Cursor, *args: object, **kwargs: object) -> object:
+        nonlocal statements
+        if self.connection.info.dbname == psycopg.conninfo.conninfo_to_dict(services.settings.require_dsn())["dbname"]:
+            statements += 1
+        return real_execute(self, *args, **kwargs)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", counting_execute)
+    result = execute(instance, request)
+    monkeypatch.undo()
+    assert services.ledger.progress(connector.id) == {"indexed": 1000}
+    assert statements < 1000
+    print(f"{statements / 1000:.2f} statements an object")
+    small = len(result.all_events)
+
+    bucket.put("one-more.txt", "One more note.")
+    with services.database.transaction() as conn:
+        conn.execute("UPDATE connectors.connectors SET last_scan_started_at = now() - interval '1 hour'")
+    (request,) = requests_of(poll_tenant(services, "acme_corp"))
+    assert len(execute(instance, request).all_events) == small
+
+
+def test_refused_credentials_fail_the_run_without_retry_and_are_kept_with_the_connector(
+    services: Services,
+    instance: dg.DagsterInstance,
+    bucket: Bucket,
+    connector: Connector,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise CredentialsRefused
+
+    monkeypatch.setattr("activekg_pipelines.pipeline.scan.list_pages", refuse)
+    (request,) = requests_of(start_due_work(services))
+    result = execute(instance, request, raise_on_error=False)
+    assert not result.success
+    assert not [event for event in result.all_events if event.event_type_value == "STEP_UP_FOR_RETRY"]
+    stored = services.connectors.get(connector.id)
+    assert stored.last_error_code == "invalid_credentials"
+    assert run_rows(services)[0][:2] == ("registered", "failed")
+
+
+def test_a_backfill_of_mode_all_takes_every_object_up_again(
+    services: Services, instance: dg.DagsterInstance, bucket: Bucket, connector: Connector
+) -> None:
+    bucket.put("a.txt", "one")
+    bucket.put("b.txt", "two")
+    execute(instance, requests_of(start_due_work(services))[0])
+    services.ledger.request_manual_run(connector.id, "acme_corp", mode=Mode.ALL)
+    (request,) = requests_of(start_due_work(services))
+    assert execute(instance, request).success
+    trigger, status, added, _, indexed = run_rows(services)[-1]
+    assert (trigger, status, added, indexed) == ("manual", "succeeded", 0, 2)
+
+
+def test_every_tenant_has_its_own_sensor_and_similar_ids_are_told_apart(services: Services, bucket: Bucket) -> None:
+    for number, tenant in enumerate(["acme", "acme-corp", "acme_corp", "acme.corp", "acme_corp_0123abcd"]):
+        bucket.register(services, tenant, name=f"c{number}", poll_interval_seconds=60)
+    names = [sensor.name for sensor in build_sensors()]
+    assert len(names) == len(set(names)) == 6
+    assert {"work_queue", "s3_acme", "s3_acme_corp"} <= set(names)
+
+
+def test_a_partition_without_a_connector_says_so(instance: dg.DagsterInstance, services: Services) -> None:
+    request = dg.RunRequest(partition_key="nobody/nothing")
+    result = execute(instance, request, raise_on_error=False)
+    assert not result.success
+    assert "No connector has the partition key 'nobody/nothing'" in str(result.all_events)
+
+
+def test_the_partition_definition_is_the_one_that_registration_fills() -> None:
+    assert connector_partitions.name == "connector"
