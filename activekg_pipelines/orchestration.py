@@ -171,7 +171,7 @@ class Orchestrator:
         except (httpx.HTTPError, ValueError, LookupError, TypeError):
             unreachable = "unknown, because the webserver does not answer"
             return [
-                Check("dagster_webserver", False, f"{self._url} does not answer GraphQL requests"),
+                Check("dagster_webserver", False, "does not answer at ACTIVEKG_WEBSERVER_URL"),
                 Check("dagster_code_location", False, unreachable),
                 Check("dagster_daemon", False, unreachable),
             ]
@@ -221,9 +221,10 @@ class Orchestrator:
                     if _reload_failed(outcome):
                         _log.warning("The code location %s could not be reloaded: %s", name, outcome["__typename"])
             except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+                # Without the address, which may hold a password.
                 _log.warning(
-                    "The webserver at %s could not be asked to reload (%s); new sensors appear with its next start",
-                    self._url,
+                    "The webserver could not be asked to reload (%s): check ACTIVEKG_WEBSERVER_URL; "
+                    "new sensors appear with its next start",
                     type(error).__name__,
                 )
 

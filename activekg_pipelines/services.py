@@ -40,7 +40,7 @@ class Services:
     @cached_property
     def database(self) -> Database:
         """The pool on the graph database."""
-        return Database(self.settings.require_dsn())
+        return Database(self.settings.require_dsn(), max_size=self.settings.activekg_pool_size)
 
     @cached_property
     def connectors(self) -> ConnectorStore:

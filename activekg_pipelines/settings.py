@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     # Where things are
     activekg_dsn: SecretStr | None = None
     """libpq connection string or URL of the database that holds graph, ledger and registry."""
+    activekg_pool_size: int = Field(default=10, ge=2)
+    """Connections to Postgres that one process opens at most."""
     activekg_home: Path = Path(".activekg")
     """Folder of the embedded database, generated keys, the converted model and Dagster's files."""
     activekg_webserver_url: str = "http://127.0.0.1:3000"
@@ -78,7 +80,7 @@ class Settings(BaseSettings):
     activekg_max_objects_per_run: int = Field(default=1000, ge=1)
     activekg_runs_per_connector: int = Field(default=2, ge=1)
     activekg_run_budget_seconds: float = Field(default=3600.0, gt=0)
-    activekg_lease_seconds: int = Field(default=300, ge=1)
+    activekg_lease_seconds: int = Field(default=120, ge=1)
     """A killed run's objects come back when this ends; renewed with every batch."""
     activekg_max_attempts: int = Field(default=5, ge=1)
     activekg_retry_base_seconds: float = Field(default=30.0, gt=0)

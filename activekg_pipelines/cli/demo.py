@@ -90,9 +90,8 @@ def _play(demo: _Demo, endpoint: str) -> None:
         f"\n[bold]2. Tenant {TENANT} {'has registered' if existed else 'registers'} it[/] through the admin API: "
         f"connector {config_id}."
     )
-    if existed:
-        demo.api.post(f"/_admin/connectors/configs/{config_id}/sync").raise_for_status()
-    _watch(demo, config_id, count)
+    # A new connector's first sync starts by itself.
+    _watch(demo, config_id, _sync(demo, config_id) if existed else None)
 
     demo.console.print("\n[bold]3. Questions[/]")
     for question in questions[:_QUESTIONS_SHOWN]:
@@ -106,8 +105,7 @@ def _play(demo: _Demo, endpoint: str) -> None:
     demo.s3.delete_object(Bucket=BUCKET, Key=delete["key"])
     for verb, item in (("changed", change), ("deleted", delete), ("added", add)):
         demo.console.print(f"   {verb:8} s3://{BUCKET}/{item['key']}")
-    demo.api.post(f"/_admin/connectors/configs/{config_id}/sync").raise_for_status()
-    _watch(demo, config_id, count)
+    _watch(demo, config_id, _sync(demo, config_id))
     touched = _touched(demo, config_id, since)
     demo.console.print(f"   The sync touched {touched}.")
     expected = {"added": 1, "changed": 1, "deleted": 1, "indexed": 2}
@@ -151,8 +149,17 @@ def _register(demo: _Demo, endpoint: str) -> tuple[str, bool]:
     return str(answer.json()["id"]), False
 
 
-def _watch(demo: _Demo, config_id: str, expected: int) -> None:
-    """Show the sync's progress until its run has ended.
+def _sync(demo: _Demo, config_id: str) -> str:
+    """Ask for a sync now; returns its id."""
+    answer = demo.api.post(f"/_admin/connectors/configs/{config_id}/sync").raise_for_status()
+    return str(answer.json()["sync_id"])
+
+
+def _watch(demo: _Demo, config_id: str, sync_id: str | None) -> None:
+    """Show a sync's progress until its run has ended.
+
+    Args:
+        sync_id: which; None for the connector's newest.
 
     Raises:
         StackError: the run failed, or did not end in time.
@@ -166,11 +173,11 @@ def _watch(demo: _Demo, config_id: str, expected: int) -> None:
         TimeElapsedColumn(),
         console=demo.console,
     ) as progress:
-        bars = {name: progress.add_task(name, total=expected) for name in ("found", "extracted", "embedded")}
+        bars = {name: progress.add_task(f"{name:9}", total=None) for name in ("found", "extracted", "embedded")}
         deadline = time.monotonic() + _SYNC_SECONDS
         while time.monotonic() < deadline:
             demo.stack.check()
-            run = _latest_run(demo, config_id)
+            run = _run(demo, config_id, sync_id)
             states = demo.stack.services.ledger.progress(UUID(config_id))
             known = sum(count for state, count in states.items() if state != "deleted")
             done = {
@@ -182,27 +189,28 @@ def _watch(demo: _Demo, config_id: str, expected: int) -> None:
                 progress.update(bar, completed=done[name], total=max(known, 1))
             if run["status"] == "failed":
                 raise StackError(f"The run failed: {run['errors']}. See {run['dagster_run_url']}")
-            if run["status"] == "succeeded":
+            # A run that was interrupted before leaves work that another run finishes.
+            if run["status"] == "succeeded" and done["embedded"] == known:
                 return
             time.sleep(0.5)
     raise StackError(f"The sync did not end within {_SYNC_SECONDS:.0f} seconds; see {demo.stack.webserver_url}/runs")
 
 
-def _latest_run(demo: _Demo, config_id: str) -> dict[str, Any]:
-    answer = demo.api.get("/_admin/connectors/runs", params={"config_id": config_id, "limit": 1}).raise_for_status()
-    items = answer.json()["items"]
-    return dict(items[0]) if items else {"status": "waiting"}
+def _run(demo: _Demo, config_id: str, sync_id: str | None) -> dict[str, Any]:
+    answer = demo.api.get("/_admin/connectors/runs", params={"config_id": config_id}).raise_for_status()
+    matching = [run for run in answer.json()["items"] if sync_id in {None, run["id"]}]
+    return dict(matching[0]) if matching else {"status": "waiting"}
 
 
 def _touched(demo: _Demo, config_id: str, since: str) -> dict[str, int]:
     """Counts of the runs since a time: a poll may have come between the change and the sync that was asked for."""
     params = {"config_id": config_id, "since": since}
     items = demo.api.get("/_admin/connectors/runs", params=params).raise_for_status().json()["items"]
-    return {name: sum(run["counts"][name] for run in items) for name in ("added", "changed", "deleted", "indexed")}
+    return {name: sum(run["objects"][name] for run in items) for name in ("added", "changed", "deleted", "indexed")}
 
 
 def _ask(demo: _Demo, question: str, expected_key: str) -> None:
-    hits = demo.api.get("/search", params={"q": question, "limit": 3}).raise_for_status().json()["items"]
+    hits = demo.api.get("/search", params={"q": question, "limit": 3}).raise_for_status().json()["hits"]
     demo.console.print(f"\n   [italic]{question}[/]", highlight=False)
     for rank, hit in enumerate(hits, 1):
         snippet = " ".join(hit["snippet"].split())

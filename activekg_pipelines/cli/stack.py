@@ -27,11 +27,12 @@ from activekg_pipelines.cli.environment import prepare_environment, project_file
 from activekg_pipelines.database.migrate import migrate
 from activekg_pipelines.errors import ActiveKGError, SettingsError
 from activekg_pipelines.services import Services, services
-from activekg_pipelines.settings import Settings
+from activekg_pipelines.settings import Settings, load_settings
 
 # Dagster's processes import, migrate their storage and load the definitions; 15 seconds on two cores.
 _START_SECONDS = 180.0
 _STOP_SECONDS = 20.0
+_RUN_STOP_SECONDS = 10.0
 
 
 class StackError(ActiveKGError):
@@ -108,6 +109,7 @@ def local_stack(console: Console) -> Iterator[Stack]:
 
 @contextmanager
 def _started() -> Iterator[Stack]:
+    embedded = load_settings().activekg_dsn is None
     prepare_environment(generate_keys=True)
     opened = services()
     logs = opened.settings.activekg_home / "logs"
@@ -117,6 +119,8 @@ def _started() -> Iterator[Stack]:
     host, port = web.hostname or "127.0.0.1", web.port or 3000
     _require_free_port(host, port, "ACTIVEKG_WEBSERVER_URL (for example http://127.0.0.1:3001)")
     migrate(opened.settings.require_dsn())
+    if embedded:
+        _close_orphans(opened)
     with _terminated_as_interrupted(), _dagster(host, port, logs) as dagster, _api(opened, logs):
         stack = Stack(opened, dagster, logs)
         _wait_until_ready(stack)
@@ -126,6 +130,21 @@ def _started() -> Iterator[Stack]:
 def api_url(settings: Settings) -> str:
     """Address of the admin API of this installation."""
     return f"http://{settings.activekg_api_host}:{settings.activekg_api_port}"
+
+
+def _close_orphans(opened: Services) -> None:
+    """End what a system that was killed left behind: the embedded database is this one's alone, so no run is alive.
+
+    Dagster would notice after the longest time that a run may take, and the ledger after a lease.
+    """
+    from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+
+    alive = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
+    with DagsterInstance.get() as instance:
+        for run in instance.get_runs(RunsFilter(statuses=alive)):
+            instance.report_run_failed(run, "The local system was stopped during this run.")
+            opened.ledger.release_claims(run.run_id)
+            opened.ledger.finish_run(run.run_id, succeeded=False)
 
 
 @contextmanager
@@ -231,10 +250,20 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         logging.getLogger(__name__).warning("Dagster did not stop within %.0f seconds and is killed.", _STOP_SECONDS)
     finally:
-        # Its session is its process group: runs that outlive the code server are in it, too.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        # Its session is its process group, in which runs outlive the code server. SIGTERM: they give back their leases.
+        for sign, patience in ((signal.SIGTERM, _RUN_STOP_SECONDS), (signal.SIGKILL, 0.0)):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, sign)
+                _wait_for_group(process.pid, patience)
         process.wait()
+
+
+def _wait_for_group(group: int, seconds: float) -> None:
+    """Wait for a process group to be empty; ProcessLookupError says that it is."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        os.killpg(group, 0)
+        time.sleep(0.1)
 
 
 def _require_free_port(host: str, port: int, setting: str) -> None:

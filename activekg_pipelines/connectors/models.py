@@ -25,8 +25,19 @@ _BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 def _storable(value: str) -> str:
     if "\x00" in value:
         raise ValueError("must not contain the character NUL")
-    if len(value.encode("utf-8", "surrogatepass")) > 1024:
+    try:
+        encoded = value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be valid Unicode text") from None
+    if len(encoded) > 1024:
         raise ValueError("must be at most 1,024 bytes long, as S3 keys are")
+    return value
+
+
+def _no_dots(value: str) -> str:
+    # Dagster refuses "..." in partition keys.
+    if ".." in value:
+        raise ValueError("must not contain two dots in a row")
     return value
 
 
@@ -39,8 +50,8 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
-TenantId = Annotated[str, Field(pattern=_TENANT_ID)]
-ConnectorName = Annotated[str, Field(pattern=_NAME)]
+TenantId = Annotated[str, Field(pattern=_TENANT_ID), AfterValidator(_no_dots)]
+ConnectorName = Annotated[str, Field(pattern=_NAME), AfterValidator(_no_dots)]
 BucketName = Annotated[str, Field(pattern=_BUCKET)]
 Prefix = Annotated[str, AfterValidator(_storable)]
 Region = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
@@ -85,6 +96,14 @@ class S3ConfigPatch(BaseModel):
     def _both_or_neither(self) -> Self:
         if (self.access_key_id is None) != (self.secret_access_key is None):
             raise ValueError("access_key_id and secret_access_key change together: send both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_unset(self) -> Self:
+        # Only the endpoint may be taken away; everything else always has a value.
+        for name in sorted(self.model_fields_set - {"endpoint_url"}):
+            if getattr(self, name) is None:
+                raise ValueError(f"{name} must not be null: leave it out to keep its value")
         return self
 
     def changes(self) -> dict[str, Any]:
@@ -188,7 +207,7 @@ def check_endpoint(endpoint_url: str, allowlist: Collection[str]) -> None:
 
 def _slug(value: str, limit: int, allowed: str = "A-Za-z0-9_.-") -> str:
     """``value`` with other characters replaced; a hash tells apart what replacing or cutting made equal."""
-    slug = re.sub(f"[^{allowed}]+", "_", value)
+    slug = re.sub(rf"[^{allowed}]+|\.\.+", "_", value)
     # A value that looks like somebody else's slug with hash gets a hash of its own.
     if slug == value and len(value) <= limit and not re.search(r"_[0-9a-f]{8}$", value):
         return value

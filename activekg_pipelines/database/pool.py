@@ -18,7 +18,7 @@ class Database:
 
     Args:
         dsn: libpq connection string or URL.
-        max_size: connections at most. Code servers tick many sensors at once on few connections; a run needs two.
+        max_size: connections at most; they are opened when they are needed and closed after a minute.
     """
 
     def __init__(self, dsn: str, *, max_size: int = 4) -> None:

@@ -118,17 +118,16 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
 
 def _request_runs(services: Services, connector: Connector, result: ScanResult) -> list[RunRequest]:
     due = result.counts.added + result.counts.changed
-    if not due:
-        return []
+    services.ledger.record_poll(connector.id, connector.tenant_id, result.counts, needs_run=due > 0)
     wanted = planner.runs_wanted(
         due,
         0,
         max_objects=services.settings.activekg_max_objects_per_run,
         cap=services.settings.activekg_runs_per_connector,
     )
-    for _ in range(wanted):
+    for _ in range(wanted - 1):
         services.ledger.request_run(connector.id, connector.tenant_id, Trigger.POLL, with_scan=False)
-    return services.ledger.runs_to_emit(connector.id)
+    return services.ledger.runs_to_emit(connector.id) if wanted else []
 
 
 def _result(requests: Sequence[RunRequest], events: Sequence[dg.AssetMaterialization], idle: str) -> dg.SensorResult:

@@ -390,9 +390,17 @@ SELECT id, tenant_id, partition_key, due, live, scan_reason FROM needs
 WHERE waiting OR (due > 0 OR scan_reason IS NOT NULL) AND live < %(cap)s
 
 -- name: request_run
-INSERT INTO connectors.runs (connector_id, tenant_id, trigger, with_scan, mode)
-VALUES (%(connector_id)s, %(tenant_id)s, %(trigger)s, %(with_scan)s, %(mode)s)
+INSERT INTO connectors.runs (connector_id, tenant_id, trigger, with_scan)
+VALUES (%(connector_id)s, %(tenant_id)s, %(trigger)s, %(with_scan)s)
 RETURNING id
+
+-- name: record_poll
+-- What a tick's scan found: with the run that it asks for, or as a sync of its own that needed no run.
+INSERT INTO connectors.runs
+    (connector_id, tenant_id, trigger, with_scan, status, started_at, finished_at, listed, added, changed, deleted)
+SELECT %(connector_id)s, %(tenant_id)s, 'poll', false, CASE WHEN %(needs_run)s THEN 'waiting' ELSE 'succeeded' END,
+    started_at, CASE WHEN NOT %(needs_run)s THEN now() END, %(listed)s, %(added)s, %(changed)s, %(deleted)s
+FROM (SELECT CASE WHEN NOT %(needs_run)s THEN now() END AS started_at) times
 
 -- name: request_manual_run
 -- A second request while one waits joins it.

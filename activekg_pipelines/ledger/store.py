@@ -297,9 +297,7 @@ class Ledger:
             for connector_id, tenant_id, partition_key, due, live, scan in rows
         ]
 
-    def request_run(
-        self, connector_id: UUID, tenant_id: str, trigger: Trigger, *, with_scan: bool, mode: Mode = Mode.CHANGED
-    ) -> UUID:
+    def request_run(self, connector_id: UUID, tenant_id: str, trigger: Trigger, *, with_scan: bool) -> UUID:
         """Ask for a run; :meth:`runs_to_emit` hands it to Dagster."""
         return self._request(
             "request_run",
@@ -308,9 +306,16 @@ class Ledger:
                 "tenant_id": tenant_id,
                 "trigger": trigger,
                 "with_scan": with_scan,
-                "mode": mode,
             },
         )
+
+    def record_poll(self, connector_id: UUID, tenant_id: str, counts: ScanCounts, *, needs_run: bool) -> None:
+        """Put what a tick's scan found into the history, and ask for the run that it needs."""
+        with self._database.transaction(tenant_id=tenant_id) as conn:
+            conn.execute(
+                _SQL["record_poll"],
+                {"connector_id": connector_id, "tenant_id": tenant_id, "needs_run": needs_run, **asdict(counts)},
+            )
 
     def request_manual_run(self, connector_id: UUID, tenant_id: str, *, mode: Mode = Mode.CHANGED) -> UUID:
         """Ask for a sync now; joins the request that waits already, and returns its id."""

@@ -50,6 +50,7 @@ def scan_connector(
             wants changes seen in the part that was listed before, too.
 
     Raises:
+        ConnectorNotFound: the connector was removed meanwhile.
         SourceError: the bucket cannot be listed. Nothing was deleted. After a passing failure the next call goes on
             where this one stopped; after any other one it starts anew.
     """
@@ -77,7 +78,8 @@ def scan_connector(
                     scan = replace(scan, start_after=page.entries[-1].key)
                     if deadline is not None and time.monotonic() >= deadline:
                         return ScanResult(counts, completed=False)
-            # Another process moved the scan on, or a whole one follows.
+            # Another process moved the scan on, perhaps for another bucket or prefix by now, or a whole one follows.
+            connector = services.connectors.get(connector.id)
             scan = services.ledger.open_scan(connector.id, connector.tenant_id)
     except SourceError as error:
         services.connectors.record_error(connector.id, error.code, error.message)

@@ -73,6 +73,7 @@ def test_a_poll_finds_new_objects_and_its_run_makes_them_searchable(
     (hit,) = search(services.database, services.encoder, tenant_id="acme_corp", query="pressure of P-7", limit=5)
     assert hit.uri == f"s3://{bucket.name}/pump.md"
     assert [row[:2] + row[3:] for row in run_rows(services)] == [("poll", "succeeded", 1, 1)]
+    assert run_rows(services)[0][2] == 1
 
 
 def test_nothing_changed_means_no_run(

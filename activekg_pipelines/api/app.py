@@ -1,0 +1,99 @@
+"""Assembles the API and runs it. Everything but the health routes needs a token, whatever the route says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any, Final
+
+import uvicorn
+from fastapi import APIRouter, FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+
+from activekg_pipelines.api import configs, health, objects, problems, runs, search
+from activekg_pipelines.api.auth import AuthenticationMiddleware, TokenVerifier
+from activekg_pipelines.api.limits import BodyLimitMiddleware
+from activekg_pipelines.api.services import AdminServices, admin_services
+from activekg_pipelines.logs import configure_logging
+from activekg_pipelines.services import services as shared_services
+
+ADMIN_PREFIX: Final = "/_admin/connectors"
+OPENAPI_PATH: Final = f"{ADMIN_PREFIX}/openapi.json"
+MAX_BODY_BYTES: Final = 1_000_000
+
+
+def create_app(services: AdminServices) -> FastAPI:
+    """The application.
+
+    Args:
+        services: what its routes work with; closed when the application shuts down.
+
+    Raises:
+        SettingsError: tokens could not be checked with the key and algorithm that are set.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(services.close)
+
+    app = FastAPI(
+        title="ActiveKG connectors",
+        version=version("activekg-pipelines"),
+        summary="Registers S3 buckets, shows and steers their syncs, and searches their documents.",
+        lifespan=lifespan,
+        # Served below, behind a token like all else.
+        openapi_url=None,
+        redirect_slashes=False,
+        middleware=[
+            Middleware(
+                AuthenticationMiddleware,
+                verifier=TokenVerifier(services.settings),
+                open_paths=health.OPEN_PATHS,
+            ),
+            Middleware(BodyLimitMiddleware, max_bytes=MAX_BODY_BYTES),
+        ],
+    )
+    app.state.services = services
+    problems.install(app)
+    admin = APIRouter(prefix=ADMIN_PREFIX)
+    for router in (configs.router, runs.router, objects.router):
+        admin.include_router(router)
+    for router in (admin, search.router, health.router):
+        app.include_router(router)
+
+    @app.get(OPENAPI_PATH, include_in_schema=False)
+    def openapi() -> dict[str, Any]:
+        return openapi_document(app)
+
+    return app
+
+
+def openapi_document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the problem that every route's errors refer to."""
+    document = app.openapi()
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    if "Problem" not in schemas:
+        problem = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= problem.pop("$defs")
+        schemas["Problem"] = problem
+    return document
+
+
+def main() -> None:
+    """Run the API with the environment's settings.
+
+    Raises:
+        SettingsError: the configuration is unusable.
+    """
+    shared = shared_services()
+    settings = shared.settings
+    configure_logging(settings.activekg_log_level, settings.activekg_log_style)
+    app = create_app(admin_services(shared))
+    uvicorn.run(app, host=settings.activekg_api_host, port=settings.activekg_api_port, server_header=False)
+
+
+if __name__ == "__main__":
+    main()

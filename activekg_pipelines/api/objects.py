@@ -1,0 +1,133 @@
+"""Routes on a connector's objects: the ledger, the dead letters, and trying those again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field, model_validator
+
+from activekg_pipelines.api import operations
+from activekg_pipelines.api.auth import Admin
+from activekg_pipelines.api.configs import Body, ObjectKey
+from activekg_pipelines.api.paging import Page, PageQuery, by_key, page_of
+from activekg_pipelines.api.problems import documented
+from activekg_pipelines.api.requests import ServicesOfApp
+from activekg_pipelines.api.services import AdminServices
+from activekg_pipelines.api.views import ObjectRow
+from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.ledger.states import ObjectState
+
+router = APIRouter(prefix="/configs/{config_id}", tags=["objects"])
+
+ErrorType = Annotated[str, Field(pattern=r"^[a-z_]{1,64}$")]
+
+
+class ObjectsQuery(PageQuery):
+    """Filters of the list of objects."""
+
+    state: ObjectState | None = None
+    error_type: ErrorType | None = None
+
+
+class DeadLettersQuery(PageQuery):
+    """Filters of the list of dead letters."""
+
+    error_type: ErrorType | None = None
+
+
+class ObjectView(BaseModel):
+    """One object of the ledger."""
+
+    key: str
+    uri: str
+    state: ObjectState
+    etag: str
+    size: int
+    modified_at: datetime
+    detected_at: datetime
+    attempts: int
+    next_attempt_at: datetime | None
+    error_type: str | None
+    error_message: str | None
+    document_id: UUID | None
+    indexed_etag: str | None
+    indexed_at: datetime | None
+    chunks: int
+
+
+class ReplayRequest(Body):
+    """Which dead letters to try again: exactly one of the three."""
+
+    keys: Annotated[list[ObjectKey], Field(min_length=1, max_length=1000)] | None = None
+    error_type: ErrorType | None = None
+    all: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if sum(choice is not None for choice in (self.keys, self.error_type, self.all)) != 1:
+            raise ValueError("give exactly one of keys, error_type and all")
+        return self
+
+
+class Replayed(BaseModel):
+    """How many dead letters were queued."""
+
+    replayed: int
+
+
+@router.get("/objects", responses=documented(401, 403, 404, 422, 503))
+def list_objects(
+    config_id: UUID, query: Annotated[ObjectsQuery, Query()], caller: Admin, services: ServicesOfApp
+) -> Page[ObjectView]:
+    """The connector's objects by key."""
+    connector = services.connectors.get(config_id, caller.boundary)
+    return _page(services, connector, query, query.state, query.error_type)
+
+
+@router.get("/dead-letters", responses=documented(401, 403, 404, 422, 503))
+def list_dead_letters(
+    config_id: UUID, query: Annotated[DeadLettersQuery, Query()], caller: Admin, services: ServicesOfApp
+) -> Page[ObjectView]:
+    """Objects that nobody tries any more, by key, each with its cause."""
+    connector = services.connectors.get(config_id, caller.boundary)
+    return _page(services, connector, query, ObjectState.DEAD, query.error_type)
+
+
+@router.post("/dead-letters/replay", responses=documented(401, 403, 404, 413, 422, 503))
+def replay(config_id: UUID, body: ReplayRequest, caller: Admin, services: ServicesOfApp) -> Replayed:
+    """Try dead letters again with fresh attempts; a run takes them up within seconds."""
+    replayed = operations.replay_dead_letters(
+        services, config_id, caller.boundary, keys=body.keys, error_type=body.error_type
+    )
+    return Replayed(replayed=replayed)
+
+
+def _page(
+    services: AdminServices, connector: Connector, query: PageQuery, state: ObjectState | None, error_type: str | None
+) -> Page[ObjectView]:
+    after = by_key.decode(query.cursor)
+    rows = services.views.objects(connector.id, state=state, error_type=error_type, after=after, limit=query.limit + 1)
+    return page_of(rows, query.limit, lambda row: _shown(row, connector), lambda row: by_key.encode(row.key))
+
+
+def _shown(row: ObjectRow, connector: Connector) -> ObjectView:
+    return ObjectView(
+        key=row.key,
+        uri=connector.uri(row.key),
+        state=ObjectState(row.state),
+        etag=row.etag,
+        size=row.size,
+        modified_at=row.modified_at,
+        detected_at=row.detected_at,
+        attempts=row.attempts,
+        next_attempt_at=row.next_attempt_at,
+        error_type=row.error_code,
+        error_message=row.error_message,
+        document_id=row.document_id,
+        indexed_etag=row.indexed_etag,
+        indexed_at=row.indexed_at,
+        chunks=row.chunks,
+    )

@@ -1,0 +1,191 @@
+"""Every error as an RFC 9457 problem: a stable code, a sentence for people, and never what the caller sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import psycopg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from activekg_pipelines.errors import (
+    ActiveKGError,
+    ConnectorConflict,
+    ConnectorNotFound,
+    EncryptionError,
+    InvalidConnector,
+    ModelError,
+)
+from activekg_pipelines.orchestration import OrchestratorError
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+# Some of pydantic's messages quote the input; a field's rule is enough.
+_RULES: Final = {
+    "json_invalid": "must be valid JSON",
+    "uuid_parsing": "must be a UUID",
+    "uuid_type": "must be a UUID",
+    "extra_forbidden": "is not a known field",
+    "missing": "is required",
+}
+_STATUS: Final[Mapping[type[ActiveKGError], int]] = {
+    ConnectorNotFound: 404,
+    ConnectorConflict: 409,
+    InvalidConnector: 422,
+    EncryptionError: 503,
+    ModelError: 503,
+    OrchestratorError: 503,
+}
+_CODES: Final[Mapping[int, str]] = {
+    400: "bad_request",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "conflict",
+    413: "body_too_large",
+    422: "invalid_request",
+    500: "internal_error",
+    503: "unavailable",
+}
+
+
+class FieldProblem(BaseModel):
+    """One field that breaks a rule."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+    location: str = Field(description="Where the field was looked for: body, query or path.")
+    field: str = Field(description="Dotted path of the field; empty for the body as a whole.")
+    rule: str = Field(description="What the field must be.")
+
+
+class Problem(BaseModel):
+    """An error answer as RFC 9457 shapes it."""
+
+    type: str = Field(description="A URN that identifies the kind of problem; `code` is its last part.")
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Stable, for programs.")
+    errors: list[FieldProblem] | None = None
+
+
+class ProblemError(Exception):
+    """Ends a request with a problem.
+
+    Args:
+        status: HTTP status.
+        detail: one sentence for people; holds no secret and nothing of another tenant.
+        code: for programs; by default the status's own.
+        headers: sent with the answer.
+        extensions: further members of the problem.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        extensions: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.code = code
+        self.headers = headers
+        self.extensions = extensions or {}
+
+
+def problem(
+    status: int,
+    detail: str,
+    *,
+    code: str | None = None,
+    errors: Sequence[FieldProblem] = (),
+    headers: Mapping[str, str] | None = None,
+    extensions: Mapping[str, Any] | None = None,
+) -> Response:
+    """The answer for a problem; arguments as :class:`ProblemError` has them."""
+    code = code or _CODES.get(status, "error")
+    body = Problem(
+        type=f"urn:activekg:problem:{code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        errors=list(errors) or None,
+    )
+    # Escaped to ASCII: the name of an unknown field may hold what UTF-8 cannot encode.
+    content = json.dumps({**body.model_dump(exclude_none=True), **(extensions or {})})
+    return Response(content, status, headers, MEDIA_TYPE)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """A route's ``responses``: these error answers in the OpenAPI document."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in statuses
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of ``app`` a problem, those of the framework included."""
+    app.exception_handler(ProblemError)(_on_problem)
+    app.exception_handler(RequestValidationError)(_on_invalid_request)
+    app.exception_handler(HTTPException)(_on_http_exception)
+    app.exception_handler(ActiveKGError)(_on_package_error)
+    app.exception_handler(psycopg.OperationalError)(_on_database_error)
+    app.exception_handler(Exception)(_on_bug)
+
+
+def _on_problem(_: Request, error: ProblemError) -> Response:
+    return problem(error.status, error.detail, code=error.code, headers=error.headers, extensions=error.extensions)
+
+
+def _on_invalid_request(_: Request, error: RequestValidationError) -> Response:
+    return problem(
+        422, "The request breaks the rules listed under errors.", errors=[_field(item) for item in error.errors()]
+    )
+
+
+def _on_http_exception(_: Request, error: HTTPException) -> Response:
+    details = {
+        404: "There is nothing at this address.",
+        405: "This address does not know that method.",
+        413: "The body is larger than this address takes.",
+    }
+    return problem(error.status_code, details.get(error.status_code, error.detail), headers=error.headers)
+
+
+def _on_package_error(request: Request, error: ActiveKGError) -> Response:
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), None)
+    if status is None:
+        return _on_bug(request, error)
+    return problem(status, error.message)
+
+
+def _on_database_error(_: Request, __: Exception) -> Response:
+    return problem(503, "The database cannot be used right now; try again.", headers={"Retry-After": "5"})
+
+
+def _on_bug(_: Request, __: Exception) -> Response:
+    return problem(500, "Something went wrong here; the log of the API says what.")
+
+
+def _field(item: Mapping[str, Any]) -> FieldProblem:
+    location, *path = item["loc"]
+    kind = item["type"]
+    # The position in a broken JSON text is no field.
+    names = [] if kind == "json_invalid" else [str(part)[:100] for part in path]
+    rule = _RULES.get(kind) or str(item["msg"]).removeprefix("Value error, ")
+    return FieldProblem(location=str(location), field=".".join(names), rule=rule)

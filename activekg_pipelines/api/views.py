@@ -1,0 +1,159 @@
+"""What the API shows of registry and ledger, page by page. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from activekg_pipelines.connectors.encryption import KeyRing
+from activekg_pipelines.database.pool import Database
+from activekg_pipelines.database.queries import load_queries
+from activekg_pipelines.ledger.states import ObjectState
+
+_SQL = load_queries(Path(__file__).with_name("queries.sql"))
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One sync as the ledger has it; counts are objects, ``errors`` objects by error code."""
+
+    id: UUID
+    connector_id: UUID
+    tenant_id: str
+    trigger: str
+    mode: str
+    status: str
+    requested_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    duration_seconds: float | None
+    listed: int
+    added: int
+    changed: int
+    deleted: int
+    extracted: int
+    indexed: int
+    unchanged: int
+    skipped: int
+    failed: int
+    dead: int
+    bytes_fetched: int
+    chunks: int
+    embeddings_computed: int
+    embeddings_reused: int
+    errors: dict[str, int]
+    dagster_run_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRow:
+    """One object as the ledger has it."""
+
+    key: str
+    etag: str
+    size: int
+    modified_at: datetime
+    state: ObjectState
+    detected_at: datetime
+    attempts: int
+    deaths: int
+    next_attempt_at: datetime | None
+    error_code: str | None
+    error_message: str | None
+    document_id: UUID | None
+    indexed_etag: str | None
+    indexed_at: datetime | None
+    chunks: int
+
+
+class Views:
+    """Pages of runs and objects.
+
+    Args:
+        database: the graph database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def runs(
+        self,
+        tenant_id: str | None,
+        *,
+        connector_id: UUID | None = None,
+        status: str | None = None,
+        since: datetime | None = None,
+        after: tuple[datetime, UUID] | None = None,
+        limit: int,
+    ) -> list[RunRow]:
+        """Syncs, newest first.
+
+        Args:
+            tenant_id: only this tenant's; None for every tenant's.
+            connector_id: only this connector's.
+            status: only those that are waiting, running, succeeded, failed or expired.
+            since: only those asked for at or after this time.
+            after: ``requested_at`` and ``id`` of the last one of the page before.
+            limit: rows at most.
+        """
+        after_time, after_id = after or (None, None)
+        return self._fetch(
+            RunRow,
+            "runs",
+            {
+                "tenant_id": tenant_id,
+                "connector_id": connector_id,
+                "status": status,
+                "since": since,
+                "after_time": after_time,
+                "after_id": after_id,
+                "limit": limit,
+            },
+        )
+
+    def objects(
+        self,
+        connector_id: UUID,
+        *,
+        state: ObjectState | None = None,
+        error_type: str | None = None,
+        after: str | None = None,
+        limit: int,
+    ) -> list[ObjectRow]:
+        """A connector's objects by key.
+
+        Args:
+            connector_id: whose; the caller has checked that the tenant may see it.
+            state: only those in this state.
+            error_type: only those whose last error has this code.
+            after: the last key of the page before.
+            limit: rows at most.
+        """
+        return self._fetch(
+            ObjectRow,
+            "objects",
+            {"connector_id": connector_id, "state": state, "error_type": error_type, "after": after, "limit": limit},
+        )
+
+    def check_credentials(self, keyring: KeyRing) -> None:
+        """Decrypt one connector's credentials for each key version in use.
+
+        Raises:
+            EncryptionError: a key is missing or wrong.
+        """
+        with self._database.transaction() as conn:
+            rows = conn.execute(_SQL["credentials_by_key_version"]).fetchall()
+        for connector_id, token, version in rows:
+            keyring.decrypt(connector_id, token, version)
+
+    def _fetch(self, row_class: type[Row], query: str, parameters: Mapping[str, Any]) -> list[Row]:
+        with self._database.transaction() as conn:
+            return conn.cursor(row_factory=class_row(row_class)).execute(_SQL[query], parameters).fetchall()
