@@ -21,8 +21,8 @@ from activekg_pipelines.ledger.states import Mode, RunRequest, Trigger
 from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
 from activekg_pipelines.services import Services, services
 
-# "Sync now" and a first sync feel immediate, and one idle statement in five seconds costs nothing.
-_WORK_QUEUE_SECONDS = 5
+# "Sync now" and a first sync feel immediate, and one idle statement in three seconds costs nothing.
+_WORK_QUEUE_SECONDS = 3
 # A scan without progress for this long belongs to no tick any more (a tick's budget is shorter): a run finishes it.
 _SCAN_IDLE_SECONDS = 30.0
 _PRIORITY = {Trigger.MANUAL: "10", Trigger.REGISTERED: "5"}
