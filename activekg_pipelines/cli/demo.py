@@ -21,9 +21,9 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from activekg_pipelines.api.auth import mint_token
+from activekg_pipelines.administration.tokens import mint_token
 from activekg_pipelines.cli.environment import project_file
-from activekg_pipelines.cli.stack import Stack, StackError, local_stack
+from activekg_pipelines.cli.stack import Stack, StackError, local_stack, require_free_port
 from activekg_pipelines.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -241,11 +241,9 @@ def _s3_stand_in(port: int) -> Iterator[str]:
         raise SettingsError("The demonstration needs moto: pip install 'activekg-pipelines[demo]'") from None
     # Its request log would run through the progress bars.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    require_free_port("127.0.0.1", port, "ACTIVEKG_DEMO_S3_PORT")
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    try:
-        server.start()
-    except (OSError, SystemExit):
-        raise SettingsError(f"Port {port} is taken: choose another one with ACTIVEKG_DEMO_S3_PORT.") from None
+    server.start()
     try:
         yield f"http://127.0.0.1:{port}"
     finally:

@@ -21,8 +21,8 @@ import httpx
 import uvicorn
 from rich.console import Console
 
+from activekg_pipelines.administration.services import admin_services
 from activekg_pipelines.api.app import create_app
-from activekg_pipelines.api.services import admin_services
 from activekg_pipelines.cli.environment import prepare_environment, project_file
 from activekg_pipelines.database.migrate import migrate
 from activekg_pipelines.errors import ActiveKGError, SettingsError
@@ -114,10 +114,10 @@ def _started() -> Iterator[Stack]:
     opened = services()
     logs = opened.settings.activekg_home / "logs"
     logs.mkdir(exist_ok=True)
-    _require_free_port(opened.settings.activekg_api_host, opened.settings.activekg_api_port, "ACTIVEKG_API_PORT")
+    require_free_port(opened.settings.activekg_api_host, opened.settings.activekg_api_port, "ACTIVEKG_API_PORT")
     web = urlsplit(opened.settings.activekg_webserver_url)
     host, port = web.hostname or "127.0.0.1", web.port or 3000
-    _require_free_port(host, port, "ACTIVEKG_WEBSERVER_URL (for example http://127.0.0.1:3001)")
+    require_free_port(host, port, "ACTIVEKG_WEBSERVER_URL (for example http://127.0.0.1:3001)")
     migrate(opened.settings.require_dsn())
     if embedded:
         _close_orphans(opened)
@@ -196,16 +196,17 @@ def _api(opened: Services, logs: Path) -> Iterator[None]:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends the system as Ctrl-C does."""
+    """SIGTERM ends the system as Ctrl-C does, and so does SIGINT where a shell started it in the background."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {sign: signal.signal(sign, interrupt) for sign in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
 
 
 def _wait_until_ready(stack: Stack) -> None:
@@ -245,7 +246,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     """End Dagster and everything that it started."""
     try:
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
             process.wait(timeout=_STOP_SECONDS)
     except subprocess.TimeoutExpired:
         logging.getLogger(__name__).warning("Dagster did not stop within %.0f seconds and is killed.", _STOP_SECONDS)
@@ -266,7 +267,12 @@ def _wait_for_group(group: int, seconds: float) -> None:
         time.sleep(0.1)
 
 
-def _require_free_port(host: str, port: int, setting: str) -> None:
+def require_free_port(host: str, port: int, setting: str) -> None:
+    """Make sure that a port can be listened on.
+
+    Raises:
+        SettingsError: it is taken; names the setting that chooses another one.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

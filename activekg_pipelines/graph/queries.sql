@@ -129,3 +129,13 @@ JOIN public.nodes c ON c.id = f.id
 JOIN public.edges e ON e.src = c.id AND e.rel = 'DERIVED_FROM'
 JOIN public.nodes d ON d.id = e.dst AND d.props ->> 'external_id' = c.props ->> 'parent_id'
 ORDER BY f.score DESC, c.id
+
+-- name: export_chunks
+SELECT d.props ->> 'uri', d.props ->> 'title', d.props ->> 'etag', (e.props ->> 'chunk_index')::int,
+    (e.props ->> 'char_start')::bigint, (e.props ->> 'char_end')::bigint, c.props ->> 'text',
+    c.props ->> 'embedding_model', c.embedding
+FROM public.nodes d
+JOIN public.edges e ON e.dst = d.id AND e.rel = 'DERIVED_FROM'
+JOIN public.nodes c ON c.id = e.src AND c.classes @> '{Chunk}' AND c.embedding IS NOT NULL
+WHERE d.tenant_id = %(tenant_id)s AND d.classes @> '{Document}' AND c.props ->> 'parent_id' = d.props ->> 'external_id'
+ORDER BY d.id, (e.props ->> 'chunk_index')::int
