@@ -1,13 +1,100 @@
-"""Sends this package's log records to standard error, as text or as JSON lines."""
+"""Sends this package's log records to standard error, as text or as JSON lines, with the fields of the work at hand.
+
+What a record is about (tenant, connector, run, object) stands in a context variable, so that no call has to pass it on.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-from typing import Any, Final
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from activekg_pipelines.connectors.models import Connector
+    from activekg_pipelines.services import Services
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Everything a record carries by itself; what is left was passed as ``extra`` and is a field.
 _BUILT_IN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+_fields: ContextVar[Mapping[str, str]] = ContextVar("activekg_log_fields", default={})  # noqa: B039 - never changed
+
+
+@contextmanager
+def log_fields(**fields: str) -> Iterator[None]:
+    """Every record made inside carries these fields, beside those of the surrounding work.
+
+    A thread starts without them: run its work in a copy of the context (``contextvars.copy_context().run``).
+
+    Args:
+        fields: ``tenant``, ``connector`` (its name), ``run`` (Dagster's id), ``object`` (its URI).
+    """
+    token = _fields.set({**_fields.get(), **fields})
+    try:
+        yield
+    finally:
+        _fields.reset(token)
+
+
+def logs_connector(
+    work: Callable[Concatenate[Services, Connector, P], R],
+) -> Callable[Concatenate[Services, Connector, P], R]:
+    """Decorates work on a connector: its records carry ``tenant`` and ``connector``."""
+
+    @wraps(work)
+    def logged(services: Services, connector: Connector, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with log_fields(tenant=connector.tenant_id, connector=connector.name):
+            return work(services, connector, *args, **kwargs)
+
+    return logged
+
+
+class ContextFields(logging.Filter):
+    """Puts the fields of the work at hand on each record; those that the record brings itself win."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass."""
+        for name, value in _fields.get().items():
+            if not hasattr(record, name):
+                setattr(record, name, value)
+        return True
+
+
+class Redaction(logging.Filter):
+    """The second net: no code of this package logs a secret, and what looks like one does not get out all the same.
+
+    Changes the record itself, so that handlers further up the tree get it without the secret too.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, cleaned."""
+        record.msg, record.args = redact(_message(record)), None
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = redact(record.exc_text)
+        for name, value in vars(record).items():
+            if name not in _BUILT_IN:
+                vars(record)[name] = _REDACTED if _SECRET_NAME.fullmatch(name) else _redact_value(value)
+        return True
+
+
+class TextFormatter(logging.Formatter):
+    """``LEVEL: message``; a line break in the message is shown, not made: object keys may hold some."""
+
+    def __init__(self) -> None:
+        super().__init__("%(levelname)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The record's first line."""
+        return super().formatMessage(record).translate(_LINE_BREAKS)
 
 
 class JsonFormatter(logging.Formatter):
@@ -22,8 +109,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         fields |= {name: value for name, value in vars(record).items() if name not in _BUILT_IN}
-        if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
+        if record.exc_text or record.exc_info:
+            fields["exception"] = record.exc_text or self.formatException(record.exc_info)  # type: ignore[arg-type]
         return json.dumps(fields, default=str)
 
 
@@ -36,6 +123,73 @@ def configure_logging(level: str, style: str) -> None:
     """
     logger = logging.getLogger("activekg_pipelines")
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if style == "json" else logging.Formatter("%(levelname)s: %(message)s"))
+    handler.addFilter(ContextFields())
+    handler.addFilter(Redaction())
+    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     logger.handlers = [handler]
     logger.setLevel(level)
+
+
+_REDACTED: Final = "[redacted]"
+_LINE_BREAKS: Final = {ord("\n"): "\\n", ord("\r"): "\\r", 0x85: "\\x85", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+_SECRET_NAME: Final = re.compile(
+    r"(?i)[\w.-]*(?:password|passwd|pwd|passphrase|secret|token|credential|authorization|api_?key|kek)[\w.-]*"
+)
+# Each pattern's groups stay; what is between them goes.
+_PATTERNS: Final = (
+    # password=…, secret_access_key: "…", X-Amz-Signature=…: quoted values to their end, others to the next separator.
+    re.compile(
+        r"""(?ix) (
+            [\w.-]*
+            (?: password | passwd | pwd | passphrase | secret | token | signature | credential | api_?key | kek )
+            [\w.-]*
+            ["']? \s* (?: = | (?<=["']) : | : (?= \s* ["'] ) ) \s*
+        ) (?: "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | [^\s,;&)}\]"']+ ) ()"""
+    ),
+    # The password in scheme://user:password@host.
+    re.compile(r"(://[^\s:/@]*:)[^\s/?\#]+(@)"),
+    re.compile(r"(?i)(\b(?:bearer|basic)\s+)[\w.~+/-]{8,}=*()"),
+    # JWT.
+    re.compile(r"()\beyJ[\w-]{6,}\.[\w-]+(?:\.[\w-]*)?()"),
+    # Fernet token, and Fernet key: 32 bytes in URL-safe base64.
+    re.compile(r"()\bgAAAA[\w-]{16,}=*()"),
+    re.compile(r"()(?<![\w+/=-])[\w-]{43}=(?![\w=])()"),
+    # AWS access key id.
+    re.compile(r"()\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b()"),
+)
+# An AWS secret is 40 characters of base64, and so may be the path of an object: URIs of objects are left as they are.
+# Upper and lower case and a digit tell it from a SHA-1 in hexadecimal and from long words.
+_AWS_SECRET: Final = re.compile(
+    r"(s3://\S+)|(?<![A-Za-z0-9+/=])(?=[^a-z]{0,39}[a-z])(?=[^A-Z]{0,39}[A-Z])(?=[^0-9+]{0,39}[0-9+])"
+    r"[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=])"
+)
+
+
+def redact(text: str) -> str:
+    """``text`` without what looks like a password, a key or a token."""
+    for pattern in _PATTERNS:
+        text = pattern.sub(rf"\1{_REDACTED}\2", text)
+    return _AWS_SECRET.sub(lambda match: match.group(1) or _REDACTED, text)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError):
+        # Arguments that do not fit the message must neither be lost nor end the work that logs.
+        return f"{record.msg} {record.args}"
+
+
+def _redact_value(value: object) -> object:
+    match value:
+        case bool() | int() | float() | None:
+            return value
+        case dict():
+            return {
+                key: _REDACTED if isinstance(key, str) and _SECRET_NAME.fullmatch(key) else _redact_value(item)
+                for key, item in value.items()
+            }
+        case list() | tuple() | set() | frozenset():
+            return [_redact_value(item) for item in value]
+        case _:
+            return redact(str(value))

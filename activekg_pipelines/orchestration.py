@@ -145,6 +145,16 @@ class Orchestrator:
         """
         self._with_instance(lambda instance: instance.delete_dynamic_partition(PARTITIONS, key))
 
+    def count_partitions(self) -> int:
+        """How many connectors' partitions Dagster's storage knows.
+
+        Raises:
+            OrchestratorError: Dagster's storage cannot be reached.
+        """
+        found: list[str] = []
+        self._with_instance(lambda instance: found.extend(instance.get_dynamic_partitions(PARTITIONS)))
+        return len(found)
+
     def reload(self) -> None:
         """Have the webserver load the definitions again, soon and in the background: sensors follow the registry.
 

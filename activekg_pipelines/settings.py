@@ -38,6 +38,8 @@ class Settings(BaseSettings):
 
     activekg_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     activekg_log_style: Literal["text", "json"] = "text"
+    activekg_metrics: Literal["token", "open", "off"] = "token"
+    """Who may read ``/metrics``: a token with scope ``metrics:read``, anybody, or nobody."""
 
     # Secrets of tenants
     connector_kek_active_version: int | None = None
@@ -56,7 +58,8 @@ class Settings(BaseSettings):
     # S3
     activekg_s3_endpoint_allowlist: Annotated[tuple[str, ...], NoDecode] = ()
     """``host`` or ``host:port`` of the S3-compatible stores that connectors may name as ``endpoint_url``."""
-    activekg_s3_allow_ambient_credentials: bool = False
+    activekg_s3_endpoint_url: str | None = None
+    """The store of connectors that name no ``endpoint_url``, for installations beside their own store; AWS by default."""
     activekg_download_threads: int = Field(default=8, ge=1, le=64)
 
     # Limits of one object

@@ -12,10 +12,11 @@ from fastapi import APIRouter, FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 
-from activekg_pipelines.api import configs, health, objects, problems, runs, search
-from activekg_pipelines.api.auth import AuthenticationMiddleware, TokenVerifier
+from activekg_pipelines.administration.services import AdminServices, admin_services
+from activekg_pipelines.administration.tokens import TokenVerifier
+from activekg_pipelines.api import configs, health, keys, metrics, objects, preview, problems, runs, search
+from activekg_pipelines.api.auth import AuthenticationMiddleware
 from activekg_pipelines.api.limits import BodyLimitMiddleware
-from activekg_pipelines.api.services import AdminServices, admin_services
 from activekg_pipelines.logs import configure_logging
 from activekg_pipelines.services import services as shared_services
 
@@ -51,7 +52,7 @@ def create_app(services: AdminServices) -> FastAPI:
             Middleware(
                 AuthenticationMiddleware,
                 verifier=TokenVerifier(services.settings),
-                open_paths=health.OPEN_PATHS,
+                open_paths=health.OPEN_PATHS | metrics.open_paths(services.settings),
             ),
             Middleware(BodyLimitMiddleware, max_bytes=MAX_BODY_BYTES),
         ],
@@ -59,9 +60,9 @@ def create_app(services: AdminServices) -> FastAPI:
     app.state.services = services
     problems.install(app)
     admin = APIRouter(prefix=ADMIN_PREFIX)
-    for router in (configs.router, runs.router, objects.router):
+    for router in (configs.router, runs.router, objects.router, preview.router, keys.router):
         admin.include_router(router)
-    for router in (admin, search.router, health.router):
+    for router in (admin, search.router, health.router, metrics.router(services.settings)):
         app.include_router(router)
 
     @app.get(OPENAPI_PATH, include_in_schema=False)

@@ -1,141 +1,17 @@
-"""Who calls and what they may do: bearer tokens (JWT), checked before anything else of a request is looked at."""
+"""Who calls: bearer tokens, checked before anything else of a request is looked at."""
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Collection
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated
 
-import jwt
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from activekg_pipelines.administration.tokens import AccessScope, Principal, TokenRefused, TokenVerifier
 from activekg_pipelines.api.problems import ProblemError, problem
-from activekg_pipelines.connectors.models import TenantId
-from activekg_pipelines.errors import SettingsError
-from activekg_pipelines.settings import Settings
-
-MAX_TOKEN_BYTES: Final = 8 * 1024
-
-_ASYMMETRIC: Final = frozenset({"RS256", "ES256"})
-# RFC 7518, section 3.2: a key as long as the hash.
-_MIN_SECRET_BYTES: Final = 32
-_HOW_TO_MAKE_A_SECRET: Final = "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"  # noqa: S105
-_tenant_ids: TypeAdapter[str] = TypeAdapter(TenantId)
-
-
-class AccessScope(StrEnum):
-    """What a token may allow."""
-
-    CONNECTORS_ADMIN = "connectors:admin"
-    """Everything about the token's own tenant's connectors."""
-    SUPER_ADMIN = "super_admin"
-    """Everything, for every tenant."""
-    SEARCH_READ = "search:read"
-    """Search in the token's own tenant's documents."""
-
-
-class TokenRefused(Exception):
-    """The token proves nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Whom a valid token names.
-
-    Attributes:
-        tenant_id: None only for a super admin whose token names no tenant.
-    """
-
-    subject: str
-    tenant_id: str | None
-    scopes: frozenset[str]
-
-    @property
-    def is_super_admin(self) -> bool:
-        """Whether the caller acts for any tenant."""
-        return AccessScope.SUPER_ADMIN in self.scopes
-
-    @property
-    def boundary(self) -> str | None:
-        """The only tenant whose rows the caller may meet; None for a super admin, who may meet all."""
-        return None if self.is_super_admin else self.tenant_id
-
-    def may(self, scope: AccessScope) -> bool:
-        """Whether the caller has a scope; a super admin has all."""
-        return self.is_super_admin or scope in self.scopes
-
-    def acting_for(self, named: str | None) -> str | None:
-        """The tenant that a request is about.
-
-        Args:
-            named: what the request says, if it says anything.
-
-        Returns:
-            None only when a super admin names nobody: every tenant.
-
-        Raises:
-            ProblemError: 403, the caller named another tenant than its own.
-        """
-        if self.is_super_admin:
-            return named
-        if named not in {None, self.tenant_id}:
-            raise ProblemError(403, "The token is another tenant's than the one that the request names.")
-        return self.tenant_id
-
-
-class TokenVerifier:
-    """Checks tokens against this installation's key, algorithm, audience and issuer.
-
-    Raises:
-        SettingsError: the key or the algorithm is missing or does not fit.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._key = _verification_key(settings)
-        self._settings = settings
-
-    def verify(self, token: str) -> Principal:
-        """The caller behind a token.
-
-        Raises:
-            TokenRefused: with the reason, for the caller to read.
-        """
-        if len(token) > MAX_TOKEN_BYTES:
-            raise TokenRefused(f"The token is longer than {MAX_TOKEN_BYTES:,} bytes.")
-        return _principal(self._claims(token))
-
-    def _claims(self, token: str) -> dict[str, Any]:
-        try:
-            return jwt.decode(
-                token,
-                self._key,
-                # From the settings alone: what the token's own header says decides nothing.
-                algorithms=[self._settings.jwt_algorithm],
-                audience=self._settings.jwt_audience,
-                issuer=self._settings.jwt_issuer,
-                leeway=self._settings.jwt_leeway_seconds,
-                options={"require": ["exp", "sub", "aud", "iss"]},
-            )
-        except jwt.ExpiredSignatureError:
-            raise TokenRefused("The token has expired.") from None
-        except jwt.ImmatureSignatureError:
-            raise TokenRefused("The token is not valid yet.") from None
-        except jwt.MissingRequiredClaimError as error:
-            raise TokenRefused(f"The token has no {error.claim} claim.") from None
-        except jwt.InvalidAudienceError:
-            raise TokenRefused("The token is for another audience.") from None
-        except jwt.InvalidIssuerError:
-            raise TokenRefused("The token is from another issuer.") from None
-        # The others are what PyJWT lets through from numbers and nesting that it does not expect.
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
-            raise TokenRefused("The token is not a valid one of this installation.") from None
 
 
 class AuthenticationMiddleware:
@@ -197,99 +73,17 @@ def searcher(caller: Annotated[Principal, Depends(authenticated)]) -> Principal:
     return _require(caller, AccessScope.SEARCH_READ)
 
 
-Admin = Annotated[Principal, Depends(connectors_admin)]
-Searcher = Annotated[Principal, Depends(searcher)]
-
-
-def mint_token(
-    settings: Settings, subject: str, tenant_id: str | None, scopes: Collection[str], ttl_seconds: int
-) -> str:
-    """A token that this installation's API accepts; for installations that sign with ``JWT_SECRET_KEY`` themselves.
-
-    Args:
-        settings: key, audience and issuer.
-        subject: whom the token names.
-        tenant_id: whose data; None only for a super admin.
-        scopes: of :class:`AccessScope`.
-        ttl_seconds: seconds until it expires, at least 1.
+def metrics_reader(caller: Annotated[Principal, Depends(authenticated)]) -> Principal:
+    """The caller, who may read metrics.
 
     Raises:
-        SettingsError: there is no secret to sign with, or an argument would make a token that the API refuses.
+        ProblemError: 403.
     """
-    if settings.jwt_algorithm != "HS256":
-        raise SettingsError(
-            f"Tokens are signed elsewhere: JWT_ALGORITHM is {settings.jwt_algorithm}, and only the public key is here."
-        )
-    if unknown := sorted(set(scopes) - set(AccessScope)):
-        raise SettingsError(f"Unknown scopes: {', '.join(unknown)}. Known are: {', '.join(AccessScope)}.")
-    if ttl_seconds < 1:
-        raise SettingsError("A token must live for at least 1 second.")
-    now = int(time.time())
-    claims: dict[str, Any] = {
-        "sub": subject,
-        "scopes": sorted(scopes),
-        "aud": settings.jwt_audience,
-        "iss": settings.jwt_issuer,
-        "iat": now,
-        "nbf": now,
-        "exp": now + ttl_seconds,
-    }
-    if tenant_id is not None:
-        claims["tenant_id"] = tenant_id
-    try:
-        _principal(claims)
-    except TokenRefused as error:
-        raise SettingsError(str(error)) from None
-    return jwt.encode(claims, _verification_key(settings), algorithm="HS256")
+    return _require(caller, AccessScope.METRICS_READ)
 
 
-def _verification_key(settings: Settings) -> str:
-    algorithm = settings.jwt_algorithm
-    if algorithm == "HS256":
-        if settings.jwt_secret_key is None:
-            raise SettingsError(f"JWT_SECRET_KEY is not set: nothing can be signed or checked. {_HOW_TO_MAKE_A_SECRET}")
-        key = settings.jwt_secret_key.get_secret_value()
-        if len(key.encode()) < _MIN_SECRET_BYTES:
-            raise SettingsError(f"JWT_SECRET_KEY is shorter than {_MIN_SECRET_BYTES} bytes. {_HOW_TO_MAKE_A_SECRET}")
-    elif algorithm in _ASYMMETRIC:
-        if settings.jwt_public_key is None:
-            raise SettingsError(f"JWT_PUBLIC_KEY is not set, and JWT_ALGORITHM={algorithm} needs it (PEM).")
-        key = settings.jwt_public_key.get_secret_value()
-    else:
-        raise SettingsError("JWT_ALGORITHM must be HS256, RS256 or ES256.")
-    try:
-        # Also refuses a public key as an HS256 secret: everybody could sign with it.
-        jwt.get_algorithm_by_name(algorithm).prepare_key(key)
-    except (jwt.PyJWTError, ValueError, TypeError):
-        name = "JWT_SECRET_KEY" if algorithm == "HS256" else "JWT_PUBLIC_KEY"
-        raise SettingsError(f"{name} is no usable key for JWT_ALGORITHM={algorithm}.") from None
-    return key
-
-
-def _principal(claims: dict[str, Any]) -> Principal:
-    subject = claims["sub"]
-    if not subject:
-        raise TokenRefused("The token has an empty sub claim.")
-    scopes = _scopes(claims)
-    tenant_id = claims.get("tenant_id")
-    if tenant_id is None:
-        if AccessScope.SUPER_ADMIN not in scopes:
-            raise TokenRefused("The token has no tenant_id claim.")
-    else:
-        try:
-            tenant_id = _tenant_ids.validate_python(tenant_id, strict=True)
-        except ValidationError:
-            raise TokenRefused("The token's tenant_id claim is not a valid tenant id.") from None
-    return Principal(str(subject), tenant_id, scopes)
-
-
-def _scopes(claims: dict[str, Any]) -> frozenset[str]:
-    given = claims["scopes"] if "scopes" in claims else claims.get("scope", [])
-    if isinstance(given, str):
-        given = [scope for scope in re.split(r"[\s,]+", given) if scope]
-    if not isinstance(given, list) or not all(isinstance(scope, str) for scope in given):
-        raise TokenRefused("The token's scopes claim is neither a list of strings nor a string.")
-    return frozenset(given)
+Admin = Annotated[Principal, Depends(connectors_admin)]
+Searcher = Annotated[Principal, Depends(searcher)]
 
 
 def _bearer_token(headers: Headers) -> str:

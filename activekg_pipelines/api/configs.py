@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from activekg_pipelines.api import operations
+from activekg_pipelines.administration import connection, operations
+from activekg_pipelines.administration.operations import DocumentFate, DocumentsAffected
+from activekg_pipelines.administration.paging import Page, PageQuery, by_time, page_of
+from activekg_pipelines.administration.shapes import (
+    ChangedConnector,
+    ConnectionTest,
+    ConnectorDetail,
+    ConnectorView,
+    DeletionsConfirmed,
+    RemovedConnector,
+    SyncAccepted,
+    connector_detail,
+    connector_fields,
+    connector_view,
+    settled_documents,
+)
 from activekg_pipelines.api.auth import Admin
-from activekg_pipelines.api.operations import DocumentFate, DocumentsAffected
-from activekg_pipelines.api.paging import Page, PageQuery, by_time, page_of
-from activekg_pipelines.api.probe import fix_for, probe
 from activekg_pipelines.api.problems import ProblemError, documented
 from activekg_pipelines.api.requests import ServicesOfApp
-from activekg_pipelines.api.services import AdminServices
 from activekg_pipelines.connectors.models import (
-    Connector,
     ConnectorRequest,
-    Credentials,
     Prefix,
     S3ConfigPatch,
     TenantId,
 )
-from activekg_pipelines.errors import EncryptionError, ObjectError, SourceError
 from activekg_pipelines.ledger.states import Mode
-from activekg_pipelines.s3.client import Source, make_client
 
 router = APIRouter(prefix="/configs", tags=["connectors"])
 
@@ -80,105 +85,6 @@ class SyncRequest(Body):
     )
 
 
-class ConfigView(BaseModel):
-    """A connector's configuration with its secrets masked."""
-
-    name: str
-    bucket: str
-    prefix: str
-    region: str
-    access_key_id: str = Field(description="First and last four characters.")
-    secret_access_key: Literal["********"] = "********"  # noqa: S105 (a mask)
-    poll_interval_seconds: int
-    enabled: bool
-    endpoint_url: str | None
-
-
-class ConnectorStatus(StrEnum):
-    """How a connector is, in one word."""
-
-    DISABLED = "disabled"
-    ERROR = "error"
-    """Its last scan failed as a whole; see ``last_error``."""
-    NEEDS_CONFIRMATION = "needs_confirmation"
-    """Deletions are held back until somebody confirms them."""
-    WAITING = "waiting"
-    """Its first scan has not ended yet."""
-    ACTIVE = "active"
-
-
-class LastError(BaseModel):
-    """What stopped a connector as a whole."""
-
-    error_type: str
-    message: str
-    at: datetime
-
-
-class ConnectorView(BaseModel):
-    """A connector as the API shows it."""
-
-    id: UUID
-    tenant_id: str
-    provider: str
-    config: ConfigView
-    partition_key: str = Field(description="Its partition in Dagster.")
-    status: ConnectorStatus
-    last_error: LastError | None
-    deletions_held_back: int
-    last_scan_started_at: datetime | None
-    last_scan_completed_at: datetime | None
-    created_at: datetime
-    updated_at: datetime
-
-
-class ConnectorDetail(ConnectorView):
-    """A connector with its progress."""
-
-    objects: dict[str, int] = Field(description="Objects by state.")
-
-
-class ChangedConnector(ConnectorView):
-    """A changed connector, and what became of the documents that it no longer covers."""
-
-    documents_removed: int
-    documents_kept: int
-
-
-class RemovedConnector(BaseModel):
-    """What became of a removed connector's documents."""
-
-    id: UUID
-    documents_removed: int
-    documents_kept: int
-
-
-class ConnectionTest(BaseModel):
-    """Whether a sync would be able to read the source."""
-
-    status: Literal["success", "error"]
-    message: str
-    objects_found: int | None = None
-    objects_found_is_lower_bound: bool | None = None
-    error_type: str | None = Field(default=None, description="Stable, for programs.")
-    fix: str | None = Field(default=None, description="What to do about it.")
-
-
-class SyncAccepted(BaseModel):
-    """A sync that will start within seconds."""
-
-    sync_id: UUID
-    status: Literal["waiting"] = "waiting"
-    objects_queued: int | None = None
-
-
-class DeletionsConfirmed(BaseModel):
-    """Deletions that may go on now."""
-
-    deletions_confirmed: int
-    sync_id: UUID | None
-
-
 class ListQuery(PageQuery):
     """Filters of the list of connectors."""
 
@@ -208,7 +114,7 @@ def register(body: Registration, response: Response, caller: Admin, services: Se
     caller.acting_for(body.tenant_id)
     connector = operations.register(services, body.tenant_id, body.config)
     response.headers["Location"] = f"/_admin/connectors/configs/{connector.id}"
-    return ConnectorView(**_shown(connector))
+    return connector_view(connector)
 
 
 @router.get("", responses=documented(401, 403, 422, 503))
@@ -222,7 +128,7 @@ def list_connectors(
     return page_of(
         rows,
         query.limit,
-        lambda connector: ConnectorView(**_shown(connector)),
+        connector_view,
         lambda connector: by_time.encode((connector.created_at, connector.id)),
     )
 
@@ -231,16 +137,14 @@ def list_connectors(
 def try_configuration(body: Registration, caller: Admin, services: ServicesOfApp) -> ConnectionTest:
     """Test a configuration before it is registered; nothing is stored."""
     caller.acting_for(body.tenant_id)
-    config = body.config
-    credentials = Credentials(config.access_key_id.get_secret_value(), config.secret_access_key.get_secret_value())
-    return _test(services, config, config.bucket, config.prefix, credentials)
+    return connection.try_configuration(services, body.config)
 
 
 @router.get("/{config_id}", responses=documented(401, 403, 404, 422, 503))
 def show(config_id: UUID, caller: Admin, services: ServicesOfApp) -> ConnectorDetail:
     """One connector."""
     connector = services.connectors.get(config_id, caller.boundary)
-    return ConnectorDetail(**_shown(connector), objects=services.ledger.progress(connector.id))
+    return connector_detail(connector, services.ledger.progress(connector.id))
 
 
 @router.put("/{config_id}", responses=documented(401, 403, 404, 409, 413, 422, 503))
@@ -262,7 +166,7 @@ def change(
         raise ProblemError(
             409, error.message, code="documents_affected", extensions={"documents_affected": error.documents}
         ) from None
-    return ChangedConnector(**_shown(changed.connector), **_settled(changed.documents, changed.fate))
+    return ChangedConnector(**connector_fields(changed.connector), **settled_documents(changed.documents, changed.fate))
 
 
 @router.delete("/{config_id}", responses=documented(401, 403, 404, 422, 503))
@@ -271,20 +175,13 @@ def remove(
 ) -> RemovedConnector:
     """Remove a connector with its ledger, history, partition and sensor; its documents as `documents` says."""
     documents = operations.remove(services, config_id, query.documents, caller.boundary)
-    return RemovedConnector(id=config_id, **_settled(documents, query.documents))
+    return RemovedConnector(id=config_id, **settled_documents(documents, query.documents))
 
 
 @router.post("/{config_id}/test", response_model_exclude_none=True, responses=documented(401, 403, 404, 422, 503))
 def test_connection(config_id: UUID, caller: Admin, services: ServicesOfApp) -> ConnectionTest:
     """Test what a sync needs: listing the bucket and reading an object."""
-    connector = services.connectors.get(config_id, caller.boundary)
-    try:
-        credentials = services.connectors.credentials(connector.id)
-    except EncryptionError as error:
-        return ConnectionTest(
-            status="error", error_type="credentials_unreadable", message=error.message, fix=fix_for(error)
-        )
-    return _test(services, connector, connector.bucket, connector.prefix, credentials)
+    return connection.try_connector(services, services.connectors.get(config_id, caller.boundary))
 
 
 @router.post(
@@ -305,76 +202,3 @@ def confirm_deletes(config_id: UUID, caller: Admin, services: ServicesOfApp) -> 
     """Let the deletions go on that are held back because there are suspiciously many."""
     confirmed = operations.confirm_deletions(services, config_id, caller.boundary)
     return DeletionsConfirmed(deletions_confirmed=confirmed.deletions, sync_id=confirmed.sync_id)
-
-
-def _test(
-    services: AdminServices, source: Source, bucket: str, prefix: str, credentials: Credentials
-) -> ConnectionTest:
-    client = make_client(source, credentials, services.settings)
-    try:
-        found = probe(client, bucket, prefix)
-    except (SourceError, ObjectError) as error:
-        return ConnectionTest(status="error", error_type=error.code, message=error.message, fix=fix_for(error))
-    finally:
-        client.close()
-    return ConnectionTest(
-        status="success",
-        message="Successfully connected to S3 bucket",
-        objects_found=found.objects,
-        objects_found_is_lower_bound=found.is_lower_bound or None,
-    )
-
-
-def _shown(connector: Connector) -> dict[str, Any]:
-    """The fields of a :class:`ConnectorView`."""
-    return {
-        "id": connector.id,
-        "tenant_id": connector.tenant_id,
-        "provider": connector.provider,
-        "config": ConfigView(
-            name=connector.name,
-            bucket=connector.bucket,
-            prefix=connector.prefix,
-            region=connector.region,
-            access_key_id=connector.access_key_hint,
-            poll_interval_seconds=connector.poll_interval_seconds,
-            enabled=connector.enabled,
-            endpoint_url=connector.endpoint_url,
-        ),
-        "partition_key": connector.partition_key,
-        "status": status_of(connector),
-        "last_error": _last_error(connector),
-        "deletions_held_back": connector.deletions_held_back,
-        "last_scan_started_at": connector.last_scan_started_at,
-        "last_scan_completed_at": connector.last_scan_completed_at,
-        "created_at": connector.created_at,
-        "updated_at": connector.updated_at,
-    }
-
-
-def status_of(connector: Connector) -> ConnectorStatus:
-    """A connector in one word; the first that applies of those that need somebody."""
-    if not connector.enabled:
-        return ConnectorStatus.DISABLED
-    if connector.last_error_code is not None:
-        return ConnectorStatus.ERROR
-    if connector.needs_confirmation:
-        return ConnectorStatus.NEEDS_CONFIRMATION
-    if connector.last_scan_completed_at is None:
-        return ConnectorStatus.WAITING
-    return ConnectorStatus.ACTIVE
-
-
-def _last_error(connector: Connector) -> LastError | None:
-    if connector.last_error_code is None or connector.last_error_at is None:
-        return None
-    return LastError(
-        error_type=connector.last_error_code, message=connector.last_error_message or "", at=connector.last_error_at
-    )
-
-
-def _settled(documents: int, fate: DocumentFate | None) -> dict[str, int]:
-    return {
-        "documents_removed": documents if fate is DocumentFate.REMOVE else 0,
-        "documents_kept": documents if fate is DocumentFate.KEEP else 0,
-    }

@@ -8,8 +8,8 @@ import psycopg
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
+from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.api.requests import ServicesOfApp
-from activekg_pipelines.api.services import AdminServices
 from activekg_pipelines.database.migrate import current_revision, newest_revision
 from activekg_pipelines.errors import EncryptionError
 from activekg_pipelines.orchestration import Check

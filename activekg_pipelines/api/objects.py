@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
-from activekg_pipelines.api import operations
+from activekg_pipelines.administration import operations
+from activekg_pipelines.administration.paging import Page, PageQuery, by_key, page_of
+from activekg_pipelines.administration.services import AdminServices
+from activekg_pipelines.administration.shapes import ObjectView, Replayed, object_view
 from activekg_pipelines.api.auth import Admin
 from activekg_pipelines.api.configs import Body, ObjectKey
-from activekg_pipelines.api.paging import Page, PageQuery, by_key, page_of
 from activekg_pipelines.api.problems import documented
 from activekg_pipelines.api.requests import ServicesOfApp
-from activekg_pipelines.api.services import AdminServices
-from activekg_pipelines.api.views import ObjectRow
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.ledger.states import ObjectState
 
@@ -38,26 +37,6 @@ class DeadLettersQuery(PageQuery):
     error_type: ErrorType | None = None
 
 
-class ObjectView(BaseModel):
-    """One object of the ledger."""
-
-    key: str
-    uri: str
-    state: ObjectState
-    etag: str
-    size: int
-    modified_at: datetime
-    detected_at: datetime
-    attempts: int
-    next_attempt_at: datetime | None
-    error_type: str | None
-    error_message: str | None
-    document_id: UUID | None
-    indexed_etag: str | None
-    indexed_at: datetime | None
-    chunks: int
-
-
 class ReplayRequest(Body):
     """Which dead letters to try again: exactly one of the three."""
 
@@ -70,12 +49,6 @@ class ReplayRequest(Body):
         if sum(choice is not None for choice in (self.keys, self.error_type, self.all)) != 1:
             raise ValueError("give exactly one of keys, error_type and all")
         return self
-
-
-class Replayed(BaseModel):
-    """How many dead letters were queued."""
-
-    replayed: int
 
 
 @router.get("/objects", responses=documented(401, 403, 404, 422, 503))
@@ -110,24 +83,4 @@ def _page(
 ) -> Page[ObjectView]:
     after = by_key.decode(query.cursor)
     rows = services.views.objects(connector.id, state=state, error_type=error_type, after=after, limit=query.limit + 1)
-    return page_of(rows, query.limit, lambda row: _shown(row, connector), lambda row: by_key.encode(row.key))
-
-
-def _shown(row: ObjectRow, connector: Connector) -> ObjectView:
-    return ObjectView(
-        key=row.key,
-        uri=connector.uri(row.key),
-        state=ObjectState(row.state),
-        etag=row.etag,
-        size=row.size,
-        modified_at=row.modified_at,
-        detected_at=row.detected_at,
-        attempts=row.attempts,
-        next_attempt_at=row.next_attempt_at,
-        error_type=row.error_code,
-        error_message=row.error_message,
-        document_id=row.document_id,
-        indexed_etag=row.indexed_etag,
-        indexed_at=row.indexed_at,
-        chunks=row.chunks,
-    )
+    return page_of(rows, query.limit, lambda row: object_view(row, connector), lambda row: by_key.encode(row.key))

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from activekg_pipelines.administration.paging import InvalidCursor
+from activekg_pipelines.administration.tokens import OtherTenant
 from activekg_pipelines.errors import (
     ActiveKGError,
     ConnectorConflict,
@@ -35,6 +37,8 @@ _RULES: Final = {
     "missing": "is required",
 }
 _STATUS: Final[Mapping[type[ActiveKGError], int]] = {
+    OtherTenant: 403,
+    InvalidCursor: 422,
     ConnectorNotFound: 404,
     ConnectorConflict: 409,
     InvalidConnector: 422,
@@ -42,6 +46,7 @@ _STATUS: Final[Mapping[type[ActiveKGError], int]] = {
     ModelError: 503,
     OrchestratorError: 503,
 }
+_OWN_CODES: Final[Mapping[type[ActiveKGError], str]] = {InvalidCursor: "invalid_cursor"}
 _CODES: Final[Mapping[int, str]] = {
     400: "bad_request",
     401: "unauthenticated",
@@ -171,7 +176,7 @@ def _on_package_error(request: Request, error: ActiveKGError) -> Response:
     status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), None)
     if status is None:
         return _on_bug(request, error)
-    return problem(status, error.message)
+    return problem(status, error.message, code=_OWN_CODES.get(type(error)))
 
 
 def _on_database_error(_: Request, __: Exception) -> Response:

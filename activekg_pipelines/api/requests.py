@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from activekg_pipelines.api.services import AdminServices
+from activekg_pipelines.administration.services import AdminServices
 
 
 def services_of_app(request: Request) -> AdminServices:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from activekg_pipelines.administration.shapes import SearchAnswer, hit_view
 from activekg_pipelines.api.auth import Searcher
 from activekg_pipelines.api.problems import ProblemError, documented
 from activekg_pipelines.api.requests import ServicesOfApp
 from activekg_pipelines.connectors.models import TenantId
-from activekg_pipelines.graph.search import SearchHit
 
 router = APIRouter(prefix="/search", tags=["search"])
 
@@ -33,42 +32,10 @@ class SearchQuery(BaseModel):
     tenant_id: TenantId | None = Field(default=None, description="For super admins: whose documents.")
 
 
-class HitView(BaseModel):
-    """A passage that answers."""
-
-    uri: str
-    title: str
-    snippet: str
-    score: float
-    chunk_index: int
-    document_id: UUID
-    char_start: int
-    char_end: int
-
-
-class SearchAnswer(BaseModel):
-    """Passages, best first."""
-
-    hits: list[HitView]
-
-
 @router.get("", responses=documented(401, 403, 422, 503))
 def search(query: Annotated[SearchQuery, Query()], caller: Searcher, services: ServicesOfApp) -> SearchAnswer:
     """The passages of the tenant's documents that answer best."""
     tenant_id = caller.acting_for(query.tenant_id) or caller.tenant_id
     if tenant_id is None:
         raise ProblemError(422, "The token names no tenant: say whose documents to search with `tenant_id`.")
-    return SearchAnswer(hits=[_shown(hit) for hit in services.search(tenant_id, query.q, query.limit)])
-
-
-def _shown(hit: SearchHit) -> HitView:
-    return HitView(
-        uri=hit.uri,
-        title=hit.title,
-        snippet=hit.snippet,
-        score=hit.score,
-        chunk_index=hit.chunk_index,
-        document_id=hit.document_id,
-        char_start=hit.char_start,
-        char_end=hit.char_end,
-    )
+    return SearchAnswer(hits=[hit_view(hit) for hit in services.search(tenant_id, query.q, query.limit)])

@@ -97,9 +97,7 @@ def _databases(home: Path) -> dict[str, str]:
 def _dagster(home: Path) -> dict[str, str]:
     folder = home / "dagster"
     folder.mkdir(exist_ok=True)
-    link = folder / "dagster.yaml"
-    link.unlink(missing_ok=True)
-    link.symlink_to(project_file("dagster.yaml"))
+    _link(folder / "dagster.yaml", project_file("dagster.yaml"))
     defaults = {
         "DAGSTER_HOME": str(folder),
         "ACTIVEKG_DAGSTER_FILES": str(folder / "files"),
@@ -107,6 +105,15 @@ def _dagster(home: Path) -> dict[str, str]:
         "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "120",
     }
     return {name: os.environ.get(name) or value for name, value in defaults.items()}
+
+
+def _link(link: Path, target: Path) -> None:
+    """Point ``link`` to ``target`` without a moment in which it is missing: a run that starts just then reads it."""
+    if link.is_symlink() and link.readlink() == target:
+        return
+    draft = link.with_name(f"{link.name}.{os.getpid()}")
+    draft.symlink_to(target)
+    draft.replace(link)
 
 
 def _read(path: Path) -> dict[str, str]:

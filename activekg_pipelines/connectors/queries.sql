@@ -78,3 +78,25 @@ WHERE id = %(id)s AND last_error_code IS NOT NULL
 UPDATE connectors.connectors SET deletions_confirmed = true
 WHERE id = %(id)s AND deletions_held_back > 0
 RETURNING deletions_held_back
+
+-- name: secrets_of_old_versions
+-- The next connectors, by id, whose secrets another key than the active one encrypted.
+SELECT id, secrets, kek_version FROM connectors.connectors
+WHERE kek_version <> %(active)s
+  AND (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
+  AND (%(provider)s::text IS NULL OR provider = %(provider)s)
+  AND (%(after)s::uuid IS NULL OR id > %(after)s)
+ORDER BY id LIMIT %(limit)s
+
+-- name: replace_secrets
+-- Only where nobody changed the secrets since they were read: new credentials win over old ones in a new envelope.
+-- The credentials stay the same, so updated_at does too, and running syncs keep their S3 clients.
+UPDATE connectors.connectors c SET secrets = i.new, kek_version = %(active)s
+FROM unnest(%(ids)s::uuid[], %(old)s::bytea[], %(versions)s::int[], %(new)s::bytea[]) AS i (id, old, version, new)
+WHERE c.id = i.id AND c.kek_version = i.version AND c.secrets = i.old
+
+-- name: count_old_versions
+SELECT count(*) FROM connectors.connectors
+WHERE kek_version <> %(active)s
+  AND (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
+  AND (%(provider)s::text IS NULL OR provider = %(provider)s)

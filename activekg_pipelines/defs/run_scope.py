@@ -14,6 +14,7 @@ from pydantic import Field
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import ActiveKGError, SourceError
 from activekg_pipelines.ledger.states import Mode
+from activekg_pipelines.logs import log_fields
 from activekg_pipelines.services import Services, services
 
 SYNC_ID_TAG = "activekg/sync_id"
@@ -84,13 +85,14 @@ def run_scope(
             keep_texts=keep_texts,
         )
         try:
-            yield RunScope(
-                opened,
-                connector,
-                context.run.run_id,
-                config.max_objects or opened.settings.activekg_max_objects_per_run,
-                config.time_budget_seconds or opened.settings.activekg_run_budget_seconds,
-            )
+            with log_fields(tenant=connector.tenant_id, connector=connector.name, run=context.run.run_id):
+                yield RunScope(
+                    opened,
+                    connector,
+                    context.run.run_id,
+                    config.max_objects or opened.settings.activekg_max_objects_per_run,
+                    config.time_budget_seconds or opened.settings.activekg_run_budget_seconds,
+                )
         except BaseException:
             opened.ledger.finish_run(context.run.run_id, succeeded=False)
             raise

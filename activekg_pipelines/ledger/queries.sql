@@ -66,7 +66,8 @@ SELECT
     (SELECT count(*) FROM compared WHERE is_changed),
     (SELECT count(*) FROM missing),
     (SELECT array_agg(key) FROM compared WHERE is_new OR is_changed),
-    (SELECT array_agg(id) FROM written WHERE state = 'skipped' AND document_id IS NOT NULL)
+    (SELECT array_agg(id) FROM written w WHERE state = 'skipped'
+     AND (document_id IS NOT NULL OR EXISTS (SELECT FROM connectors.texts t WHERE t.object_id = w.id)))
 
 -- name: count_scan
 UPDATE connectors.scans SET
@@ -142,13 +143,15 @@ WITH upgraded AS (
     SELECT o.id, t.extractor_version IS DISTINCT FROM %(extractor)s AS extract
     FROM upgraded JOIN connectors.objects o ON o.connector_id = upgraded.id
     JOIN connectors.texts t ON t.object_id = o.id
-    WHERE o.state IN ('indexed', 'extracted') AND o.claimed_by IS NULL
+    WHERE o.state IN ('indexed', 'extracted')
       AND (t.extractor_version IS DISTINCT FROM %(extractor)s
            OR o.state = 'indexed' AND (o.chunker_version, o.encoder_version) IS DISTINCT FROM (%(chunker)s, %(encoder)s))
 ), requeued AS (
     UPDATE connectors.objects o SET
         state = CASE WHEN x.extract THEN 'pending' ELSE 'extracted' END::connectors.object_state,
-        attempts = 0, next_attempt_at = NULL
+        attempts = 0, next_attempt_at = NULL,
+        -- Also taken from a run that holds them, which may be of the old version, or dead.
+        claimed_by = NULL, claim_expires_at = NULL
     FROM outdated x WHERE o.id = x.id RETURNING o.id
 )
 SELECT count(*) FROM requeued
@@ -163,6 +166,7 @@ WITH chosen AS (
       AND (state = 'pending' OR state = 'failed' AND next_attempt_at <= now())
       AND (claimed_by IS NULL OR claim_expires_at < now())
       AND missing_since_scan IS NULL
+      AND id <> ALL(%(busy)s::bigint[])
     ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE connectors.objects o SET
@@ -289,12 +293,13 @@ WITH incoming AS (
 SELECT held.id, before.document_id FROM held LEFT JOIN before ON before.id = held.id
 
 -- name: lock_claimed
--- The objects whose lease the run still holds, locked until the swap commits: a run that was overtaken writes nothing.
+-- The objects whose lease the run still holds, locked until the write commits: a run that was overtaken writes nothing.
 SELECT id FROM connectors.objects
-WHERE id = ANY(%(ids)s::bigint[]) AND claimed_by = %(run)s AND state = 'extracted'
+WHERE id = ANY(%(ids)s::bigint[]) AND claimed_by = %(run)s
 ORDER BY id FOR UPDATE
 
 -- name: store_indexed
+-- Returns the seconds since each was detected; none for one that was searchable before, or that somebody queued again.
 UPDATE connectors.objects o SET
     state = 'indexed', indexed_etag = o.etag, indexed_at = now(), document_id = i.document_id, chunks = i.chunks,
     indexed_text_hash = t.text_hash, chunker_version = %(chunker)s, encoder_version = %(encoder)s,
@@ -303,6 +308,8 @@ UPDATE connectors.objects o SET
 FROM unnest(%(ids)s::bigint[], %(document_ids)s::uuid[], %(chunks)s::int[]) AS i (id, document_id, chunks)
 JOIN connectors.texts t ON t.object_id = i.id
 WHERE o.id = i.id
+RETURNING CASE WHEN o.queued_at = o.detected_at
+    THEN greatest(extract(epoch FROM clock_timestamp() - o.detected_at), 0)::float8 END
 
 -- name: forget_documents
 WITH before AS (SELECT id, document_id FROM connectors.objects WHERE id = ANY(%(ids)s::bigint[]) FOR UPDATE), texts AS (
@@ -314,23 +321,42 @@ FROM before WHERE o.id = before.id AND before.document_id IS NOT NULL
 RETURNING before.document_id
 
 -- name: count_run
--- Counts go in with the work they count, so that a killed run loses none.
-UPDATE connectors.runs SET
-    listed = listed + %(listed)s, added = added + %(added)s, changed = changed + %(changed)s,
-    deleted = deleted + %(deleted)s, extracted = extracted + %(extracted)s, indexed = indexed + %(indexed)s,
-    unchanged = unchanged + %(unchanged)s, skipped = skipped + %(skipped)s, failed = failed + %(failed)s,
-    dead = dead + %(dead)s, bytes_fetched = bytes_fetched + %(bytes_fetched)s, chunks = chunks + %(chunks)s,
-    embeddings_computed = embeddings_computed + %(embeddings_computed)s,
-    embeddings_reused = embeddings_reused + %(embeddings_reused)s,
-    errors = CASE WHEN %(errors)s::jsonb = '{}' THEN errors ELSE (
-        SELECT jsonb_object_agg(code, n) FROM (
-            SELECT code, sum(n::bigint) AS n
-            FROM (SELECT * FROM jsonb_each_text(errors) UNION ALL SELECT * FROM jsonb_each_text(%(errors)s::jsonb)) e (code, n)
-            GROUP BY code
-        ) summed
-    ) END,
-    heartbeat_at = now()
-WHERE dagster_run_id = %(run)s
+-- Counts go in with the work they count, so that a killed run loses none: into the run's row, and into the counters that
+-- outlive it. The last statement of its transaction; see counters.py.
+WITH run AS (
+    UPDATE connectors.runs SET
+        listed = listed + %(listed)s, added = added + %(added)s, changed = changed + %(changed)s,
+        deleted = deleted + %(deleted)s, extracted = extracted + %(extracted)s, indexed = indexed + %(indexed)s,
+        unchanged = unchanged + %(unchanged)s, skipped = skipped + %(skipped)s, failed = failed + %(failed)s,
+        dead = dead + %(dead)s, bytes_fetched = bytes_fetched + %(bytes_fetched)s, chunks = chunks + %(chunks)s,
+        embeddings_computed = embeddings_computed + %(embeddings_computed)s,
+        embeddings_reused = embeddings_reused + %(embeddings_reused)s,
+        errors = CASE WHEN %(errors)s::jsonb = '{}' THEN errors ELSE (
+            SELECT jsonb_object_agg(code, n) FROM (
+                SELECT code, sum(n::bigint) AS n
+                FROM (SELECT * FROM jsonb_each_text(errors) UNION ALL SELECT * FROM jsonb_each_text(%(errors)s::jsonb)) e (code, n)
+                GROUP BY code
+            ) summed
+        ) END,
+        heartbeat_at = now()
+    WHERE dagster_run_id = %(run)s
+    RETURNING connector_id, tenant_id
+)
+INSERT INTO connectors.counters AS c (tenant_id, provider, name, label, value)
+SELECT r.tenant_id, (SELECT provider FROM connectors.connectors WHERE id = r.connector_id), n.name, n.label, n.value
+FROM run r CROSS JOIN unnest(%(names)s::text[], %(labels)s::text[], %(values)s::float8[]) AS n (name, label, value)
+ORDER BY n.name COLLATE "C", n.label COLLATE "C"
+ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + EXCLUDED.value
+
+-- name: count_objects
+-- What a scan did to a connector's objects, in the transaction that did it and as its last statement.
+INSERT INTO connectors.counters AS c (tenant_id, provider, name, label, value)
+SELECT k.tenant_id, k.provider, n.name, n.label, n.value
+FROM connectors.connectors k
+CROSS JOIN unnest(%(names)s::text[], %(labels)s::text[], %(values)s::float8[]) AS n (name, label, value)
+WHERE k.id = %(connector_id)s
+ORDER BY n.name COLLATE "C", n.label COLLATE "C"
+ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + EXCLUDED.value
 
 -- name: reset_for_mode
 -- Failed: retries and dead letters now, with fresh attempts. All: every object again.
@@ -345,12 +371,13 @@ WITH run AS (
 )
 UPDATE connectors.objects o SET
     -- Embedding again needs no download where the text is stored.
-    state = CASE WHEN %(keep_texts)s AND o.state IN ('extracted', 'indexed') THEN 'extracted' ELSE 'pending' END::connectors.object_state,
-    attempts = 0, next_attempt_at = NULL
+    state = CASE WHEN (%(keep_texts)s OR %(mode)s = 'failed') AND o.state IN ('extracted', 'indexed')
+            THEN 'extracted' ELSE 'pending' END::connectors.object_state,
+    attempts = 0, next_attempt_at = NULL, claimed_by = NULL, claim_expires_at = NULL
 FROM run
 WHERE o.connector_id = run.connector_id AND (o.claimed_by IS NULL OR o.claim_expires_at < now())
   AND CASE %(mode)s
-      WHEN 'failed' THEN o.state IN ('failed', 'dead')
+      WHEN 'failed' THEN o.state IN ('failed', 'dead') OR o.state = 'extracted' AND o.error_code IS NOT NULL
       WHEN 'all' THEN o.state IN ('failed', 'dead', 'extracted', 'indexed', 'skipped')
       ELSE false END
 
@@ -363,12 +390,26 @@ WHERE o.connector_id = run.connector_id AND (o.claimed_by IS NULL OR o.claim_exp
 WITH closed AS (
     UPDATE connectors.runs SET status = 'failed', finished_at = now()
     WHERE status = 'running' AND heartbeat_at < now() - make_interval(secs => 2 * %(lease)s)
-    RETURNING id
+    RETURNING id, connector_id, tenant_id, status, extract(epoch FROM heartbeat_at - started_at)::float8 AS seconds
+), counted AS (
+    INSERT INTO connectors.counters AS c (tenant_id, provider, name, label, value)
+    SELECT f.tenant_id, k.provider, n.name, n.label, sum(n.value)
+    FROM closed f
+    JOIN connectors.connectors k ON k.id = f.connector_id
+    CROSS JOIN LATERAL (VALUES
+        ('runs_finished', f.status, 1),
+        ('run_seconds', 'sum', f.seconds),
+        ('run_seconds', (%(bucket_labels)s::text[])[width_bucket(f.seconds, %(buckets)s::float8[]) + 1], 1)
+    ) AS n (name, label, value)
+    GROUP BY f.tenant_id, k.provider, n.name, n.label
+    ORDER BY f.tenant_id COLLATE "C", k.provider COLLATE "C", n.name COLLATE "C", n.label COLLATE "C"
+    ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + EXCLUDED.value
 ), needs AS (
     SELECT c.id, c.tenant_id, c.partition_key,
         (SELECT count(*) FROM (
             SELECT FROM connectors.objects o
-            WHERE o.connector_id = c.id AND o.state IN ('pending', 'extracted', 'failed')
+            -- While the bucket cannot be used a run would fail as the last one did; the next good scan clears the error.
+            WHERE o.connector_id = c.id AND c.last_error_code IS NULL AND o.state IN ('pending', 'extracted', 'failed')
               AND (o.state = 'pending' OR o.next_attempt_at IS NULL OR o.next_attempt_at <= now())
               AND (o.claimed_by IS NULL OR o.claim_expires_at < now())
               AND o.missing_since_scan IS NULL
@@ -425,9 +466,12 @@ WHERE r.id = due.id AND c.id = r.connector_id
 RETURNING r.id, r.connector_id, r.tenant_id, c.partition_key, r.trigger, r.with_scan, r.mode, r.emissions
 
 -- name: start_run
--- Binds a Dagster run to the request that it answers. A retried run takes over the row, and the counts, of the run that
--- died; a run that nobody here asked for, or one too many, gets a row of its own.
-WITH known AS (
+-- Binds a Dagster run to the request that it answers. A retried run takes over the row, the counts and the objects of the
+-- run that died; a run that nobody here asked for, or one too many, gets a row of its own.
+WITH inherited AS (
+    UPDATE connectors.objects SET claimed_by = NULL, claim_expires_at = NULL, deaths = deaths + 1
+    WHERE claimed_by = %(parent_run)s
+), known AS (
     SELECT id FROM connectors.runs WHERE dagster_run_id = %(run)s
 ), taken AS (
     UPDATE connectors.runs SET
@@ -447,8 +491,29 @@ WITH known AS (
 SELECT id FROM taken UNION ALL SELECT id FROM fresh
 
 -- name: finish_run
-UPDATE connectors.runs SET status = %(status)s, finished_at = now(), heartbeat_at = now()
-WHERE dagster_run_id = %(run)s
+-- Its duration is counted each time it stops running: once, or once more when it is tried again.
+WITH before AS (
+    SELECT id, status FROM connectors.runs WHERE dagster_run_id = %(run)s FOR UPDATE
+), closed AS (
+    UPDATE connectors.runs r SET status = %(status)s, finished_at = now(), heartbeat_at = now()
+    FROM before b WHERE r.id = b.id
+    RETURNING r.connector_id, r.tenant_id, r.status, b.status AS status_before,
+        extract(epoch FROM clock_timestamp() - r.started_at)::float8 AS seconds
+), finished AS (
+    SELECT * FROM closed WHERE status_before = 'running'
+)
+INSERT INTO connectors.counters AS c (tenant_id, provider, name, label, value)
+SELECT f.tenant_id, k.provider, n.name, n.label, sum(n.value)
+FROM finished f
+JOIN connectors.connectors k ON k.id = f.connector_id
+CROSS JOIN LATERAL (VALUES
+    ('runs_finished', f.status, 1),
+    ('run_seconds', 'sum', f.seconds),
+    ('run_seconds', (%(bucket_labels)s::text[])[width_bucket(f.seconds, %(buckets)s::float8[]) + 1], 1)
+) AS n (name, label, value)
+GROUP BY f.tenant_id, k.provider, n.name, n.label
+ORDER BY f.tenant_id COLLATE "C", k.provider COLLATE "C", n.name COLLATE "C", n.label COLLATE "C"
+ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + EXCLUDED.value
 
 -- name: run_counts
 SELECT listed, added, changed, deleted, extracted, indexed, unchanged, skipped, failed, dead, bytes_fetched, chunks,

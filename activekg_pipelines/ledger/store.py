@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, LiteralString
@@ -15,6 +15,7 @@ from psycopg.rows import TupleRow, class_row
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.ledger import planner
+from activekg_pipelines.ledger.counters import RUN_BUCKETS, Counter, Increments, bucket, increments
 from activekg_pipelines.ledger.states import (
     ClaimedObject,
     ClaimedText,
@@ -35,6 +36,7 @@ from activekg_pipelines.ledger.states import (
 )
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
+_RUN_BUCKETS = {"buckets": list(RUN_BUCKETS[:-1]), "bucket_labels": [bucket(bound) for bound in RUN_BUCKETS]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +171,30 @@ class Ledger:
 
     # Claims
 
-    def claim_pending(self, connector_id: UUID, run: str, *, limit: int, extractor: str) -> list[ClaimedObject]:
-        """Lease up to ``limit`` objects whose text has to be extracted."""
+    def claim_pending(
+        self, connector_id: UUID, run: str, *, limit: int, extractor: str, busy: Collection[int] = ()
+    ) -> list[ClaimedObject]:
+        """Lease up to ``limit`` objects whose text has to be extracted.
+
+        Args:
+            connector_id: whose.
+            run: Dagster's run id, which holds the leases.
+            limit: objects at most.
+            extractor: version whose stored texts count.
+            busy: objects that the run still works on. One that changed meanwhile is due again; leased to the same run
+                twice, the old version's outcome would pass for the new one's.
+        """
         return self._claim(
             ClaimedObject,
             "claim_pending",
-            {"connector_id": connector_id, "run": run, "limit": limit, "extractor": extractor, "lease": self._lease},
+            {
+                "connector_id": connector_id,
+                "run": run,
+                "limit": limit,
+                "extractor": extractor,
+                "busy": list(busy),
+                "lease": self._lease,
+            },
         )
 
     def claim_extracted(self, connector_id: UUID, run: str, *, limit: int, characters: int) -> list[ClaimedText]:
@@ -260,9 +280,13 @@ class Ledger:
 
     def store_indexed(
         self, conn: Connection[TupleRow], documents: Sequence[IndexedDocument], versions: Versions
-    ) -> None:
-        """Record documents that the same transaction swapped into the graph."""
-        conn.execute(
+    ) -> list[float]:
+        """Record documents that the same transaction swapped into the graph.
+
+        Returns:
+            Seconds from detection to searchable, of those for which that says something about the queue.
+        """
+        rows = conn.execute(
             _SQL["store_indexed"],
             {
                 "ids": [document.object_id for document in documents],
@@ -272,16 +296,32 @@ class Ledger:
                 "encoder": versions.encoder,
             },
         )
+        return [seconds for (seconds,) in rows if seconds is not None]
 
     def forget_documents(self, conn: Connection[TupleRow], ids: Sequence[int]) -> list[UUID]:
         """Forget what the graph holds of these objects; returns the documents that the caller removes."""
         return [row[0] for row in conn.execute(_SQL["forget_documents"], {"ids": list(ids)})]
 
-    def count_run(self, conn: Connection[TupleRow], run: str, counts: RunCounts) -> None:
-        """Add counts to a run, in the transaction that did the work."""
+    def count_run(
+        self, conn: Connection[TupleRow], run: str, counts: RunCounts, *, latencies: Sequence[float] = ()
+    ) -> None:
+        """Add counts to a run and to its tenant's counters, as the last statement of the transaction that did the work.
+
+        Args:
+            conn: the caller's transaction.
+            run: Dagster's run id.
+            counts: of this part of the run.
+            latencies: seconds, as :meth:`store_indexed` returns them.
+        """
         values = asdict(counts)
         values["errors"] = json.dumps(counts.errors)
-        conn.execute(_SQL["count_run"], {"run": run, **values})
+        conn.execute(_SQL["count_run"], {"run": run, **values, **_columns(increments(counts, latencies))})
+
+    def count_objects(self, conn: Connection[TupleRow], connector_id: UUID, status: str, objects: int) -> None:
+        """Count objects that a scan settled by itself, as the last statement of the transaction that did so."""
+        if objects:
+            columns = _columns({(Counter.ITEMS, status): objects})
+            conn.execute(_SQL["count_objects"], {"connector_id": connector_id, **columns})
 
     # Runs
 
@@ -290,7 +330,13 @@ class Ledger:
         with self._database.transaction() as conn:
             rows = conn.execute(
                 _SQL["work"],
-                {"most": max_objects * cap, "cap": cap, "scan_idle": scan_idle_seconds, "lease": self._lease},
+                {
+                    "most": max_objects * cap,
+                    "cap": cap,
+                    "scan_idle": scan_idle_seconds,
+                    "lease": self._lease,
+                    **_RUN_BUCKETS,
+                },
             ).fetchall()
         return [
             Work(connector_id, tenant_id, partition_key, due, live, Trigger(scan) if scan else None)
@@ -380,7 +426,9 @@ class Ledger:
     def finish_run(self, run: str, *, succeeded: bool) -> None:
         """Close a run's row."""
         with self._database.transaction() as conn:
-            conn.execute(_SQL["finish_run"], {"run": run, "status": "succeeded" if succeeded else "failed"})
+            conn.execute(
+                _SQL["finish_run"], {"run": run, "status": "succeeded" if succeeded else "failed", **_RUN_BUCKETS}
+            )
 
     def run_counts(self, run: str) -> RunCounts:
         """The counts of a run so far."""
@@ -409,6 +457,14 @@ class Ledger:
     def _request(self, query: str, parameters: dict[str, Any]) -> UUID:
         with self._database.transaction() as conn:
             return UUID(str(_one(conn, query, parameters)[0]))
+
+
+def _columns(added: Increments) -> dict[str, list[Any]]:
+    return {
+        "names": [name.value for name, _ in added],
+        "labels": [label for _, label in added],
+        "values": [float(value) for value in added.values()],
+    }
 
 
 def _one(conn: Connection[TupleRow], query: str, parameters: dict[str, Any]) -> TupleRow:

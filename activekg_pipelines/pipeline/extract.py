@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextvars
 import hashlib
 import logging
 import random
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.errors import ObjectError, RunsDied
+from activekg_pipelines.errors import Disposition, ObjectError, RunsDied, SourceError
 from activekg_pipelines.extraction import EXTRACTOR_VERSION, Sandbox
 from activekg_pipelines.ledger import planner
 from activekg_pipelines.ledger.states import (
@@ -26,6 +28,7 @@ from activekg_pipelines.ledger.states import (
     RunCounts,
     UnchangedBytes,
 )
+from activekg_pipelines.logs import log_fields, logs_connector
 from activekg_pipelines.pipeline.lease import Lease, lease
 from activekg_pipelines.s3.download import Download, download
 from activekg_pipelines.services import Services
@@ -61,6 +64,7 @@ class _Outcome:
         return len(self.text.text) if self.text else 0
 
 
+@logs_connector
 def extract_pending(
     services: Services, connector: Connector, run: str, *, max_objects: int, budget_seconds: float
 ) -> int:
@@ -89,7 +93,7 @@ def extract_pending(
         budget_seconds=budget_seconds,
         lease_seconds=settings.activekg_lease_seconds,
     )
-    with bounds as held:
+    with log_fields(run=run), bounds as held:
         first = _claim(services, connector, held)
         if not first:
             return 0
@@ -101,7 +105,9 @@ def extract_pending(
             extractor = _Extractor(services.client(connector), connector, sandbox, Path(folder), settings)
             try:
                 _drain(services, connector, held, threads, extractor, first)
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, SourceError):
+                    services.connectors.record_error(connector.id, error.code, error.message)
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
         return max_objects - held.objects_left
@@ -138,6 +144,23 @@ def too_many_deaths(deaths: int) -> RunsDied | None:
     return RunsDied(f"{deaths} runs died while they worked on this object; it is not tried again until it is replayed.")
 
 
+def log_failure(step: str, uri: str, error: ObjectError) -> None:
+    """Say why an object was not indexed: an error, unless it merely holds nothing to index.
+
+    Args:
+        step: what failed, as an infinitive.
+        uri: the object's.
+        error: why.
+    """
+    fields = {"object": uri}
+    if error.disposition is Disposition.SKIP:
+        logger.info("Skipping %s - %s", uri, error.message, extra=fields)
+    elif uri in error.message:
+        logger.error("%s", error.message, extra=fields)
+    else:
+        logger.error("Failed to %s %s: %s", step, uri, error.message, extra=fields)
+
+
 def _drain(
     services: Services,
     connector: Connector,
@@ -146,42 +169,52 @@ def _drain(
     extractor: _Extractor,
     claimed: list[ClaimedObject],
 ) -> None:
-    running: set[Future[_Outcome]] = set()
+    running: dict[Future[_Outcome], int] = {}
     outcomes: list[_Outcome] = []
     flushed_at = time.monotonic()
     while True:
-        running |= {threads.submit(extractor.extract, object_) for object_ in claimed}
+        # Each in a copy of the context, which says what the records made in the thread are about.
+        running |= {
+            threads.submit(contextvars.copy_context().run, extractor.extract, object_): object_.id
+            for object_ in claimed
+        }
         if not running:
             break
-        done, running = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+        done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
         outcomes += [future.result() for future in done]
+        for future in done:
+            del running[future]
         full = len(outcomes) >= _BATCH or sum(outcome.characters for outcome in outcomes) >= _BATCH_CHARACTERS
         if outcomes and (full or not running or time.monotonic() - flushed_at >= _FLUSH_SECONDS):
             _store(services, connector, held.run, outcomes)
             outcomes = []
             flushed_at = time.monotonic()
         held.keep()
-        claimed = _claim(services, connector, held) if len(running) < _BATCH else []
+        busy = {*running.values(), *(outcome.claimed.id for outcome in outcomes)}
+        claimed = _claim(services, connector, held, busy) if len(running) < _BATCH else []
     if outcomes:
         _store(services, connector, held.run, outcomes)
 
 
-def _claim(services: Services, connector: Connector, held: Lease) -> list[ClaimedObject]:
+def _claim(services: Services, connector: Connector, held: Lease, busy: Collection[int] = ()) -> list[ClaimedObject]:
     most = held.claimable(_BATCH)
     if most == 0:
         return []
-    claimed = services.ledger.claim_pending(connector.id, held.run, limit=most, extractor=EXTRACTOR_VERSION)
+    claimed = services.ledger.claim_pending(connector.id, held.run, limit=most, extractor=EXTRACTOR_VERSION, busy=busy)
     held.took(len(claimed))
     return claimed
 
 
 def _store(services: Services, connector: Connector, run: str, outcomes: list[_Outcome]) -> None:
-    texts = [outcome.text for outcome in outcomes if outcome.text]
-    unchanged = [outcome.unchanged for outcome in outcomes if outcome.unchanged]
-    failures = [failed(outcome.claimed, outcome.error, services.settings) for outcome in outcomes if outcome.error]
-    counts = failure_counts(failures)
     tenant_id = connector.tenant_id
     with services.database.transaction(tenant_id=tenant_id) as conn:
+        holding = services.ledger.lock_claimed(conn, run, [outcome.claimed.id for outcome in outcomes])
+        # What was taken away meanwhile, by a change or by another run, is neither written nor counted.
+        ours = [outcome for outcome in outcomes if outcome.claimed.id in holding]
+        texts = [outcome.text for outcome in ours if outcome.text]
+        unchanged = [outcome.unchanged for outcome in ours if outcome.unchanged]
+        failures = [failed(outcome.claimed, outcome.error, services.settings) for outcome in ours if outcome.error]
+        counts = failure_counts(failures)
         if texts:
             services.ledger.store_extracted(conn, run, texts)
         if unchanged:
@@ -204,7 +237,7 @@ def _store(services: Services, connector: Connector, run: str, outcomes: list[_O
         )
     for outcome in outcomes:
         if outcome.error:
-            logger.error("%s", outcome.error.message, extra={"uri": connector.uri(outcome.claimed.key)})
+            log_failure("extract", connector.uri(outcome.claimed.key), outcome.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +252,10 @@ class _Extractor:
 
     def extract(self, claimed: ClaimedObject) -> _Outcome:
         """Download and parse; an :class:`ObjectError` is an outcome, anything else is the run's end."""
+        with log_fields(object=self.connector.uri(claimed.key)):
+            return self._extract(claimed)
+
+    def _extract(self, claimed: ClaimedObject) -> _Outcome:
         target = self.folder / str(claimed.id)
         fetched = 0
         try:

@@ -12,7 +12,8 @@ from activekg_pipelines.embedding import Chunk, Encoder, chunk_document, encode_
 from activekg_pipelines.errors import EmptyObject, EncoderFailed, ModelError, ObjectError
 from activekg_pipelines.graph.nodes import Document
 from activekg_pipelines.ledger.states import ClaimedText, FailedObject, IndexedDocument, RunCounts
-from activekg_pipelines.pipeline.extract import failed, failure_counts, too_many_deaths
+from activekg_pipelines.logs import log_fields, logs_connector
+from activekg_pipelines.pipeline.extract import failed, failure_counts, log_failure, too_many_deaths
 from activekg_pipelines.pipeline.lease import Lease, lease
 from activekg_pipelines.services import Services
 
@@ -30,6 +31,7 @@ _BATCH_CHARACTERS = 2_000_000
 _ENCODE_SLICE = 512
 
 
+@logs_connector
 def index_extracted(
     services: Services, connector: Connector, run: str, *, max_objects: int, budget_seconds: float
 ) -> int:
@@ -55,7 +57,7 @@ def index_extracted(
         budget_seconds=budget_seconds,
         lease_seconds=services.settings.activekg_lease_seconds,
     )
-    with bounds as held:
+    with log_fields(run=run), bounds as held:
         while most := held.claimable(_BATCH):
             claimed = services.ledger.claim_extracted(connector.id, run, limit=most, characters=_BATCH_CHARACTERS)
             if not claimed:
@@ -88,7 +90,7 @@ def _index(services: Services, connector: Connector, held: Lease, claimed: Seque
     _swap(services, connector, held.run, documents, failed_objects, computed)
     for text in claimed:
         if text.id in errors:
-            logger.error("Failed to index %s: %s", connector.uri(text.key), errors[text.id].message)
+            log_failure("index", connector.uri(text.key), errors[text.id])
 
 
 def _vectors(
@@ -123,11 +125,14 @@ def _swap(
 ) -> None:
     tenant_id = connector.tenant_id
     with services.database.transaction(tenant_id=tenant_id) as conn:
-        holding = services.ledger.lock_claimed(conn, run, list(documents)) if documents else set()
+        ids = [*documents, *(failure.object_id for failure in failures)]
+        holding = services.ledger.lock_claimed(conn, run, ids)
         swapped = {object_id: document for object_id, document in documents.items() if object_id in holding}
+        latencies: list[float] = []
+        failures = [failure for failure in failures if failure.object_id in holding]
         if swapped:
             services.graph.swap(conn, tenant_id, list(swapped.values()), services.encoder.version)
-            services.ledger.store_indexed(
+            latencies = services.ledger.store_indexed(
                 conn,
                 [IndexedDocument(id_, document.id, len(document.chunks)) for id_, document in swapped.items()],
                 services.versions,
@@ -149,6 +154,7 @@ def _swap(
                 dead=counts.dead,
                 errors=counts.errors,
             ),
+            latencies=latencies,
         )
 
 

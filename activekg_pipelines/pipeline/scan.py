@@ -13,6 +13,7 @@ from activekg_pipelines.errors import EmptyObject, FolderMarker, ObjectError, So
 from activekg_pipelines.extraction import unsupported_by_name
 from activekg_pipelines.ledger.states import ListedObject, Scan, ScanCounts
 from activekg_pipelines.ledger.store import PageComparison
+from activekg_pipelines.logs import logs_connector
 from activekg_pipelines.s3.listing import ObjectVersion, Page, list_pages
 from activekg_pipelines.services import Services
 
@@ -37,6 +38,7 @@ class ScanResult:
     held_back: int = 0
 
 
+@logs_connector
 def scan_connector(
     services: Services, connector: Connector, *, budget_seconds: float | None, whole: bool = False
 ) -> ScanResult:
@@ -75,7 +77,8 @@ def scan_connector(
                     if page.is_last:
                         done = _complete(services, connector, scan)
                         return replace(done, counts=counts + done.counts)
-                    scan = replace(scan, start_after=page.entries[-1].key)
+                    if page.entries:
+                        scan = replace(scan, start_after=page.entries[-1].key)
                     if deadline is not None and time.monotonic() >= deadline:
                         return ScanResult(counts, completed=False)
             # Another process moved the scan on, perhaps for another bucket or prefix by now, or a whole one follows.
@@ -95,6 +98,9 @@ def _compare(services: Services, connector: Connector, scan: Scan, page: Page) -
         if compared is not None and compared.now_skipped:
             gone = services.ledger.forget_documents(conn, compared.now_skipped)
             services.graph.remove(conn, connector.tenant_id, gone)
+        if compared is not None:
+            skipped = sum(entry.skip is not None and entry.key in compared.due for entry in listed)
+            services.ledger.count_objects(conn, connector.id, "skipped", skipped)
     if compared is not None and logger.isEnabledFor(logging.DEBUG):
         _log_unchanged(connector, page.entries, compared)
     return compared
@@ -128,14 +134,15 @@ def _delete_missing(services: Services, connector: Connector, scan: Scan) -> Sca
             if batch == 0:
                 services.graph.forget_released(conn)
                 return ScanCounts(deleted=deleted)
+            services.ledger.count_objects(conn, connector.id, "deleted", batch)
         deleted += batch
 
 
 def _listed(entry: ObjectVersion, max_bytes: int) -> ListedObject:
-    return ListedObject(entry.key, entry.etag, entry.size, entry.modified_at, _needs_no_download(entry, max_bytes))
+    return ListedObject(entry.key, entry.etag, entry.size, entry.modified_at, needs_no_download(entry, max_bytes))
 
 
-def _needs_no_download(entry: ObjectVersion, max_bytes: int) -> ObjectError | None:
+def needs_no_download(entry: ObjectVersion, max_bytes: int) -> ObjectError | None:
     """Why an entry can be settled from its name and size alone."""
     if entry.key.endswith("/"):
         return FolderMarker()
@@ -153,4 +160,5 @@ def _needs_no_download(entry: ObjectVersion, max_bytes: int) -> ObjectError | No
 def _log_unchanged(connector: Connector, entries: Iterable[ObjectVersion], compared: PageComparison) -> None:
     for entry in entries:
         if entry.key not in compared.due:
-            logger.debug("Skipping %s - ETag unchanged", connector.uri(entry.key))
+            uri = connector.uri(entry.key)
+            logger.debug("Skipping %s - ETag unchanged", uri, extra={"object": uri})

@@ -37,20 +37,21 @@ def make_client(source: Source, credentials: Credentials, settings: Settings) ->
 
     if source.endpoint_url is not None:
         check_endpoint(source.endpoint_url, settings.activekg_s3_endpoint_allowlist)
+    endpoint_url = source.endpoint_url or settings.activekg_s3_endpoint_url
     return Session().client(
         "s3",
         aws_access_key_id=credentials.access_key_id,
         aws_secret_access_key=credentials.secret_access_key,
         region_name=source.region,
         # Without an explicit endpoint, AWS_ENDPOINT_URL in the environment would redirect every tenant.
-        endpoint_url=source.endpoint_url or _aws_endpoint(source.region),
+        endpoint_url=endpoint_url or _aws_endpoint(source.region),
         config=Config(
             retries={"mode": "standard", "max_attempts": 4},
             connect_timeout=5,
             read_timeout=30,
             max_pool_connections=settings.activekg_download_threads + 2,
             # Dots in bucket names break TLS host names; other stores rarely serve bucket sub-domains.
-            s3={"addressing_style": "auto" if source.endpoint_url is None else "path"},
+            s3={"addressing_style": "auto" if endpoint_url is None else "path"},
         ),
     )
 

@@ -38,6 +38,7 @@ _CREDENTIALS = {
 _REGION = {"PermanentRedirect", "IllegalLocationConstraintException", "301"}
 _DENIED = {"AccessDenied", "AllAccessDisabled", "AccountProblem", "403"}
 _GONE = {"NoSuchKey", "404"}
+_UNREACHABLE = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError, SSLError)
 
 
 def source_error(error: BotoCoreError | ClientError, bucket: str) -> SourceError:
@@ -47,7 +48,7 @@ def source_error(error: BotoCoreError | ClientError, bucket: str) -> SourceError
         error: what botocore raised.
         bucket: named in the message.
     """
-    if isinstance(error, EndpointConnectionError | ConnectTimeoutError | ProxyConnectionError | SSLError):
+    if isinstance(error, _UNREACHABLE):
         return EndpointUnreachable(
             f"The S3 endpoint of bucket {bucket!r} cannot be reached: check address and network."
         )
@@ -75,7 +76,9 @@ def source_error(error: BotoCoreError | ClientError, bucket: str) -> SourceError
 
 
 def object_error(error: Exception, bucket: str, key: str) -> ObjectError | SourceError:
-    """The error behind a failed download: of the object, or of the whole bucket where the credentials were refused.
+    """The error behind a failed download: of the object, or of the whole bucket where no object can be had.
+
+    An outage must not use up the attempts of every object that is waiting.
 
     Args:
         error: what botocore or the connection raised.
@@ -83,10 +86,12 @@ def object_error(error: Exception, bucket: str, key: str) -> ObjectError | Sourc
     """
     uri = f"s3://{bucket}/{key}"
     code = error_code(error)
+    if isinstance(error, _UNREACHABLE):
+        return source_error(error, bucket)
     if isinstance(error, ClientError) and (code in _CREDENTIALS or code == "NoSuchBucket"):
         return source_error(error, bucket)
     if code in _GONE:
-        return ObjectGone(f"Failed to fetch {uri}: NoSuchKey. It was deleted after it was listed.")
+        return ObjectGone(f"Failed to fetch {uri}: NoSuchKey")
     if code in _DENIED:
         return AccessDenied(f"Failed to fetch {uri}: {code}. Check that the IAM policy allows s3:GetObject on it.")
     return FetchFailed(f"Failed to fetch {uri}: {code}")

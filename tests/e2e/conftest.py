@@ -33,6 +33,7 @@ class System:
     webserver_url: str
     log: Path
     headers: dict[str, str] = field(default_factory=dict)
+    cli: tuple[str, ...] = tuple(CLI)
 
     def run(self, *command: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
         """Run a command in the system's environment and return what it printed."""
@@ -106,6 +107,8 @@ def running_system(home: Path, s3_endpoint: str) -> Iterator[System]:
         "ACTIVEKG_API_PORT": str(api_port),
         "ACTIVEKG_WEBSERVER_URL": f"http://127.0.0.1:{web_port}",
         "ACTIVEKG_S3_ENDPOINT_ALLOWLIST": s3_endpoint.removeprefix("http://"),
+        # Connectors that name no endpoint mean AWS; here the tests' server is in its place.
+        "ACTIVEKG_S3_ENDPOINT_URL": s3_endpoint,
         "PYTHONUNBUFFERED": "1",
     }
     log = home.with_suffix(".log")

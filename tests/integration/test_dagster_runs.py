@@ -22,11 +22,6 @@ from tests.s3_bucket import Bucket
 ASSETS = [source_objects, extracted_text, document_embeddings]
 
 
-@pytest.fixture
-def connector(services: Services, bucket: Bucket) -> Connector:
-    return bucket.register(services)
-
-
 def execute(
     instance: dg.DagsterInstance,
     request: dg.RunRequest,

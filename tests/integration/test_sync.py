@@ -2,70 +2,17 @@
 
 from __future__ import annotations
 
-from uuid import UUID, uuid4
-
-import pytest
-
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.graph.search import search
-from activekg_pipelines.ledger.states import Mode, RunCounts
-from activekg_pipelines.pipeline.extract import extract_pending
-from activekg_pipelines.pipeline.index import index_extracted
-from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
+from activekg_pipelines.pipeline.scan import scan_connector
 from activekg_pipelines.services import Services
+from tests.integration.syncing import chunk_nodes, drain, scan, states, sync
 from tests.s3_bucket import Bucket
-
-
-def scan(services: Services, connector: Connector) -> ScanResult:
-    """A whole scan."""
-    return scan_connector(services, connector, budget_seconds=None)
-
-
-def drain(services: Services, connector: Connector) -> RunCounts:
-    """What a run does after the scan; returns its counts."""
-    run = str(uuid4())
-    services.ledger.start_run(
-        connector.id, connector.tenant_id, run, request_id=None, parent_run=None, with_scan=False, mode=Mode.CHANGED
-    )
-    extract_pending(services, connector, run, max_objects=1000, budget_seconds=600)
-    index_extracted(services, connector, run, max_objects=1000, budget_seconds=600)
-    return services.ledger.run_counts(run)
-
-
-def sync(services: Services, connector: Connector) -> RunCounts:
-    """Scan and drain."""
-    scan(services, connector)
-    return drain(services, connector)
-
-
-def chunk_nodes(services: Services, tenant_id: str = "acme_corp") -> dict[str, tuple[UUID, int]]:
-    """Chunk texts of a tenant with node id and row version."""
-    with services.database.transaction() as conn:
-        rows = conn.execute(
-            "SELECT props ->> 'text', id, version FROM nodes WHERE tenant_id = %s AND 'Chunk' = ANY(classes)",
-            (tenant_id,),
-        )
-        return {text: (id_, version) for text, id_, version in rows}
-
-
-def states(services: Services, connector: Connector) -> dict[str, tuple[str, str | None]]:
-    """State and error code by key."""
-    with services.database.transaction() as conn:
-        rows = conn.execute(
-            "SELECT key, state, error_code FROM connectors.objects WHERE connector_id = %s", (connector.id,)
-        )
-        return {key: (state, code) for key, state, code in rows}
-
 
 PARAGRAPHS = [
     f"# Section {number}\n\n" + f"Paragraph {number} is about the {word} of the house. " * 12
     for number, word in enumerate(["roof", "cellar", "garden", "kitchen", "library", "attic"])
 ]
-
-
-@pytest.fixture
-def connector(services: Services, bucket: Bucket) -> Connector:
-    return bucket.register(services)
 
 
 def test_a_document_becomes_searchable_with_true_offsets(

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from activekg_pipelines.administration.services import AdminServices, admin_services
+from activekg_pipelines.administration.tokens import mint_token
 from activekg_pipelines.api.app import create_app
-from activekg_pipelines.api.auth import mint_token
-from activekg_pipelines.api.services import AdminServices, admin_services
 from activekg_pipelines.graph.nodes import Document
 from activekg_pipelines.graph.search import SearchHit
 from activekg_pipelines.orchestration import Check, OrchestratorError

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from activekg_pipelines.api.services import AdminServices
+from activekg_pipelines.administration.services import AdminServices
 from tests.integration.api.conftest import (
     CONFIGS,
     Caller,

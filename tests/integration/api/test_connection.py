@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from activekg_pipelines.api.services import AdminServices
+from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.connectors.encryption import KeyRing
 from tests.integration.api.conftest import CONFIGS, Caller, assert_problem, registration
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket

@@ -12,8 +12,8 @@ from cryptography.fernet import Fernet
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
+from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.api.app import OPENAPI_PATH, create_app
-from activekg_pipelines.api.services import AdminServices
 from activekg_pipelines.connectors.encryption import KeyRing
 from activekg_pipelines.errors import ModelError
 from activekg_pipelines.orchestration import Check

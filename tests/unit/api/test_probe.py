@@ -12,7 +12,7 @@ import pytest
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from activekg_pipelines.api.probe import MAX_PAGES, Found, fix_for, probe
+from activekg_pipelines.administration.probe import MAX_PAGES, Found, fix_for, probe
 from activekg_pipelines.errors import AccessDenied, CredentialsRefused, SourceUnavailable
 
 Script = tuple[Any, Stubber]

@@ -286,13 +286,23 @@ BEGIN
     END LOOP;
 
     -- The read role for applications: GRANT activekg_reader TO your_app. It sees one tenant's graph at a time.
-    BEGIN
-        CREATE ROLE activekg_reader NOLOGIN;
-    EXCEPTION WHEN duplicate_object OR unique_violation THEN
-        -- Roles belong to the server, not the database: another database's migration made it.
-        NULL;
-    END;
+    -- Roles belong to the server, not the database: where another database's migration, or an administrator, has made
+    -- it, the right to create roles is not needed.
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'activekg_reader') THEN
+        BEGIN
+            CREATE ROLE activekg_reader NOLOGIN;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            -- Another migration made it at this moment.
+            NULL;
+        END;
+    END IF;
     GRANT USAGE ON SCHEMA public, connectors TO activekg_reader;
-    GRANT SELECT ON public.nodes, public.edges, connectors.texts TO activekg_reader;
+    GRANT SELECT ON connectors.texts TO activekg_reader;
+    -- An ActiveKG graph that is used as found may have no row-level security: there the role would see every tenant.
+    FOREACH tenant_table IN ARRAY ARRAY['nodes', 'edges'] LOOP
+        IF (SELECT relrowsecurity FROM pg_class WHERE oid = format('public.%I', tenant_table)::regclass) THEN
+            EXECUTE format('GRANT SELECT ON public.%I TO activekg_reader', tenant_table);
+        END IF;
+    END LOOP;
 END
 $security$;

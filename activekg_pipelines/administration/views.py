@@ -119,6 +119,11 @@ class Views:
             },
         )
 
+    def run(self, run_id: UUID) -> RunRow | None:
+        """One sync, or None where there is none (any more)."""
+        found = self._fetch(RunRow, "run", {"id": run_id})
+        return found[0] if found else None
+
     def objects(
         self,
         connector_id: UUID,

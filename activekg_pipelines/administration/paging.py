@@ -10,11 +10,15 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from activekg_pipelines.api.problems import ProblemError
 from activekg_pipelines.connectors.models import Prefix
+from activekg_pipelines.errors import ActiveKGError
 
 Item = TypeVar("Item")
 Position = TypeVar("Position")
+
+
+class InvalidCursor(ActiveKGError):
+    """The cursor is none that a page of this list gave."""
 
 
 class PageQuery(BaseModel):
@@ -51,16 +55,14 @@ class Cursor(Generic[Position]):
         """The position behind a string; None for the first page.
 
         Raises:
-            ProblemError: 422, no page gave this cursor.
+            InvalidCursor: no page gave this cursor.
         """
         if cursor is None:
             return None
         try:
             return self._adapter.validate_json(base64.b64decode(cursor + "=" * (-len(cursor) % 4), "-_", validate=True))
         except (ValueError, ValidationError):
-            raise ProblemError(
-                422, "The cursor is none that a page of this list gave.", code="invalid_cursor"
-            ) from None
+            raise InvalidCursor from None
 
 
 TimeAndId = tuple[AwareDatetime, UUID]

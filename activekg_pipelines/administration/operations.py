@@ -15,7 +15,7 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from activekg_pipelines.api.services import AdminServices
+from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.connectors.models import Connector, S3Config, S3ConfigPatch
 from activekg_pipelines.connectors.store import ConnectorStore
 from activekg_pipelines.database.pool import Database

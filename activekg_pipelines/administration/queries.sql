@@ -13,6 +13,14 @@ WHERE (%(tenant_id)s::text IS NULL OR r.tenant_id = %(tenant_id)s)
 ORDER BY r.requested_at DESC, r.id DESC
 LIMIT %(limit)s
 
+-- name: run
+SELECT r.id, r.connector_id, r.tenant_id, r.trigger, r.mode, r.status, r.requested_at, r.started_at, r.finished_at,
+    extract(epoch FROM coalesce(r.finished_at, now()) - r.started_at)::float8 AS duration_seconds,
+    r.listed, r.added, r.changed, r.deleted, r.extracted, r.indexed, r.unchanged, r.skipped, r.failed, r.dead,
+    r.bytes_fetched, r.chunks, r.embeddings_computed, r.embeddings_reused, r.errors, r.dagster_run_id
+FROM connectors.runs r
+WHERE r.id = %(id)s
+
 -- name: objects
 -- By key, after a cursor (the last row's key).
 SELECT o.key, o.etag, o.size, o.modified_at, o.state::text, o.detected_at, o.attempts, o.deaths, o.next_attempt_at,

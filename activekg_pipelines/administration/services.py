@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from activekg_pipelines.api.views import Views
+from activekg_pipelines.administration.views import Views
 from activekg_pipelines.connectors.encryption import KeyRing
 from activekg_pipelines.connectors.store import ConnectorStore
 from activekg_pipelines.database.pool import Database
@@ -22,8 +22,13 @@ Search = Callable[[str, str, int], list[SearchHit]]
 
 @dataclass(frozen=True, slots=True)
 class AdminServices:
-    """What the API's routes and the command line work with."""
+    """What the API's routes and the command line work with.
 
+    Attributes:
+        shared: the process's parts, for what the pipeline itself does.
+    """
+
+    shared: Services
     settings: Settings
     database: Database
     keyring: KeyRing
@@ -54,6 +59,7 @@ def admin_services(shared: Services) -> AdminServices:
         return search(shared.database, shared.encoder, tenant_id=tenant_id, query=query, limit=limit)
 
     return AdminServices(
+        shared=shared,
         settings=shared.settings,
         database=shared.database,
         keyring=KeyRing.from_settings(shared.settings),

@@ -1,0 +1,423 @@
+"""The JSON shapes that the API answers with and that the command line prints with ``--json``; fields are promises."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from activekg_pipelines.administration.operations import DocumentFate
+from activekg_pipelines.administration.views import ObjectRow, RunRow
+from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.connectors.rotation import Rotation
+from activekg_pipelines.graph.search import SearchHit
+from activekg_pipelines.ledger.states import Mode, ObjectState, Trigger
+from activekg_pipelines.orchestration import Orchestrator
+from activekg_pipelines.pipeline.preview import Basis, Preview
+
+RunStatus = Literal["waiting", "running", "succeeded", "failed", "expired"]
+
+
+class ConfigView(BaseModel):
+    """A connector's configuration with its secrets masked."""
+
+    name: str
+    bucket: str
+    prefix: str
+    region: str
+    access_key_id: str = Field(description="First and last four characters.")
+    secret_access_key: Literal["********"] = "********"  # noqa: S105 (a mask)
+    poll_interval_seconds: int
+    enabled: bool
+    endpoint_url: str | None
+
+
+class ConnectorStatus(StrEnum):
+    """How a connector is, in one word."""
+
+    DISABLED = "disabled"
+    ERROR = "error"
+    """Its last scan failed as a whole; see ``last_error``."""
+    NEEDS_CONFIRMATION = "needs_confirmation"
+    """Deletions are held back until somebody confirms them."""
+    WAITING = "waiting"
+    """Its first scan has not ended yet."""
+    ACTIVE = "active"
+
+
+class LastError(BaseModel):
+    """What stopped a connector as a whole."""
+
+    error_type: str
+    message: str
+    at: datetime
+
+
+class ConnectorView(BaseModel):
+    """A connector as the API shows it."""
+
+    id: UUID
+    tenant_id: str
+    provider: str
+    config: ConfigView
+    partition_key: str = Field(description="Its partition in Dagster.")
+    status: ConnectorStatus
+    last_error: LastError | None
+    deletions_held_back: int
+    last_scan_started_at: datetime | None
+    last_scan_completed_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class ConnectorDetail(ConnectorView):
+    """A connector with its progress."""
+
+    objects: dict[str, int] = Field(description="Objects by state.")
+
+
+class ChangedConnector(ConnectorView):
+    """A changed connector, and what became of the documents that it no longer covers."""
+
+    documents_removed: int
+    documents_kept: int
+
+
+class RemovedConnector(BaseModel):
+    """What became of a removed connector's documents."""
+
+    id: UUID
+    documents_removed: int
+    documents_kept: int
+
+
+class ConnectionTest(BaseModel):
+    """Whether a sync would be able to read the source."""
+
+    status: Literal["success", "error"]
+    message: str
+    objects_found: int | None = None
+    objects_found_is_lower_bound: bool | None = None
+    error_type: str | None = Field(default=None, description="Stable, for programs.")
+    fix: str | None = Field(default=None, description="What to do about it.")
+
+
+class SyncAccepted(BaseModel):
+    """A sync that will start within seconds."""
+
+    sync_id: UUID
+    status: Literal["waiting"] = "waiting"
+    objects_queued: int | None = None
+
+
+class DeletionsConfirmed(BaseModel):
+    """Deletions that may go on now."""
+
+    deletions_confirmed: int
+    sync_id: UUID | None
+
+
+class RunObjects(BaseModel):
+    """Objects by outcome."""
+
+    listed: int
+    added: int
+    changed: int
+    deleted: int
+    extracted: int
+    indexed: int
+    unchanged: int = Field(description="A new ETag over the same bytes.")
+    skipped: int
+    failed: int
+    dead: int
+
+
+class RunView(BaseModel):
+    """One sync."""
+
+    id: UUID = Field(description="The `sync_id` of a sync that was asked for.")
+    config_id: UUID
+    tenant_id: str
+    trigger: Trigger
+    mode: Mode
+    status: RunStatus
+    requested_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    duration_seconds: float | None
+    objects: RunObjects
+    bytes_fetched: int
+    chunks: int
+    embeddings_computed: int
+    embeddings_reused: int
+    errors: dict[str, int] = Field(description="Objects by error type.")
+    dagster_run_id: str | None
+    dagster_run_url: str | None
+
+
+class ObjectView(BaseModel):
+    """One object of the ledger."""
+
+    key: str
+    uri: str
+    state: ObjectState
+    etag: str
+    size: int
+    modified_at: datetime
+    detected_at: datetime
+    attempts: int
+    next_attempt_at: datetime | None
+    error_type: str | None
+    error_message: str | None
+    document_id: UUID | None
+    indexed_etag: str | None
+    indexed_at: datetime | None
+    chunks: int
+
+
+class Replayed(BaseModel):
+    """How many dead letters were queued."""
+
+    replayed: int
+
+
+class HitView(BaseModel):
+    """A passage that answers."""
+
+    uri: str
+    title: str
+    snippet: str
+    score: float
+    chunk_index: int
+    document_id: UUID
+    char_start: int
+    char_end: int
+
+
+class SearchAnswer(BaseModel):
+    """Passages, best first."""
+
+    hits: list[HitView]
+
+
+class PreviewChange(BaseModel):
+    """Objects that a sync would treat alike."""
+
+    objects: int
+    bytes: int = Field(description="Their sizes together.")
+    sample: list[str] = Field(description="Up to 20 of their keys, the first in the bucket's order.")
+
+
+class PreviewChanges(BaseModel):
+    """Objects by what a sync would do with them."""
+
+    add: PreviewChange = Field(description="New in the bucket.")
+    update: PreviewChange = Field(description="Another ETag than before.")
+    delete: PreviewChange = Field(description="Gone from the bucket; their documents leave the graph.")
+    skip: PreviewChange = Field(description="New or changed, and by name or size nothing that is indexed.")
+    waiting: PreviewChange = Field(description="Found before and not done yet, or failed and due again.")
+    outdated: PreviewChange = Field(description="Made by another version of extractor, chunker or model.")
+    unchanged: PreviewChange
+
+
+class PreviewEstimate(BaseModel):
+    """What the work would amount to, judged by what was done before."""
+
+    chunks: int | None = Field(description="Null where no document was indexed before.")
+    seconds: float | None = Field(description="Null where no run indexed anything before.")
+    basis: Basis | None = Field(description="Whose history it comes from; null where there is none.")
+    documents: int = Field(description="Indexed documents that it comes from.")
+    runs: int = Field(description="Runs that it comes from.")
+
+
+class PreviewView(BaseModel):
+    """What a sync would do. Where the listing is not complete, counts are lower bounds."""
+
+    config_id: UUID
+    complete: bool = Field(description="The listing was read to its end.")
+    pages: int
+    listed: int
+    changes: PreviewChanges
+    deletions_held_back: bool | None = Field(
+        description="Whether the deletions would wait for a confirmation; null where the listing is not complete."
+    )
+    bytes_to_fetch: int
+    estimate: PreviewEstimate
+
+
+class KeyRotationFailure(BaseModel):
+    """A connector whose credentials keep their old key."""
+
+    config_id: UUID
+    reason: str
+
+
+class KeyRotation(BaseModel):
+    """What a rotation of the encryption key did, or, in a dry run, would do."""
+
+    rotated: int = Field(description="Connectors encrypted anew.")
+    remaining: int = Field(
+        description="Connectors, of those asked for, that an old key still encrypts. "
+        "An old key may be taken away when this is 0 for all tenants and providers."
+    )
+    failed: list[KeyRotationFailure]
+    dry_run: bool
+    active_version: int
+
+
+def preview_view(connector: Connector, preview: Preview) -> PreviewView:
+    """A preview as it is shown."""
+    return PreviewView.model_validate({"config_id": connector.id, **asdict(preview)})
+
+
+def rotation_view(rotation: Rotation) -> KeyRotation:
+    """A key rotation as it is shown."""
+    return KeyRotation(
+        rotated=rotation.rotated,
+        remaining=rotation.remaining,
+        failed=[
+            KeyRotationFailure(config_id=failure.connector_id, reason=failure.reason) for failure in rotation.failed
+        ],
+        dry_run=rotation.dry_run,
+        active_version=rotation.active_version,
+    )
+
+
+def connector_fields(connector: Connector) -> dict[str, Any]:
+    """The fields of a :class:`ConnectorView`."""
+    return {
+        "id": connector.id,
+        "tenant_id": connector.tenant_id,
+        "provider": connector.provider,
+        "config": ConfigView(
+            name=connector.name,
+            bucket=connector.bucket,
+            prefix=connector.prefix,
+            region=connector.region,
+            access_key_id=connector.access_key_hint,
+            poll_interval_seconds=connector.poll_interval_seconds,
+            enabled=connector.enabled,
+            endpoint_url=connector.endpoint_url,
+        ),
+        "partition_key": connector.partition_key,
+        "status": status_of(connector),
+        "last_error": _last_error(connector),
+        "deletions_held_back": connector.deletions_held_back,
+        "last_scan_started_at": connector.last_scan_started_at,
+        "last_scan_completed_at": connector.last_scan_completed_at,
+        "created_at": connector.created_at,
+        "updated_at": connector.updated_at,
+    }
+
+
+def connector_view(connector: Connector) -> ConnectorView:
+    """A connector as it is shown in lists."""
+    return ConnectorView(**connector_fields(connector))
+
+
+def connector_detail(connector: Connector, objects: dict[str, int]) -> ConnectorDetail:
+    """A connector as it is shown alone, with its objects by state."""
+    return ConnectorDetail(**connector_fields(connector), objects=objects)
+
+
+def status_of(connector: Connector) -> ConnectorStatus:
+    """A connector in one word; the first that applies of those that need somebody."""
+    if not connector.enabled:
+        return ConnectorStatus.DISABLED
+    if connector.last_error_code is not None:
+        return ConnectorStatus.ERROR
+    if connector.needs_confirmation:
+        return ConnectorStatus.NEEDS_CONFIRMATION
+    if connector.last_scan_completed_at is None:
+        return ConnectorStatus.WAITING
+    return ConnectorStatus.ACTIVE
+
+
+def _last_error(connector: Connector) -> LastError | None:
+    if connector.last_error_code is None or connector.last_error_at is None:
+        return None
+    return LastError(
+        error_type=connector.last_error_code, message=connector.last_error_message or "", at=connector.last_error_at
+    )
+
+
+def settled_documents(documents: int, fate: DocumentFate | None) -> dict[str, int]:
+    """``documents`` under the field that says what became of them."""
+    return {
+        "documents_removed": documents if fate is DocumentFate.REMOVE else 0,
+        "documents_kept": documents if fate is DocumentFate.KEEP else 0,
+    }
+
+
+def run_view(row: RunRow, orchestrator: Orchestrator) -> RunView:
+    """A sync as it is shown, with the link to its Dagster run."""
+    return RunView(
+        id=row.id,
+        config_id=row.connector_id,
+        tenant_id=row.tenant_id,
+        trigger=Trigger(row.trigger),
+        mode=Mode(row.mode),
+        status=row.status,
+        requested_at=row.requested_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        duration_seconds=row.duration_seconds,
+        objects=RunObjects(
+            listed=row.listed,
+            added=row.added,
+            changed=row.changed,
+            deleted=row.deleted,
+            extracted=row.extracted,
+            indexed=row.indexed,
+            unchanged=row.unchanged,
+            skipped=row.skipped,
+            failed=row.failed,
+            dead=row.dead,
+        ),
+        bytes_fetched=row.bytes_fetched,
+        chunks=row.chunks,
+        embeddings_computed=row.embeddings_computed,
+        embeddings_reused=row.embeddings_reused,
+        errors=row.errors,
+        dagster_run_id=row.dagster_run_id,
+        dagster_run_url=orchestrator.run_url(row.dagster_run_id) if row.dagster_run_id else None,
+    )
+
+
+def object_view(row: ObjectRow, connector: Connector) -> ObjectView:
+    """An object as it is shown."""
+    return ObjectView(
+        key=row.key,
+        uri=connector.uri(row.key),
+        state=ObjectState(row.state),
+        etag=row.etag,
+        size=row.size,
+        modified_at=row.modified_at,
+        detected_at=row.detected_at,
+        attempts=row.attempts,
+        next_attempt_at=row.next_attempt_at,
+        error_type=row.error_code,
+        error_message=row.error_message,
+        document_id=row.document_id,
+        indexed_etag=row.indexed_etag,
+        indexed_at=row.indexed_at,
+        chunks=row.chunks,
+    )
+
+
+def hit_view(hit: SearchHit) -> HitView:
+    """A hit as it is shown."""
+    return HitView(
+        uri=hit.uri,
+        title=hit.title,
+        snippet=hit.snippet,
+        score=hit.score,
+        chunk_index=hit.chunk_index,
+        document_id=hit.document_id,
+        char_start=hit.char_start,
+        char_end=hit.char_end,
+    )

@@ -1,0 +1,387 @@
+"""Commands on connectors: register, look at, test, sync, pause, remove."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from activekg_pipelines.cli.arguments import AsJson, ConnectorName, Cursor, Limit
+from activekg_pipelines.cli.console import (
+    TEST_FAILED,
+    add_row,
+    administration,
+    err,
+    fail,
+    moment,
+    out,
+    print_fields,
+    print_json,
+    print_more,
+    print_table,
+    resolve,
+    table,
+)
+from activekg_pipelines.ledger.states import Mode
+
+if TYPE_CHECKING:
+    from activekg_pipelines.administration.shapes import ConnectorView
+    from activekg_pipelines.connectors.models import S3Config
+
+app = typer.Typer(
+    help="Register, look at, test, sync, pause, remove S3 buckets.", no_args_is_help=True, rich_markup_mode=None
+)
+
+_WAIT_SECONDS = 3600.0
+
+
+@app.command()
+def add(
+    tenant: Annotated[str, typer.Option(help="Whose connector it is.", show_default=False)],
+    bucket: Annotated[str, typer.Option(help="The bucket's name.", show_default=False)],
+    prefix: Annotated[str, typer.Option(help="Only keys that start with this.")] = "",
+    region: Annotated[str, typer.Option(help="The bucket's AWS region.")] = "us-east-1",
+    name: Annotated[
+        str | None, typer.Option(help="What people call it; made from bucket and prefix by default.")
+    ] = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="Of an S3-compatible store; none for AWS.")] = None,
+    poll_interval: Annotated[int, typer.Option(help="Seconds between two looks, 60 to 3600.")] = 900,
+    paused: Annotated[bool, typer.Option("--paused", help="Register it, but sync nothing yet.")] = False,
+    access_key_id: Annotated[
+        str | None, typer.Option(envvar="AWS_ACCESS_KEY_ID", help="Asked for when it is not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a bucket; its first sync starts by itself.
+
+    The secret access key comes from AWS_SECRET_ACCESS_KEY, or is asked for without being shown. It is never an
+    argument, which other users of the machine could read. It is stored encrypted.
+
+    \b
+    Example:
+      activekg-pipelines connectors add --tenant acme_corp --bucket my-documents --prefix documents/
+    """
+    config = _configuration(
+        bucket=bucket,
+        prefix=prefix,
+        region=region,
+        name=name,
+        endpoint_url=endpoint_url,
+        poll_interval_seconds=poll_interval,
+        enabled=not paused,
+        **_access_keys(access_key_id),
+    )
+    from activekg_pipelines.administration.operations import register
+    from activekg_pipelines.administration.shapes import connector_view
+
+    with administration() as services:
+        connector = register(services, _tenant(tenant), config)
+        if as_json:
+            print_json(connector_view(connector))
+            return
+        out.print(f"Registered {connector.partition_key} ({connector.id}).", soft_wrap=True, markup=False)
+        waits = "It is paused: connectors resume" if paused else "Its first sync starts within seconds: runs"
+        out.print(f"{waits} {connector.partition_key}", soft_wrap=True, markup=False)
+
+
+@app.command("list")
+def list_connectors(
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """List connectors, oldest first.
+
+    \b
+    Example:
+      activekg-pipelines connectors list --tenant acme_corp --json | jq -r '.items[].id'
+    """
+    from activekg_pipelines.administration.paging import by_time, page_of
+    from activekg_pipelines.administration.shapes import connector_view
+
+    with administration() as services:
+        rows = services.connectors.page(tenant, after=by_time.decode(cursor), limit=limit + 1)
+        page = page_of(
+            rows, limit, connector_view, lambda connector: by_time.encode((connector.created_at, connector.id))
+        )
+    if as_json:
+        print_json(page)
+        return
+    made = table("CONNECTOR", "SOURCE", "STATUS", "EVERY#", "LAST SCAN", "ID")
+    for item in page.items:
+        config = item.config
+        source = f"s3://{config.bucket}/{config.prefix}"
+        scanned = moment(item.last_scan_completed_at)
+        add_row(
+            made,
+            item.partition_key,
+            source,
+            item.status.value,
+            f"{config.poll_interval_seconds} s",
+            scanned,
+            item.id,
+        )
+    if page.items:
+        print_table(made)
+    else:
+        err.print("No connector is registered. Begin with: activekg-pipelines connectors add --help")
+    print_more(page.next_cursor)
+
+
+@app.command()
+def show(connector: ConnectorName, as_json: AsJson = False) -> None:
+    """Show one connector: configuration, status, objects by state.
+
+    \b
+    Example:
+      activekg-pipelines connectors show acme_corp/my-documents
+    """
+    from activekg_pipelines.administration.shapes import connector_detail
+
+    with administration() as services:
+        found = resolve(services, connector)
+        detail = connector_detail(found, services.ledger.progress(found.id))
+    if as_json:
+        print_json(detail)
+        return
+    print_fields(
+        [
+            *_fields(detail),
+            ("objects", ", ".join(f"{count} {state}" for state, count in sorted(detail.objects.items())) or "none yet"),
+        ]
+    )
+
+
+@app.command()
+def test(connector: ConnectorName, as_json: AsJson = False) -> None:
+    """Test what a sync needs: listing and reading.
+
+    Where that fails, it says what to do and exits with 3.
+
+    \b
+    Example:
+      activekg-pipelines connectors test acme_corp/my-documents
+    """
+    from activekg_pipelines.administration.connection import try_connector
+
+    with administration() as services:
+        answer = try_connector(services, resolve(services, connector))
+    if as_json:
+        print_json(answer.model_dump(mode="json", exclude_none=True))
+    elif answer.status == "success":
+        least = "at least " if answer.objects_found_is_lower_bound else ""
+        out.print(f"{answer.message}: {least}{answer.objects_found} objects.", markup=False)
+    if answer.status == "error":
+        fail(f"{answer.message} ({answer.error_type})\n{answer.fix}", TEST_FAILED)
+
+
+@app.command()
+def sync(
+    connector: ConnectorName,
+    mode: Annotated[
+        Mode, typer.Option(help="changed: what is new or changed; failed: failures and dead letters too; all: all.")
+    ] = Mode.CHANGED,
+    key: Annotated[list[str] | None, typer.Option(help="Repeatable: process this object again.")] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Follow the sync until its end; exits with 1 where it fails.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait at most.")] = _WAIT_SECONDS,
+    as_json: AsJson = False,
+) -> None:
+    """Sync now. Joins a sync of the same mode that waits already.
+
+    \b
+    Examples:
+      activekg-pipelines connectors sync acme_corp/my-documents --wait
+      activekg-pipelines connectors sync acme_corp/my-documents --key documents/contract.pdf
+    """
+    from activekg_pipelines.administration.operations import request_sync
+    from activekg_pipelines.administration.shapes import SyncAccepted, run_view
+    from activekg_pipelines.cli.following import follow_sync
+
+    with administration() as services:
+        found = resolve(services, connector)
+        accepted = request_sync(services, found.id, mode=mode, keys=key or [])
+        queued = accepted.objects_queued if key else None
+        if not wait:
+            if as_json:
+                shape = SyncAccepted(sync_id=accepted.id, objects_queued=queued)
+                print_json(shape.model_dump(mode="json", exclude_none=True))
+            else:
+                out.print(f"Sync {accepted.id} waits; it starts within seconds.", soft_wrap=True)
+                if queued is not None:
+                    out.print(f"{queued} of the {len(key or [])} objects are known and will be processed again.")
+            return
+        row = follow_sync(services, found, accepted.id, seconds=timeout)
+        view = run_view(row, services.orchestrator)
+    if as_json:
+        print_json(view)
+    if view.status != "succeeded":
+        where = f" See {view.dagster_run_url}" if view.dagster_run_url else ""
+        fail(f"The sync {view.status}.{where}")
+    if not as_json:
+        did = {name: count for name, count in view.objects.model_dump().items() if count}
+        out.print("Done: " + (", ".join(f"{count} {name}" for name, count in did.items()) or "nothing to do") + ".")
+        if view.errors:
+            causes = ", ".join(f"{count} {cause}" for cause, count in view.errors.items())
+            err.print(f"Not indexed: {causes}. See: activekg-pipelines dead-letters list {found.partition_key}")
+
+
+@app.command()
+def pause(connector: ConnectorName, as_json: AsJson = False) -> None:
+    """Stop syncing a connector. Its documents stay searchable.
+
+    \b
+    Example:
+      activekg-pipelines connectors pause acme_corp/my-documents
+    """
+    _enable(connector, enabled=False, as_json=as_json)
+
+
+@app.command()
+def resume(connector: ConnectorName, as_json: AsJson = False) -> None:
+    """Sync a paused connector again.
+
+    \b
+    Example:
+      activekg-pipelines connectors resume acme_corp/my-documents
+    """
+    _enable(connector, enabled=True, as_json=as_json)
+
+
+@app.command("confirm-deletes")
+def confirm_deletes(connector: ConnectorName, as_json: AsJson = False) -> None:
+    """Let deletions go on that are held back because there are suspiciously many.
+
+    \b
+    Example:
+      activekg-pipelines preview acme_corp/my-documents
+      activekg-pipelines connectors confirm-deletes acme_corp/my-documents
+    """
+    from activekg_pipelines.administration.operations import confirm_deletions
+    from activekg_pipelines.administration.shapes import DeletionsConfirmed
+
+    with administration() as services:
+        confirmed = confirm_deletions(services, resolve(services, connector).id)
+    if as_json:
+        print_json(DeletionsConfirmed(deletions_confirmed=confirmed.deletions, sync_id=confirmed.sync_id))
+    elif confirmed.deletions == 0:
+        out.print("No deletion is held back.")
+    else:
+        out.print(f"{confirmed.deletions} deletions go on with the next sync.")
+
+
+@app.command()
+def remove(
+    connector: ConnectorName,
+    documents: Annotated[
+        Literal["remove", "keep"],
+        typer.Option(help="What becomes of its documents: they leave the graph, or stay as they are."),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a connector with its ledger, history, partition and sensor.
+
+    \b
+    Example:
+      activekg-pipelines connectors remove acme_corp/my-documents --documents keep
+    """
+    from activekg_pipelines.administration import operations
+    from activekg_pipelines.administration.shapes import RemovedConnector, settled_documents
+
+    fate = operations.DocumentFate(documents)
+    with administration() as services:
+        found = resolve(services, connector)
+        if not yes:
+            typer.confirm(f"Remove {found.partition_key} and {documents} its documents?", abort=True, err=True)
+        count = operations.remove(services, found.id, fate)
+    if as_json:
+        print_json(RemovedConnector(id=found.id, **settled_documents(count, fate)))
+    else:
+        settled = "removed" if fate is operations.DocumentFate.REMOVE else "kept"
+        out.print(f"Removed {found.partition_key}; {count} documents {settled}.", soft_wrap=True, markup=False)
+
+
+def _enable(name: str, *, enabled: bool, as_json: bool) -> None:
+    from activekg_pipelines.administration.operations import reconfigure
+    from activekg_pipelines.administration.shapes import connector_view
+    from activekg_pipelines.connectors.models import S3ConfigPatch
+
+    with administration() as services:
+        changed = reconfigure(services, resolve(services, name).id, S3ConfigPatch(enabled=enabled)).connector
+    if as_json:
+        print_json(connector_view(changed))
+    else:
+        state = "is synced again" if enabled else "is paused"
+        out.print(f"{changed.partition_key} {state}.", soft_wrap=True, markup=False)
+
+
+def _access_keys(access_key_id: str | None) -> dict[str, str]:
+    """The key pair, asked for where option and environment leave it out."""
+    import os
+
+    try:
+        return {
+            "access_key_id": access_key_id or typer.prompt("AWS access key id", err=True),
+            "secret_access_key": os.environ.get("AWS_SECRET_ACCESS_KEY")
+            or typer.prompt("AWS secret access key (not shown)", hide_input=True, err=True),
+        }
+    except typer.Abort:
+        raise typer.BadParameter(
+            "The access keys are missing: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or answer the questions."
+        ) from None
+
+
+def _configuration(**values: Any) -> S3Config:
+    """The configuration, or the rules that it breaks; never the values, which hold a secret."""
+    from pydantic import ValidationError
+
+    from activekg_pipelines.connectors.models import S3Config
+
+    options = {"poll_interval_seconds": "--poll-interval", "secret_access_key": "the secret access key"}
+    try:
+        return S3Config.model_validate(values)
+    except ValidationError as error:
+        rules = [
+            (str(item["loc"][0]) if item["loc"] else "", str(item["msg"]).removeprefix("Value error, "))
+            for item in error.errors(include_input=False, include_url=False, include_context=False)
+        ]
+    raise typer.BadParameter(
+        "; ".join(f"{options.get(name, '--' + name.replace('_', '-'))}: {rule}" for name, rule in rules)
+    )
+
+
+def _tenant(value: str) -> str:
+    from pydantic import TypeAdapter, ValidationError
+
+    from activekg_pipelines.connectors.models import TenantId
+
+    try:
+        return TypeAdapter[str](TenantId).validate_python(value)
+    except ValidationError:
+        raise typer.BadParameter(
+            "--tenant: letters, digits, '_', '.', '@' and '-', at most 128, beginning with a letter or digit"
+        ) from None
+
+
+def _fields(view: ConnectorView) -> list[tuple[str, object]]:
+    config = view.config
+    error = view.last_error
+    held_back = f"{view.deletions_held_back}; see preview and connectors confirm-deletes"
+    return [
+        ("connector", view.partition_key),
+        ("id", view.id),
+        ("source", f"s3://{config.bucket}/{config.prefix}"),
+        ("region", config.region),
+        ("endpoint", config.endpoint_url),
+        ("access key", config.access_key_id),
+        ("polled every", f"{config.poll_interval_seconds} s"),
+        ("status", view.status.value),
+        ("last error", error and f"{error.error_type} at {moment(error.at)}: {error.message}"),
+        ("deletions held back", held_back if view.deletions_held_back else None),
+        ("last scan", moment(view.last_scan_completed_at)),
+        ("registered", moment(view.created_at)),
+        ("changed", moment(view.updated_at)),
+    ]

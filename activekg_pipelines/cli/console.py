@@ -1,0 +1,194 @@
+"""What every command prints with: consoles, tables whose lines are never broken, JSON, exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import typer
+import typer.core
+from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from activekg_pipelines.errors import ActiveKGError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from activekg_pipelines.administration.services import AdminServices
+    from activekg_pipelines.connectors.models import Connector
+
+FAILED: Final = 1
+TEST_FAILED: Final = 3
+PART_BROKEN: Final = 4
+
+EXIT_CODES: Final = (
+    "Exit codes: 0 done; 1 failed, with a sentence that says why; 2 the command was called wrongly; "
+    "3 `connectors test` found a fault; 4 `doctor` found a broken part."
+)
+
+# Sentences in tables are folded at this width; keys and URIs never are.
+_SENTENCE_WIDTH = 60
+_WIDEST = 100_000
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+class CommandFailed(ActiveKGError):
+    """The command failed."""
+
+
+class KnownErrors(typer.core.TyperGroup):
+    """A group of commands in which a known error is one sentence and an exit code, never a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except ActiveKGError as error:
+            fail(error.message)
+
+
+def fail(message: str, code: int = FAILED) -> NoReturn:
+    """End the command with a sentence for people."""
+    err.print(f"[bold red]Error:[/] {escape(printable(message, lines=True))}", soft_wrap=True)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def administration() -> Iterator[AdminServices]:
+    """The services of this installation, from the environment or the local system; closed afterwards.
+
+    Raises:
+        CommandFailed: the database cannot be used.
+        SettingsError: the configuration is unusable.
+    """
+    import psycopg
+    from psycopg_pool import PoolTimeout
+
+    from activekg_pipelines.administration.services import admin_services
+    from activekg_pipelines.cli.environment import prepare_environment
+    from activekg_pipelines.logs import configure_logging
+    from activekg_pipelines.services import Services
+    from activekg_pipelines.settings import settings
+
+    prepare_environment(generate_keys=False)
+    configure_logging("WARNING", "text")
+    shared = Services(settings())
+    try:
+        services = admin_services(shared)
+        try:
+            yield services
+        finally:
+            services.close()
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        raise CommandFailed("The database was never migrated. Run: activekg-pipelines migrate") from None
+    except PoolTimeout:
+        raise CommandFailed("The database does not answer. Run: activekg-pipelines doctor") from None
+    except psycopg.Error as error:
+        raise CommandFailed(f"The database refused: {first_line(error)}. Run: activekg-pipelines doctor") from None
+
+
+def resolve(services: AdminServices, name: str) -> Connector:
+    """The connector that a person means: by its id, or as tenant/name.
+
+    Raises:
+        ConnectorNotFound: nobody is called that.
+    """
+    from uuid import UUID
+
+    from activekg_pipelines.errors import ConnectorNotFound
+
+    try:
+        try:
+            return services.connectors.get(UUID(name))
+        except ValueError:
+            return services.connectors.get_by_partition(name)
+    except ConnectorNotFound:
+        raise ConnectorNotFound(
+            f"No connector is called {name!r}. Name it by its id or as tenant/name: activekg-pipelines connectors list"
+        ) from None
+
+
+def print_json(value: BaseModel | Mapping[str, Any]) -> None:
+    """A shape of the API on standard output."""
+    data = value if isinstance(value, Mapping) else value.model_dump(mode="json")
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def table(*columns: str) -> Table:
+    """A table without rules, for :func:`print_table`; columns whose name ends in "#" hold numbers."""
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        made.add_column(
+            column.rstrip("#"), justify="right" if column.endswith("#") else "left", no_wrap=True, overflow="ignore"
+        )
+    return made
+
+
+def sentences(made: Table, *columns: str) -> Table:
+    """``made`` with further columns, whose text may be folded."""
+    for column in columns:
+        made.add_column(column, max_width=_SENTENCE_WIDTH, overflow="fold")
+    return made
+
+
+def add_row(made: Table, *cells: object) -> None:
+    """Add a row; what is stored elsewhere is shown as it is, never taken for markup or for the terminal's commands."""
+    made.add_row(*(Text("" if cell is None else printable(str(cell), lines=True)) for cell in cells))
+
+
+def print_table(made: Table) -> None:
+    """Print a table as wide as it is: a terminal wraps what it cannot show, and copied keys and URIs stay whole."""
+    needed = Measurement.get(out, out.options.update(max_width=_WIDEST), made).maximum
+    if needed <= out.width:
+        out.print(made)
+    else:
+        Console(width=needed, highlight=False, force_terminal=out.is_terminal).print(made, crop=False)
+
+
+def print_fields(fields: Sequence[tuple[str, object]]) -> None:
+    """Names and values below each other; empty values are left out."""
+    width = max(len(name) for name, _ in fields)
+    for name, value in fields:
+        if value is not None and value != "":
+            out.print(Text(f"{name:{width}}  {printable(str(value), lines=True)}"), soft_wrap=True)
+
+
+def print_more(next_cursor: str | None) -> None:
+    """How to see the next page, on standard error."""
+    if next_cursor is not None:
+        err.print(f"There is more: repeat with --cursor {next_cursor}", soft_wrap=True, markup=False)
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """``text`` with characters that command terminals written as escapes: S3 keys may hold any.
+
+    Args:
+        text: from outside.
+        lines: line ends may stay.
+    """
+    return "".join(
+        character
+        if character.isprintable() or (lines and character == "\n")
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def moment(value: Any) -> str:
+    """A time as people read it, in UTC; "-" for never."""
+    from datetime import UTC
+
+    return "-" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error, or its kind."""
+    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

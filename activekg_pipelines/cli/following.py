@@ -1,0 +1,68 @@
+"""Follows a sync until its end and shows how far it is."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from activekg_pipelines.cli.console import CommandFailed, err
+
+if TYPE_CHECKING:
+    from activekg_pipelines.administration.services import AdminServices
+    from activekg_pipelines.administration.views import RunRow
+    from activekg_pipelines.connectors.models import Connector
+
+_POLL_SECONDS = 0.5
+# The work queue looks every five seconds, and a run's process starts in a few more.
+_SLOW_START_SECONDS = 30.0
+_OPEN = frozenset({"waiting", "running"})
+
+
+def follow_sync(services: AdminServices, connector: Connector, sync_id: UUID, *, seconds: float) -> RunRow:
+    """The sync as it ended.
+
+    Args:
+        services: this process's.
+        connector: whose sync.
+        sync_id: which.
+        seconds: to wait at most.
+
+    Raises:
+        CommandFailed: it did not end in time (and goes on), or is gone with its connector.
+    """
+    started = time.monotonic()
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as progress:
+        bar = progress.add_task("waits", total=None)
+        while True:
+            row = services.views.run(sync_id)
+            if row is None:
+                raise CommandFailed("The sync is gone; its connector may have been removed.")
+            if row.status not in _OPEN:
+                return row
+            waited = time.monotonic() - started
+            if waited >= seconds:
+                raise CommandFailed(
+                    f"The sync {sync_id} did not end within {seconds:.0f} seconds. It goes on; "
+                    f"see: activekg-pipelines runs {connector.partition_key}"
+                )
+            states = services.ledger.progress(connector.id)
+            known = sum(count for state, count in states.items() if state != "deleted")
+            open_ = states.get("pending", 0) + states.get("extracted", 0)
+            progress.update(bar, description=_description(row, waited), completed=known - open_, total=known or None)
+            time.sleep(_POLL_SECONDS)
+
+
+def _description(row: RunRow, waited: float) -> str:
+    if row.status == "waiting" and waited > _SLOW_START_SECONDS:
+        return "still waits: does Dagster run? activekg-pipelines doctor"
+    return "waits for a run" if row.status == "waiting" else f"runs: {row.extracted} extracted, {row.indexed} indexed"

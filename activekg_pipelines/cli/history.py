@@ -1,0 +1,162 @@
+"""Commands that show what was done: the history of syncs, and the objects of a connector."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import typer
+
+from activekg_pipelines.cli.arguments import AsJson, ConnectorName, Cursor, Limit
+from activekg_pipelines.cli.console import (
+    add_row,
+    administration,
+    err,
+    moment,
+    print_json,
+    print_more,
+    print_table,
+    resolve,
+    sentences,
+    table,
+)
+from activekg_pipelines.ledger.states import ObjectState
+
+
+def runs(
+    connector: Annotated[
+        str | None, typer.Argument(metavar="[CONNECTOR]", help="Only this one's: its id, or tenant/name.")
+    ] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
+    status: Annotated[
+        Literal["waiting", "running", "succeeded", "failed", "expired"] | None, typer.Option(help="Only these.")
+    ] = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="Only those asked for at or after this time (UTC).", show_default=False)
+    ] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the history of syncs, newest first.
+
+    \b
+    Examples:
+      activekg-pipelines runs acme_corp/my-documents
+      activekg-pipelines runs --status failed --since 2026-01-31
+    """
+    from activekg_pipelines.administration.paging import by_time, page_of
+    from activekg_pipelines.administration.shapes import run_view
+
+    with administration() as services:
+        rows = services.views.runs(
+            tenant,
+            connector_id=resolve(services, connector).id if connector else None,
+            status=status,
+            since=since.replace(tzinfo=UTC) if since and since.tzinfo is None else since,
+            after=by_time.decode(cursor),
+            limit=limit + 1,
+        )
+        page = page_of(
+            rows,
+            limit,
+            lambda row: run_view(row, services.orchestrator),
+            lambda row: by_time.encode((row.requested_at, row.id)),
+        )
+        names = {id_: services.connectors.get(id_).partition_key for id_ in {run.config_id for run in page.items}}
+    if as_json:
+        print_json(page)
+        return
+    made = table(
+        "REQUESTED",
+        "CONNECTOR",
+        "TRIGGER",
+        "STATUS",
+        "SECONDS#",
+        "LISTED#",
+        "NEW#",
+        "CHANGED#",
+        "DELETED#",
+        "INDEXED#",
+        "FAILED#",
+        "DEAD#",
+        "RUN",
+    )
+    for run in page.items:
+        counts = run.objects
+        duration = "" if run.duration_seconds is None else f"{run.duration_seconds:.0f}"
+        add_row(
+            made,
+            moment(run.requested_at),
+            names[run.config_id],
+            run.trigger.value,
+            run.status,
+            duration,
+            counts.listed,
+            counts.added,
+            counts.changed,
+            counts.deleted,
+            counts.indexed,
+            counts.failed,
+            counts.dead,
+            run.dagster_run_url or "",
+        )
+    if page.items:
+        print_table(made)
+    else:
+        err.print("There is no such sync.")
+    print_more(page.next_cursor)
+
+
+def objects(
+    connector: ConnectorName,
+    state: Annotated[ObjectState | None, typer.Option(help="Only objects in this state.")] = None,
+    error_type: Annotated[str | None, typer.Option(help="Only objects whose last error was this.")] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a connector's objects and where they stand.
+
+    \b
+    Example:
+      activekg-pipelines objects acme_corp/my-documents --state failed
+    """
+    print_objects(connector, state, error_type, limit, cursor, as_json)
+
+
+def print_objects(
+    connector: str, state: ObjectState | None, error_type: str | None, limit: int, cursor: str | None, as_json: bool
+) -> None:
+    """One page of a connector's objects, as a table or JSON."""
+    from activekg_pipelines.administration.paging import by_key, page_of
+    from activekg_pipelines.administration.shapes import object_view
+
+    with administration() as services:
+        found = resolve(services, connector)
+        rows = services.views.objects(
+            found.id, state=state, error_type=error_type, after=by_key.decode(cursor), limit=limit + 1
+        )
+        page = page_of(rows, limit, lambda row: object_view(row, found), lambda row: by_key.encode(row.key))
+    if as_json:
+        print_json(page)
+        return
+    made = sentences(table("URI", "STATE", "BYTES#", "CHUNKS#", "TRIES#", "NEXT TRY", "ERROR"), "WHY")
+    for item in page.items:
+        again = moment(item.next_attempt_at) if item.state is ObjectState.FAILED else ""
+        add_row(
+            made,
+            item.uri,
+            item.state.value,
+            item.size,
+            item.chunks,
+            item.attempts,
+            again,
+            item.error_type,
+            item.error_message,
+        )
+    if page.items:
+        print_table(made)
+    else:
+        err.print("There is no such object.")
+    print_more(page.next_cursor)

@@ -1,0 +1,100 @@
+"""Commands about this machine: the local system, the demonstration, migrations, tokens, the environment."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from activekg_pipelines.cli.console import out
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the command line's first level."""
+    for command in (up, demo, migrate, token, env):
+        app.command()(command)
+
+
+def up() -> None:
+    """Start everything on this machine.
+
+    Database, migrations, Dagster and admin API.
+
+    Uses ACTIVEKG_DSN when it is set, an embedded Postgres under .activekg/ when it is not.
+
+    \b
+    Example:
+      activekg-pipelines up
+    """
+    from activekg_pipelines.cli.stack import local_stack
+
+    with local_stack(out) as stack:
+        out.print(f"Dagster UI   {stack.webserver_url}")
+        out.print(f"Admin API    {stack.api_url}")
+        out.print("Admin token  activekg-pipelines token --tenant <tenant>")
+        out.print("Ctrl-C stops everything.")
+        stack.run_forever()
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Stop everything and exit after the answers.")] = False,
+) -> None:
+    """Show the whole way on real documents.
+
+    A local stand-in for AWS S3 serves them.
+
+    \b
+    Example:
+      activekg-pipelines demo --once
+    """
+    from activekg_pipelines.cli.demo import run_demo
+
+    run_demo(out, once=once)
+
+
+def migrate() -> None:
+    """Bring the database to the newest schema. Safe to run twice, and twice at once.
+
+    \b
+    Example:
+      ACTIVEKG_DSN=postgresql://activekg@db/activekg activekg-pipelines migrate
+    """
+    from activekg_pipelines.cli.environment import prepare_environment
+    from activekg_pipelines.database.migrate import migrate as migrate_database
+
+    values = prepare_environment(generate_keys=False)
+    out.print(f"The database is at revision {migrate_database(values['ACTIVEKG_DSN'])}.")
+
+
+def token(
+    tenant: Annotated[str | None, typer.Option(help="The token's tenant.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Repeatable: connectors:admin, search:read, super_admin.")
+    ] = None,
+    hours: Annotated[float, typer.Option(min=0.01, max=24 * 30, help="How long it is valid.")] = 12.0,
+) -> None:
+    """Print a token for the admin API, signed with JWT_SECRET_KEY. For development.
+
+    \b
+    Example:
+      export ADMIN_JWT=$(activekg-pipelines token --tenant acme_corp)
+    """
+    from activekg_pipelines.administration.tokens import mint_token
+    from activekg_pipelines.cli.environment import prepare_environment
+    from activekg_pipelines.settings import settings
+
+    prepare_environment(generate_keys=True)
+    scopes = scope or ["connectors:admin", "search:read"]
+    typer.echo(mint_token(settings(), "developer", tenant, scopes, int(hours * 3600)))
+
+
+def env() -> None:
+    """Print the environment that Dagster's own commands need. It holds secrets.
+
+    \b
+    Example:
+      eval "$(activekg-pipelines env)"; dagster job list
+    """
+    from activekg_pipelines.cli.environment import exports, prepare_environment
+
+    typer.echo(exports(prepare_environment(generate_keys=True)))

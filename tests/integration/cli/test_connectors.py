@@ -1,0 +1,188 @@
+"""Registering and steering connectors from the command line."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import dagster as dg
+import pytest
+
+from activekg_pipelines.administration.shapes import ConnectionTest, ConnectorDetail, ConnectorView, RunView
+from activekg_pipelines.connectors.models import Credentials
+from activekg_pipelines.services import Services
+from tests.integration.cli.conftest import NAME, CommandLine, runs_worked_off
+from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket
+
+
+def test_a_bucket_is_registered_with_its_partition(
+    cli: CommandLine, bucket: Bucket, services: Services, instance: dg.DagsterInstance
+) -> None:
+    added = cli.add(bucket, prefix="documents/", **{"poll-interval": "300"})
+    ConnectorView.model_validate(added)
+    assert added["partition_key"] == NAME
+    assert added["config"]["poll_interval_seconds"] == 300
+    assert added["config"]["secret_access_key"] == "********"
+    assert services.connectors.credentials(added["id"]) == Credentials(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
+    assert instance.get_dynamic_partitions("connector") == [NAME]
+
+
+def test_keys_that_are_not_in_the_environment_are_asked_for(
+    cli: CommandLine, bucket: Bucket, services: Services
+) -> None:
+    arguments = ["connectors", "add", "--tenant", "acme_corp", "--bucket", bucket.name]
+    without = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
+    result = cli(*arguments, answer=f"{ACCESS_KEY_ID}\n{SECRET_ACCESS_KEY}\n", **without)
+    assert "secret access key (not shown)" in result.stderr
+    (connector,) = services.connectors.page()
+    assert services.connectors.credentials(connector.id).secret_access_key == SECRET_ACCESS_KEY
+    assert "AWS_SECRET_ACCESS_KEY" in cli(*arguments, code=2, answer="", **without).stderr
+
+
+def test_the_secret_is_no_argument(cli: CommandLine, bucket: Bucket) -> None:
+    arguments = ["connectors", "add", "--tenant", "acme_corp", "--bucket", bucket.name]
+    cli(*arguments, "--secret-access-key", "x" * 40, code=2)
+    cli(*arguments, "x" * 40, code=2)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "rule"),
+    [
+        ("--bucket", "No_Such", "--bucket"),
+        ("--poll-interval", "5", "greater than or equal to 60"),
+        ("--tenant", "a/b", "--tenant"),
+        ("--access-key-id", "short", "--access-key-id"),
+        ("--endpoint-url", "ftp://a", "http:// or https://"),
+    ],
+)
+def test_values_that_break_a_rule_are_wrong_usage(cli: CommandLine, option: str, value: str, rule: str) -> None:
+    result = cli(
+        *("connectors", "add", "--tenant", "acme_corp", "--bucket", "documents", option, value),
+        code=2,
+        AWS_ACCESS_KEY_ID=ACCESS_KEY_ID,
+        AWS_SECRET_ACCESS_KEY=SECRET_ACCESS_KEY,
+    )
+    assert rule in result.stderr
+
+
+def test_refusals_are_one_sentence(cli: CommandLine, bucket: Bucket) -> None:
+    cli.add(bucket)
+    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY}
+    add = ["connectors", "add", "--tenant", "acme_corp", "--bucket", bucket.name]
+    assert "Each object belongs to one connector" in cli(*add, code=1, **keys).stderr
+    result = cli(*add, "--endpoint-url", "http://169.254.169.254", code=1, **keys)
+    assert "ACTIVEKG_S3_ENDPOINT_ALLOWLIST" in result.stderr
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+
+
+def test_connectors_are_listed_in_pages(cli: CommandLine, bucket: Bucket) -> None:
+    names = [cli.add(bucket, prefix=f"{name}/", name=name)["partition_key"] for name in ("a", "b", "c")]
+    cli.add(bucket, tenant="globex")
+    first = cli.json("connectors", "list", "--tenant", "acme_corp", "--limit", "2")
+    rest = cli.json("connectors", "list", "--tenant", "acme_corp", "--limit", "2", "--cursor", first["next_cursor"])
+    assert [item["partition_key"] for item in first["items"] + rest["items"]] == names
+    assert rest["next_cursor"] is None
+    assert len(cli.json("connectors", "list")["items"]) == 4
+    assert "--cursor" in cli("connectors", "list", "--limit", "1").stderr
+    assert "cursor" in cli("connectors", "list", "--cursor", "nonsense", code=1).stderr
+
+
+def test_a_table_keeps_each_source_in_one_piece(cli: CommandLine, bucket: Bucket) -> None:
+    prefix = "a-very-long-prefix/" * 20
+    cli.add(bucket, prefix=prefix)
+    lines = cli("connectors", "list", COLUMNS="40").stdout.splitlines()
+    assert len(lines) == 2
+    assert f"s3://{bucket.name}/{prefix}" in lines[1]
+
+
+def test_a_connector_is_named_by_id_or_by_tenant_and_name(cli: CommandLine, bucket: Bucket) -> None:
+    added = cli.add(bucket)
+    for name in (added["id"], NAME):
+        ConnectorDetail.model_validate(cli.json("connectors", "show", name))
+    assert f"s3://{bucket.name}/" in cli("connectors", "show", NAME).stdout
+    for unknown in (str(uuid4()), "acme_corp/other", "documents"):
+        assert "connectors list" in cli("connectors", "show", unknown, code=1).stderr
+
+
+def test_a_test_that_fails_exits_with_3_and_names_the_fix(cli: CommandLine, bucket: Bucket, services: Services) -> None:
+    bucket.put("a.txt", "text")
+    added = cli.add(bucket)
+    assert cli.json("connectors", "test", NAME)["objects_found"] == 1
+    assert "1 objects" in cli("connectors", "test", NAME).stdout
+    with services.database.transaction() as conn:
+        conn.execute("UPDATE connectors.connectors SET bucket = 'no-such-bucket' WHERE id = %s", (added["id"],))
+    answer = ConnectionTest.model_validate(cli.json("connectors", "test", NAME, code=3))
+    assert answer.error_type == "no_such_bucket"
+    assert "Check the spelling" in cli("connectors", "test", NAME, code=3).stderr
+
+
+def test_a_paused_connector_is_not_synced_until_it_is_resumed(cli: CommandLine, bucket: Bucket) -> None:
+    cli.add(bucket)
+    assert cli.json("connectors", "pause", NAME)["status"] == "disabled"
+    assert "disabled" in cli("connectors", "sync", NAME, code=1).stderr
+    assert cli.json("connectors", "resume", NAME)["config"]["enabled"] is True
+    assert "sync_id" in cli.json("connectors", "sync", NAME)
+
+
+def test_a_second_sync_joins_the_one_that_waits(cli: CommandLine, bucket: Bucket) -> None:
+    cli.add(bucket)
+    first = cli.json("connectors", "sync", NAME)
+    assert cli.json("connectors", "sync", NAME) == first
+    assert cli.json("connectors", "sync", NAME, "--mode", "all") != first
+    cli("connectors", "sync", NAME, "--mode", "some", code=2)
+
+
+def test_a_sync_is_followed_to_its_end_and_what_it_found_is_searched(
+    cli: CommandLine, bucket: Bucket, services: Services
+) -> None:
+    bucket.put("house.md", "# House\n\nThe roof of the house is red, and its door is green.")
+    bucket.put("photo.jpg", "jpeg")
+    cli.add(bucket)
+    with runs_worked_off(services):
+        assert "1 indexed" in cli("connectors", "sync", NAME, "--wait", "--timeout", "60").stdout
+        run = cli.json("connectors", "sync", NAME, "--wait", "--timeout", "60")
+    assert RunView.model_validate(run).status == "succeeded"
+    (hit,) = cli.json("search", "What colour is the roof?", "--tenant", "acme_corp")["hits"]
+    assert hit["uri"] == f"s3://{bucket.name}/house.md"
+    assert f"s3://{bucket.name}/house.md" in cli("search", "roof", "--tenant", "acme_corp", COLUMNS="20").stdout
+    assert cli.json("search", "roof", "--tenant", "globex") == {"hits": []}
+    cli("search", " ", "--tenant", "acme_corp", code=2)
+    assert "0 of the 1" in cli("connectors", "sync", NAME, "--key", "gone.md").stdout
+
+
+def test_a_sync_that_fails_or_takes_too_long_fails_the_command(
+    cli: CommandLine, bucket: Bucket, services: Services
+) -> None:
+    added = cli.add(bucket)
+    result = cli("connectors", "sync", NAME, "--wait", "--timeout", "1", code=1)
+    assert "It goes on" in result.stderr
+    with services.database.transaction() as conn:
+        conn.execute("UPDATE connectors.connectors SET bucket = 'no-such-bucket' WHERE id = %s", (added["id"],))
+    with runs_worked_off(services):
+        assert "The sync failed" in cli("connectors", "sync", NAME, "--wait", "--timeout", "60", code=1).stderr
+
+
+def test_removing_asks_first_and_says_what_became_of_the_documents(
+    cli: CommandLine, bucket: Bucket, services: Services, instance: dg.DagsterInstance
+) -> None:
+    bucket.put("a.txt", "Some text that can be found.")
+    cli.add(bucket)
+    with runs_worked_off(services):
+        cli("connectors", "sync", NAME, "--wait", "--timeout", "60")
+    cli("connectors", "remove", NAME, "--yes", code=2)
+    cli("connectors", "remove", NAME, "--documents", "keep", code=1, answer="n\n")
+    removed = cli.json("connectors", "remove", NAME, "--documents", "remove", "--yes")
+    assert (removed["documents_removed"], removed["documents_kept"]) == (1, 0)
+    assert instance.get_dynamic_partitions("connector") == []
+    assert "No connector is registered" in cli("connectors", "list").stderr
+
+
+def test_held_back_deletions_are_confirmed(cli: CommandLine, bucket: Bucket, services: Services) -> None:
+    added = cli.add(bucket)
+    assert "No deletion" in cli("connectors", "confirm-deletes", NAME).stdout
+    with services.database.transaction() as conn:
+        conn.execute("UPDATE connectors.connectors SET deletions_held_back = 50 WHERE id = %s", (added["id"],))
+    assert "confirm-deletes" in cli("connectors", "show", NAME).stdout
+    confirmed = cli.json("connectors", "confirm-deletes", NAME)
+    assert confirmed["deletions_confirmed"] == 50
+    assert confirmed["sync_id"]

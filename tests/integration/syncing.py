@@ -1,0 +1,141 @@
+"""What a run does, without the orchestrator, and what it left behind: shared by the tests of this folder."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.graph.search import search
+from activekg_pipelines.ledger.states import Mode, RunCounts
+from activekg_pipelines.pipeline.extract import extract_pending
+from activekg_pipelines.pipeline.index import index_extracted
+from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
+from activekg_pipelines.services import Services
+
+TENANT = "acme_corp"
+
+
+class Ended(NamedTuple):
+    """Where an object stands, and why."""
+
+    state: str
+    code: str | None
+    message: str | None
+    attempts: int
+
+
+def scan(services: Services, connector: Connector) -> ScanResult:
+    """A whole scan."""
+    return scan_connector(services, connector, budget_seconds=None)
+
+
+def start_run(services: Services, connector: Connector, mode: Mode = Mode.CHANGED) -> str:
+    """A run of the connector that has begun; returns its id."""
+    run = str(uuid4())
+    services.ledger.start_run(
+        connector.id, connector.tenant_id, run, request_id=None, parent_run=None, with_scan=False, mode=mode
+    )
+    return run
+
+
+def extract(services: Services, connector: Connector, run: str) -> int:
+    """The first step of a run after the scan."""
+    return extract_pending(services, connector, run, max_objects=1000, budget_seconds=600)
+
+
+def index(services: Services, connector: Connector, run: str) -> int:
+    """The second step."""
+    return index_extracted(services, connector, run, max_objects=1000, budget_seconds=600)
+
+
+def drain(services: Services, connector: Connector, mode: Mode = Mode.CHANGED) -> RunCounts:
+    """What a run does after the scan; returns its counts."""
+    run = start_run(services, connector, mode)
+    extract(services, connector, run)
+    index(services, connector, run)
+    services.ledger.finish_run(run, succeeded=True)
+    return services.ledger.run_counts(run)
+
+
+def sync(services: Services, connector: Connector) -> RunCounts:
+    """Scan and drain."""
+    scan(services, connector)
+    return drain(services, connector)
+
+
+def query(services: Services, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+    """Rows of a statement, past every filter."""
+    with services.database.transaction() as conn:
+        cursor = conn.execute(sql, parameters)  # type: ignore[call-overload]
+        return cursor.fetchall() if cursor.description else []
+
+
+def chunk_nodes(services: Services, tenant_id: str = TENANT) -> dict[str, tuple[UUID, int]]:
+    """Chunk texts of a tenant with node id and row version."""
+    rows = query(
+        services,
+        "SELECT props ->> 'text', id, version FROM nodes WHERE tenant_id = %s AND 'Chunk' = ANY(classes)",
+        tenant_id,
+    )
+    return {text: (id_, version) for text, id_, version in rows}
+
+
+def states(services: Services, connector: Connector) -> dict[str, tuple[str, str | None]]:
+    """State and error code by key."""
+    return {key: (ended.state, ended.code) for key, ended in outcomes(services, connector).items()}
+
+
+def outcomes(services: Services, connector: Connector) -> dict[str, Ended]:
+    """Every object's end by key."""
+    rows = query(
+        services,
+        "SELECT key, state, error_code, error_message, attempts FROM connectors.objects WHERE connector_id = %s",
+        connector.id,
+    )
+    return {key: Ended(*rest) for key, *rest in rows}
+
+
+def found(services: Services, question: str, *, tenant_id: str = TENANT, limit: int = 50) -> set[str]:
+    """URIs of the documents that search finds."""
+    hits = search(services.database, services.encoder, tenant_id=tenant_id, query=question, limit=limit)
+    return {hit.uri for hit in hits}
+
+
+def documents(services: Services) -> set[str]:
+    """URIs of the documents in the graph."""
+    return {row[0] for row in query(services, "SELECT props ->> 'uri' FROM nodes WHERE 'Document' = ANY(classes)")}
+
+
+def texts(services: Services) -> dict[str, str]:
+    """Stored texts by key."""
+    return dict(
+        query(services, "SELECT o.key, t.text FROM connectors.texts t JOIN connectors.objects o ON o.id = t.object_id")
+    )
+
+
+def graph_of(services: Services) -> tuple[int, int, int]:
+    """How many documents, chunks and edges there are."""
+    (row,) = query(
+        services,
+        "SELECT (SELECT count(*) FROM nodes WHERE 'Document' = ANY(classes)),"
+        " (SELECT count(*) FROM nodes WHERE 'Chunk' = ANY(classes)), (SELECT count(*) FROM edges)",
+    )
+    return row  # type: ignore[return-value]
+
+
+def make_retries_due(services: Services) -> None:
+    """Let the time pass that failed objects wait for."""
+    query(
+        services, "UPDATE connectors.objects SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL RETURNING id"
+    )
+
+
+def end_leases(services: Services, run: str | None = None) -> None:
+    """Let the time pass that claims hold for: all of them, or one run's."""
+    query(
+        services,
+        "UPDATE connectors.objects SET claim_expires_at = now() - interval '1 second'"
+        " WHERE claimed_by = coalesce(%s, claimed_by) RETURNING id",
+        run,
+    )
