@@ -54,12 +54,14 @@ class Settings(BaseSettings):
     jwt_leeway_seconds: int = Field(default=30, ge=0, le=300)
     activekg_api_host: str = "127.0.0.1"
     activekg_api_port: int = Field(default=8000, ge=1, le=65535)
+    activekg_api_rate_limit: str = "600/minute"
+    """Requests of one caller, and refused tokens of one address, at one process of the API; ``off`` for no limit."""
 
     # S3
     activekg_s3_endpoint_allowlist: Annotated[tuple[str, ...], NoDecode] = ()
     """``host`` or ``host:port`` of the S3-compatible stores that connectors may name as ``endpoint_url``."""
     activekg_s3_endpoint_url: str | None = None
-    """The store of connectors that name no ``endpoint_url``, for installations beside their own store; AWS by default."""
+    """The store of connectors that name no ``endpoint_url``, where an installation has its own; AWS by default."""
     activekg_download_threads: int = Field(default=8, ge=1, le=64)
 
     # Limits of one object

@@ -16,7 +16,7 @@ from activekg_pipelines.administration.services import AdminServices, admin_serv
 from activekg_pipelines.administration.tokens import TokenVerifier
 from activekg_pipelines.api import configs, health, keys, metrics, objects, preview, problems, runs, search
 from activekg_pipelines.api.auth import AuthenticationMiddleware
-from activekg_pipelines.api.limits import BodyLimitMiddleware
+from activekg_pipelines.api.limits import BodyLimitMiddleware, rate_limited, too_many_requests
 from activekg_pipelines.logs import configure_logging
 from activekg_pipelines.services import services as shared_services
 
@@ -32,8 +32,11 @@ def create_app(services: AdminServices) -> FastAPI:
         services: what its routes work with; closed when the application shuts down.
 
     Raises:
-        SettingsError: tokens could not be checked with the key and algorithm that are set.
+        SettingsError: tokens could not be checked with the key and algorithm that are set, or the rate limit is none.
     """
+    settings = services.settings
+    open_paths = health.OPEN_PATHS | metrics.open_paths(settings)
+    authentication = Middleware(AuthenticationMiddleware, verifier=TokenVerifier(settings), open_paths=open_paths)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -48,12 +51,12 @@ def create_app(services: AdminServices) -> FastAPI:
         # Served below, behind a token like all else.
         openapi_url=None,
         redirect_slashes=False,
+        # Outermost first, and what costs least and knows least first. An address that sent too many bad tokens is refused
+        # before its next token is looked at, or it could go on guessing. A caller is counted once the token has said
+        # who it is (an address may be a whole office's), and before a byte of the body is read, so that bodies that are
+        # too large count as requests, too.
         middleware=[
-            Middleware(
-                AuthenticationMiddleware,
-                verifier=TokenVerifier(services.settings),
-                open_paths=health.OPEN_PATHS | metrics.open_paths(services.settings),
-            ),
+            *rate_limited(authentication, settings, open_paths=open_paths, exempt_paths=health.OPEN_PATHS),
             Middleware(BodyLimitMiddleware, max_bytes=MAX_BODY_BYTES),
         ],
     )
@@ -62,7 +65,9 @@ def create_app(services: AdminServices) -> FastAPI:
     admin = APIRouter(prefix=ADMIN_PREFIX)
     for router in (configs.router, runs.router, objects.router, preview.router, keys.router):
         admin.include_router(router)
-    for router in (admin, search.router, health.router, metrics.router(services.settings)):
+    for router in (admin, search.router):
+        app.include_router(router, responses=too_many_requests())
+    for router in (health.router, metrics.router(settings)):
         app.include_router(router)
 
     @app.get(OPENAPI_PATH, include_in_schema=False)

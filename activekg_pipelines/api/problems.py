@@ -56,6 +56,7 @@ _CODES: Final[Mapping[int, str]] = {
     409: "conflict",
     413: "body_too_large",
     422: "invalid_request",
+    429: "too_many_requests",
     500: "internal_error",
     503: "unavailable",
 }

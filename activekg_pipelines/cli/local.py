@@ -69,7 +69,7 @@ def migrate() -> None:
 def token(
     tenant: Annotated[str | None, typer.Option(help="The token's tenant.")] = None,
     scope: Annotated[
-        list[str] | None, typer.Option(help="Repeatable: connectors:admin, search:read, super_admin.")
+        list[str] | None, typer.Option(help="Repeatable: connectors:admin, search:read, metrics:read, super_admin.")
     ] = None,
     hours: Annotated[float, typer.Option(min=0.01, max=24 * 30, help="How long it is valid.")] = 12.0,
 ) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from activekg_pipelines.cli import connectors, dead_letters, doctor, history, keys, local, preview, search
+from activekg_pipelines.cli import connectors, dead_letters, doctor, export, history, keys, local, preview, search
 from activekg_pipelines.cli.console import EXIT_CODES, KnownErrors
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.command("preview")(preview.preview)
 app.command("rotate-keys")(keys.rotate)
 app.command("search")(search.search)
+app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 
 

@@ -91,9 +91,17 @@ ORDER BY id LIMIT %(limit)s
 -- name: replace_secrets
 -- Only where nobody changed the secrets since they were read: new credentials win over old ones in a new envelope.
 -- The credentials stay the same, so updated_at does too, and running syncs keep their S3 clients.
-UPDATE connectors.connectors c SET secrets = i.new, kek_version = %(active)s
-FROM unnest(%(ids)s::uuid[], %(old)s::bytea[], %(versions)s::int[], %(new)s::bytea[]) AS i (id, old, version, new)
-WHERE c.id = i.id AND c.kek_version = i.version AND c.secrets = i.old
+WITH replaced AS (
+    UPDATE connectors.connectors c SET secrets = i.new, kek_version = %(active)s
+    FROM unnest(%(ids)s::uuid[], %(old)s::bytea[], %(versions)s::int[], %(new)s::bytea[]) AS i (id, old, version, new)
+    WHERE c.id = i.id AND c.kek_version = i.version AND c.secrets = i.old
+    RETURNING c.tenant_id
+), counted AS (
+    INSERT INTO connectors.key_rotations AS k (tenant_id, rotated)
+    SELECT tenant_id, count(*) FROM replaced GROUP BY tenant_id ORDER BY tenant_id
+    ON CONFLICT (tenant_id) DO UPDATE SET rotated = k.rotated + EXCLUDED.rotated
+)
+SELECT count(*) FROM replaced
 
 -- name: count_old_versions
 SELECT count(*) FROM connectors.connectors

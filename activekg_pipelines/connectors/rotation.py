@@ -128,7 +128,7 @@ def _encrypted_anew(
 
 def _write(database: Database, active: int, rows: list[tuple[_Envelope, bytes]]) -> int:
     with database.transaction() as conn:
-        return conn.execute(
+        row = conn.execute(
             _SQL["replace_secrets"],
             {
                 "active": active,
@@ -137,7 +137,8 @@ def _write(database: Database, active: int, rows: list[tuple[_Envelope, bytes]])
                 "versions": [old.version for old, _ in rows],
                 "new": [token for _, token in rows],
             },
-        ).rowcount
+        ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _count(database: Database, scope: dict[str, Any]) -> int:

@@ -18,12 +18,14 @@ from activekg_pipelines.errors import SettingsError
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def migrate(dsn: str) -> str:
+def migrate(dsn: str, revision: str = "head") -> str:
     """Apply every migration that the database lacks; safe to run twice and at once.
 
     Args:
         dsn: libpq connection string or URL of the graph database. The role must own the database, or have
             CREATE on it and the right to create the ``vector`` extension (or the extension must be there).
+
+        revision: to which; the newest by default.
 
     Returns:
         The revision that the database is at now.
@@ -37,12 +39,12 @@ def migrate(dsn: str) -> str:
             config = Config()
             config.set_main_option("script_location", str(_MIGRATIONS))
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
     except psycopg.OperationalError as error:
         raise SettingsError(f"The database that ACTIVEKG_DSN names cannot be reached: {_first_line(error)}") from None
     finally:
         engine.dispose()
-    return newest_revision()
+    return newest_revision() if revision == "head" else revision
 
 
 def current_revision(dsn: str) -> str | None:

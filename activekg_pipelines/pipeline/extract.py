@@ -106,9 +106,9 @@ def extract_pending(
             try:
                 _drain(services, connector, held, threads, extractor, first)
             except BaseException as error:
+                threads.shutdown(wait=False, cancel_futures=True)
                 if isinstance(error, SourceError):
                     services.connectors.record_error(connector.id, error.code, error.message)
-                threads.shutdown(wait=False, cancel_futures=True)
                 raise
         return max_objects - held.objects_left
 

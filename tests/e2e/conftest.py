@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from cryptography.fernet import Fernet
 
 from tests.s3_bucket import Bucket
 
@@ -94,7 +95,7 @@ class System:
 
 
 @contextmanager
-def running_system(home: Path, s3_endpoint: str) -> Iterator[System]:
+def running_system(home: Path, s3_endpoint: str, extra: Mapping[str, str] | None = None) -> Iterator[System]:
     """Start ``activekg-pipelines up`` on free ports and stop it as Ctrl-C does."""
     api_port, web_port = _free_port(), _free_port()
     clean = {
@@ -102,15 +103,19 @@ def running_system(home: Path, s3_endpoint: str) -> Iterator[System]:
         for name, value in os.environ.items()
         if not name.startswith(("ACTIVEKG_", "CONNECTOR_", "JWT_", "DAGSTER", "AWS_", "PYTEST"))
     }
-    environment = clean | {
-        "ACTIVEKG_HOME": str(home),
-        "ACTIVEKG_API_PORT": str(api_port),
-        "ACTIVEKG_WEBSERVER_URL": f"http://127.0.0.1:{web_port}",
-        "ACTIVEKG_S3_ENDPOINT_ALLOWLIST": s3_endpoint.removeprefix("http://"),
-        # Connectors that name no endpoint mean AWS; here the tests' server is in its place.
-        "ACTIVEKG_S3_ENDPOINT_URL": s3_endpoint,
-        "PYTHONUNBUFFERED": "1",
-    }
+    environment = (
+        clean
+        | {
+            "ACTIVEKG_HOME": str(home),
+            "ACTIVEKG_API_PORT": str(api_port),
+            "ACTIVEKG_WEBSERVER_URL": f"http://127.0.0.1:{web_port}",
+            "ACTIVEKG_S3_ENDPOINT_ALLOWLIST": s3_endpoint.removeprefix("http://"),
+            # Connectors that name no endpoint mean AWS; here the tests' server is in its place.
+            "ACTIVEKG_S3_ENDPOINT_URL": s3_endpoint,
+            "PYTHONUNBUFFERED": "1",
+        }
+        | dict(extra or {})
+    )
     log = home.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen([*CLI, "up"], env=environment, stdout=output, stderr=output)
@@ -135,7 +140,7 @@ def running_system(home: Path, s3_endpoint: str) -> Iterator[System]:
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-            process.wait(timeout=60)
+            process.wait(timeout=120)
 
 
 @pytest.fixture(scope="session")
@@ -146,7 +151,8 @@ def system(tmp_path_factory: pytest.TempPathFactory, s3_endpoint: str, model_hom
     # The converted model is shared with the other tests: converting it again proves nothing.
     (home / "models").symlink_to(model_home / "models", target_is_directory=True)
     (model_home / "models").mkdir(parents=True, exist_ok=True)
-    with running_system(home, s3_endpoint) as running:
+    keys = {f"CONNECTOR_KEK_V{version}": Fernet.generate_key().decode() for version in (1, 2)}
+    with running_system(home, s3_endpoint, keys | {"CONNECTOR_KEK_ACTIVE_VERSION": "1"}) as running:
         yield running
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 
 from activekg_pipelines.graph.export import export_chunks
 from activekg_pipelines.services import Services
-from tests.integration.test_sync import PARAGRAPHS, sync
+from tests.integration.syncing import sync
+from tests.integration.test_sync import PARAGRAPHS
 from tests.s3_bucket import Bucket
 
 

@@ -43,6 +43,22 @@ def test_migrates_an_empty_database_and_again_without_change(empty_dsn: str) -> 
     assert current_revision(empty_dsn) == newest_revision()
 
 
+def test_every_earlier_revision_migrates_with_its_rows(empty_dsn: str) -> None:
+    migrate(empty_dsn, "0001")
+    with psycopg.connect(empty_dsn) as conn:
+        conn.execute(
+            "INSERT INTO connectors.connectors (tenant_id, name, partition_key, bucket, region, poll_interval_seconds,"
+            " secrets, kek_version, access_key_hint) VALUES ('t', 'n', 't/n', 'b', 'us-east-1', 900, 'x', 1, 'AKIA')"
+        )
+        conn.execute(
+            "INSERT INTO connectors.objects (connector_id, tenant_id, key, etag, size, modified_at)"
+            " SELECT id, 't', 'a.txt', 'e', 1, now() FROM connectors.connectors"
+        )
+    assert migrate(empty_dsn) == newest_revision()
+    with psycopg.connect(empty_dsn) as conn:
+        assert conn.execute("SELECT key, state::text FROM connectors.objects").fetchall() == [("a.txt", "pending")]
+
+
 def test_two_migrations_at_once_both_succeed(empty_dsn: str) -> None:
     with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as processes:
         assert set(processes.map(migrate, [empty_dsn] * 3)) == {newest_revision()}
