@@ -51,10 +51,9 @@ def create_app(services: AdminServices) -> FastAPI:
         # Served below, behind a token like all else.
         openapi_url=None,
         redirect_slashes=False,
-        # Outermost first, and what costs least and knows least first. An address that sent too many bad tokens is refused
-        # before its next token is looked at, or it could go on guessing. A caller is counted once the token has said
-        # who it is (an address may be a whole office's), and before a byte of the body is read, so that bodies that are
-        # too large count as requests, too.
+        # Outermost first. An address that sent too many bad tokens is refused before its next token is looked at: it
+        # could go on guessing otherwise. A caller is counted once the token has said who it is (an address may be a
+        # whole office's), and before a byte of the body is read, so that bodies that are too large count as requests.
         middleware=[
             *rate_limited(authentication, settings, open_paths=open_paths, exempt_paths=health.OPEN_PATHS),
             Middleware(BodyLimitMiddleware, max_bytes=MAX_BODY_BYTES),

@@ -29,7 +29,7 @@ from activekg_pipelines.settings import Settings
 
 OFF: Final = "off"
 
-# A moving window remembers each request of its time, some 200 bytes apiece.
+# A moving window remembers each request of its time, some 150 bytes apiece.
 _MAX_REQUESTS: Final = 10_000
 _MAX_WINDOW_SECONDS: Final = 3600
 _MAX_REMEMBERED_REQUESTS: Final = 1_000_000

@@ -25,8 +25,8 @@ _RETRIES = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIA
 @dg.asset(partitions_def=connector_partitions, retry_policy=_RETRIES, group_name="s3", kinds={"s3"}, code_version="1")
 def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Every object under the connector's prefix, compared with the ledger by ETag; vanished ones are deleted."""
-    with run_scope(context) as scope:
-        result = scan_connector(scope.services, scope.connector, budget_seconds=None, whole=True)
+    with run_scope(context) as scope, scope.lease() as held:
+        result = scan_connector(scope.services, scope.connector, budget_seconds=None, whole=True, after_page=held.keep)
         with scope.services.database.transaction() as conn:
             counts = result.counts
             scope.services.ledger.count_run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from uuid import UUID
@@ -15,6 +15,7 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import ActiveKGError, SourceError
 from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.logs import log_fields
+from activekg_pipelines.pipeline.lease import Lease, lease
 from activekg_pipelines.services import Services, services
 
 SYNC_ID_TAG = "activekg/sync_id"
@@ -58,6 +59,11 @@ class RunScope:
     run: str
     max_objects: int
     budget_seconds: float
+
+    def lease(self) -> AbstractContextManager[Lease]:
+        """The run's sign of life while it takes no objects."""
+        seconds = self.services.settings.activekg_lease_seconds
+        return lease(self.services.ledger, self.run, max_objects=0, budget_seconds=0.0, lease_seconds=seconds)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from activekg_pipelines.defs.assets import document_embeddings, extracted_text, 
 from activekg_pipelines.defs.jobs import sync_connector
 from activekg_pipelines.defs.partitions import connector_partitions
 from activekg_pipelines.defs.run_scope import SYNC_ID_TAG
-from activekg_pipelines.errors import SourceError
+from activekg_pipelines.errors import ActiveKGError, SourceError
 from activekg_pipelines.ledger import planner
 from activekg_pipelines.ledger.states import Mode, RunRequest, Trigger
 from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
@@ -60,8 +60,10 @@ def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
         budget = services.settings.activekg_tick_budget_seconds / len(connectors)
         try:
             result = scan_connector(services, connector, budget_seconds=budget)
-        except SourceError as error:
-            # Recorded with the connector; one unreadable bucket must not keep the tenant's others from being polled.
+        except ActiveKGError as error:
+            # Kept with the connector; one that cannot be read must not keep the tenant's others from being polled.
+            if not isinstance(error, SourceError):
+                services.connectors.record_error(connector.id, "configuration", error.message)
             notes.append(f"{connector.name}: {error.message}")
             continue
         notes.append(f"{connector.name}: {_found(result)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -38,9 +38,18 @@ class ScanResult:
     held_back: int = 0
 
 
+def _nothing() -> None:
+    """A tick needs no sign of life: it ends before anybody asks."""
+
+
 @logs_connector
 def scan_connector(
-    services: Services, connector: Connector, *, budget_seconds: float | None, whole: bool = False
+    services: Services,
+    connector: Connector,
+    *,
+    budget_seconds: float | None,
+    whole: bool = False,
+    after_page: Callable[[], None] = _nothing,
 ) -> ScanResult:
     """Compare the connector's bucket with the ledger, going on where the last call stopped.
 
@@ -50,6 +59,7 @@ def scan_connector(
         budget_seconds: wall time after which it stops between two pages; None for no limit.
         whole: after a listing that was under way already, list once more from the start: who asks for a sync now
             wants changes seen in the part that was listed before, too.
+        after_page: called after each page; a run shows with it that it lives.
 
     Raises:
         ConnectorNotFound: the connector was removed meanwhile.
@@ -70,6 +80,7 @@ def scan_connector(
                     if compared is None:
                         break
                     counts += compared.counts
+                    after_page()
                     if page.is_last and whole and resumed:
                         counts += _complete(services, connector, scan).counts
                         resumed = False

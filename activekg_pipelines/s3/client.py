@@ -46,7 +46,7 @@ def make_client(source: Source, credentials: Credentials, settings: Settings) ->
         # Without an explicit endpoint, AWS_ENDPOINT_URL in the environment would redirect every tenant.
         endpoint_url=endpoint_url or _aws_endpoint(source.region),
         config=Config(
-            retries={"mode": "standard", "max_attempts": 4},
+            retries={"mode": "standard", "total_max_attempts": 4},
             connect_timeout=5,
             read_timeout=30,
             max_pool_connections=settings.activekg_download_threads + 2,

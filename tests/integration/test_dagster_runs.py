@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import dagster as dg
 import psycopg
@@ -204,3 +204,33 @@ def test_a_partition_without_a_connector_says_so(instance: dg.DagsterInstance, s
 
 def test_the_partition_definition_is_the_one_that_registration_fills() -> None:
     assert connector_partitions.name == "connector"
+
+
+def test_one_unreadable_connector_does_not_keep_the_tenants_others_from_being_polled(
+    services: Services, bucket: Bucket
+) -> None:
+    bucket.put_many({"a/1.txt": "one", "b/1.txt": "two"})
+    broken = bucket.register(services, prefix="a/", name="broken")
+    good = bucket.register(services, prefix="b/", name="good")
+    with services.database.transaction() as conn:
+        conn.execute("UPDATE connectors.connectors SET secrets = 'damaged' WHERE id = %s", (broken.id,))
+    (request,) = requests_of(poll_tenant(services, "acme_corp"))
+    assert request.partition_key == good.partition_key
+    stored = services.connectors.get(broken.id)
+    assert stored.last_error_code == "configuration"
+    assert "cannot be decrypted with CONNECTOR_KEK_V1" in str(stored.last_error_message)
+
+
+def test_2500_objects_list_across_ticks_with_a_tiny_budget_and_end_complete(
+    configured: Callable[..., Services], bucket: Bucket
+) -> None:
+    services = configured(activekg_tick_budget_seconds=0.0001)
+    connector = bucket.register(services)
+    bucket.put_many({f"data/{number:05}.png": b"x" for number in range(2500)})
+    messages = []
+    while services.connectors.get(connector.id).last_scan_completed_at is None:
+        tick = poll_tenant(services, "acme_corp")
+        messages.append(str(tick.skip_reason))
+    assert len(messages) == 3
+    assert ["goes on with the next tick" in message for message in messages] == [True, True, False]
+    assert services.ledger.progress(connector.id) == {"skipped": 2500}

@@ -238,7 +238,7 @@ def test_a_bucket_that_changes_all_the_time_under_several_runs_ends_in_its_last_
     ]
     for thread in threads:
         thread.start()
-    for version in range(12):
+    for version in range(8):
         bucket.put_many({key: f"Version {version} of {key}." for key in keys[version % 3 :]})
         bucket.delete(*keys[20 + version : 22 + version])
         time.sleep(0.3)
