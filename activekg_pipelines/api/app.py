@@ -44,9 +44,7 @@ def create_app(services: AdminServices) -> FastAPI:
         await run_in_threadpool(services.close)
 
     app = FastAPI(
-        title="ActiveKG connectors",
-        version=version("activekg-pipelines"),
-        summary="Registers S3 buckets, shows and steers their syncs, and searches their documents.",
+        **_description(),
         lifespan=lifespan,
         # Served below, behind a token like all else.
         openapi_url=None,
@@ -61,19 +59,21 @@ def create_app(services: AdminServices) -> FastAPI:
     )
     app.state.services = services
     problems.install(app)
-    admin = APIRouter(prefix=ADMIN_PREFIX)
-    for router in (configs.router, runs.router, objects.router, preview.router, keys.router):
-        admin.include_router(router)
-    for router in (admin, search.router):
-        app.include_router(router, responses=too_many_requests())
-    for router in (health.router, metrics.router(settings)):
-        app.include_router(router)
+    _include_documented_routes(app)
+    app.include_router(metrics.router(settings))
 
     @app.get(OPENAPI_PATH, include_in_schema=False)
     def openapi() -> dict[str, Any]:
         return openapi_document(app)
 
     return app
+
+
+def published_document() -> dict[str, Any]:
+    """The OpenAPI document of this version; it is the same for every installation."""
+    app = FastAPI(**_description())
+    _include_documented_routes(app)
+    return openapi_document(app)
 
 
 def openapi_document(app: FastAPI) -> dict[str, Any]:
@@ -85,6 +85,23 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
         schemas |= problem.pop("$defs")
         schemas["Problem"] = problem
     return document
+
+
+def _description() -> dict[str, Any]:
+    return {
+        "title": "ActiveKG connectors",
+        "version": version("activekg-pipelines"),
+        "summary": "Registers S3 buckets, shows and steers their syncs, and searches their documents.",
+    }
+
+
+def _include_documented_routes(app: FastAPI) -> None:
+    admin = APIRouter(prefix=ADMIN_PREFIX)
+    for router in (configs.router, runs.router, objects.router, preview.router, keys.router):
+        admin.include_router(router)
+    for router in (admin, search.router):
+        app.include_router(router, responses=too_many_requests())
+    app.include_router(health.router)
 
 
 def main() -> None:

@@ -119,7 +119,7 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
 
 
 def _request_runs(services: Services, connector: Connector, result: ScanResult) -> list[RunRequest]:
-    due = result.counts.added + result.counts.changed
+    due = result.counts.due
     services.ledger.record_poll(connector.id, connector.tenant_id, result.counts, needs_run=due > 0)
     wanted = planner.runs_wanted(
         due,

@@ -65,6 +65,7 @@ SELECT
     (SELECT count(*) FROM compared WHERE is_new),
     (SELECT count(*) FROM compared WHERE is_changed),
     (SELECT count(*) FROM missing),
+    (SELECT count(*) FROM compared WHERE (is_new OR is_changed) AND skip_code IS NULL),
     (SELECT array_agg(key) FROM compared WHERE is_new OR is_changed),
     (SELECT array_agg(id) FROM written w WHERE state = 'skipped'
      AND (document_id IS NOT NULL OR EXISTS (SELECT FROM connectors.texts t WHERE t.object_id = w.id)))

@@ -85,13 +85,14 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class ScanCounts:
-    """What a scan (or a part of one) found: numbers of objects."""
+    """Objects that a scan, or a part of one, found; ``due`` are the new and changed ones that need a run."""
 
     listed: int = 0
     added: int = 0
     changed: int = 0
     missing: int = 0
     deleted: int = 0
+    due: int = 0
 
     def __add__(self, other: ScanCounts) -> ScanCounts:
         return ScanCounts(
@@ -100,6 +101,7 @@ class ScanCounts:
             self.changed + other.changed,
             self.missing + other.missing,
             self.deleted + other.deleted,
+            self.due + other.due,
         )
 
 

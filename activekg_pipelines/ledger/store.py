@@ -119,10 +119,10 @@ class Ledger:
                 "skip_messages": [entry.skip.message if entry.skip else None for entry in page],
             },
         )
-        counts = ScanCounts(listed=len(page), added=row[0], changed=row[1], missing=row[2])
+        counts = ScanCounts(listed=len(page), added=row[0], changed=row[1], missing=row[2], due=row[3])
         if counts.added or counts.changed or counts.missing:
             conn.execute(_SQL["count_scan"], {"scan_id": scan.id, **asdict(counts)})
-        return PageComparison(counts, frozenset(row[3] or ()), row[4] or ())
+        return PageComparison(counts, frozenset(row[4] or ()), row[5] or ())
 
     def deletions_held_back(self, scan: Scan, *, share: float, min_objects: int) -> int:
         """How many deletions of a completed listing the delete-storm guard holds back; 0 when they may go on."""
