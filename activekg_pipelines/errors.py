@@ -10,7 +10,8 @@ ActiveKGError
 ├── ModelError                    the embedding model cannot be used
 ├── SourceError                   the bucket as a whole cannot be used; the run or scan stops
 │   ├── CredentialsRefused, BucketMissing, BucketAccessDenied, WrongRegion,
-│   └── EndpointUnreachable, ListingOutOfOrder, SourceUnavailable
+│   ├── ClockSkewed, ListingOutOfOrder, ConnectorChanged,
+│   └── EndpointUnreachable, SourceUnavailable
 └── ObjectError                   one object cannot be processed; the run goes on
     ├── skipped:   UnsupportedType, TooLarge, EmptyObject, FolderMarker
     ├── dead:      AccessDenied, Encrypted, Corrupt, NoTextLayer, TextTooLarge, RunsDied
@@ -113,6 +114,13 @@ class ClockSkewed(SourceError):
     code = "clock_skew"
 
 
+class ConnectorChanged(SourceError):
+    """The connector's bucket or prefix changed while it was being read; the next scan reads the new one."""
+
+    code = "connector_changed"
+    retryable = True
+
+
 class EndpointUnreachable(SourceError):
     """The S3 endpoint cannot be reached."""
 
@@ -138,6 +146,8 @@ class ObjectError(ActiveKGError):
 
     code: ClassVar[str] = "object_error"
     disposition: ClassVar[Disposition] = Disposition.RETRY
+    without_text: ClassVar[bool] = False
+    """Whether the object's current version is known to hold no text that can be read."""
 
 
 class UnsupportedType(ObjectError):
@@ -145,6 +155,7 @@ class UnsupportedType(ObjectError):
 
     code = "unsupported_type"
     disposition = Disposition.SKIP
+    without_text = True
 
 
 class TooLarge(ObjectError):
@@ -152,6 +163,7 @@ class TooLarge(ObjectError):
 
     code = "too_large"
     disposition = Disposition.SKIP
+    without_text = True
 
 
 class EmptyObject(ObjectError):
@@ -159,6 +171,7 @@ class EmptyObject(ObjectError):
 
     code = "empty"
     disposition = Disposition.SKIP
+    without_text = True
 
 
 class FolderMarker(ObjectError):
@@ -166,6 +179,7 @@ class FolderMarker(ObjectError):
 
     code = "folder_marker"
     disposition = Disposition.SKIP
+    without_text = True
 
 
 class AccessDenied(ObjectError):
@@ -180,6 +194,7 @@ class Encrypted(ObjectError):
 
     code = "encrypted"
     disposition = Disposition.DEAD
+    without_text = True
 
 
 class Corrupt(ObjectError):
@@ -187,6 +202,7 @@ class Corrupt(ObjectError):
 
     code = "corrupt"
     disposition = Disposition.DEAD
+    without_text = True
 
 
 class NoTextLayer(ObjectError):
@@ -194,6 +210,7 @@ class NoTextLayer(ObjectError):
 
     code = "no_text_layer"
     disposition = Disposition.DEAD
+    without_text = True
 
 
 class TextTooLarge(ObjectError):
@@ -201,6 +218,7 @@ class TextTooLarge(ObjectError):
 
     code = "text_too_large"
     disposition = Disposition.DEAD
+    without_text = True
 
 
 class RunsDied(ObjectError):

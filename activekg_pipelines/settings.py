@@ -84,7 +84,8 @@ class Settings(BaseSettings):
     """Wall time a sensor tick may list for; well under ``DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS`` (60 by default)."""
     activekg_max_objects_per_run: int = Field(default=1000, ge=1)
     activekg_runs_per_connector: int = Field(default=2, ge=1)
-    activekg_run_budget_seconds: float = Field(default=3600.0, gt=0)
+    activekg_run_budget_seconds: float = Field(default=1500.0, gt=0)
+    """Of each step; both together stay below ``run_monitoring.max_runtime_seconds``."""
     activekg_lease_seconds: int = Field(default=120, ge=1)
     """A killed run's objects come back when this ends; renewed with every batch."""
     activekg_max_attempts: int = Field(default=5, ge=1)

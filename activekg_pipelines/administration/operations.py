@@ -18,7 +18,7 @@ from psycopg.rows import TupleRow
 from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.connectors.models import Connector, S3Config, S3ConfigPatch
 from activekg_pipelines.connectors.store import ConnectorStore
-from activekg_pipelines.database.pool import Database
+from activekg_pipelines.database.pool import Database, act_for
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorConflict, ConnectorNotFound
 from activekg_pipelines.ledger.states import Mode
@@ -121,6 +121,8 @@ def reconfigure(
         if moves:
             _lock(conn, connector_id, tenant_id)
         old = store.get(connector_id, tenant_id)
+        # Row-level security may bind this role to one tenant's rows: without this, nothing would be removed.
+        act_for(conn, old.tenant_id)
         new = store.update(connector_id, patch, tenant_id)
         left = 0
         if moves and (old.bucket, old.prefix, old.endpoint_url) != (new.bucket, new.prefix, new.endpoint_url):
@@ -145,6 +147,7 @@ def remove(services: AdminServices, connector_id: UUID, documents: DocumentFate,
         store = _store(services, conn)
         _lock(conn, connector_id, tenant_id)
         connector = store.get(connector_id, tenant_id)
+        act_for(conn, connector.tenant_id)
         _, document_ids = _lock_objects(conn, connector_id, keep_prefix=None)
         if documents is DocumentFate.REMOVE:
             services.graph.remove(conn, connector.tenant_id, document_ids)
@@ -239,7 +242,8 @@ class _OneTransaction(Database):
 
     @contextmanager
     def transaction(self, *, tenant_id: str | None = None) -> Iterator[Connection[TupleRow]]:
-        del tenant_id  # The rest of the transaction may need rows that the tenant's own view does not have.
+        if tenant_id is not None:
+            act_for(self._conn, tenant_id)
         yield self._conn
 
 

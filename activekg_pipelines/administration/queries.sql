@@ -64,7 +64,8 @@ DELETE FROM connectors.objects WHERE id = ANY(%(ids)s::bigint[])
 -- name: expect_first_scan
 -- As after registration: the next look of the work queue lists the source at once.
 UPDATE connectors.connectors SET
-    last_scan_started_at = NULL, last_scan_completed_at = NULL, deletions_held_back = 0, deletions_confirmed = false
+    last_scan_started_at = NULL, last_scan_completed_at = NULL, deletions_held_back = 0, deletions_confirmed = 0,
+    generation = generation + 1
 WHERE id = %(connector_id)s
 
 -- name: replay_dead_letters
@@ -76,7 +77,12 @@ WHERE connector_id = %(connector_id)s AND state = 'dead'
   AND (%(error_type)s::text IS NULL OR error_code = %(error_type)s)
 
 -- name: requeue_objects
--- Also takes the objects away from a run that works on them: its write no longer counts.
+-- Also takes the objects away from a run that works on them: its write no longer counts. Equal bytes are extracted and
+-- written again, or this would do nothing for a document that is damaged in the graph.
+WITH texts_outdated AS (
+    UPDATE connectors.texts t SET extractor_version = '' FROM connectors.objects o
+    WHERE t.object_id = o.id AND o.connector_id = %(connector_id)s AND o.key = ANY(%(keys)s::text[])
+)
 UPDATE connectors.objects SET
     state = 'pending', attempts = 0, deaths = 0, next_attempt_at = NULL, error_code = NULL, error_message = NULL,
     claimed_by = NULL, claim_expires_at = NULL

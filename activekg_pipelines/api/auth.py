@@ -82,8 +82,9 @@ def metrics_reader(caller: Annotated[Principal, Depends(authenticated)]) -> Prin
     return _require(caller, AccessScope.METRICS_READ)
 
 
-Admin = Annotated[Principal, Depends(connectors_admin)]
-Searcher = Annotated[Principal, Depends(searcher)]
+# The scopes are for the OpenAPI document, too.
+Admin = Annotated[Principal, Security(connectors_admin, scopes=[AccessScope.CONNECTORS_ADMIN])]
+Searcher = Annotated[Principal, Security(searcher, scopes=[AccessScope.SEARCH_READ])]
 
 
 def _bearer_token(headers: Headers) -> str:

@@ -26,7 +26,7 @@ from activekg_pipelines.administration.shapes import (
     settled_documents,
 )
 from activekg_pipelines.api.auth import Admin
-from activekg_pipelines.api.problems import ProblemError, documented
+from activekg_pipelines.api.problems import CURSOR_CODES, ProblemError, documented
 from activekg_pipelines.api.requests import ServicesOfApp
 from activekg_pipelines.connectors.models import (
     ConnectorRequest,
@@ -79,7 +79,10 @@ class Changes(Body):
 class SyncRequest(Body):
     """Which objects a sync takes up."""
 
-    mode: Mode = Mode.CHANGED
+    mode: Mode = Field(
+        default=Mode.CHANGED,
+        description="`changed`: what is new, changed or due; `failed`: failures, dead letters too; `all`: everything.",
+    )
     keys: list[ObjectKey] = Field(
         default=[], max_length=1000, description="Objects to process again, whatever their state."
     )
@@ -88,7 +91,7 @@ class SyncRequest(Body):
 class ListQuery(PageQuery):
     """Filters of the list of connectors."""
 
-    tenant_id: TenantId | None = None
+    tenant_id: TenantId | None = Field(default=None, description="For super admins: only this tenant's.")
     provider: Literal["s3"] | None = None
 
 
@@ -97,7 +100,9 @@ class ChangeQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    documents: DocumentFate | None = None
+    documents: DocumentFate | None = Field(
+        default=None, description="`remove` takes them out of the graph, `keep` leaves them as they are for good."
+    )
 
 
 class RemovalQuery(BaseModel):
@@ -105,7 +110,9 @@ class RemovalQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    documents: DocumentFate
+    documents: DocumentFate = Field(
+        description="`remove` takes them out of the graph, `keep` leaves them as they are for good."
+    )
 
 
 @router.post("", status_code=201, responses=documented(401, 403, 409, 413, 422, 503))
@@ -117,7 +124,7 @@ def register(body: Registration, response: Response, caller: Admin, services: Se
     return connector_view(connector)
 
 
-@router.get("", responses=documented(401, 403, 422, 503))
+@router.get("", responses=documented(401, 403, 422, 503, codes=CURSOR_CODES))
 def list_connectors(
     query: Annotated[ListQuery, Query()], caller: Admin, services: ServicesOfApp
 ) -> Page[ConnectorView]:
@@ -147,7 +154,10 @@ def show(config_id: UUID, caller: Admin, services: ServicesOfApp) -> ConnectorDe
     return connector_detail(connector, services.ledger.progress(connector.id))
 
 
-@router.put("/{config_id}", responses=documented(401, 403, 404, 409, 413, 422, 503))
+@router.put(
+    "/{config_id}",
+    responses=documented(401, 403, 404, 409, 413, 422, 503, codes={409: ("conflict", "documents_affected")}),
+)
 def change(
     config_id: UUID,
     body: Changes,

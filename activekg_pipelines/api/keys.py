@@ -21,12 +21,12 @@ router = APIRouter(tags=["keys"])
 class RotationRequest(Body):
     """Whose credentials to encrypt anew, and how."""
 
-    dry_run: bool = Field(default=False, description="Change nothing; say what would be done.")
+    dry_run: bool = Field(default=False, strict=True, description="Change nothing; say what would be done.")
     tenant_id: TenantId | None = Field(
         default=None, description="Only this tenant's; a super admin who leaves it out means every tenant."
     )
     provider: Literal["s3"] | None = None
-    batch_size: Annotated[int, Field(ge=1, le=1000, description="Connectors of one transaction.")] = 100
+    batch_size: Annotated[int, Field(ge=1, le=1000, strict=True, description="Connectors of one transaction.")] = 100
 
 
 @router.post("/rotate_keys", responses=documented(401, 403, 413, 422, 503))

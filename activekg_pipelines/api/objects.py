@@ -14,7 +14,7 @@ from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.administration.shapes import ObjectView, Replayed, object_view
 from activekg_pipelines.api.auth import Admin
 from activekg_pipelines.api.configs import Body, ObjectKey
-from activekg_pipelines.api.problems import documented
+from activekg_pipelines.api.problems import CURSOR_CODES, documented
 from activekg_pipelines.api.requests import ServicesOfApp
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.ledger.states import ObjectState
@@ -51,7 +51,7 @@ class ReplayRequest(Body):
         return self
 
 
-@router.get("/objects", responses=documented(401, 403, 404, 422, 503))
+@router.get("/objects", responses=documented(401, 403, 404, 422, 503, codes=CURSOR_CODES))
 def list_objects(
     config_id: UUID, query: Annotated[ObjectsQuery, Query()], caller: Admin, services: ServicesOfApp
 ) -> Page[ObjectView]:
@@ -60,7 +60,7 @@ def list_objects(
     return _page(services, connector, query, query.state, query.error_type)
 
 
-@router.get("/dead-letters", responses=documented(401, 403, 404, 422, 503))
+@router.get("/dead-letters", responses=documented(401, 403, 404, 422, 503, codes=CURSOR_CODES))
 def list_dead_letters(
     config_id: UUID, query: Annotated[DeadLettersQuery, Query()], caller: Admin, services: ServicesOfApp
 ) -> Page[ObjectView]:

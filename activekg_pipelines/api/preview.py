@@ -28,7 +28,12 @@ class PreviewQuery(BaseModel):
     max_pages: Annotated[int, Field(ge=1, le=1000, description="Pages of 1,000 keys that are listed at most.")] = 100
 
 
-@router.post("/preview", responses=documented(401, 403, 404, 422, 502, 503))
+@router.post(
+    "/preview",
+    responses=documented(
+        401, 403, 404, 422, 502, 503, codes={502: [kind.code for kind in SourceError.__subclasses__()]}
+    ),
+)
 def preview(
     config_id: UUID, query: Annotated[PreviewQuery, Query()], caller: Admin, services: ServicesOfApp
 ) -> PreviewView:

@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from activekg_pipelines.administration.paging import InvalidCursor
 from activekg_pipelines.administration.tokens import OtherTenant
@@ -48,7 +49,6 @@ _STATUS: Final[Mapping[type[ActiveKGError], int]] = {
 }
 _OWN_CODES: Final[Mapping[type[ActiveKGError], str]] = {InvalidCursor: "invalid_cursor"}
 _CODES: Final[Mapping[int, str]] = {
-    400: "bad_request",
     401: "unauthenticated",
     403: "forbidden",
     404: "not_found",
@@ -60,6 +60,19 @@ _CODES: Final[Mapping[int, str]] = {
     500: "internal_error",
     503: "unavailable",
 }
+_MEANINGS: Final[Mapping[int, str]] = {
+    401: "The token is missing, or none that this installation accepts.",
+    403: "The token's scopes do not allow it, or the request names another tenant.",
+    404: "There is no such connector, or it is another tenant's.",
+    409: "The connectors as they are do not allow it.",
+    413: "The body is too large.",
+    422: "The request breaks a rule; `errors` names fields and rules.",
+    429: "Too many requests.",
+    502: "The bucket cannot be read.",
+    503: "The database, Dagster, the model or an encryption key cannot be used right now.",
+}
+CURSOR_CODES: Final[Mapping[int, Sequence[str]]] = {422: ("invalid_request", "invalid_cursor")}
+"""``codes`` of a list's errors."""
 
 
 class FieldProblem(BaseModel):
@@ -135,11 +148,20 @@ def problem(
     return Response(content, status, headers, MEDIA_TYPE)
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """A route's ``responses``: these error answers in the OpenAPI document."""
-    schema = {"$ref": "#/components/schemas/Problem"}
+def documented(*statuses: int, codes: Mapping[int, Sequence[str]] | None = None) -> dict[int | str, dict[str, Any]]:
+    """A route's ``responses``: these error answers in the OpenAPI document.
+
+    Args:
+        statuses: HTTP statuses.
+        codes: the problems' codes by status, where they are not the status's own.
+    """
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    all_codes = {status: (code,) for status, code in _CODES.items()} | dict(codes or {})
     return {
-        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+        status: {
+            "description": f"{_MEANINGS[status]} Code: {', '.join(f'`{code}`' for code in all_codes[status])}.",
+            "content": content,
+        }
         for status in statuses
     }
 
@@ -159,18 +181,33 @@ def _on_problem(_: Request, error: ProblemError) -> Response:
 
 
 def _on_invalid_request(_: Request, error: RequestValidationError) -> Response:
-    return problem(
-        422, "The request breaks the rules listed under errors.", errors=[_field(item) for item in error.errors()]
-    )
+    return _invalid([_field(item) for item in error.errors()])
 
 
-def _on_http_exception(_: Request, error: HTTPException) -> Response:
+def _invalid(errors: Sequence[FieldProblem]) -> Response:
+    return problem(422, "The request breaks the rules listed under errors.", errors=errors)
+
+
+def _on_http_exception(request: Request, error: HTTPException) -> Response:
+    if error.status_code == 400:
+        # FastAPI's word for a body that fails before it is known whether it is JSON: text that is not UTF-8, say.
+        return _invalid([FieldProblem(location="body", field="", rule=_RULES["json_invalid"])])
     details = {
         404: "There is nothing at this address.",
         405: "This address does not know that method.",
         413: "The body is larger than this address takes.",
     }
-    return problem(error.status_code, details.get(error.status_code, error.detail), headers=error.headers)
+    headers = {"Allow": _methods_at(request)} if error.status_code == 405 else error.headers
+    return problem(error.status_code, details.get(error.status_code, error.detail), headers=headers)
+
+
+def _methods_at(request: Request) -> str:
+    """What RFC 9110, section 15.5.6, wants to know; the framework names the methods of one route of several."""
+    return ", ".join(
+        method
+        for method in ("GET", "POST", "PUT", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    )
 
 
 def _on_package_error(request: Request, error: ActiveKGError) -> Response:

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, BeforeValidator, Field
 
 from activekg_pipelines.administration.paging import Page, PageQuery, by_time, page_of
 from activekg_pipelines.administration.shapes import RunStatus, RunView, run_view
 from activekg_pipelines.api.auth import Admin
-from activekg_pipelines.api.problems import documented
+from activekg_pipelines.api.problems import CURSOR_CODES, documented
 from activekg_pipelines.api.requests import ServicesOfApp
 from activekg_pipelines.connectors.models import TenantId
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
 
+def _no_number(value: Any) -> Any:
+    # Pydantic would take 20260131 for seconds, and a list from 1970 on looks like any other.
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return value
+    raise ValueError("must be a date and time with its offset, not a number")
+
+
 class RunsQuery(PageQuery):
     """Filters of the history."""
 
     config_id: UUID | None = None
-    tenant_id: TenantId | None = None
+    tenant_id: TenantId | None = Field(default=None, description="For super admins: only this tenant's.")
     status: RunStatus | None = None
-    since: AwareDatetime | None = Field(default=None, description="Only syncs asked for at or after this time.")
+    since: Annotated[AwareDatetime, BeforeValidator(_no_number)] | None = Field(
+        default=None, description="Only syncs asked for at or after this time, for example 2026-01-31T08:00:00Z."
+    )
 
 
-@router.get("", responses=documented(401, 403, 404, 422, 503))
+@router.get("", responses=documented(401, 403, 404, 422, 503, codes=CURSOR_CODES))
 def list_runs(query: Annotated[RunsQuery, Query()], caller: Admin, services: ServicesOfApp) -> Page[RunView]:
     """Syncs, newest first: of one connector, one tenant, or all that the caller may see."""
     tenant_id = caller.acting_for(query.tenant_id)

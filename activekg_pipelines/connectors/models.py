@@ -54,11 +54,17 @@ TenantId = Annotated[str, Field(pattern=_TENANT_ID), AfterValidator(_no_dots)]
 ConnectorName = Annotated[str, Field(pattern=_NAME), AfterValidator(_no_dots)]
 BucketName = Annotated[str, Field(pattern=_BUCKET)]
 Prefix = Annotated[str, AfterValidator(_storable)]
-Region = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
-EndpointUrl = Annotated[str, Field(max_length=255), AfterValidator(_http_url)]
+Region = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$", description="AWS region.")]
+EndpointUrl = Annotated[
+    str,
+    Field(max_length=255, description="Address of an S3-compatible store that the operator allows; null for AWS."),
+    AfterValidator(_http_url),
+]
 AccessKeyId = Annotated[SecretStr, Field(min_length=16, max_length=128)]
 SecretAccessKey = Annotated[SecretStr, Field(min_length=32, max_length=256)]
-PollInterval = Annotated[int, Field(ge=60, le=3600)]
+# Strict: what JSON writes as another type is a mistake of whoever wrote it.
+PollInterval = Annotated[int, Field(ge=60, le=3600, strict=True, description="Seconds between two polls.")]
+Enabled = Annotated[bool, Field(strict=True, description="Whether the connector is polled.")]
 
 
 class S3Config(BaseModel):
@@ -67,29 +73,38 @@ class S3Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bucket: BucketName
-    prefix: Prefix = ""
+    prefix: Annotated[Prefix, Field(description="Only keys that begin with it.")] = ""
     region: Region = "us-east-1"
     access_key_id: AccessKeyId
     secret_access_key: SecretAccessKey
     poll_interval_seconds: PollInterval = 900
-    enabled: bool = True
+    enabled: Enabled = True
     endpoint_url: EndpointUrl | None = None
-    name: ConnectorName | None = None
-    """How people and partition keys call the connector; made from bucket and prefix when not given."""
+    name: ConnectorName | None = Field(
+        default=None,
+        description="How people and partition keys call the connector; made from bucket and prefix when not given.",
+    )
+
+
+def _only_the_endpoint_is_nullable(schema: dict[str, Any]) -> None:
+    for name, described in schema["properties"].items():
+        if name != "endpoint_url":
+            described.update(described.pop("anyOf")[0])
+            del described["default"]
 
 
 class S3ConfigPatch(BaseModel):
     """Changes to a connector's configuration: only the given fields change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_only_the_endpoint_is_nullable)
 
     bucket: BucketName | None = None
-    prefix: Prefix | None = None
+    prefix: Annotated[Prefix, Field(description="Only keys that begin with it.")] | None = None
     region: Region | None = None
     access_key_id: AccessKeyId | None = None
     secret_access_key: SecretAccessKey | None = None
     poll_interval_seconds: PollInterval | None = None
-    enabled: bool | None = None
+    enabled: Enabled | None = None
     endpoint_url: EndpointUrl | None = None
 
     @model_validator(mode="after")
@@ -154,12 +169,13 @@ class Connector:
     last_error_message: str | None
     last_error_at: datetime | None
     deletions_held_back: int
-    deletions_confirmed: bool
+    deletions_confirmed: int
+    generation: int
 
     @property
     def needs_confirmation(self) -> bool:
         """Whether the delete-storm guard waits for somebody to confirm."""
-        return self.deletions_held_back > 0 and not self.deletions_confirmed
+        return self.deletions_held_back > self.deletions_confirmed
 
     def uri(self, key: str) -> str:
         """``s3://bucket/key``."""

@@ -15,6 +15,10 @@ INSERT INTO connectors.connectors (
     %(poll_interval_seconds)s, %(enabled)s, %(secrets)s, %(kek_version)s, %(access_key_hint)s
 )
 
+-- name: lock
+-- Two changes of one connector take turns: each writes every column, and must have read the other's.
+SELECT id FROM connectors.connectors WHERE id = %(id)s FOR UPDATE
+
 -- name: select
 -- One tenant's connector, or anybody's when no tenant is given.
 SELECT * FROM connectors.connectors
@@ -45,7 +49,8 @@ WHERE c.tenant_id = %(tenant_id)s AND c.enabled AND (
     OR c.last_scan_started_at <= now() - make_interval(secs => c.poll_interval_seconds * 0.9)
     OR EXISTS (SELECT FROM connectors.scans s WHERE s.connector_id = c.id AND s.status = 'running')
 )
-ORDER BY c.last_scan_started_at NULLS FIRST
+-- One that failed comes last: an endpoint that hangs must not use up the tick before the others.
+ORDER BY c.last_error_code IS NOT NULL, c.last_scan_started_at NULLS FIRST
 
 -- name: update
 UPDATE connectors.connectors SET
@@ -53,7 +58,7 @@ UPDATE connectors.connectors SET
     poll_interval_seconds = %(poll_interval_seconds)s, enabled = %(enabled)s,
     secrets = coalesce(%(secrets)s, secrets), kek_version = coalesce(%(kek_version)s, kek_version),
     access_key_hint = coalesce(%(access_key_hint)s, access_key_hint),
-    last_error_code = NULL, last_error_message = NULL, last_error_at = NULL,
+    last_error_code = NULL, last_error_message = NULL, last_error_at = NULL, failed_runs = 0, runs_paused_until = NULL,
     updated_at = now()
 WHERE id = %(id)s
 RETURNING *
@@ -70,12 +75,8 @@ UPDATE connectors.connectors
 SET last_error_code = %(code)s, last_error_message = %(message)s, last_error_at = now()
 WHERE id = %(id)s AND (last_error_code, last_error_message) IS DISTINCT FROM (%(code)s, %(message)s)
 
--- name: clear_error
-UPDATE connectors.connectors SET last_error_code = NULL, last_error_message = NULL, last_error_at = NULL
-WHERE id = %(id)s AND last_error_code IS NOT NULL
-
 -- name: confirm_deletions
-UPDATE connectors.connectors SET deletions_confirmed = true
+UPDATE connectors.connectors SET deletions_confirmed = deletions_held_back
 WHERE id = %(id)s AND deletions_held_back > 0
 RETURNING deletions_held_back
 

@@ -144,6 +144,7 @@ class ConnectorStore:
         """
         changes = patch.changes()
         with self._database.transaction(tenant_id=tenant_id) as conn:
+            conn.execute(_SQL["lock"], {"id": connector_id})
             old = _select(conn, connector_id, tenant_id)
             values: dict[str, Any] = {
                 name: changes.get(name, getattr(old, name))
@@ -186,11 +187,6 @@ class ConnectorStore:
         """Keep what stops a connector as a whole, for people to see."""
         with self._database.transaction() as conn:
             conn.execute(_SQL["record_error"], {"id": connector_id, "code": code, "message": message})
-
-    def clear_error(self, connector_id: UUID) -> None:
-        """The connector works again."""
-        with self._database.transaction() as conn:
-            conn.execute(_SQL["clear_error"], {"id": connector_id})
 
     def confirm_deletions(self, connector_id: UUID, tenant_id: str | None = None) -> int:
         """Let the next completed scan carry out the deletions that the guard holds back.

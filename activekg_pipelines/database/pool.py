@@ -46,12 +46,17 @@ class Database:
         self._pool.open()
         with self._pool.connection() as conn:
             if tenant_id is not None:
-                conn.execute("SELECT set_config('app.current_tenant_id', %s, true)", (tenant_id,))
+                act_for(conn, tenant_id)
             yield conn
 
     def close(self) -> None:
         """Close every connection. The pool cannot be used afterwards."""
         self._pool.close()
+
+
+def act_for(conn: Connection[Any], tenant_id: str) -> None:
+    """Show the rest of the transaction this tenant's rows, where row-level security binds the role."""
+    conn.execute("SELECT set_config('app.current_tenant_id', %s, true)", (tenant_id,))
 
 
 def _configure(conn: Connection[Any]) -> None:

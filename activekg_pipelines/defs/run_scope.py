@@ -52,6 +52,7 @@ class RunScope:
 
     Attributes:
         run: Dagster's run id.
+        superseded: another run answers the request that this one was started for; there is nothing to do.
     """
 
     services: Services
@@ -59,6 +60,7 @@ class RunScope:
     run: str
     max_objects: int
     budget_seconds: float
+    superseded: bool = False
 
     def lease(self) -> AbstractContextManager[Lease]:
         """The run's sign of life while it takes no objects."""
@@ -80,7 +82,7 @@ def run_scope(
     selected = _selected_steps(context.run)
     with _failures_named():
         connector = opened.connectors.get_by_partition(context.partition_key)
-        opened.ledger.start_run(
+        sync = opened.ledger.start_run(
             connector.id,
             connector.tenant_id,
             context.run.run_id,
@@ -90,6 +92,9 @@ def run_scope(
             mode=Mode(config.mode.value),
             keep_texts=keep_texts,
         )
+        if sync is None:
+            yield RunScope(opened, connector, context.run.run_id, 0, 0.0, superseded=True)
+            return
         try:
             with log_fields(tenant=connector.tenant_id, connector=connector.name, run=context.run.run_id):
                 yield RunScope(
@@ -99,7 +104,10 @@ def run_scope(
                     config.max_objects or opened.settings.activekg_max_objects_per_run,
                     config.time_budget_seconds or opened.settings.activekg_run_budget_seconds,
                 )
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, ActiveKGError) and not isinstance(error, SourceError):
+                # A missing key or model stops the connector as refused credentials do, and is shown in the same place.
+                opened.connectors.record_error(connector.id, "configuration", error.message)
             opened.ledger.finish_run(context.run.run_id, succeeded=False)
             raise
         if context.asset_key.to_user_string() == selected[-1]:

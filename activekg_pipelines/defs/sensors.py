@@ -5,6 +5,7 @@ An idle tick touches neither ``context.log`` nor ``context.instance`` nor a Dags
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Iterable, Sequence
 
@@ -56,8 +57,13 @@ def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
     events: list[dg.AssetMaterialization] = []
     notes: list[str] = []
     connectors = services.connectors.due_for_poll(tenant_id)
-    for connector in connectors:
-        budget = services.settings.activekg_tick_budget_seconds / len(connectors)
+    deadline = time.monotonic() + services.settings.activekg_tick_budget_seconds
+    for number, connector in enumerate(connectors):
+        # What the ones before left of the tick, in equal shares. An endpoint that hangs may use up more than its own.
+        budget = max(0.0, deadline - time.monotonic()) / (len(connectors) - number)
+        if number and time.monotonic() >= deadline:
+            notes.append(f"{len(connectors) - number} connectors wait for the next tick.")
+            break
         try:
             result = scan_connector(services, connector, budget_seconds=budget)
         except ActiveKGError as error:
@@ -120,16 +126,9 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
 
 def _request_runs(services: Services, connector: Connector, result: ScanResult) -> list[RunRequest]:
     due = result.counts.due
+    # One run: where more are wanted, `work_queue` asks for them seconds later, with a view of what runs already.
     services.ledger.record_poll(connector.id, connector.tenant_id, result.counts, needs_run=due > 0)
-    wanted = planner.runs_wanted(
-        due,
-        0,
-        max_objects=services.settings.activekg_max_objects_per_run,
-        cap=services.settings.activekg_runs_per_connector,
-    )
-    for _ in range(wanted - 1):
-        services.ledger.request_run(connector.id, connector.tenant_id, Trigger.POLL, with_scan=False)
-    return services.ledger.runs_to_emit(connector.id) if wanted else []
+    return services.ledger.runs_to_emit(connector.id) if due else []
 
 
 def _result(requests: Sequence[RunRequest], events: Sequence[dg.AssetMaterialization], idle: str) -> dg.SensorResult:

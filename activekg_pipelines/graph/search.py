@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
 
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.database.queries import load_queries
@@ -18,6 +21,13 @@ _SQL = load_queries(Path(__file__).with_name("queries.sql"))
 # Up to here reading every vector of the tenant is quick and exact; an index over all tenants would be walked far
 # before it meets enough of a small tenant's.
 _EXACT_UP_TO = 20_000
+# An index scan that the tenant filter starves goes on: by default only over 20,000 chunks of all tenants together.
+_INDEX_SCAN = {
+    "hnsw.iterative_scan": "relaxed_order",
+    "hnsw.ef_search": "100",
+    "hnsw.max_scan_tuples": "1000000",
+    "hnsw.scan_mem_multiplier": "32",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +75,15 @@ def search(database: Database, encoder: Encoder, *, tenant_id: str, query: str, 
         counted = conn.execute(_SQL["count_chunks"], {"tenant_id": tenant_id, "limit": _EXACT_UP_TO + 1}).fetchone()
         exact = counted is None or counted[0] <= _EXACT_UP_TO
         if not exact:
-            # An index scan that the tenant filter starves goes on until it has enough.
-            conn.execute("SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true)")
-            conn.execute("SELECT set_config('hnsw.ef_search', '100', true)")
-        sql = _SQL["search"].replace("{exactly}", "+ 0" if exact else "")
-        return [SearchHit(*row) for row in conn.execute(sql, parameters)]
+            for name, value in _INDEX_SCAN.items():
+                conn.execute("SELECT set_config(%s, %s, true)", (name, value))
+        hits = _answer(conn, parameters, exact=exact)
+        if not exact and len(hits) < limit:
+            # The index gave up before it met enough of this tenant's chunks.
+            hits = _answer(conn, parameters, exact=True)
+        return hits
+
+
+def _answer(conn: Connection[TupleRow], parameters: dict[str, Any], *, exact: bool) -> list[SearchHit]:
+    sql = _SQL["search"].replace("{exactly}", "+ 0" if exact else "")
+    return [SearchHit(*row) for row in conn.execute(sql, parameters)]

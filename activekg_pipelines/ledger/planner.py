@@ -66,14 +66,14 @@ def settle(
 def removes_document(failure: FailedObject) -> bool:
     """Whether the graph must forget the version that it holds.
 
-    A permanent outcome says that the bucket's current version holds no readable text: an answer from the version
-    before would quote what is no longer there. After a transient one the last good version stays until the truth is
-    known; a vanished object is for the next completed scan to delete.
+    Only when the bucket's current version is known to hold no readable text: an answer from the version before would
+    quote what is no longer there. Whatever hinders reading (S3's refusal, a passing failure, runs that die) says
+    nothing about the content, and the last good version stays; a vanished object is for the next completed scan to delete.
     """
-    return failure.error.disposition in {Disposition.SKIP, Disposition.DEAD}
+    return failure.error.without_text
 
 
-def deletions_held_back(missing: int, known: int, *, share: float, min_objects: int, confirmed: bool) -> bool:
+def deletions_held_back(missing: int, known: int, *, share: float, min_objects: int, confirmed: int) -> bool:
     """Whether a completed scan's deletions look like an accident: a wrong prefix, an emptied bucket.
 
     Args:
@@ -81,6 +81,6 @@ def deletions_held_back(missing: int, known: int, *, share: float, min_objects: 
         known: objects that the ledger held before, the missing ones included.
         share: share of ``known`` above which nothing is deleted unasked.
         min_objects: deletions up to this number are carried out in any case.
-        confirmed: somebody said that the deletions are meant.
+        confirmed: how many deletions somebody said are meant; more than those are held back again.
     """
-    return not confirmed and missing > min_objects and missing > share * known
+    return missing > confirmed and missing > min_objects and missing > share * known

@@ -1,19 +1,25 @@
 -- Scans ---------------------------------------------------------------------------------------------------------------
 
 -- name: open_scan
--- The connector's scan under way, or a new one.
-WITH running AS (
-    SELECT id, start_after FROM connectors.scans WHERE connector_id = %(connector_id)s AND status = 'running'
+-- The connector's scan under way, or a new one; none for who would list the source that the connector had before.
+WITH current AS (
+    SELECT id FROM connectors.connectors WHERE id = %(connector_id)s AND generation = %(generation)s
+), running AS (
+    SELECT s.id, s.start_after FROM connectors.scans s JOIN current ON current.id = s.connector_id
+    WHERE s.status = 'running'
 ), opened AS (
     INSERT INTO connectors.scans (connector_id, tenant_id)
-    SELECT %(connector_id)s, %(tenant_id)s WHERE NOT EXISTS (SELECT FROM running)
+    SELECT id, %(tenant_id)s FROM current WHERE NOT EXISTS (SELECT FROM running)
     ON CONFLICT (connector_id) WHERE status = 'running' DO NOTHING
     RETURNING id, start_after
 ), stamped AS (
     UPDATE connectors.connectors SET last_scan_started_at = now()
     WHERE id = %(connector_id)s AND EXISTS (SELECT FROM opened)
 )
-SELECT id, start_after FROM running UNION ALL SELECT id, start_after FROM opened
+SELECT id, start_after, EXISTS (SELECT FROM current)
+FROM (SELECT * FROM running UNION ALL SELECT * FROM opened) scan
+UNION ALL
+SELECT NULL, NULL, false WHERE NOT EXISTS (SELECT FROM current)
 
 -- name: advance_scan
 -- Moves the cursor, if nobody else has moved it: two scanners of one connector share its scan page by page.
@@ -44,6 +50,8 @@ WITH listed AS (
         CASE WHEN skip_code IS NULL THEN 'pending' ELSE 'skipped' END::connectors.object_state,
         skip_code, skip_message
     FROM compared WHERE is_new OR is_changed
+    -- In key order, as everybody locks several objects: two that lock them in other orders could wait for each other.
+    ORDER BY key COLLATE "C"
     ON CONFLICT (connector_id, key) DO UPDATE SET
         etag = EXCLUDED.etag, size = EXCLUDED.size, modified_at = EXCLUDED.modified_at, state = EXCLUDED.state,
         error_code = EXCLUDED.error_code, error_message = EXCLUDED.error_message,
@@ -93,7 +101,7 @@ FROM (
 WITH gone AS (
     SELECT id, document_id FROM connectors.objects
     WHERE connector_id = %(connector_id)s AND missing_since_scan <= %(scan_id)s AND state <> 'deleted'
-    LIMIT %(limit)s FOR UPDATE
+    ORDER BY key LIMIT %(limit)s FOR UPDATE
 ), texts AS (
     DELETE FROM connectors.texts t USING gone WHERE t.object_id = gone.id
 )
@@ -114,8 +122,7 @@ WITH done AS (
 ), stamped AS (
     UPDATE connectors.connectors c SET
         last_scan_completed_at = now(), last_error_code = NULL, last_error_message = NULL, last_error_at = NULL,
-        deletions_held_back = %(held_back)s,
-        deletions_confirmed = deletions_confirmed AND %(held_back)s > 0
+        deletions_held_back = %(held_back)s, deletions_confirmed = 0
     FROM done WHERE c.id = done.connector_id
 )
 SELECT listed, added, changed, missing, deleted FROM done
@@ -125,7 +132,12 @@ UPDATE connectors.scans SET status = 'failed', finished_at = now(), updated_at =
 WHERE id = %(scan_id)s AND status = 'running'
 
 -- name: forget_scans
--- Scans are history, not truth: the newest hundred of a connector are kept.
+-- History, not truth: the newest hundred scans of a connector are kept, and its syncs of the last ninety days.
+WITH old_runs AS (
+    DELETE FROM connectors.runs
+    WHERE connector_id = %(connector_id)s AND requested_at < now() - interval '90 days'
+      AND status NOT IN ('waiting', 'running')
+)
 DELETE FROM connectors.scans WHERE connector_id = %(connector_id)s AND status <> 'running' AND id < (
     SELECT min(id) FROM (
         SELECT id FROM connectors.scans WHERE connector_id = %(connector_id)s ORDER BY id DESC LIMIT 100
@@ -163,7 +175,7 @@ SELECT count(*) FROM requeued
 -- Leases the next objects to extract. A lease that ended is anybody's: its run died, and the object remembers that.
 WITH chosen AS (
     SELECT id, claimed_by IS NOT NULL AS died FROM connectors.objects
-    WHERE connector_id = %(connector_id)s
+    WHERE connector_id = (SELECT id FROM connectors.connectors WHERE id = %(connector_id)s AND generation = %(generation)s)
       AND (state = 'pending' OR state = 'failed' AND next_attempt_at <= now())
       AND (claimed_by IS NULL OR claim_expires_at < now())
       AND missing_since_scan IS NULL
@@ -184,7 +196,8 @@ ORDER BY c.id
 -- Leases the next texts to index: at most so many, and so many characters together (but always one).
 WITH candidates AS (
     SELECT o.id, o.claimed_by IS NOT NULL AS died FROM connectors.objects o
-    WHERE o.connector_id = %(connector_id)s AND o.state = 'extracted'
+    WHERE o.connector_id = (SELECT id FROM connectors.connectors WHERE id = %(connector_id)s AND generation = %(generation)s)
+      AND o.state = 'extracted'
       AND (o.next_attempt_at IS NULL OR o.next_attempt_at <= now())
       AND (o.claimed_by IS NULL OR o.claim_expires_at < now())
       AND o.missing_since_scan IS NULL
@@ -206,12 +219,18 @@ ORDER BY c.id
 -- name: renew_claims
 WITH alive AS (
     UPDATE connectors.runs SET heartbeat_at = now() WHERE dagster_run_id = %(run)s
+), held AS (
+    SELECT id FROM connectors.objects WHERE claimed_by = %(run)s ORDER BY key FOR UPDATE
 )
-UPDATE connectors.objects SET claim_expires_at = now() + make_interval(secs => %(lease)s) WHERE claimed_by = %(run)s
+UPDATE connectors.objects o SET claim_expires_at = now() + make_interval(secs => %(lease)s)
+FROM held WHERE o.id = held.id
 
 -- name: release_claims
 -- A run that ends early gives its objects back at once.
-UPDATE connectors.objects SET claimed_by = NULL, claim_expires_at = NULL WHERE claimed_by = %(run)s
+WITH held AS (
+    SELECT id FROM connectors.objects WHERE claimed_by = %(run)s ORDER BY key FOR UPDATE
+)
+UPDATE connectors.objects o SET claimed_by = NULL, claim_expires_at = NULL FROM held WHERE o.id = held.id
 
 -- Outcomes ------------------------------------------------------------------------------------------------------------
 
@@ -297,7 +316,7 @@ SELECT held.id, before.document_id FROM held LEFT JOIN before ON before.id = hel
 -- The objects whose lease the run still holds, locked until the write commits: a run that was overtaken writes nothing.
 SELECT id FROM connectors.objects
 WHERE id = ANY(%(ids)s::bigint[]) AND claimed_by = %(run)s
-ORDER BY id FOR UPDATE
+ORDER BY key FOR UPDATE
 
 -- name: store_indexed
 -- Returns the seconds since each was detected; none for one that was searchable before, or that somebody queued again.
@@ -359,6 +378,12 @@ WHERE k.id = %(connector_id)s
 ORDER BY n.name COLLATE "C", n.label COLLATE "C"
 ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + EXCLUDED.value
 
+-- name: note_versions
+-- A run that outlived an upgrade wrote rows by older versions than the last scan looked for: the next scan looks again.
+UPDATE connectors.connectors SET versions = NULL
+WHERE id = %(connector_id)s
+  AND versions <> concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
+
 -- name: reset_for_mode
 -- Failed: retries and dead letters now, with fresh attempts. All: every object again.
 WITH run AS (
@@ -392,6 +417,10 @@ WITH closed AS (
     UPDATE connectors.runs SET status = 'failed', finished_at = now()
     WHERE status = 'running' AND heartbeat_at < now() - make_interval(secs => 2 * %(lease)s)
     RETURNING id, connector_id, tenant_id, status, extract(epoch FROM heartbeat_at - started_at)::float8 AS seconds
+), expired AS (
+    -- Asked for again and again for a day and never started: nobody waits for it any more.
+    UPDATE connectors.runs SET status = 'expired', finished_at = now()
+    WHERE status = 'waiting' AND requested_at < now() - interval '1 day'
 ), counted AS (
     INSERT INTO connectors.counters AS c (tenant_id, provider, name, label, value)
     SELECT f.tenant_id, k.provider, n.name, n.label, sum(n.value)
@@ -409,8 +438,7 @@ WITH closed AS (
     SELECT c.id, c.tenant_id, c.partition_key,
         (SELECT count(*) FROM (
             SELECT FROM connectors.objects o
-            -- While the bucket cannot be used a run would fail as the last one did; the next good scan clears the error.
-            WHERE o.connector_id = c.id AND c.last_error_code IS NULL AND o.state IN ('pending', 'extracted', 'failed')
+            WHERE o.connector_id = c.id AND o.state IN ('pending', 'extracted', 'failed')
               AND (o.state = 'pending' OR o.next_attempt_at IS NULL OR o.next_attempt_at <= now())
               AND (o.claimed_by IS NULL OR o.claim_expires_at < now())
               AND o.missing_since_scan IS NULL
@@ -420,16 +448,18 @@ WITH closed AS (
          WHERE r.connector_id = c.id AND r.status IN ('waiting', 'running')
            AND r.id NOT IN (SELECT id FROM closed)) AS live,
         CASE WHEN c.last_scan_started_at IS NULL THEN 'registered'
-             -- A scan that stopped at an error waits for the next poll; asking for runs would not mend the error.
-             WHEN c.last_error_code IS NULL AND
-                  EXISTS (SELECT FROM connectors.scans s WHERE s.connector_id = c.id AND s.status = 'running'
+             WHEN EXISTS (SELECT FROM connectors.scans s WHERE s.connector_id = c.id AND s.status = 'running'
                           AND s.updated_at < now() - make_interval(secs => %(scan_idle)s)) THEN 'scan'
         END AS scan_reason,
-        EXISTS (SELECT FROM connectors.runs r WHERE r.connector_id = c.id AND r.status = 'waiting') AS waiting
-    FROM connectors.connectors c WHERE c.enabled
+        EXISTS (SELECT FROM connectors.runs r WHERE r.connector_id = c.id AND r.status = 'waiting') AS waiting,
+        -- Whatever made the last runs fail, asking for further ones every few seconds would not mend it.
+        coalesce(c.runs_paused_until > now(), false) AS paused
+    FROM connectors.connectors c
+    WHERE c.enabled
 )
-SELECT id, tenant_id, partition_key, due, live, scan_reason FROM needs
-WHERE waiting OR (due > 0 OR scan_reason IS NOT NULL) AND live < %(cap)s
+SELECT id, tenant_id, partition_key, CASE WHEN paused THEN 0 ELSE due END, live, CASE WHEN NOT paused THEN scan_reason END
+FROM needs
+WHERE waiting OR NOT paused AND (due > 0 OR scan_reason IS NOT NULL) AND live < %(cap)s
 
 -- name: request_run
 INSERT INTO connectors.runs (connector_id, tenant_id, trigger, with_scan)
@@ -437,29 +467,36 @@ VALUES (%(connector_id)s, %(tenant_id)s, %(trigger)s, %(with_scan)s)
 RETURNING id
 
 -- name: record_poll
--- What a tick's scan found: with the run that it asks for, or as a sync of its own that needed no run.
+-- What a tick's scan found: with the run that it asks for, or as a sync of its own where no run is needed, or where one
+-- waits already that will take up what was found.
 INSERT INTO connectors.runs
     (connector_id, tenant_id, trigger, with_scan, status, started_at, finished_at, listed, added, changed, deleted)
-SELECT %(connector_id)s, %(tenant_id)s, 'poll', false, CASE WHEN %(needs_run)s THEN 'waiting' ELSE 'succeeded' END,
-    started_at, CASE WHEN NOT %(needs_run)s THEN now() END, %(listed)s, %(added)s, %(changed)s, %(deleted)s
-FROM (SELECT CASE WHEN NOT %(needs_run)s THEN now() END AS started_at) times
+SELECT %(connector_id)s, %(tenant_id)s, 'poll', false, CASE WHEN asks THEN 'waiting' ELSE 'succeeded' END,
+    CASE WHEN NOT asks THEN now() END, CASE WHEN NOT asks THEN now() END,
+    %(listed)s, %(added)s, %(changed)s, %(deleted)s
+FROM (
+    SELECT %(needs_run)s AND NOT EXISTS (
+        SELECT FROM connectors.runs WHERE connector_id = %(connector_id)s AND status = 'waiting'
+    ) AS asks
+) decision
 
 -- name: request_manual_run
--- A second request while one waits joins it.
+-- A second request while one waits joins it, and has it asked for at once: the runs that it was asked for with may have
+-- been cancelled before they started.
 INSERT INTO connectors.runs (connector_id, tenant_id, trigger, with_scan, mode)
 VALUES (%(connector_id)s, %(tenant_id)s, 'manual', true, %(mode)s)
 ON CONFLICT (connector_id, mode) WHERE status = 'waiting' AND trigger = 'manual'
-    DO UPDATE SET trigger = EXCLUDED.trigger
+    DO UPDATE SET emitted_at = CASE WHEN runs.emitted_at > now() - interval '1 minute' THEN runs.emitted_at END
 RETURNING id
 
 -- name: runs_to_emit
 -- Requests that Dagster was not asked for yet, or was asked for and never started: again after two minutes, then after
 -- four, and so on, because a full queue is no reason to queue more.
 WITH due AS (
-    SELECT r.id FROM connectors.runs r
+    SELECT r.id FROM connectors.runs r JOIN connectors.connectors k ON k.id = r.connector_id AND k.enabled
     WHERE r.status = 'waiting' AND (%(connector_id)s::uuid IS NULL OR r.connector_id = %(connector_id)s)
       AND (r.emitted_at IS NULL OR r.emitted_at < now() - make_interval(mins => (2 ^ least(r.emissions, 10))::int))
-    FOR UPDATE SKIP LOCKED
+    FOR UPDATE OF r SKIP LOCKED
 )
 UPDATE connectors.runs r SET emitted_at = now(), emissions = emissions + 1
 FROM due, connectors.connectors c
@@ -468,25 +505,31 @@ RETURNING r.id, r.connector_id, r.tenant_id, c.partition_key, r.trigger, r.with_
 
 -- name: start_run
 -- Binds a Dagster run to the request that it answers. A retried run takes over the row, the counts and the objects of the
--- run that died; a run that nobody here asked for, or one too many, gets a row of its own.
+-- run that died. A run that nobody here asked for gets a row of its own; so does one that somebody executes again. None
+-- comes back for one too many: a request that waited long is asked for more than once, and one run answers it.
 WITH inherited AS (
     UPDATE connectors.objects SET claimed_by = NULL, claim_expires_at = NULL, deaths = deaths + 1
     WHERE claimed_by = %(parent_run)s
-), known AS (
-    SELECT id FROM connectors.runs WHERE dagster_run_id = %(run)s
+), candidates AS (
+    SELECT id, 1 AS preference FROM connectors.runs WHERE dagster_run_id = %(run)s
+    UNION ALL
+    SELECT id, 2 FROM connectors.runs WHERE dagster_run_id = %(parent_run)s AND status <> 'succeeded'
+    UNION ALL
+    SELECT id, 3 FROM connectors.runs WHERE id = %(request_id)s AND dagster_run_id IS NULL
 ), taken AS (
     UPDATE connectors.runs SET
         dagster_run_id = %(run)s, status = 'running', started_at = coalesce(started_at, now()), heartbeat_at = now(),
         finished_at = NULL
-    WHERE id = coalesce((SELECT id FROM known), %(request_id)s)
-      AND connector_id = %(connector_id)s
-      AND (dagster_run_id IS NULL OR dagster_run_id = %(run)s OR dagster_run_id = %(parent_run)s)
+    WHERE id = (SELECT id FROM candidates ORDER BY preference LIMIT 1) AND connector_id = %(connector_id)s
     RETURNING id
 ), fresh AS (
     INSERT INTO connectors.runs
         (connector_id, tenant_id, trigger, with_scan, mode, dagster_run_id, status, emitted_at, started_at, heartbeat_at)
     SELECT %(connector_id)s, %(tenant_id)s, 'dagster', %(with_scan)s, %(mode)s, %(run)s, 'running', now(), now(), now()
-    WHERE NOT EXISTS (SELECT FROM taken)
+    WHERE NOT EXISTS (SELECT FROM taken) AND (
+        %(parent_run)s::text IS NOT NULL
+        OR NOT EXISTS (SELECT FROM connectors.runs WHERE id = %(request_id)s AND dagster_run_id IS NOT NULL)
+    )
     RETURNING id
 )
 SELECT id FROM taken UNION ALL SELECT id FROM fresh
@@ -500,6 +543,14 @@ WITH before AS (
     FROM before b WHERE r.id = b.id
     RETURNING r.connector_id, r.tenant_id, r.status, b.status AS status_before,
         extract(epoch FROM clock_timestamp() - r.started_at)::float8 AS seconds
+), paused AS (
+    -- 30 seconds after the first failure, doubling, up to an hour.
+    UPDATE connectors.connectors k SET
+        failed_runs = CASE WHEN c.status = 'failed' THEN k.failed_runs + 1 ELSE 0 END,
+        runs_paused_until = CASE WHEN c.status = 'failed'
+            THEN now() + make_interval(secs => least(3600, 30 * 2 ^ least(k.failed_runs, 10))) END
+    FROM closed c
+    WHERE k.id = c.connector_id AND (c.status = 'failed' OR k.failed_runs > 0)
 ), finished AS (
     SELECT * FROM closed WHERE status_before = 'running'
 )

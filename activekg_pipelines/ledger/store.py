@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow, class_row
 
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.database.queries import load_queries
+from activekg_pipelines.errors import ConnectorChanged
 from activekg_pipelines.ledger import planner
 from activekg_pipelines.ledger.counters import RUN_BUCKETS, Counter, Increments, bucket, increments
 from activekg_pipelines.ledger.states import (
@@ -70,13 +71,24 @@ class Ledger:
 
     # Scans
 
-    def open_scan(self, connector_id: UUID, tenant_id: str) -> Scan:
-        """The connector's scan under way, or a new one from the first key."""
-        parameters = {"connector_id": connector_id, "tenant_id": tenant_id}
+    def open_scan(self, connector_id: UUID, tenant_id: str, *, generation: int) -> Scan:
+        """The connector's scan under way, or a new one from the first key.
+
+        Args:
+            connector_id: which.
+            tenant_id: whose.
+            generation: the connector's, as the caller read it with bucket and prefix.
+
+        Raises:
+            ConnectorChanged: the connector reads another bucket or prefix by now, or was removed.
+        """
+        parameters = {"connector_id": connector_id, "tenant_id": tenant_id, "generation": generation}
         while True:
             with self._database.transaction(tenant_id=tenant_id) as conn:
                 row = conn.execute(_SQL["open_scan"], parameters).fetchone()
             # Nothing comes back when another process opened it between this statement's snapshot and its insert.
+            if row is not None and not row[2]:
+                raise ConnectorChanged
             if row is not None:
                 return Scan(row[0], connector_id, tenant_id, row[1])
 
@@ -169,15 +181,21 @@ class Ledger:
         with self._database.transaction() as conn:
             return int(_one(conn, "requeue_outdated", {"connector_id": connector_id, **asdict(versions)})[0])
 
+    def note_versions(self, connector_id: UUID, versions: Versions) -> None:
+        """Say which versions a step wrote by, once it is done."""
+        with self._database.transaction() as conn:
+            conn.execute(_SQL["note_versions"], {"connector_id": connector_id, **asdict(versions)})
+
     # Claims
 
     def claim_pending(
-        self, connector_id: UUID, run: str, *, limit: int, extractor: str, busy: Collection[int] = ()
+        self, connector_id: UUID, run: str, *, generation: int, limit: int, extractor: str, busy: Collection[int] = ()
     ) -> list[ClaimedObject]:
-        """Lease up to ``limit`` objects whose text has to be extracted.
+        """Lease up to ``limit`` objects whose text has to be extracted; none where the connector changed meanwhile.
 
         Args:
             connector_id: whose.
+            generation: the connector's, as the caller read it with bucket and prefix.
             run: Dagster's run id, which holds the leases.
             limit: objects at most.
             extractor: version whose stored texts count.
@@ -189,6 +207,7 @@ class Ledger:
             "claim_pending",
             {
                 "connector_id": connector_id,
+                "generation": generation,
                 "run": run,
                 "limit": limit,
                 "extractor": extractor,
@@ -197,12 +216,24 @@ class Ledger:
             },
         )
 
-    def claim_extracted(self, connector_id: UUID, run: str, *, limit: int, characters: int) -> list[ClaimedText]:
-        """Lease up to ``limit`` stored texts that have to be indexed, of about ``characters`` together."""
+    def claim_extracted(
+        self, connector_id: UUID, run: str, *, generation: int, limit: int, characters: int
+    ) -> list[ClaimedText]:
+        """Lease up to ``limit`` stored texts that have to be indexed, of about ``characters`` together.
+
+        ``generation`` is as for :meth:`claim_pending`.
+        """
         return self._claim(
             ClaimedText,
             "claim_extracted",
-            {"connector_id": connector_id, "run": run, "limit": limit, "characters": characters, "lease": self._lease},
+            {
+                "connector_id": connector_id,
+                "generation": generation,
+                "run": run,
+                "limit": limit,
+                "characters": characters,
+                "lease": self._lease,
+            },
         )
 
     def renew_claims(self, run: str) -> None:
@@ -391,7 +422,7 @@ class Ledger:
         with_scan: bool,
         mode: Mode,
         keep_texts: bool = False,
-    ) -> UUID:
+    ) -> UUID | None:
         """Bind a Dagster run to the request that it answers, and apply its mode once.
 
         Args:
@@ -403,12 +434,11 @@ class Ledger:
             keep_texts: objects that have a text are indexed again, not extracted again.
 
         Returns:
-            The id of the run's row.
+            The id of the run's row; None when another run answers the request already: this one has nothing to do.
         """
         with self._database.transaction(tenant_id=tenant_id) as conn:
-            row = _one(
-                conn,
-                "start_run",
+            row = conn.execute(
+                _SQL["start_run"],
                 {
                     "connector_id": connector_id,
                     "tenant_id": tenant_id,
@@ -418,7 +448,9 @@ class Ledger:
                     "with_scan": with_scan,
                     "mode": mode,
                 },
-            )
+            ).fetchone()
+            if row is None:
+                return None
             if mode is not Mode.CHANGED:
                 conn.execute(_SQL["reset_for_mode"], {"run": run, "mode": mode, "keep_texts": keep_texts})
         return UUID(str(row[0]))

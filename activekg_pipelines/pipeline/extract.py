@@ -110,6 +110,7 @@ def extract_pending(
                 if isinstance(error, SourceError):
                     services.connectors.record_error(connector.id, error.code, error.message)
                 raise
+        services.ledger.note_versions(connector.id, services.versions)
         return max_objects - held.objects_left
 
 
@@ -200,7 +201,14 @@ def _claim(services: Services, connector: Connector, held: Lease, busy: Collecti
     most = held.claimable(_BATCH)
     if most == 0:
         return []
-    claimed = services.ledger.claim_pending(connector.id, held.run, limit=most, extractor=EXTRACTOR_VERSION, busy=busy)
+    claimed = services.ledger.claim_pending(
+        connector.id,
+        held.run,
+        generation=connector.generation,
+        limit=most,
+        extractor=EXTRACTOR_VERSION,
+        busy=busy,
+    )
     held.took(len(claimed))
     return claimed
 

@@ -59,13 +59,17 @@ def index_extracted(
     )
     with log_fields(run=run), bounds as held:
         while most := held.claimable(_BATCH):
-            claimed = services.ledger.claim_extracted(connector.id, run, limit=most, characters=_BATCH_CHARACTERS)
+            claimed = services.ledger.claim_extracted(
+                connector.id, run, generation=connector.generation, limit=most, characters=_BATCH_CHARACTERS
+            )
             if not claimed:
                 break
             if held.objects_left == max_objects:
                 _check_encoder(services, connector)
             held.took(len(claimed))
             _index(services, connector, held, claimed)
+        if held.objects_left < max_objects:
+            services.ledger.note_versions(connector.id, services.versions)
         return max_objects - held.objects_left
 
 

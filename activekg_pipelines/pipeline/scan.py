@@ -8,8 +8,18 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+from psycopg.errors import DeadlockDetected
+
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.errors import EmptyObject, FolderMarker, ObjectError, SourceError, TooLarge, UnsupportedType
+from activekg_pipelines.errors import (
+    ConnectorChanged,
+    EmptyObject,
+    FolderMarker,
+    ObjectError,
+    SourceError,
+    TooLarge,
+    UnsupportedType,
+)
 from activekg_pipelines.extraction import unsupported_by_name
 from activekg_pipelines.ledger.states import ListedObject, Scan, ScanCounts
 from activekg_pipelines.ledger.store import PageComparison
@@ -67,7 +77,7 @@ def scan_connector(
             where this one stopped; after any other one it starts anew.
     """
     deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
-    scan = services.ledger.open_scan(connector.id, connector.tenant_id)
+    scan = services.ledger.open_scan(connector.id, connector.tenant_id, generation=connector.generation)
     resumed = scan.start_after != ""
     counts = ScanCounts()
     try:
@@ -82,11 +92,11 @@ def scan_connector(
                     counts += compared.counts
                     after_page()
                     if page.is_last and whole and resumed:
-                        counts += _complete(services, connector, scan).counts
+                        counts += _complete(services, connector, scan, after_page).counts
                         resumed = False
                         break
                     if page.is_last:
-                        done = _complete(services, connector, scan)
+                        done = _complete(services, connector, scan, after_page)
                         return replace(done, counts=counts + done.counts)
                     if page.entries:
                         scan = replace(scan, start_after=page.entries[-1].key)
@@ -94,7 +104,10 @@ def scan_connector(
                         return ScanResult(counts, completed=False)
             # Another process moved the scan on, perhaps for another bucket or prefix by now, or a whole one follows.
             connector = services.connectors.get(connector.id)
-            scan = services.ledger.open_scan(connector.id, connector.tenant_id)
+            scan = services.ledger.open_scan(connector.id, connector.tenant_id, generation=connector.generation)
+    except ConnectorChanged:
+        # Nothing is wrong with the connector that is there now.
+        raise
     except SourceError as error:
         services.connectors.record_error(connector.id, error.code, error.message)
         if not error.retryable:
@@ -104,6 +117,16 @@ def scan_connector(
 
 def _compare(services: Services, connector: Connector, scan: Scan, page: Page) -> PageComparison | None:
     listed = [_listed(entry, services.settings.activekg_max_file_bytes) for entry in page.entries]
+    try:
+        return _apply(services, connector, scan, page, listed)
+    except DeadlockDetected:
+        # A run locked the same objects in another order, and Postgres chose this side to give way: the page again.
+        return None
+
+
+def _apply(
+    services: Services, connector: Connector, scan: Scan, page: Page, listed: list[ListedObject]
+) -> PageComparison | None:
     with services.database.transaction(tenant_id=connector.tenant_id) as conn:
         compared = services.ledger.compare_page(conn, scan, listed, is_last=page.is_last)
         if compared is not None and compared.now_skipped:
@@ -117,13 +140,13 @@ def _compare(services: Services, connector: Connector, scan: Scan, page: Page) -
     return compared
 
 
-def _complete(services: Services, connector: Connector, scan: Scan) -> ScanResult:
+def _complete(services: Services, connector: Connector, scan: Scan, after_batch: Callable[[], None]) -> ScanResult:
     held_back = services.ledger.deletions_held_back(
         scan,
         share=services.settings.activekg_delete_guard_share,
         min_objects=services.settings.activekg_delete_guard_min_objects,
     )
-    counts = ScanCounts() if held_back else _delete_missing(services, connector, scan)
+    counts = ScanCounts() if held_back else _delete_missing(services, connector, scan, after_batch)
     if held_back:
         logger.warning(
             "%d of the documents of connector %s are gone from the bucket. Nothing was deleted: confirm the deletions, "
@@ -136,7 +159,9 @@ def _complete(services: Services, connector: Connector, scan: Scan) -> ScanResul
     return ScanResult(counts, completed=True, held_back=held_back)
 
 
-def _delete_missing(services: Services, connector: Connector, scan: Scan) -> ScanCounts:
+def _delete_missing(
+    services: Services, connector: Connector, scan: Scan, after_batch: Callable[[], None]
+) -> ScanCounts:
     deleted = 0
     while True:
         with services.database.transaction(tenant_id=connector.tenant_id) as conn:
@@ -147,6 +172,7 @@ def _delete_missing(services: Services, connector: Connector, scan: Scan) -> Sca
                 return ScanCounts(deleted=deleted)
             services.ledger.count_objects(conn, connector.id, "deleted", batch)
         deleted += batch
+        after_batch()
 
 
 def _listed(entry: ObjectVersion, max_bytes: int) -> ListedObject:

@@ -34,9 +34,12 @@ _CREDENTIALS = {
     "InvalidToken",
     "TokenRefreshRequired",
     "AuthorizationHeaderMalformed",
+    # The account is suspended: of every object, not of this one.
+    "AllAccessDisabled",
+    "AccountProblem",
 }
 _REGION = {"PermanentRedirect", "IllegalLocationConstraintException", "301"}
-_DENIED = {"AccessDenied", "AllAccessDisabled", "AccountProblem", "403"}
+_DENIED = {"AccessDenied", "403"}
 _GONE = {"NoSuchKey", "404"}
 _UNREACHABLE = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError, SSLError)
 

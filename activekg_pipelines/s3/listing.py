@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,9 @@ from activekg_pipelines.s3.errors import source_error
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ def list_pages(client: S3Client, bucket: str, prefix: str, start_after: str) -> 
             entries = [
                 ObjectVersion(entry["Key"], normalise_etag(entry["ETag"]), entry["Size"], entry["LastModified"])
                 for entry in answer.get("Contents", [])
+                if _storable(entry["Key"], bucket)
             ]
             last = _check_order(entries, last, bucket)
             yield Page(entries, is_last=not answer.get("IsTruncated", False))
@@ -71,6 +76,14 @@ def list_pages(client: S3Client, bucket: str, prefix: str, start_after: str) -> 
 def normalise_etag(etag: str) -> str:
     """The ETag without quotes: some stores list it without and answer GET with them."""
     return etag.strip('"')
+
+
+def _storable(key: str, bucket: str) -> bool:
+    """Whether Postgres can hold the key. S3 allows the character NUL in keys, and nobody uses it."""
+    if "\x00" in key:
+        logger.warning("The bucket %r holds a key with the character NUL, which is left out.", bucket)
+        return False
+    return True
 
 
 def _check_order(entries: list[ObjectVersion], last: bytes, bucket: str) -> bytes:

@@ -265,7 +265,7 @@ def test_a_dead_runs_objects_come_back_when_its_lease_ends(
     bucket.put("a.txt", "one")
     scan(services, connector)
     dead = start_run(services, connector)
-    assert len(services.ledger.claim_pending(connector.id, dead, limit=5, extractor=EXTRACTOR)) == 1
+    assert len(services.ledger.claim_pending(connector.id, dead, generation=0, limit=5, extractor=EXTRACTOR)) == 1
     assert drain(services, connector).extracted == 0, "the lease holds"
     end_leases(services)
     assert drain(services, connector).indexed == 1
@@ -276,7 +276,7 @@ def test_a_lease_that_is_renewed_holds(services: Services, bucket: Bucket, conne
     bucket.put("a.txt", "one")
     scan(services, connector)
     slow = start_run(services, connector)
-    services.ledger.claim_pending(connector.id, slow, limit=5, extractor=EXTRACTOR)
+    services.ledger.claim_pending(connector.id, slow, generation=0, limit=5, extractor=EXTRACTOR)
     end_leases(services)
     services.ledger.renew_claims(slow)
     assert drain(services, connector).extracted == 0
@@ -288,7 +288,7 @@ def test_an_object_that_run_after_run_dies_with_is_set_aside_until_it_is_replaye
     bucket.put("killer.txt", "A text that kills.")
     scan(services, connector)
     for number in range(10):
-        assert services.ledger.claim_pending(connector.id, f"run-{number}", limit=1, extractor=EXTRACTOR)
+        assert services.ledger.claim_pending(connector.id, f"run-{number}", generation=0, limit=1, extractor=EXTRACTOR)
         end_leases(services)
     bucket.put("bystander.txt", "An innocent text.")
     counts = sync(services, connector)
@@ -307,7 +307,7 @@ def test_a_text_that_run_after_run_dies_with_is_set_aside_too(
     scan(services, connector)
     extract(services, connector, start_run(services, connector))
     for number in range(10):
-        assert services.ledger.claim_extracted(connector.id, f"run-{number}", limit=1, characters=1000)
+        assert services.ledger.claim_extracted(connector.id, f"run-{number}", generation=0, limit=1, characters=1000)
         end_leases(services)
     assert drain(services, connector).dead == 1
     assert outcomes(services, connector)["killer.txt"][:2] == ("dead", "runs_died")

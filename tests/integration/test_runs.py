@@ -98,7 +98,7 @@ def test_a_retried_run_goes_on_in_the_row_of_the_run_that_died(
     assert start("first", None) == request
     scan(services, connector)
     extract(services, connector, "first")
-    services.ledger.claim_extracted(connector.id, "first", limit=5, characters=1000)
+    services.ledger.claim_extracted(connector.id, "first", generation=0, limit=5, characters=1000)
 
     assert start("second", "first") == request
     # The same mode again must not make due what the first try has done.
@@ -119,7 +119,7 @@ def test_a_run_without_a_sign_of_life_is_closed_and_its_work_asked_for_again(
     bucket.put("a.txt", "one")
     scan(services, connector)
     run = start_run(services, connector)
-    services.ledger.claim_pending(connector.id, run, limit=5, extractor="1")
+    services.ledger.claim_pending(connector.id, run, generation=0, limit=5, extractor="1")
     lease = services.settings.activekg_lease_seconds
     age_heartbeats(services, 2 * lease - 10)
     assert ask(services) == 0

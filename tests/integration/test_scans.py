@@ -211,7 +211,7 @@ def test_many_deletions_at_once_wait_for_confirmation(services: Services, bucket
     assert (result.held_back, result.counts.deleted) == (0, 13)
     assert documents(services) == {f"s3://{bucket.name}/{key}" for key in numbered(*range(13, 24))}
     stored = services.connectors.get(dozen.id)
-    assert (stored.deletions_held_back, stored.deletions_confirmed) == (0, False)
+    assert (stored.deletions_held_back, stored.deletions_confirmed) == (0, 0)
 
 
 def test_one_confirmation_does_not_cover_the_next_storm(services: Services, bucket: Bucket, dozen: Connector) -> None:
@@ -234,7 +234,7 @@ def test_objects_that_come_back_need_no_confirmation(services: Services, bucket:
     result = scan(services, dozen)
     assert (result.held_back, result.counts.deleted, result.counts.changed) == (0, 1, 0)
     stored = services.connectors.get(dozen.id)
-    assert (stored.deletions_held_back, stored.needs_confirmation) == (0, False)
+    assert (stored.deletions_held_back, stored.needs_confirmation) == (0, 0)
     assert drain(services, dozen).bytes_fetched == 0
     assert graph_of(services) == (23, 23, 23)
 

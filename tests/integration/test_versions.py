@@ -101,7 +101,7 @@ def test_what_a_dead_run_held_during_the_upgrade_is_not_forgotten(
     scan(services, connector)
     dead = start_run(services, connector)
     extract(services, connector, dead)
-    assert services.ledger.claim_extracted(connector.id, dead, limit=5, characters=1000)
+    assert services.ledger.claim_extracted(connector.id, dead, generation=0, limit=5, characters=1000)
     upgrade(services, monkeypatch, extractor="next")
     scan(services, connector)
     assert due(services) == {"a.txt": "pending"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from activekg_pipelines.errors import Corrupt, EmptyObject, FetchFailed, ObjectError, ObjectGone
+from activekg_pipelines.errors import AccessDenied, Corrupt, EmptyObject, FetchFailed, ObjectError, ObjectGone, RunsDied
 from activekg_pipelines.ledger.planner import deletions_held_back, removes_document, retry_delay, runs_wanted, settle
 from activekg_pipelines.ledger.states import FailedObject, ObjectState
 
@@ -48,6 +48,8 @@ def test_objects_without_text_are_skipped_not_failed() -> None:
 def test_only_permanent_outcomes_remove_the_version_that_is_indexed() -> None:
     assert removes_document(_settle(Corrupt(), 1))
     assert removes_document(_settle(EmptyObject(), 1))
+    assert not removes_document(_settle(AccessDenied(), 1)), "a refusal says nothing about the content"
+    assert not removes_document(_settle(RunsDied(), 1))
     assert not removes_document(_settle(FetchFailed(), 1))
     assert not removes_document(_settle(FetchFailed(), 3))
     assert not removes_document(_settle(ObjectGone(), 3))
@@ -58,5 +60,10 @@ def test_only_permanent_outcomes_remove_the_version_that_is_indexed() -> None:
     [(1, 1, False), (10, 10, False), (11, 11, True), (50, 100, False), (51, 100, True), (0, 0, False)],
 )
 def test_a_storm_of_deletions_is_held_back(missing: int, known: int, held_back: bool) -> None:
-    assert deletions_held_back(missing, known, share=0.5, min_objects=10, confirmed=False) is held_back
-    assert not deletions_held_back(missing, known, share=0.5, min_objects=10, confirmed=True)
+    assert deletions_held_back(missing, known, share=0.5, min_objects=10, confirmed=0) is held_back
+    assert not deletions_held_back(missing, known, share=0.5, min_objects=10, confirmed=missing)
+
+
+def test_a_confirmation_covers_the_deletions_it_was_given_for_and_no_more() -> None:
+    assert not deletions_held_back(25, 40, share=0.5, min_objects=10, confirmed=25)
+    assert deletions_held_back(26, 40, share=0.5, min_objects=10, confirmed=25)

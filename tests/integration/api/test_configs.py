@@ -256,9 +256,9 @@ def test_a_change_that_conflicts_changes_nothing(acme: Caller, ledger_rows: Ledg
 def test_a_listing_under_way_ends_with_its_source(acme: Caller, admin: AdminServices) -> None:
     created = acme.register()
     connector = admin.connectors.page()[0]
-    scan = admin.ledger.open_scan(connector.id, connector.tenant_id)
+    scan = admin.ledger.open_scan(connector.id, connector.tenant_id, generation=0)
     acme.put(f"{CONFIGS}/{created['id']}", {"config": {"prefix": "images/"}})
-    assert admin.ledger.open_scan(connector.id, connector.tenant_id).id != scan.id
+    assert admin.ledger.open_scan(connector.id, connector.tenant_id, generation=1).id != scan.id
 
 
 @pytest.mark.parametrize(("documents", "left"), [("remove", 0), ("keep", 1)])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import hypothesis
 import pytest
 import schemathesis
-from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.administration.tokens import mint_token
@@ -19,28 +16,69 @@ from activekg_pipelines.settings import Settings
 from tests.integration.api.conftest import Caller, LedgerRows
 from tests.s3_bucket import Bucket
 
+TENANT = "acme_corp"
+
+
+class Door:
+    """The application of the test that runs; schemathesis wants one before any test does."""
+
+    behind: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Not the lifespan: fixtures open and close the services.
+        if scope["type"] == "http":
+            await self.behind(scope, receive, send)
+
+
+door = Door()
 document = schemathesis.openapi.from_dict(
     published_document(),
     config=schemathesis.Config.from_dict(
-        {"seed": 20260101, "base-url": "http://testserver", "analysis": {"constants": {"enabled": False}}}
+        {
+            "seed": 20260101,
+            "base-url": "http://testserver",
+            # What it would find in the code is in the document already.
+            "analysis": {"constants": {"enabled": False}},
+            "checks": {
+                # A schema cannot say which cursors a page gave or which prefixes overlap; 422 is a declared answer.
+                "positive_data_acceptance": {"enabled": False},
+                # Sends everything twice more; test_access.py has every route without a token.
+                "ignored_auth": {"enabled": False},
+            },
+            "operations": [
+                {
+                    "include-name": "POST /_admin/connectors/configs/test",
+                    # An S3 client for each request takes its time, and the body is that of a registration.
+                    "phases": {"coverage": {"enabled": False}},
+                    # The address is that of a connector called "test" as well, for the methods of connectors.
+                    "checks": {
+                        "unsupported_method": {"enabled": False},
+                        "allow_header_conformance": {"enabled": False},
+                    },
+                }
+            ],
+        }
     ),
 )
+document.app = door
 
 
-@dataclass
+@dataclass(frozen=True)
 class Existing:
-    """A connector of acme_corp with objects, dead letters and a history; registered again when it was removed."""
+    """A connector of acme_corp with objects, dead letters and a history."""
 
     admin: AdminServices
     rows: LedgerRows
     source: Bucket
 
     def connector_id(self) -> str:
-        known = self.admin.connectors.page("acme_corp", after=None, limit=1)
-        if known:
-            return str(known[0].id)
-        connector = self.source.register(self.admin.shared, prefix="documents/", endpoint_url=None)
-        config = {"id": connector.id, "tenant_id": "acme_corp", "config": {"bucket": self.source.name}}
+        """Its id; it is registered again when somebody removed it."""
+        known = self.admin.connectors.page(TENANT, after=None, limit=1)
+        return str(known[0].id) if known else self._register()
+
+    def _register(self) -> str:
+        connector = self.source.register(self.admin.shared, TENANT, prefix="documents/", endpoint_url=None)
+        config = {"id": connector.id, "tenant_id": TENANT, "config": {"bucket": self.source.name}}
         self.rows.add(config, "documents/house.md", state="indexed")
         self.rows.add(config, "documents/broken.pdf", state="dead", error="corrupt")
         self.rows.run(config, errors={"corrupt": 1})
@@ -48,13 +86,13 @@ class Existing:
 
 
 @pytest.fixture
-def app(admin: AdminServices, s3_endpoint: str) -> FastAPI:
-    """The API without a rate limit, whose connectors reach nothing but the S3 server of the tests."""
+def application(admin: AdminServices, s3_endpoint: str) -> None:
+    """Opens the door to the API, without a rate limit, and to no store but the S3 server of the tests."""
     settings = admin.settings.model_copy(
         update={"activekg_api_rate_limit": "off", "activekg_s3_endpoint_url": s3_endpoint}
     )
     admin.shared.settings = settings
-    return create_app(replace(admin, settings=settings))
+    door.behind = create_app(replace(admin, settings=settings))
 
 
 @pytest.fixture
@@ -65,33 +103,43 @@ def existing(admin: AdminServices, ledger_rows: LedgerRows, bucket: Bucket) -> E
 
 @pytest.fixture
 def tokens(app_settings: Settings) -> list[str]:
-    """Of an administrator of acme_corp, and of a super admin."""
+    """Of an administrator of acme_corp who may search, and of a super admin."""
     return [
-        mint_token(app_settings, "alice", "acme_corp", scopes, 600)
+        mint_token(app_settings, "alice", TENANT, scopes, 600)
         for scopes in (["connectors:admin", "search:read"], ["super_admin"])
     ]
 
 
+@pytest.mark.usefixtures("application")
 @document.parametrize()
 @hypothesis.settings(
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=15,
+    max_examples=6,
     phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
     suppress_health_check=list(hypothesis.HealthCheck),
 )
-def test_every_answer_is_a_declared_one(
-    case: schemathesis.Case, app: FastAPI, tokens: list[str], existing: Existing
-) -> None:
-    for n, token in enumerate(tokens):
-        if "config_id" in case.path_parameters and case.meta.generation.mode.is_positive and str(case.path_parameters["config_id"])[-1] in "02468ace":
+def test_every_answer_is_a_declared_one(case: schemathesis.Case, tokens: list[str], existing: Existing) -> None:
+    valid = case.meta is not None and case.meta.generation.mode.is_positive
+    about_existing = valid and aim_at_what_exists(case)
+    # What breaks a rule is refused before anybody asks whose it is.
+    for token in tokens if valid else tokens[:1]:
+        if about_existing:
             case.path_parameters["config_id"] = existing.connector_id()
-        r = case.call_and_validate(app=app, headers={"Authorization": f"Bearer {token}"})
-        if log := os.environ.get("ST_LOG"):
-            with open(log, "a") as f:
-                f.write(f"{case.operation.label} {r.status_code} {n} {case.meta.phase.name.value} {case.meta.generation.mode}\n")
+        case.call_and_validate(headers={"Authorization": f"Bearer {token}"})
 
 
 def test_the_document_of_an_installation_is_the_published_one(acme: Caller) -> None:
     assert acme.get(OPENAPI_PATH).json() == published_document()
+
+
+def aim_at_what_exists(case: schemathesis.Case) -> bool:
+    """Valid requests would mostly end at a made-up tenant or store. Says whether to name a connector that exists."""
+    for named in (case.body, case.query):
+        if isinstance(named, dict) and "tenant_id" in named:
+            named["tenant_id"] = TENANT
+    if isinstance(case.body, dict) and isinstance(case.body.get("config"), dict):
+        case.body["config"].pop("endpoint_url", None)
+    # Some still name one that is not there.
+    return str(case.path_parameters.get("config_id", "0"))[-1] not in "0123"

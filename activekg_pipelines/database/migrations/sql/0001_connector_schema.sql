@@ -135,7 +135,13 @@ CREATE TABLE connectors.connectors (
     last_error_at timestamptz,
     -- Deletions held back by the delete-storm guard until somebody confirms them; 0 means none.
     deletions_held_back int NOT NULL DEFAULT 0,
-    deletions_confirmed boolean NOT NULL DEFAULT false,
+    -- How many of them somebody confirmed; more than that are held back again.
+    deletions_confirmed int NOT NULL DEFAULT 0,
+    -- Raised when bucket, prefix or endpoint change: whoever still works on the source before gets nothing to do.
+    generation int NOT NULL DEFAULT 0,
+    -- Runs that failed in a row, and until when no further one starts by itself.
+    failed_runs int NOT NULL DEFAULT 0,
+    runs_paused_until timestamptz,
     -- Extractor, chunker and encoder that outdated rows were last looked for with.
     versions text,
     UNIQUE (tenant_id, name)
