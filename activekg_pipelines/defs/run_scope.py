@@ -12,7 +12,7 @@ import dagster as dg
 from pydantic import Field
 
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.errors import ActiveKGError, SourceError
+from activekg_pipelines.errors import ActiveKGError, ModelError, SourceError
 from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.logs import log_fields
 from activekg_pipelines.pipeline.lease import Lease, lease
@@ -107,7 +107,8 @@ def run_scope(
         except BaseException as error:
             if isinstance(error, ActiveKGError) and not isinstance(error, SourceError):
                 # A missing key or model stops the connector as refused credentials do, and is shown in the same place.
-                opened.connectors.record_error(connector.id, "configuration", error.message)
+                code = "model" if isinstance(error, ModelError) else "configuration"
+                opened.connectors.record_error(connector.id, code, error.message)
             opened.ledger.finish_run(context.run.run_id, succeeded=False)
             raise
         if context.asset_key.to_user_string() == selected[-1]:

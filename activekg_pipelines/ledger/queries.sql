@@ -121,7 +121,13 @@ WITH done AS (
     RETURNING connector_id, listed, added, changed, missing, deleted
 ), stamped AS (
     UPDATE connectors.connectors c SET
-        last_scan_completed_at = now(), last_error_code = NULL, last_error_message = NULL, last_error_at = NULL,
+        last_scan_completed_at = now(),
+        -- The bucket can be read: what kept it from that is over, and so is the pause that it caused. A model that cannot
+        -- be used is another matter; a run that succeeds settles that.
+        last_error_code = CASE WHEN last_error_code = 'model' THEN last_error_code END,
+        last_error_message = CASE WHEN last_error_code = 'model' THEN last_error_message END,
+        last_error_at = CASE WHEN last_error_code = 'model' THEN last_error_at END,
+        runs_paused_until = CASE WHEN last_error_code IS NULL OR last_error_code = 'model' THEN runs_paused_until END,
         deletions_held_back = %(held_back)s, deletions_confirmed = 0
     FROM done WHERE c.id = done.connector_id
 )
@@ -548,7 +554,8 @@ WITH before AS (
     UPDATE connectors.connectors k SET
         failed_runs = CASE WHEN c.status = 'failed' THEN k.failed_runs + 1 ELSE 0 END,
         runs_paused_until = CASE WHEN c.status = 'failed'
-            THEN now() + make_interval(secs => least(3600, 30 * 2 ^ least(k.failed_runs, 10))) END
+            THEN now() + make_interval(secs => least(3600, 30 * 2 ^ least(k.failed_runs, 10))) END,
+        last_error_code = CASE WHEN c.status = 'succeeded' AND k.last_error_code = 'model' THEN NULL ELSE k.last_error_code END
     FROM closed c
     WHERE k.id = c.connector_id AND (c.status = 'failed' OR k.failed_runs > 0)
 ), finished AS (

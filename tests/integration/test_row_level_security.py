@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -10,10 +11,14 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
+from activekg_pipelines.administration.operations import DocumentFate, reconfigure, remove
+from activekg_pipelines.administration.services import admin_services
+from activekg_pipelines.connectors.models import S3ConfigPatch
 from activekg_pipelines.database.migrate import migrate
 from activekg_pipelines.embedding import Encoder
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
+from tests.integration.api.conftest import RecordingOrchestrator
 from tests.integration.syncing import documents, drain, found, graph_of, query, scan, states, sync
 from tests.integration.test_migrations import ACTIVEKG_SCHEMA
 from tests.s3_bucket import Bucket
@@ -174,6 +179,15 @@ def test_everything_works_for_a_role_that_row_level_security_binds(
     assert found(services, "text", tenant_id="tenant_a") == {f"s3://{bucket.name}/a.txt"}
     assert len(found(services, "text", tenant_id="tenant_b")) == 3
     assert documents(services) == set(), "without a tenant nothing is seen, even by the owner"
+
+    admin = replace(admin_services(services), orchestrator=RecordingOrchestrator())
+    bucket.put("docs/d.txt", "The text of d.")
+    sync(services, connector)
+    moved = reconfigure(admin, connector.id, S3ConfigPatch(prefix="docs/"), documents=DocumentFate.REMOVE)
+    assert moved.documents == 1
+    assert found(services, "text", tenant_id="tenant_a") == {f"s3://{bucket.name}/docs/d.txt"}
+    assert remove(admin, other.id, DocumentFate.REMOVE) == 3
+    assert found(services, "text", tenant_id="tenant_b") == set()
     services.database.close()
 
 

@@ -11,9 +11,9 @@ import pytest
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.defs.sensors import start_due_work
 from activekg_pipelines.errors import CredentialsRefused
-from activekg_pipelines.ledger.states import Mode, Trigger
+from activekg_pipelines.ledger.states import Mode, ScanCounts, Trigger
 from activekg_pipelines.services import Services
-from tests.fault_proxy import LIST, FaultProxy, status
+from tests.fault_proxy import FaultProxy, status
 from tests.integration.syncing import drain, end_leases, extract, index, make_retries_due, query, scan, start_run, sync
 from tests.s3_bucket import Bucket
 
@@ -153,16 +153,16 @@ def test_retries_that_are_due_get_a_run_and_those_that_are_not_get_none(
     assert drain(proxied, via_proxy).indexed == 1
 
 
-@pytest.mark.parametrize("operation", [LIST, "GET"])
 def test_no_run_is_asked_for_while_the_credentials_are_refused(
-    proxied: Services, via_proxy: Connector, bucket: Bucket, proxy: FaultProxy, operation: str
+    proxied: Services, via_proxy: Connector, bucket: Bucket, proxy: FaultProxy
 ) -> None:
     bucket.put("a.txt", "one")
     scan(proxied, via_proxy)
-    proxy.inject(operation, None, status(403, "InvalidAccessKeyId"))
+    proxy.inject("GET", None, status(403, "InvalidAccessKeyId"))
     with pytest.raises(CredentialsRefused):
         sync(proxied, via_proxy)
-    query(proxied, "UPDATE connectors.runs SET status = 'failed' WHERE status = 'running' RETURNING 1")
+    ((run,),) = query(proxied, "SELECT dagster_run_id FROM connectors.runs WHERE status = 'running'")
+    proxied.ledger.finish_run(run, succeeded=False)
     assert ask(proxied) == 0
     # Who asks for a sync gets one.
     proxied.ledger.request_manual_run(via_proxy.id, "acme_corp")
@@ -193,3 +193,55 @@ def test_a_run_of_an_unknown_request_is_recorded_as_its_own(services: Services, 
         connector.id, "acme_corp", run, request_id=uuid4(), parent_run=None, with_scan=False, mode=Mode.CHANGED
     )
     assert rows(services) == [("dagster", "running", 0, 0)]
+
+
+def test_runs_that_fail_for_whatever_reason_are_started_less_and_less_often(
+    services: Services, connector: Connector, bucket: Bucket
+) -> None:
+    bucket.put("a.txt", "one")
+    scan(services, connector)
+    pauses = []
+    for _ in range(3):
+        assert ask(services) == 1
+        request = query(services, "SELECT id FROM connectors.runs WHERE status = 'waiting'")[0][0]
+        run = str(uuid4())
+        services.ledger.start_run(
+            connector.id, "acme_corp", run, request_id=request, parent_run=None, with_scan=False, mode=Mode.CHANGED
+        )
+        services.ledger.finish_run(run, succeeded=False)
+        assert ask(services) == 0
+        pauses.append(
+            query(services, "SELECT extract(epoch FROM runs_paused_until - now())::int FROM connectors.connectors")[0][
+                0
+            ]
+        )
+        query(services, "UPDATE connectors.connectors SET runs_paused_until = now() - interval '1 second' RETURNING 1")
+    assert [round(pause / 30) for pause in pauses] == [1, 2, 4]
+    assert drain(services, connector).indexed == 1
+
+
+def test_a_request_that_was_asked_for_twice_is_answered_once(services: Services, connector: Connector) -> None:
+    request = services.ledger.request_manual_run(connector.id, "acme_corp", mode=Mode.ALL)
+    started = [
+        services.ledger.start_run(
+            connector.id, "acme_corp", run, request_id=request, parent_run=parent, with_scan=True, mode=Mode.ALL
+        )
+        for run, parent in (("first", None), ("second", None), ("again", "first"))
+    ]
+    assert started == [request, None, request], "a duplicate has nothing to do, a retry takes over"
+
+
+def test_a_sync_that_is_asked_for_again_is_handed_to_dagster_at_once(services: Services, connector: Connector) -> None:
+    request = services.ledger.request_manual_run(connector.id, "acme_corp")
+    assert [emitted.id for emitted in services.ledger.runs_to_emit()] == [request]
+    query(services, "UPDATE connectors.runs SET emitted_at = now() - interval '2 minutes', emissions = 9 RETURNING 1")
+    assert services.ledger.runs_to_emit() == []
+    assert services.ledger.request_manual_run(connector.id, "acme_corp") == request
+    assert [emitted.id for emitted in services.ledger.runs_to_emit()] == [request]
+
+
+def test_polls_do_not_pile_up_requests_while_one_waits(services: Services, connector: Connector) -> None:
+    for _ in range(5):
+        services.ledger.record_poll(connector.id, "acme_corp", ScanCounts(listed=1, added=1, due=1), needs_run=True)
+    assert [row[0] for row in query(services, "SELECT count(*) FROM connectors.runs WHERE status = 'waiting'")] == [1]
+    assert query(services, "SELECT sum(added) FROM connectors.runs")[0][0] == 5

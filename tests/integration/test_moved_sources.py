@@ -1,0 +1,77 @@
+"""A connector that moves to another bucket while somebody still works on the old one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from activekg_pipelines.administration.operations import DocumentFate, reconfigure
+from activekg_pipelines.administration.services import AdminServices, admin_services
+from activekg_pipelines.connectors.models import Connector, S3ConfigPatch
+from activekg_pipelines.errors import ConnectorChanged
+from activekg_pipelines.services import Services
+from tests.integration.api.conftest import RecordingOrchestrator
+from tests.integration.syncing import documents, drain, extract, index, scan, start_run, states, sync
+from tests.s3_bucket import Bucket
+
+
+@pytest.fixture
+def admin(services: Services) -> AdminServices:
+    return replace(admin_services(services), orchestrator=RecordingOrchestrator())
+
+
+@pytest.fixture
+def other_bucket(s3_endpoint: str, bucket: Bucket) -> Bucket:
+    return Bucket.create(s3_endpoint, bucket.name + "-two")
+
+
+def move(admin: AdminServices, connector: Connector, bucket: Bucket) -> Connector:
+    patch = S3ConfigPatch(bucket=bucket.name)
+    return reconfigure(admin, connector.id, patch, documents=DocumentFate.REMOVE).connector
+
+
+def test_whoever_read_the_old_bucket_gets_nothing_to_do(
+    services: Services, admin: AdminServices, connector: Connector, bucket: Bucket, other_bucket: Bucket
+) -> None:
+    for source, word in ((bucket, "old"), (other_bucket, "new")):
+        source.put("a.txt", f"The {word} text of a.")
+        source.put("b.txt", f"The {word} text of b.")
+    sync(services, connector)
+    moved = move(admin, connector, other_bucket)
+    scan(services, moved)
+    # A run and a tick that read the connector before it moved.
+    run = start_run(services, connector)
+    extract(services, connector, run)
+    assert set(states(services, moved).values()) == {("pending", None)}
+    with pytest.raises(ConnectorChanged):
+        scan(services, connector)
+    extract(services, moved, run)
+    index(services, connector, run)
+    assert set(states(services, moved).values()) == {("extracted", None)}
+    assert drain(services, moved).indexed == 2
+    assert documents(services) == {
+        f"s3://{other_bucket.name}/a.txt",
+        f"s3://{other_bucket.name}/b.txt",
+    }
+
+
+def test_two_changes_at_once_are_both_kept(
+    services: Services, admin: AdminServices, connector: Connector, other_bucket: Bucket
+) -> None:
+    changes: list[Callable[[], object]] = [
+        lambda: move(admin, connector, other_bucket),
+        lambda: reconfigure(admin, connector.id, S3ConfigPatch(poll_interval_seconds=600)),
+        lambda: reconfigure(admin, connector.id, S3ConfigPatch(enabled=False)),
+    ]
+    for _ in range(5):
+        services.connectors.update(
+            connector.id, S3ConfigPatch(bucket=connector.bucket, poll_interval_seconds=900, enabled=True)
+        )
+        with ThreadPoolExecutor(3) as threads:
+            for done in [threads.submit(change) for change in changes]:
+                done.result()
+        stored = services.connectors.get(connector.id)
+        assert (stored.bucket, stored.poll_interval_seconds, stored.enabled) == (other_bucket.name, 600, False)

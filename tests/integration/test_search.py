@@ -1,0 +1,35 @@
+"""Search through the vector index, as tenants with many chunks get it."""
+
+from __future__ import annotations
+
+import pytest
+
+from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.graph import search as search_module
+from activekg_pipelines.graph.search import search
+from activekg_pipelines.services import Services
+from tests.integration.syncing import sync
+from tests.s3_bucket import Bucket
+
+
+def test_the_index_finds_what_exact_search_finds_and_as_many(
+    services: Services, connector: Connector, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["roof", "cellar", "garden", "kitchen", "library", "attic"]
+    bucket.put_many({f"{n:03}.txt": f"Note {n} is about the {words[n % 6]} of house {n}." for n in range(120)})
+    sync(services, connector)
+    crowd = bucket.register(services, "a_crowd")
+    sync(services, crowd)
+    questions = ["Where are the books? library", "house 17", "something that grows in the garden"]
+    exact = [_ask(services, question) for question in questions]
+    monkeypatch.setattr(search_module, "_EXACT_UP_TO", 0)
+    indexed = [_ask(services, question) for question in questions]
+    for by_index, by_reading in zip(indexed, exact, strict=True):
+        assert len(by_index) == len(by_reading) == 20
+        assert len(set(by_index) & set(by_reading)) >= 18
+
+
+def _ask(services: Services, question: str) -> list[str]:
+    return [
+        hit.uri for hit in search(services.database, services.encoder, tenant_id="acme_corp", query=question, limit=20)
+    ]
