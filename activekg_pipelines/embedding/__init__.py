@@ -8,9 +8,9 @@ from activekg_pipelines.embedding.encoder import (
     Encoder,
     Precision,
     encode_resiliently,
-    load_encoder,
     verify_encoder,
 )
+from activekg_pipelines.embedding.loading import load_encoder
 from activekg_pipelines.embedding.model import DEFAULT_MODEL, ModelSource, resolve_model
 
 __all__ = [

@@ -8,11 +8,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import StrEnum
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from activekg_pipelines.embedding.model import ModelSource, resolve_model
+from activekg_pipelines.embedding.model import ModelSource
 from activekg_pipelines.errors import EncoderFailed, ModelError
 
 if TYPE_CHECKING:
@@ -28,9 +26,6 @@ _CHARS_PER_TOKEN: Final = 64
 # float32 runtimes agree to 1.0000 and bfloat16 to 0.9999; another model, another pooling or a broken kernel stays far
 # below.
 _SAME_VECTOR_COSINE: Final = 0.99
-# The converted graphs are checked for these architectures only; others take the torch backend unless another is asked
-# for.
-_CONVERTIBLE: Final = frozenset({"bert", "distilbert", "roberta", "xlm-roberta", "mpnet"})
 
 
 class Backend(StrEnum):
@@ -90,43 +85,6 @@ class Encoder(ABC):
         """Embed at least one text, none of them of hostile length."""
 
 
-def load_encoder(
-    model: str,
-    backend: Backend,
-    device: str | None,
-    cache_dir: Path,
-    threads: int | None,
-    *,
-    precision: Precision = Precision.FLOAT32,
-) -> Encoder:
-    """Load a model, by name or from a folder.
-
-    ``device`` is torch's name for one (``cuda``, ``cuda:1``, ``mps``, ``cpu``); without it torch chooses and the other
-    backends take the CPU. ``threads`` is the number of CPU threads, by default the backend's own choice. OpenVINO and
-    ONNX convert the model at the first call and keep the result in ``cache_dir``; later calls do not import torch.
-
-    Raises :class:`ModelError` when the model, the backend or the precision is not available.
-    """
-    source = resolve_model(model, cache_dir)
-    on_cpu = device is None or device == "cpu"
-    if backend is Backend.AUTO:
-        backend = _best_backend(source, on_cpu)
-    if backend is Backend.TORCH:
-        from activekg_pipelines.embedding.torch_encoder import TorchEncoder
-
-        return TorchEncoder(source, precision, device, threads)
-    if not on_cpu:
-        raise ModelError(f"The {backend} backend runs on the CPU only; use the torch backend for {device}.")
-    if backend is Backend.OPENVINO:
-        from activekg_pipelines.embedding.openvino_encoder import OpenVinoEncoder
-
-        return OpenVinoEncoder(source, precision, cache_dir, threads)
-
-    from activekg_pipelines.embedding.onnx_encoder import OnnxEncoder
-
-    return OnnxEncoder(source, precision, cache_dir, threads)
-
-
 def encode_resiliently(encoder: Encoder, texts: Sequence[str]) -> tuple[Vectors, dict[int, EncoderFailed]]:
     """Embed what can be embedded: the vectors, and for each text that fails alone its index and error.
 
@@ -173,12 +131,3 @@ def verify_encoder(encoder: Encoder, texts: Sequence[str], vectors: NDArray[np.f
             f"{encoder.version} gives other vectors than the stored ones (cosine {cosines.min():.3f}): "
             "the index was made by another model or the model runs wrongly here."
         )
-
-
-def _best_backend(source: ModelSource, on_cpu: bool) -> Backend:
-    convertible = (
-        source.setting("config.json", "model_type") in _CONVERTIBLE
-        and source.setting("config_sentence_transformers.json", "default_prompt_name") is None
-        and (source.path / "tokenizer.json").is_file()
-    )
-    return Backend.OPENVINO if on_cpu and convertible and find_spec("openvino") is not None else Backend.TORCH

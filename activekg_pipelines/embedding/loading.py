@@ -1,0 +1,61 @@
+"""Chooses the backend for a model and loads it. Imports a backend's library only when it is chosen."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from activekg_pipelines.embedding.encoder import Backend, Encoder, Precision
+from activekg_pipelines.embedding.model import ModelSource, resolve_model
+from activekg_pipelines.errors import ModelError
+
+# The converted graphs are checked for these architectures only; others take the torch backend unless another is asked
+# for.
+_CONVERTIBLE: Final = frozenset({"bert", "distilbert", "roberta", "xlm-roberta", "mpnet"})
+
+
+def load_encoder(
+    model: str,
+    backend: Backend,
+    device: str | None,
+    cache_dir: Path,
+    threads: int | None,
+    *,
+    precision: Precision = Precision.FLOAT32,
+) -> Encoder:
+    """Load a model, by name or from a folder.
+
+    ``device`` is torch's name for one (``cuda``, ``cuda:1``, ``mps``, ``cpu``); without it torch chooses and the other
+    backends take the CPU. ``threads`` is the number of CPU threads, by default the backend's own choice. OpenVINO and
+    ONNX convert the model at the first call and keep the result in ``cache_dir``; later calls do not import torch.
+
+    Raises :class:`ModelError` when the model, the backend or the precision is not available.
+    """
+    source = resolve_model(model, cache_dir)
+    on_cpu = device is None or device == "cpu"
+    if backend is Backend.AUTO:
+        backend = _best_backend(source, on_cpu)
+    if backend is Backend.TORCH:
+        from activekg_pipelines.embedding.torch_encoder import TorchEncoder
+
+        return TorchEncoder(source, precision, device, threads)
+    if not on_cpu:
+        raise ModelError(f"The {backend} backend runs on the CPU only; use the torch backend for {device}.")
+    if backend is Backend.OPENVINO:
+        from activekg_pipelines.embedding.openvino_encoder import OpenVinoEncoder
+
+        return OpenVinoEncoder(source, precision, cache_dir, threads)
+
+    from activekg_pipelines.embedding.onnx_encoder import OnnxEncoder
+
+    return OnnxEncoder(source, precision, cache_dir, threads)
+
+
+def _best_backend(source: ModelSource, on_cpu: bool) -> Backend:
+    convertible = (
+        source.setting("config.json", "model_type") in _CONVERTIBLE
+        and source.setting("config_sentence_transformers.json", "default_prompt_name") is None
+        and (source.path / "tokenizer.json").is_file()
+    )
+    return Backend.OPENVINO if on_cpu and convertible and find_spec("openvino") is not None else Backend.TORCH
