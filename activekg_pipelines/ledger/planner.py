@@ -68,7 +68,8 @@ def removes_document(failure: FailedObject) -> bool:
 
     Only when the bucket's current version is known to hold no readable text: an answer from the version before would
     quote what is no longer there. Whatever hinders reading (S3's refusal, a passing failure, runs that die) says
-    nothing about the content, and the last good version stays; a vanished object is for the next completed scan to delete.
+    nothing about the content, and the last good version stays; a vanished object is for the next completed scan to
+    delete.
     """
     return failure.error.without_text
 
