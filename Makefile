@@ -8,7 +8,7 @@ ARGS ?=
 # On Linux without a GPU: make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu spares 3 GB of CUDA packages.
 TORCH_INDEX ?=
 
-.PHONY: demo up test check lock clean
+.PHONY: demo up test check bench lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/activekg-pipelines demo $(ARGS)
@@ -33,6 +33,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# Ratios against the obvious way, from one run.
+bench: $(VENV)/.installed
+	PYTHONPATH=. $(BIN)/python benchmarks/stages.py
 
 # The versions that this checkout is tested with; run it in a fresh virtual environment.
 lock:
