@@ -110,7 +110,26 @@ class Settings(BaseSettings):
                 "ACTIVEKG_DSN is not set. Set it to your Postgres (with pgvector), "
                 "or start everything with the embedded one: activekg-pipelines up"
             )
-        return self.activekg_dsn.get_secret_value()
+        return check_dsn("ACTIVEKG_DSN", self.activekg_dsn.get_secret_value())
+
+
+def check_dsn(variable: str, dsn: str) -> str:
+    """``dsn``, if libpq can read it.
+
+    Raises:
+        SettingsError: it cannot; the sentence names the variable and never the value, which may hold a password.
+    """
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        conninfo_to_dict(dsn)
+    except ProgrammingError:
+        raise SettingsError(
+            f"{variable} is no address of a Postgres database. Write postgresql://user:password@host:5432/database, "
+            "with special characters percent-encoded."
+        ) from None
+    return dsn
 
 
 def load_settings() -> Settings:

@@ -180,7 +180,7 @@ def request_sync(
     """
     connector = services.connectors.get(connector_id, tenant_id)
     if not connector.enabled:
-        raise ConnectorDisabled("The connector is disabled: set `enabled` to true before syncing it.")
+        raise ConnectorDisabled("The connector is paused: set `enabled` to true (connectors resume) before syncing it.")
     queued = 0
     if keys:
         with services.database.transaction(tenant_id=connector.tenant_id) as conn:

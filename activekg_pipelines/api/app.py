@@ -17,6 +17,7 @@ from activekg_pipelines.administration.tokens import TokenVerifier
 from activekg_pipelines.api import configs, health, keys, metrics, objects, preview, problems, runs, search
 from activekg_pipelines.api.auth import AuthenticationMiddleware
 from activekg_pipelines.api.limits import BodyLimitMiddleware, rate_limited, too_many_requests
+from activekg_pipelines.errors import SettingsError
 from activekg_pipelines.logs import configure_logging
 from activekg_pipelines.services import services as shared_services
 
@@ -105,11 +106,14 @@ def _include_documented_routes(app: FastAPI) -> None:
 
 
 def main() -> None:
-    """Run the API with the environment's settings.
+    """Run the API with the environment's settings; an unusable one is a sentence and exit code 1."""
+    try:
+        _serve()
+    except SettingsError as error:
+        raise SystemExit(f"Error: {error.message}") from None
 
-    Raises:
-        SettingsError: the configuration is unusable.
-    """
+
+def _serve() -> None:
     shared = shared_services()
     settings = shared.settings
     configure_logging(settings.activekg_log_level, settings.activekg_log_style)

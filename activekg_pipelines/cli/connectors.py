@@ -80,7 +80,11 @@ def add(
             print_json(connector_view(connector))
             return
         out.print(f"Registered {connector.partition_key} ({connector.id}).", soft_wrap=True, markup=False)
-        waits = "It is paused: connectors resume" if paused else "Its first sync starts within seconds: runs"
+        waits = (
+            "It is paused: activekg-pipelines connectors resume"
+            if paused
+            else "Its first sync starts within seconds while Dagster runs: activekg-pipelines runs"
+        )
         out.print(f"{waits} {connector.partition_key}", soft_wrap=True, markup=False)
 
 
@@ -209,23 +213,33 @@ def sync(
                 shape = SyncAccepted(sync_id=accepted.id, objects_queued=queued)
                 print_json(shape.model_dump(mode="json", exclude_none=True))
             else:
-                out.print(f"Sync {accepted.id} waits; it starts within seconds.", soft_wrap=True)
+                out.print(f"Sync {accepted.id} waits; it starts within seconds while Dagster runs.", soft_wrap=True)
                 if queued is not None:
                     out.print(f"{queued} of the {len(key or [])} objects are known and will be processed again.")
             return
         row = follow_sync(services, found, accepted.id, seconds=timeout)
         view = run_view(row, services.orchestrator)
+        now = services.connectors.get(found.id)
     if as_json:
         print_json(view)
     if view.status != "succeeded":
         where = f" See {view.dagster_run_url}" if view.dagster_run_url else ""
-        fail(f"The sync {view.status}.{where}")
+        why = f" {now.last_error_message}" if now.last_error_message else ""
+        fail(f"The sync {view.status}.{why}{where}")
     if not as_json:
         did = {name: count for name, count in view.objects.model_dump().items() if count}
         out.print("Done: " + (", ".join(f"{count} {name}" for name, count in did.items()) or "nothing to do") + ".")
         if view.errors:
             causes = ", ".join(f"{count} {cause}" for cause, count in view.errors.items())
-            err.print(f"Not indexed: {causes}. See: activekg-pipelines dead-letters list {found.partition_key}")
+            see = f"activekg-pipelines dead-letters list {found.partition_key}"
+            err.print(f"Not indexed: {causes}. See: {see}", soft_wrap=True)
+        if now.needs_confirmation:
+            look = f"activekg-pipelines preview {found.partition_key}"
+            confirm = f"activekg-pipelines connectors confirm-deletes {found.partition_key}"
+            err.print(
+                f"{now.deletions_held_back} deletions are held back. Look with: {look}. Confirm with: {confirm}",
+                soft_wrap=True,
+            )
 
 
 @app.command()

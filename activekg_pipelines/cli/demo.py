@@ -64,7 +64,10 @@ def run_demo(console: Console, *, once: bool) -> None:
     examples = project_file("dagster.yaml").parent / "examples"
     if not examples.is_dir():
         raise SettingsError("The demonstration's documents are missing: run it in a checkout of activekg-pipelines.")
-    port = int(os.environ.get("ACTIVEKG_DEMO_S3_PORT", "5055"))
+    given = os.environ.get("ACTIVEKG_DEMO_S3_PORT", "5055")
+    if not given.isdecimal() or not 0 < int(given) < 65536:
+        raise SettingsError(f"ACTIVEKG_DEMO_S3_PORT must be a port number, not {given!r}.")
+    port = int(given)
     with _s3_stand_in(port) as endpoint:
         os.environ["ACTIVEKG_S3_ENDPOINT_ALLOWLIST"] = endpoint.removeprefix("http://")
         with local_stack(console) as stack:
@@ -73,7 +76,13 @@ def run_demo(console: Console, *, once: bool) -> None:
                 demo = _Demo(console, stack, api, _client(endpoint), examples)
                 _play(demo, endpoint)
             console.print(f"\nDone in {time.monotonic() - started:.0f} seconds.")
-            if not once:
+            if once:
+                console.print(
+                    f"The connector stays registered, without its stand-in for S3. Remove it while the system is up: "
+                    f"activekg-pipelines connectors remove {TENANT}/documents --documents remove",
+                    soft_wrap=True,
+                )
+            else:
                 _stay_up(console, stack, token)
 
 

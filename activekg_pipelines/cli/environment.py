@@ -17,16 +17,17 @@ from psycopg.conninfo import conninfo_to_dict
 
 from activekg_pipelines.database.embedded import ensure_database, start_embedded
 from activekg_pipelines.errors import SettingsError
-from activekg_pipelines.settings import connector_keks, load_settings, settings
+from activekg_pipelines.settings import check_dsn, connector_keks, load_settings, settings
 
 _SECRETS_FILE = "secrets.env"
 
 
-def prepare_environment(*, generate_keys: bool) -> dict[str, str]:
+def prepare_environment(*, generate_keys: bool, create: bool = False) -> dict[str, str]:
     """Set what is not set: database, keys, Dagster's home. Starts the embedded database when ACTIVEKG_DSN is not set.
 
     Args:
         generate_keys: make an encryption key and a JWT secret when there are none; only for a local system.
+        create: make a new local system where there is none; other commands would only find it empty.
 
     Returns:
         Every variable that a process needs to work with this system, secrets included.
@@ -35,7 +36,15 @@ def prepare_environment(*, generate_keys: bool) -> dict[str, str]:
         SettingsError: something that is set cannot be used.
     """
     home = load_settings().activekg_home.resolve()
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not create and not home.is_dir() and load_settings().activekg_dsn is None:
+        raise SettingsError(
+            f"There is no local system in {home}. Run this where you ran `activekg-pipelines up`, or set ACTIVEKG_HOME "
+            "to its folder, or ACTIVEKG_DSN to your own database."
+        )
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise SettingsError(f"ACTIVEKG_HOME: the folder {home} cannot be made: {error.strerror}.") from None
     values = {"ACTIVEKG_HOME": str(home)}
     values |= _secrets(home, generate=generate_keys)
     values |= _databases(home)
@@ -64,11 +73,11 @@ def project_file(name: str) -> Path:
 
 def _secrets(home: Path, *, generate: bool) -> dict[str, str]:
     stored = _read(home / _SECRETS_FILE)
-    values: dict[str, str] = {}
-    if not connector_keks():
-        if generate and "CONNECTOR_KEK_V1" not in stored:
-            stored |= {"CONNECTOR_KEK_V1": Fernet.generate_key().decode(), "CONNECTOR_KEK_ACTIVE_VERSION": "1"}
-        values |= {name: value for name, value in stored.items() if name.startswith("CONNECTOR_KEK_")}
+    if generate and not connector_keks() and "CONNECTOR_KEK_V1" not in stored:
+        stored |= {"CONNECTOR_KEK_V1": Fernet.generate_key().decode(), "CONNECTOR_KEK_ACTIVE_VERSION": "1"}
+    # Beside those in the environment, which win: a rotation adds a key and still reads what the first one encrypted.
+    keys = {name: value for name, value in stored.items() if name.startswith("CONNECTOR_KEK_")}
+    values = {name: value for name, value in keys.items() if not os.environ.get(name)}
     current = load_settings()
     if current.jwt_secret_key is None and current.jwt_public_key is None:
         if generate and "JWT_SECRET_KEY" not in stored:
@@ -79,17 +88,24 @@ def _secrets(home: Path, *, generate: bool) -> dict[str, str]:
     return values
 
 
+def is_embedded(home: Path) -> bool:
+    """Whether the database is the embedded one: none is named, or that one, as in a shell that took over ``env``."""
+    current = load_settings()
+    if current.activekg_dsn is None:
+        return True
+    return conninfo_to_dict(current.require_dsn()).get("host") == str(home / "postgres")
+
+
 def _databases(home: Path) -> dict[str, str]:
-    given = load_settings().activekg_dsn
-    if given is None:
+    if is_embedded(home):
         server = start_embedded(home / "postgres")
         return {
             "ACTIVEKG_DSN": ensure_database(server, "activekg"),
             "ACTIVEKG_DAGSTER_DSN": ensure_database(server, "dagster"),
         }
-    dsn = given.get_secret_value()
-    if os.environ.get("ACTIVEKG_DAGSTER_DSN"):
-        return {"ACTIVEKG_DSN": dsn, "ACTIVEKG_DAGSTER_DSN": os.environ["ACTIVEKG_DAGSTER_DSN"]}
+    dsn = load_settings().require_dsn()
+    if own := os.environ.get("ACTIVEKG_DAGSTER_DSN"):
+        return {"ACTIVEKG_DSN": dsn, "ACTIVEKG_DAGSTER_DSN": check_dsn("ACTIVEKG_DAGSTER_DSN", own)}
     name = conninfo_to_dict(dsn).get("dbname") or "postgres"
     return {"ACTIVEKG_DSN": dsn, "ACTIVEKG_DAGSTER_DSN": ensure_database(dsn, f"{name}_dagster")}
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from activekg_pipelines.connectors.models import Connector
 
 _POLL_SECONDS = 0.5
-# The work queue looks every five seconds, and a run's process starts in a few more.
+# The work queue looks every three seconds, and a run's process starts in a few more.
 _SLOW_START_SECONDS = 30.0
 _OPEN = frozenset({"waiting", "running"})
 

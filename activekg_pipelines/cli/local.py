@@ -31,6 +31,7 @@ def up() -> None:
     with local_stack(out) as stack:
         out.print(f"Dagster UI   {stack.webserver_url}")
         out.print(f"Admin API    {stack.api_url}")
+        out.print(f"Logs         {stack.logs}", soft_wrap=True)
         out.print("Admin token  activekg-pipelines token --tenant <tenant>")
         out.print("Ctrl-C stops everything.")
         stack.run_forever()
@@ -62,7 +63,7 @@ def migrate() -> None:
     from activekg_pipelines.cli.environment import prepare_environment
     from activekg_pipelines.database.migrate import migrate as migrate_database
 
-    values = prepare_environment(generate_keys=False)
+    values = prepare_environment(generate_keys=False, create=True)
     out.print(f"The database is at revision {migrate_database(values['ACTIVEKG_DSN'])}.")
 
 

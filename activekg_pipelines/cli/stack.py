@@ -23,7 +23,7 @@ from rich.console import Console
 
 from activekg_pipelines.administration.services import admin_services
 from activekg_pipelines.api.app import create_app
-from activekg_pipelines.cli.environment import prepare_environment, project_file
+from activekg_pipelines.cli.environment import is_embedded, prepare_environment, project_file
 from activekg_pipelines.database.migrate import migrate
 from activekg_pipelines.errors import ActiveKGError, SettingsError
 from activekg_pipelines.services import Services, services
@@ -109,14 +109,19 @@ def local_stack(console: Console) -> Iterator[Stack]:
 
 @contextmanager
 def _started() -> Iterator[Stack]:
-    embedded = load_settings().activekg_dsn is None
-    prepare_environment(generate_keys=True)
+    embedded = is_embedded(load_settings().activekg_home.resolve())
+    prepare_environment(generate_keys=True, create=True)
     opened = services()
     logs = opened.settings.activekg_home / "logs"
     logs.mkdir(exist_ok=True)
     require_free_port(opened.settings.activekg_api_host, opened.settings.activekg_api_port, "ACTIVEKG_API_PORT")
     web = urlsplit(opened.settings.activekg_webserver_url)
-    host, port = web.hostname or "127.0.0.1", web.port or 3000
+    try:
+        host, port = web.hostname, web.port or 3000
+    except ValueError:
+        host = None
+    if web.scheme != "http" or not host:
+        raise SettingsError("ACTIVEKG_WEBSERVER_URL must be like http://127.0.0.1:3000.")
     require_free_port(host, port, "ACTIVEKG_WEBSERVER_URL (for example http://127.0.0.1:3001)")
     migrate(opened.settings.require_dsn())
     if embedded:

@@ -217,7 +217,7 @@ def check_endpoint(endpoint_url: str, allowlist: Collection[str]) -> None:
     if not {parts.hostname, parts.netloc} & set(allowlist):
         raise InvalidConnector(
             f"endpoint_url: the host {parts.netloc} is not allowed. "
-            "The operator allows S3-compatible stores by name in ACTIVEKG_S3_ENDPOINT_ALLOWLIST."
+            "The operator allows S3-compatible stores by name in ACTIVEKG_S3_ENDPOINT_ALLOWLIST, for every process."
         )
 
 

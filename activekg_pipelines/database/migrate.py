@@ -11,6 +11,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from activekg_pipelines.errors import SettingsError
@@ -40,8 +41,10 @@ def migrate(dsn: str, revision: str = "head") -> str:
             config.set_main_option("script_location", str(_MIGRATIONS))
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
-    except psycopg.OperationalError as error:
-        raise SettingsError(f"The database that ACTIVEKG_DSN names cannot be reached: {_first_line(error)}") from None
+    except OperationalError as error:
+        # SQLAlchemy's, around psycopg's own.
+        reason = _first_line(error.orig or error)
+        raise SettingsError(f"The database that ACTIVEKG_DSN names cannot be reached: {reason}") from None
     finally:
         engine.dispose()
     return newest_revision() if revision == "head" else revision
@@ -77,5 +80,5 @@ def _engine(dsn: str) -> Engine:
     return create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
