@@ -119,7 +119,7 @@ def test_a_test_that_fails_exits_with_3_and_names_the_fix(cli: CommandLine, buck
 def test_a_paused_connector_is_not_synced_until_it_is_resumed(cli: CommandLine, bucket: Bucket) -> None:
     cli.add(bucket)
     assert cli.json("connectors", "pause", NAME)["status"] == "disabled"
-    assert "disabled" in cli("connectors", "sync", NAME, code=1).stderr
+    assert "paused" in cli("connectors", "sync", NAME, code=1).stderr
     assert cli.json("connectors", "resume", NAME)["config"]["enabled"] is True
     assert "sync_id" in cli.json("connectors", "sync", NAME)
 
