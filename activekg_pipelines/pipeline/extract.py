@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Claims, and writes, of this many objects are one statement each: below 0.3 statements an object.
+# Claims, and writes, of this many objects are one statement each: with indexing, half a statement an object.
 _BATCH = 32
 # Texts that wait to be written, in characters; bounds the memory of a run over large documents.
 _BATCH_CHARACTERS = 8_000_000
