@@ -263,3 +263,8 @@ class ObjectGone(ObjectError):
 
     code = "not_found"
     disposition = Disposition.GONE
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's exception says in its first line, to be quoted in a sentence."""
+    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

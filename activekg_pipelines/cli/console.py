@@ -15,7 +15,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from activekg_pipelines.errors import ActiveKGError
+from activekg_pipelines.errors import ActiveKGError, first_line
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -187,8 +187,3 @@ def moment(value: Any) -> str:
     from datetime import UTC
 
     return "-" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error, or its kind."""
-    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

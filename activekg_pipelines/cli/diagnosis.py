@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from activekg_pipelines.cli.console import first_line
-from activekg_pipelines.errors import ActiveKGError
+from activekg_pipelines.errors import ActiveKGError, first_line
 
 if TYPE_CHECKING:
     from psycopg import Connection

@@ -10,7 +10,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.engine import URL
 
-from activekg_pipelines.errors import SettingsError
+from activekg_pipelines.errors import SettingsError, first_line
 
 
 def start_embedded(folder: Path) -> str:
@@ -55,7 +55,7 @@ def ensure_database(dsn: str, name: str) -> str:
             "ACTIVEKG_DAGSTER_DSN is the database that Dagster keeps its runs in."
         ) from None
     except psycopg.OperationalError as error:
-        raise SettingsError(f"Postgres cannot be reached: {str(error).splitlines()[0]}") from None
+        raise SettingsError(f"Postgres cannot be reached: {first_line(error)}") from None
     return database_url(dsn, name)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from activekg_pipelines.errors import SettingsError
+from activekg_pipelines.errors import SettingsError, first_line
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -43,7 +43,7 @@ def migrate(dsn: str, revision: str = "head") -> str:
             command.upgrade(config, revision)
     except OperationalError as error:
         # SQLAlchemy's, around psycopg's own.
-        reason = _first_line(error.orig or error)
+        reason = first_line(error.orig or error)
         raise SettingsError(f"The database that ACTIVEKG_DSN names cannot be reached: {reason}") from None
     finally:
         engine.dispose()
@@ -78,7 +78,3 @@ def run_migration_sql(revision: str) -> None:
 def _engine(dsn: str) -> Engine:
     # A creator, because libpq takes more forms of DSN than SQLAlchemy's URLs do.
     return create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

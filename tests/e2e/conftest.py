@@ -97,14 +97,9 @@ class System:
 @contextmanager
 def running_system(home: Path, s3_endpoint: str, extra: Mapping[str, str] | None = None) -> Iterator[System]:
     """Start ``activekg-pipelines up`` on free ports and stop it as Ctrl-C does."""
-    api_port, web_port = _free_port(), _free_port()
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("ACTIVEKG_", "CONNECTOR_", "JWT_", "DAGSTER", "AWS_", "PYTEST"))
-    }
+    api_port, web_port = free_port(), free_port()
     environment = (
-        clean
+        clean_environment()
         | {
             "ACTIVEKG_HOME": str(home),
             "ACTIVEKG_API_PORT": str(api_port),
@@ -156,7 +151,17 @@ def system(tmp_path_factory: pytest.TempPathFactory, s3_endpoint: str, model_hom
         yield running
 
 
-def _free_port() -> int:
+def clean_environment() -> dict[str, str]:
+    """The environment without what configures this package, or says that a test runs."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("ACTIVEKG_", "CONNECTOR_", "JWT_", "DAGSTER", "AWS_", "PYTEST"))
+    }
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.e2e.conftest import CLI, _free_port, running_system
+from tests.e2e.conftest import CLI, clean_environment, free_port, running_system
 
 
 def processes_of(home: Path) -> list[str]:
@@ -40,15 +40,11 @@ def test_the_demo_answers_and_a_second_one_works_on_its_state(tmp_path: Path, mo
     home.mkdir()
     (model_home / "models").mkdir(parents=True, exist_ok=True)
     (home / "models").symlink_to(model_home / "models", target_is_directory=True)
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("ACTIVEKG_", "CONNECTOR_", "JWT_", "DAGSTER", "AWS_", "PYTEST"))
-    } | {
+    environment = clean_environment() | {
         "ACTIVEKG_HOME": str(home),
-        "ACTIVEKG_API_PORT": str(_free_port()),
-        "ACTIVEKG_WEBSERVER_URL": f"http://127.0.0.1:{_free_port()}",
-        "ACTIVEKG_DEMO_S3_PORT": str(_free_port()),
+        "ACTIVEKG_API_PORT": str(free_port()),
+        "ACTIVEKG_WEBSERVER_URL": f"http://127.0.0.1:{free_port()}",
+        "ACTIVEKG_DEMO_S3_PORT": str(free_port()),
     }
     for _ in range(2):
         result = subprocess.run(
