@@ -1,5 +1,6 @@
 # make demo   everything on this machine, on real documents        make test   every test
 # make check  lint and types                                       make up     everything but sample data
+# make audit  known vulnerabilities of the dependencies            make lock   the versions and hashes of all of them
 
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -7,8 +8,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 # On Linux without a GPU: make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu spares 3 GB of CUDA packages.
 TORCH_INDEX ?=
+TORCH := torch==2.13.0
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo up test check bench lock clean
+.PHONY: demo up test check audit bench lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/activekg-pipelines demo $(ARGS)
@@ -26,21 +29,29 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Installed once, and again when the dependencies change. torch comes first and alone, so that everything after it finds
-# the build that was chosen for it.
-$(VENV)/.installed: pyproject.toml constraints.txt
+# Installed once, and again when the dependencies change. Every package has to have a hash of the lock; only torch, whose
+# build differs from machine to machine, is pinned by version, and so are the GPU libraries that some of its builds name.
+$(VENV)/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(PIP) --require-hashes --no-deps --requirement requirements.lock
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
+
+# Known vulnerabilities of the locked versions. Those that the index holds no advisories for are named, and do not fail it.
+audit: $(VENV)/.installed
+	$(BIN)/pip-audit --progress-spinner off --disable-pip --require-hashes --requirement requirements.lock
 
 # Ratios against the obvious way, from one run.
 bench: $(VENV)/.installed
 	PYTHONPATH=. $(BIN)/python benchmarks/stages.py
 
-# The versions that this checkout is tested with; run it in a fresh virtual environment.
-lock:
-	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+# The versions and hashes that this checkout is tested with. It keeps what it can; make lock ARGS=--upgrade renews all.
+lock: $(VENV)/.installed
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-annotate \
+		--custom-compile-command 'make lock' --output-file requirements.lock $(ARGS) \
+		$(addprefix --no-emit-package ,torch triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-,cublas cuda-cupti \
+		cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx))
 
 clean:
 	rm -rf $(VENV) .activekg .pytest_cache .mypy_cache .ruff_cache *.egg-info
