@@ -8,6 +8,7 @@ from activekg_pipelines.embedding.encoder import (
     Encoder,
     Precision,
     encode_resiliently,
+    encoder_version,
     verify_encoder,
 )
 from activekg_pipelines.embedding.loading import load_encoder
@@ -23,6 +24,7 @@ __all__ = [
     "Precision",
     "chunk_document",
     "encode_resiliently",
+    "encoder_version",
     "load_encoder",
     "resolve_model",
     "verify_encoder",

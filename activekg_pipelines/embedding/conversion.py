@@ -27,8 +27,9 @@ _SAMPLES: Final = (
     "Dagster runs the pipeline once an hour; objects whose ETag changed are parsed, split and embedded again.",
     "Ünïcode, CAPITALS and 数字 12345 — all at once (and punctuation!)",
 )
-# bfloat16 reaches 0.9999 on average.
-_SAME_COSINE: Final = 0.999
+# bfloat16 reaches 0.9999 on average, int8 0.989 and at worst 0.975.
+_SAME_COSINE: Final = {Precision.INT8: 0.96}
+_SAME_FLOAT_COSINE: Final = 0.999
 
 
 def embedding_module(model: Any) -> tuple[Any, tuple[Any, Any]]:
@@ -64,13 +65,15 @@ def load_for_conversion(source: ModelSource) -> Any:
     return load_sentence_transformer(source, Precision.FLOAT32, "cpu")
 
 
-def check_conversion(source: ModelSource, model: Any, run: Callable[[Ids, Ids], NDArray[np.float32]]) -> None:
+def check_conversion(
+    source: ModelSource, model: Any, run: Callable[[Ids, Ids], NDArray[np.float32]], precision: Precision
+) -> None:
     """Raise :class:`ModelError` when ``run(input_ids, attention_mask)``, the new graph, disagrees with ``model``."""
     features = model.preprocess(list(_SAMPLES))
     vectors = run(*(features[name].numpy() for name in INPUTS))
     expected = model.encode(list(_SAMPLES), normalize_embeddings=True, show_progress_bar=False)
     cosine = float(np.einsum("ij,ij->i", expected, vectors).min())
-    if not cosine >= _SAME_COSINE:
+    if not cosine >= _SAME_COSINE.get(precision, _SAME_FLOAT_COSINE):
         raise ModelError(
             f"The converted {source.name} disagrees with the original (cosine {cosine:.4f}): use the torch backend."
         )

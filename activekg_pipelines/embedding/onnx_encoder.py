@@ -27,13 +27,15 @@ _INSTALL: Final = "pip install 'activekg-pipelines[onnx]'"
 
 class OnnxEncoder(CompiledEncoder):
     def __init__(self, source: ModelSource, precision: Precision, cache_dir: Path, threads: int | None) -> None:
-        if precision is not Precision.FLOAT32:
-            raise ModelError(f"The onnx backend computes in float32 only, not in {precision}.")
+        if precision is Precision.AUTO:
+            precision = Precision.FLOAT32
+        if precision not in {Precision.FLOAT32, Precision.INT8}:
+            raise ModelError(f"The onnx backend computes in float32 or int8, not in {precision}.")
         runtime = _import_runtime()
         folder = cache_dir / "onnx" / f"{source.fingerprint[:16]}-{runtime.__version__}-{precision}"
         self._session = load_or_build(
             folder,
-            build=lambda draft: _convert(source, draft),
+            build=lambda draft: _convert(source, precision, draft),
             load=lambda built: _open_session(built, threads),
         )
         super().__init__(source, precision, self._session.get_outputs()[0].shape[1])
@@ -69,7 +71,7 @@ def _run(session: Any, input_ids: NDArray[np.int64], attention_mask: NDArray[np.
     return vectors
 
 
-def _convert(source: ModelSource, folder: Path) -> None:
+def _convert(source: ModelSource, precision: Precision, folder: Path) -> None:
     if find_spec("onnx") is None or find_spec("onnxscript") is None:
         raise ModelError(f"Converting the model for the onnx backend needs onnx and onnxscript: {_INSTALL}")
     import torch
@@ -93,7 +95,24 @@ def _convert(source: ModelSource, folder: Path) -> None:
             external_data=False,
             verbose=False,
         )
+    if precision is Precision.INT8:
+        _quantize(folder / _GRAPH)
     session = _open_session(folder, threads=None)
     conversion.check_conversion(
-        source, model, lambda input_ids, attention_mask: _run(session, input_ids, attention_mask)
+        source, model, lambda input_ids, attention_mask: _run(session, input_ids, attention_mask), precision
+    )
+
+
+def _quantize(graph: Path) -> None:
+    """Turn the matrix products by weights, nine tenths of the time, into 8 bits; the scales follow each input."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(
+        graph,
+        graph,
+        op_types_to_quantize=["MatMul", "Gemm"],
+        # One scale for a whole matrix costs a cosine of 0.08.
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        extra_options={"MatMulConstBOnly": True},
     )

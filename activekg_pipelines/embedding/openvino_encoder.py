@@ -28,7 +28,7 @@ _HINTS: Final = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16"}
 class OpenVinoEncoder(CompiledEncoder):
     def __init__(self, source: ModelSource, precision: Precision, cache_dir: Path, threads: int | None) -> None:
         openvino = _import_openvino()
-        _check_precision(openvino, precision)
+        precision = _checked_precision(openvino, precision)
         folder = cache_dir / "openvino" / f"{source.fingerprint[:16]}-{openvino.__version__.split('-')[0]}-{precision}"
         self._graph = load_or_build(
             folder,
@@ -62,12 +62,18 @@ def _import_openvino() -> Any:
     return openvino
 
 
-def _check_precision(openvino: Any, precision: Precision) -> None:
-    """Refuse what this CPU would silently compute in another format."""
-    if precision is Precision.BFLOAT16:
-        capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if "BF16" not in capabilities:
-            raise ModelError("This CPU has no bfloat16 arithmetic; use float32.")
+def _checked_precision(openvino: Any, precision: Precision) -> Precision:
+    """The precision to compute in; refuses what this CPU would silently compute in another format."""
+    if precision is Precision.FLOAT32:
+        return precision
+    native = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision is Precision.AUTO:
+        return Precision.BFLOAT16 if native else Precision.FLOAT32
+    if precision is not Precision.BFLOAT16:
+        raise ModelError(f"The openvino backend computes in float32 or bfloat16, not in {precision}.")
+    if not native:
+        raise ModelError("This CPU has no bfloat16 arithmetic; use float32.")
+    return precision
 
 
 def _compile(folder: Path, precision: Precision, threads: int | None) -> Any:
@@ -101,5 +107,5 @@ def _convert(source: ModelSource, precision: Precision, folder: Path) -> None:
     openvino.save_model(graph, folder / _GRAPH, compress_to_fp16=False)
     compiled = _compile(folder, precision, threads=None)
     conversion.check_conversion(
-        source, model, lambda input_ids, attention_mask: compiled([input_ids, attention_mask])[0]
+        source, model, lambda input_ids, attention_mask: compiled([input_ids, attention_mask])[0], precision
     )

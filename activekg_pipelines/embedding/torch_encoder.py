@@ -5,7 +5,7 @@ The reference that the other backends are checked against.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from activekg_pipelines.embedding.encoder import Encoder, Precision
 from activekg_pipelines.embedding.model import ModelSource
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
+# sentence-transformers' own.
+_CPU_BATCH_SIZE: Final = 32
+# The index step hands over 512 texts at a time.
+_GPU_BATCH_SIZE: Final = 512
+
 
 class TorchEncoder(Encoder):
     def __init__(self, source: ModelSource, precision: Precision, device: str | None, threads: int | None) -> None:
@@ -24,13 +29,48 @@ class TorchEncoder(Encoder):
 
         if threads is not None:
             torch.set_num_threads(threads)
+        if precision is Precision.INT8:
+            raise ModelError("The torch backend does not compute in int8; use the onnx backend.")
+        if precision is Precision.AUTO:
+            precision = _fastest_precision(device)
         self._model = load_sentence_transformer(source, precision, device)
         self._model.max_seq_length = source.max_tokens
+        self._batch_size = _CPU_BATCH_SIZE
+        if self._model.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self._model.device)
+            self._batch_size = gpu_batch_size(free, source)
         super().__init__(source, precision, self._model.get_embedding_dimension(), _own_tokenizer(source, self._model))
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
-        vectors = self._model.encode(texts, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False)
+        vectors = self._model.encode(
+            texts,
+            batch_size=self._batch_size,
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+            show_progress_bar=False,
+        )
         return cast("NDArray[np.float32]", vectors.astype("float32", copy=False))
+
+
+def gpu_batch_size(free_bytes: int, source: ModelSource) -> int:
+    """How many texts of the greatest length a GPU takes at once, with half of its free memory.
+
+    Args:
+        free_bytes: of the device, once the model is loaded.
+        source: the model; its width, heads and limit give the bytes that one text needs.
+    """
+    width = int(source.setting("config.json", "hidden_size") or 1024)
+    heads = int(source.setting("config.json", "num_attention_heads") or 16)
+    # A layer keeps about twelve activations of its width, its attention scores twice; two bytes each.
+    bytes_a_text = 2 * source.max_tokens * (12 * width + 2 * heads * source.max_tokens)
+    return max(1, min(_GPU_BATCH_SIZE, free_bytes // 2 // bytes_a_text))
+
+
+def _fastest_precision(device: str | None) -> Precision:
+    import torch
+
+    on_gpu = torch.cuda.is_available() if device is None else device.startswith("cuda")
+    return Precision.FLOAT16 if on_gpu else Precision.FLOAT32
 
 
 def load_sentence_transformer(source: ModelSource, precision: Precision, device: str | None) -> Any:

@@ -17,8 +17,10 @@ from activekg_pipelines.embedding import (
     chunk_document,
     encode_resiliently,
     load_encoder,
+    resolve_model,
     verify_encoder,
 )
+from activekg_pipelines.embedding.torch_encoder import gpu_batch_size
 from activekg_pipelines.errors import EncoderFailed, ModelError
 
 TEXTS = [
@@ -112,6 +114,15 @@ class TestVerification:
         verify_encoder(encoder, TEXTS[:5], torch_encoder.encode(TEXTS[:5]))
         verify_encoder(encoder, TEXTS[:5], 3 * encoder.encode(TEXTS[:5]).astype(np.float16))
 
+    def test_a_single_damaged_row_does_not_condemn_the_index(self, encoder: Encoder) -> None:
+        vectors = encoder.encode(TEXTS[:4])
+        vectors[1] = -vectors[1]
+        verify_encoder(encoder, TEXTS[:4], vectors)
+        vectors[:2] *= -1
+        vectors[2] *= -1
+        with pytest.raises(ModelError, match="made by another model"):
+            verify_encoder(encoder, TEXTS[:4], vectors)
+
     def test_an_empty_index_passes(self, encoder: Encoder) -> None:
         verify_encoder(encoder, [], np.zeros((0, 384)))
 
@@ -145,13 +156,71 @@ class TestBackends:
         with pytest.raises(ModelError):
             load_encoder(DEFAULT_MODEL, backend, "cuda:63", cache_dir, None)
 
-    def test_bfloat16_is_another_version_or_refused(self, cache_dir: Path) -> None:
+    def test_auto_takes_half_precision_exactly_where_the_cpu_has_it(self, cache_dir: Path, encoder: Encoder) -> None:
         try:
-            encoder = load_encoder(DEFAULT_MODEL, Backend.OPENVINO, None, cache_dir, None, precision=Precision.BFLOAT16)
+            half = load_encoder(DEFAULT_MODEL, Backend.OPENVINO, None, cache_dir, None, precision=Precision.BFLOAT16)
         except ModelError as error:
             assert "bfloat16" in str(error)
+            assert encoder.precision is Precision.FLOAT32
         else:
-            assert encoder.version.endswith("/bfloat16")
+            assert encoder.precision is half.precision is Precision.BFLOAT16
+
+    def test_half_precision_makes_vectors_of_the_same_version(
+        self, cache_dir: Path, torch_encoder: Encoder, encoder: Encoder
+    ) -> None:
+        half = load_encoder(DEFAULT_MODEL, Backend.TORCH, "cpu", cache_dir, None, precision=Precision.BFLOAT16)
+        assert half.version == torch_encoder.version == encoder.version
+        assert cosines(half.encode(TEXTS), torch_encoder.encode(TEXTS)).min() >= 0.999
+
+    def test_int8_makes_near_vectors_of_another_version(self, cache_dir: Path, encoder: Encoder) -> None:
+        small = load_encoder(DEFAULT_MODEL, Backend.AUTO, None, cache_dir, None, precision=Precision.INT8)
+        assert small.version == encoder.version.replace("/float32", "/int8")
+        assert 0.9 <= cosines(small.encode(TEXTS), encoder.encode(TEXTS)).min() < 0.9999
+
+    @pytest.mark.parametrize(
+        ("backend", "precision"),
+        [
+            (Backend.TORCH, Precision.INT8),
+            (Backend.OPENVINO, Precision.INT8),
+            (Backend.OPENVINO, Precision.FLOAT16),
+            (Backend.ONNX, Precision.BFLOAT16),
+        ],
+    )
+    def test_a_precision_that_the_backend_lacks_is_refused(
+        self, backend: Backend, precision: Precision, cache_dir: Path
+    ) -> None:
+        with pytest.raises(ModelError, match=precision.value):
+            load_encoder(DEFAULT_MODEL, backend, "cpu", cache_dir, None, precision=precision)
+
+    def test_auto_takes_a_gpu_where_there_is_one_and_torch_can_use_it(
+        self, cache_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        import torch
+
+        asked: list[str | None] = []
+
+        def load(source: object, precision: Precision, device: str | None, threads: int | None) -> str:
+            asked.append(device)
+            return "on the GPU"
+
+        device_file = tmp_path / "nvidiactl"
+        monkeypatch.setattr("activekg_pipelines.embedding.loading._GPU_DEVICE_FILES", (str(device_file),))
+        monkeypatch.setattr("activekg_pipelines.embedding.torch_encoder.TorchEncoder", load)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        assert load_encoder(DEFAULT_MODEL, Backend.AUTO, None, cache_dir, 1) != "on the GPU"
+        device_file.touch()
+        assert load_encoder(DEFAULT_MODEL, Backend.AUTO, None, cache_dir, 1) == "on the GPU"
+        assert load_encoder(DEFAULT_MODEL, Backend.AUTO, "cpu", cache_dir, 1) != "on the GPU"
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        assert load_encoder(DEFAULT_MODEL, Backend.AUTO, None, cache_dir, 1) != "on the GPU"
+        assert asked == [None]
+
+    def test_a_gpu_s_batches_follow_its_memory(self, cache_dir: Path) -> None:
+        source = resolve_model(DEFAULT_MODEL, cache_dir)
+        sizes = [gpu_batch_size(gib << 30, source) for gib in (0, 1, 2, 80)]
+        assert sizes[0] == 1
+        assert sizes == sorted(sizes)
+        assert 32 <= sizes[1] < sizes[-1] == 512
 
     def test_onnx_without_its_packages_says_what_to_install(
         self, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
