@@ -5,13 +5,14 @@ ActiveKGError
 ├── RegistryError                 a connector request cannot be carried out
 │   ├── ConnectorNotFound
 │   ├── ConnectorConflict
+│   ├── ConnectorLimit
 │   └── InvalidConnector
 ├── EncryptionError               a stored secret cannot be read
 ├── ModelError                    the embedding model cannot be used
 ├── SourceError                   the bucket as a whole cannot be used; the run or scan stops
 │   ├── CredentialsRefused, BucketMissing, BucketAccessDenied, WrongRegion,
 │   ├── ClockSkewed, ListingOutOfOrder, ConnectorChanged,
-│   └── EndpointUnreachable, SourceUnavailable
+│   └── EndpointForbidden, EndpointUnreachable, SourceUnavailable
 └── ObjectError                   one object cannot be processed; the run goes on
     ├── skipped:   UnsupportedType, TooLarge, EmptyObject, FolderMarker
     ├── dead:      AccessDenied, Encrypted, Corrupt, NoTextLayer, TextTooLarge, RunsDied
@@ -63,6 +64,10 @@ class ConnectorNotFound(RegistryError):
 
 class ConnectorConflict(RegistryError):
     """The connector collides with another one of the same tenant."""
+
+
+class ConnectorLimit(RegistryError):
+    """The tenant has as many connectors as it may have."""
 
 
 class InvalidConnector(RegistryError):
@@ -119,6 +124,12 @@ class ConnectorChanged(SourceError):
 
     code = "connector_changed"
     retryable = True
+
+
+class EndpointForbidden(SourceError):
+    """The S3 endpoint lies at an address that connectors may not reach."""
+
+    code = "endpoint_forbidden"
 
 
 class EndpointUnreachable(SourceError):

@@ -250,7 +250,10 @@ def _sandbox(settings: Settings) -> str:
 
     limits = Services(settings).limits
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="activekg-") as folder, Sandbox(limits, workers=1) as sandbox:
+    with (
+        tempfile.TemporaryDirectory(prefix="activekg-") as folder,
+        Sandbox(limits, workers=1, documents=Path(folder)) as sandbox,
+    ):
         document = Path(folder) / "doctor.html"
         document.write_bytes(_DOCUMENT)
         text = sandbox.submit(document, document.name, None).result().text

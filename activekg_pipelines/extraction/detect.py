@@ -57,8 +57,9 @@ _CONTENT_TYPES: Final = {
 # ".2024" or ".2 draft" end a title, not a file name.
 _EXTENSION: Final = re.compile(r"\.([a-z][a-z0-9]{0,9})$")
 _PDF_HEADER: Final = re.compile(rb"\s*%PDF-\d\.\d\s*[\r\n]")
+# Possessive throughout: where a comment could end at any later "-->", thirty of them take minutes to be refused.
 _HTML_START: Final = re.compile(
-    rb"\s*(<\?xml[^>]{0,200}>\s*)?(<!--.{0,2000}?-->\s*)*<(!doctype\s+html|html|head|body)[\s>]",
+    rb"\s*+(?:<\?xml[^>]{0,200}+>\s*+)?+(?:<!--(?:(?!-->).){0,2000}+-->\s*+)*+<(?:!doctype\s++html|html|head|body)[\s>]",
     re.IGNORECASE | re.DOTALL,
 )
 _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"

@@ -9,7 +9,7 @@ from activekg_pipelines.errors import TextTooLarge
 from activekg_pipelines.extraction.clean import clean_text, clean_title
 from activekg_pipelines.extraction.limits import Limits
 
-EXTRACTOR_VERSION: Final = "1"
+EXTRACTOR_VERSION: Final = "2"
 """Stored with every row; changing it makes every document pending again."""
 
 JSON: TypeAlias = "str | int | float | bool | list[JSON] | dict[str, JSON] | None"

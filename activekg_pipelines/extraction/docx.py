@@ -25,7 +25,8 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
     walk = Walk(read_styles(package.styles))
     headers = _once(walk, package.headers)
     body = walk.blocks(package.body)
-    footers = [block for block in _once(walk, package.footers) if block not in headers]
+    seen = frozenset(headers)
+    footers = [block for block in _once(walk, package.footers) if block not in seen]
     document = finish(
         join_blocks([*headers, *body, *_notes(walk, package), *footers]),
         title=package.title or walk.title or _first_heading(body),

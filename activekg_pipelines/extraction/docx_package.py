@@ -20,6 +20,9 @@ from activekg_pipelines.extraction.word_xml import local
 _OLE: Final = b"\xd0\xcf\x11\xe0"
 # Reading a package with more parts than this is a bomb, not a document.
 _MAX_PARTS: Final = 20_000
+# Deflate packs a run of equal bytes at most so well (zlib's technical notes).
+_MOST_DEFLATED: Final = 1032
+_READ_BYTES: Final = 64 * 1024
 
 
 @dataclass(slots=True)
@@ -55,7 +58,7 @@ def open_package(path: Path, limits: Limits) -> Package:
 
     Raises:
         Encrypted: it is an OLE container, which is what Word's password protection makes of a file.
-        Corrupt: it is no ZIP, or holds no Word document.
+        Corrupt: it is no ZIP, declares false sizes, or holds no Word document.
         TextTooLarge: its XML unpacks to more than ``limits.max_xml_bytes``.
     """
     with path.open("rb") as file:
@@ -76,15 +79,34 @@ def _check_members(archive: zipfile.ZipFile, limits: Limits) -> None:
     members = archive.infolist()
     if len(members) > _MAX_PARTS:
         raise Corrupt(f"The Word document has {len(members):,} parts, more than any real one.")
-    unpacked = sum(member.file_size for member in members if member.filename.lower().endswith((".xml", ".rels")))
+    xml = [member for member in members if member.filename.lower().endswith((".xml", ".rels"))]
+    unpacked = sum(member.file_size for member in xml)
     if unpacked > limits.max_xml_bytes:
         raise TextTooLarge(
             f"The Word document unpacks to {unpacked:,} bytes of XML; {limits.max_xml_bytes:,} are allowed."
         )
     if any(member.flag_bits & 1 for member in members):
         raise Encrypted("The Word document's ZIP file is encrypted.")
-    if not any(posixpath.basename(member.filename).lower().startswith("document") for member in members):
+    if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
+        raise Corrupt("The Word document's ZIP file is packed in a way that Word does not use.")
+    if not any(_slashed(member.filename).rpartition("/")[2].startswith("document") for member in members):
         raise Corrupt("The file is a ZIP file but holds no Word document.")
+    _check_sizes(archive, xml, limits)
+
+
+def _check_sizes(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], limits: Limits) -> None:
+    """Unpack piece by piece what could hold far more than it declares: read at once it is unpacked whole first."""
+    if sum(member.compress_size for member in members) * _MOST_DEFLATED <= limits.max_xml_bytes:
+        return
+    for member in members:
+        with archive.open(member) as file:
+            while file.read(_READ_BYTES):
+                pass
+
+
+def _slashed(name: str) -> str:
+    """A member's name as it is compared; some programs write backslashes."""
+    return name.lower().replace("\\", "/").lstrip("/")
 
 
 def _by_python_docx(path: Path) -> Package | None:
@@ -122,7 +144,7 @@ def _root_of(part: Any) -> Any:
 
 
 def _by_zip(archive: zipfile.ZipFile) -> Package:
-    names = {name.lower().replace("\\", "/").lstrip("/"): name for name in archive.namelist()}
+    names = {_slashed(name): name for name in archive.namelist()}
 
     def root(name: str) -> Any:
         actual = names.get(name.lower())

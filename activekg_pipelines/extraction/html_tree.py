@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -89,6 +90,8 @@ _NEVER: Final = frozenset(
     ]
 )
 _NOISE: Final = frozenset({"nav", "aside", "header", "footer"})
+UNSHOWN: Final = (*sorted(_NEVER - {"script", "option", "title"}), "aside", "img", "nav", "picture", "source")
+"""Elements that no text is taken from, wherever they stand, and that only cost time."""
 _MAIN: Final = frozenset({"article", "main"})
 _HIDDEN: Final = re.compile(r"display\s*:\s*none", re.IGNORECASE)
 # Cells longer than this are a page's layout, not data.
@@ -115,6 +118,12 @@ def render(body: Any, *, skip_noise: bool) -> Rendered:
     writer.walk(body, inside_main=False)
     writer.flush()
     return Rendered(writer.text(), writer.tables)
+
+
+def is_outsized(table: Any) -> bool:
+    """Tell whether its rows, filled up to the widest, would be larger than the page by orders of magnitude."""
+    widths = [sum(map(math.prod, map(_spans, _children(row, _CELLS)))) for row in table.iter(*_ROWS)]
+    return len(widths) * max(widths, default=0) > markdown.MAX_CELLS
 
 
 class _Writer:
@@ -212,7 +221,7 @@ class _Writer:
         ]
         widest = max((len(row) for row in rows), default=0)
         longest = max((len(cell[0]) for row in rows for cell in row), default=0)
-        if len(rows) < 2 or widest < 2 or longest > _MAX_CELL_CHARS:
+        if len(rows) < 2 or widest < 2 or longest > _MAX_CELL_CHARS or is_outsized(element):
             return False
         self.flush()
         for caption in element.iterchildren("caption"):

@@ -1,12 +1,13 @@
 """Guesses the legacy encoding of text that is not UTF-8.
 
-charset-normalizer decides in the end; two rules go before it because it errs on short and on Western text: it reads
-"café" as cp1006 and French as cp1250, and Shift-JIS with few lines as Big5.
+charset-normalizer decides in the end; rules go before it because it errs on short and on European text: it reads
+"café" as cp1006, French as cp1250, Polish in ISO 8859-2 as cp1250, and Shift-JIS with few lines as Big5.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Final
 
 # What documents are really found in; left alone the guess is drawn from 80, EBCDIC and HP Roman among them.
@@ -30,7 +31,26 @@ _WESTERN_ALPHABETS: Final = tuple(
         "éèêëïáàâçñöüóíôî",  # loan words in English
     )
 )
+_CENTRAL_ALPHABETS: Final = tuple(
+    frozenset(letters)
+    for letters in (
+        "ąćęłńóśźż",  # Polish
+        "áčďéěíňóřšťúůýž",  # Czech
+        "áäčďéíĺľňóôŕšťúýž",  # Slovak
+        "áéíóöőúüű",  # Hungarian
+        "ăâîşţșț",  # Romanian
+        "čćđšž",  # Croatian, Slovenian
+    )
+)
+# A sign where a letter belongs, as "pó³ka" has it: wrongly read. Apostrophes, hyphens and dots do stand in words.
+_SIGN_IN_WORD: Final = re.compile(
+    "[^\\W\\d_][^\\w\\s\x00-\x7f\u2018\u2019\u00b4\u00b7\u00ad\u2010-\u2014\u2026/][^\\W\\d_]"
+)
+# Portuguese has this letter before "e" only; elsewhere it is Hungarian's "ő" wrongly read.
+_LONE_TILDE: Final = re.compile("õ(?!e)")
 _KANA: Final = re.compile("[\u3041-\u3096\u30a1-\u30fa]")
+_NOT_ASCII: Final = re.compile("[^\x00-\x7f]")
+_NOT_CYRILLIC: Final = re.compile("[^\x00-\x7f\u00a0\u00ab\u00bb\u0400-\u045f\u0490\u0491\u2010-\u201f\u2026\u2116]")
 _CASE_BREAK: Final = re.compile("[\u0430-\u044f\u0451][\u0410-\u042f\u0401]")
 
 
@@ -39,27 +59,36 @@ def guess_legacy(sample: bytes) -> str:
 
     ``sample`` should start on a line boundary; a character cut at its end does no harm.
     """
-    if _is_western(sample.decode("cp1252", errors="replace")):
-        return "cp1252"
+    for encoding, alphabets in (
+        ("cp1252", _WESTERN_ALPHABETS),
+        ("cp1250", _CENTRAL_ALPHABETS),
+        ("iso8859_2", _CENTRAL_ALPHABETS),
+    ):
+        if _is_written_in(alphabets, sample.decode(encoding, errors="replace")):
+            return encoding
     for encoding in ("cp932", "euc_jp"):
         if _is_japanese(sample.decode(encoding, errors="replace")):
             return encoding
     return _charset_normalizer(sample)
 
 
-def _is_western(text: str) -> bool:
-    letters = [character for character in text.lower() if character.isalpha()]
-    accented = [character for character in letters if character > "\x7f"]
-    if len(accented) > 0.4 * len(letters) or "\ufffd" in text:
+def _is_written_in(alphabets: tuple[frozenset[str], ...], text: str) -> bool:
+    if "\ufffd" in text:
+        return False
+    letters = {character: count for character, count in Counter(text.lower()).items() if character.isalpha()}
+    accented = {character: count for character, count in letters.items() if character > "\x7f"}
+    total = sum(accented.values())
+    wrong = len(_SIGN_IN_WORD.findall(text)) + len(_LONE_TILDE.findall(text))
+    if total > 0.4 * sum(letters.values()) or wrong > 0.03 * total:
         return False
     return any(
-        sum(letter in alphabet for letter in accented) >= 0.97 * len(accented) for alphabet in _WESTERN_ALPHABETS
+        sum(count for letter, count in accented.items() if letter in alphabet) >= 0.97 * total for alphabet in alphabets
     )
 
 
 def _is_japanese(text: str) -> bool:
     """Kana are a third of any Japanese text, and no other text has so many by chance; halfwidth ones prove nothing."""
-    others = sum(character > "\x7f" for character in text)
+    others = len(_NOT_ASCII.findall(text))
     return text.count("\ufffd") <= 1 and len(_KANA.findall(text)) > 0.2 * others
 
 
@@ -70,5 +99,10 @@ def _charset_normalizer(sample: bytes) -> str:
     if match is None:
         return "cp1252"
     if match.encoding in _CYRILLIC:
-        return min(_CYRILLIC, key=lambda encoding: len(_CASE_BREAK.findall(sample.decode(encoding, errors="replace"))))
+        return min(_CYRILLIC, key=lambda encoding: _faults(sample.decode(encoding, errors="replace")))
     return str(match.encoding)
+
+
+def _faults(cyrillic: str) -> int:
+    """Places where Cyrillic text looks wrongly read: signs that it does not use, capitals after small letters."""
+    return len(_NOT_CYRILLIC.findall(cyrillic)) + len(_CASE_BREAK.findall(cyrillic))

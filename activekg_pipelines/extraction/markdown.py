@@ -8,6 +8,8 @@ from typing import Final
 
 _WHITE_SPACE: Final = re.compile(r"\s+")
 MAX_HEADING_LEVEL: Final = 6
+MAX_CELLS: Final = 1_000_000
+"""Rows times columns of a table at most: a row of 20,000 cells above 20,000 of one would be filled up to gigabytes."""
 
 
 def heading(level: int, text: str) -> str:

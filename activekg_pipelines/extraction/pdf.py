@@ -137,7 +137,15 @@ def _read_pages(path: Path, limits: Limits) -> tuple[PageTexts, str | None, int]
             pdf.init_forms()
         for index in range(min(total, limits.max_pages)):
             _read_page(pypdfium2, pdf, index, pages, limits)
-        return pages, pdf.get_metadata_value("Title"), total
+        return pages, _metadata_title(pdf), total
+
+
+def _metadata_title(pdf: Any) -> str | None:
+    try:
+        return str(pdf.get_metadata_value("Title"))
+    except UnicodeDecodeError:
+        # Half a surrogate pair, as cutting to a length leaves it, is no reason to lose the text.
+        return None
 
 
 def _open(pypdfium2: Any, source: Path | bytes) -> Any:
@@ -153,8 +161,7 @@ def _read_page(pypdfium2: Any, pdf: Any, index: int, pages: PageTexts, limits: L
     from activekg_pipelines.extraction.pdf_page import page_text
 
     try:
-        _fill_in_forms(pypdfium2, pdf, index)
-        with closing(pdf[index]) as page, closing(page.get_textpage()) as textpage:
+        with closing(_page(pypdfium2, pdf, index)) as page, closing(page.get_textpage()) as textpage:
             text, tables = page_text(page, textpage, pages.warnings)
     except (pypdfium2.PdfiumError, ValueError, OverflowError, ArithmeticError) as error:
         pages.add_broken(index + 1, error)
@@ -162,10 +169,11 @@ def _read_page(pypdfium2: Any, pdf: Any, index: int, pages: PageTexts, limits: L
         pages.add(_REAL_HYPHEN.sub("-", text), tables, limits)
 
 
-def _fill_in_forms(pypdfium2: Any, pdf: Any, index: int) -> None:
-    """Make the values of form fields part of the page, in memory: PDFium's text leaves them out otherwise."""
-    if pdf.formenv is None:
-        return
-    with closing(pdf[index]) as page:
-        if pypdfium2.raw.FPDFPage_GetAnnotCount(page) > 0:
-            page.flatten()
+def _page(pypdfium2: Any, pdf: Any, index: int) -> Any:
+    """Open a page with the values of its form fields made part of it, in memory: PDFium's text leaves them out."""
+    page = pdf[index]
+    if pdf.formenv is None or pypdfium2.raw.FPDFPage_GetAnnotCount(page) <= 0:
+        return page
+    with closing(page):
+        page.flatten()
+    return pdf[index]

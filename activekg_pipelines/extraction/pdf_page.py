@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import re
+import struct
 from bisect import bisect_right
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from activekg_pipelines.extraction import markdown
-from activekg_pipelines.extraction.pdf_grid import Box, Grid, find_grids, oriented
+from activekg_pipelines.extraction import markdown, pdf_calls
+from activekg_pipelines.extraction.pdf_grid import Box, Grid, Point, find_grids
+from activekg_pipelines.extraction.pdf_lines import TooManyLinesError, orientation, read_lines
 
 # A ruled box with paragraphs in it is a form or a layout; as a table row it would be unreadable.
 _MAX_CELL_CHARS: Final = 1_500
@@ -19,13 +21,22 @@ _MAX_TABLE_CHARS: Final = 200_000
 _UNRULED_LINES: Final = 4
 _LEAST_LINE_FEED: Final = 2  # points
 _FIGURE: Final = re.compile(r"[^A-Za-z]*\d[^A-Za-z]*|\W*|\(?[A-Z]\)?")
+_WORD: Final = re.compile(r"\S+")
+# A line that holds a word, with its end and the empty lines after it.
+_LINE: Final = re.compile(r"[^\r\n]*\S[^\r\n]*[\r\n]*")
+
+_Place: TypeAlias = tuple[int, Box] | None
+"""The grid, by number, and the cell in it that something lies in."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Character:
+class _Piece(NamedTuple):
+    """A word, or part of one where a cell's border cuts it, with the white space after it."""
+
     text: str
-    center: tuple[float, float] | None
-    """In the coordinates of :func:`oriented`; None for the spaces and line ends that PDFium adds."""
+    place: _Place
+    start: Point
+    end: Point
+    """Centers of its first and its last character, in the coordinates of ``orientation``."""
 
 
 def page_text(page: Any, textpage: Any, warnings: list[str]) -> tuple[str, int]:
@@ -33,47 +44,111 @@ def page_text(page: Any, textpage: Any, warnings: list[str]) -> tuple[str, int]:
     text = textpage.get_text_range()
     if not text.strip():
         return "", 0
-    grids = find_grids(page, warnings)
+    grids = _grids(page, warnings)
     if not grids or textpage.count_chars() > _MAX_TABLE_CHARS:
         return text, 0
-    return _with_tables(_characters(textpage, page.get_rotation()), grids, text)
+    return _with_tables(list(_Pieces(textpage, text, page.get_rotation(), grids)), grids, text)
 
 
-def _with_tables(characters: list[_Character], grids: list[Grid], text: str) -> tuple[str, int]:
-    places = _places(characters, grids)
-    contents: list[dict[Box, list[_Character]]] = [{} for _ in grids]
-    for character, place in zip(characters, places, strict=True):
-        if place is not None:
-            contents[place[0]].setdefault(place[1], []).append(character)
+def _grids(page: Any, warnings: list[str]) -> list[Grid]:
+    try:
+        return [grid for grid in find_grids(read_lines(page)) if len(grid.cells) >= _LEAST_FILLED_CELLS]
+    except TooManyLinesError:
+        warning = "Some pages have too many lines to look for tables in them."
+        if warning not in warnings:
+            warnings.append(warning)
+        return []
+
+
+def _with_tables(pieces: list[_Piece], grids: list[Grid], text: str) -> tuple[str, int]:
+    contents: list[dict[Box, list[_Piece]]] = [{} for _ in grids]
+    for piece in pieces:
+        if piece.place is not None:
+            contents[piece.place[0]].setdefault(piece.place[1], []).append(piece)
     tables = [_table(grid, cells) for grid, cells in zip(grids, contents, strict=True)]
     if not any(tables):
         return text, 0
     segments: list[list[str]] = [[]]
     written: set[int] = set()
-    for character, place in zip(characters, places, strict=True):
-        if place is None or not tables[place[0]]:
-            segments[-1].append(character.text)
-        elif place[0] not in written:
-            written.add(place[0])
-            segments += [[tables[place[0]]], []]
-    stripped = (_joined(segment).strip("\r\n") for segment in segments)
-    return "\n\n".join(segment for segment in stripped if segment.strip()), len(written)
+    for piece in pieces:
+        if piece.place is None or not tables[piece.place[0]]:
+            segments[-1].append(piece.text)
+        elif piece.place[0] not in written:
+            written.add(piece.place[0])
+            segments += [[tables[piece.place[0]]], []]
+    stripped = ("".join(segment).strip("\r\n") for segment in segments)
+    return _whole_characters("\n\n".join(segment for segment in stripped if segment.strip())), len(written)
 
 
-def _places(characters: list[_Character], grids: list[Grid]) -> list[tuple[int, Box] | None]:
-    """For each character the grid and cell it lies in; added spaces and line ends go with the character before."""
-    finders = [_CellFinder(grid) for grid in grids]
-    places: list[tuple[int, Box] | None] = []
-    previous: tuple[int, Box] | None = None
-    for character in characters:
-        if character.center is not None:
-            previous = None
-            for index, finder in enumerate(finders):
-                if cell := finder.cell_at(*character.center):
-                    previous = (index, cell)
-                    break
-        places.append(previous)
-    return places
+class _Pieces:
+    """Iterates over the pieces of a page in PDFium's order.
+
+    A line that starts and ends beside all grids is one piece, and of a word only the first and last character
+    are looked up: if both are in one cell, so are those between. Looking up all took most of the time of a page.
+    """
+
+    def __init__(self, textpage: Any, text: str, rotation: int, grids: list[Grid]) -> None:
+        self._text, indexes = _code_units(textpage, text)
+        self._center = _centers(textpage, indexes, rotation)
+        self._finders = [_CellFinder(grid) for grid in grids]
+        self._boxes = [grid.box for grid in grids]
+
+    def __iter__(self) -> Iterator[_Piece]:
+        for line in _LINE.finditer(self._text):
+            words = [match.span() for match in _WORD.finditer(self._text, *line.span())]
+            start, end = self._center(words[0][0]), self._center(words[-1][1] - 1)
+            if self._is_clear(start, end):
+                yield _Piece(line.group(), None, start, end)
+                continue
+            nexts = [first for first, _ in words[1:]] + [line.end()]
+            for (first, after), following in zip(words, nexts, strict=True):
+                yield from self._word(first, after, following)
+
+    def _is_clear(self, start: Point, end: Point) -> bool:
+        (x0, x1), (y0, y1) = sorted((start[0], end[0])), sorted((start[1], end[1]))
+        return all(x1 < left or right < x0 or y1 < top or bottom < y0 for left, top, right, bottom in self._boxes)
+
+    def _word(self, first: int, after: int, following: int) -> Iterable[_Piece]:
+        start = self._center(first)
+        end = start if after - first == 1 else self._center(after - 1)
+        place = self._place(start)
+        if end is start or place == self._place(end):
+            return (_Piece(self._text[first:following], place, start, end),)
+        return self._cut(first, after, following)
+
+    def _cut(self, first: int, after: int, following: int) -> Iterator[_Piece]:
+        """The parts of a word that lie in different places."""
+        start = last = self._center(first)
+        place = self._place(start)
+        for index in range(first + 1, after):
+            center = self._center(index)
+            if (next_place := self._place(center)) != place:
+                yield _Piece(self._text[first:index], place, start, last)
+                first, start, place = index, center, next_place
+            last = center
+        yield _Piece(self._text[first:following], place, start, last)
+
+    def _place(self, center: Point) -> _Place:
+        for number, finder in enumerate(self._finders):
+            if cell := finder.cell_at(*center):
+                return number, cell
+        return None
+
+
+def _centers(textpage: Any, indexes: Sequence[int], rotation: int) -> Callable[[int], Point]:
+    """Return a function from a character's place in the text to its center; of one without a box, the last center."""
+    box = (ctypes.c_double * 4)()
+    left, right, bottom, top = (ctypes.addressof(box) + ctypes.sizeof(ctypes.c_double) * place for place in range(4))
+    handle, read, unpack = pdf_calls.address(textpage), pdf_calls.character_box, struct.Struct("4d").unpack
+    a, b, c, d, _, _ = orientation(rotation)
+
+    def center(place: int) -> Point:
+        read(handle, indexes[place], left, right, bottom, top)
+        x0, x1, y0, y1 = unpack(box)
+        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        return a * x + c * y, b * x + d * y
+
+    return center
 
 
 class _CellFinder:
@@ -97,8 +172,8 @@ class _CellFinder:
         return None
 
 
-def _table(grid: Grid, contents: dict[Box, list[_Character]]) -> str:
-    texts = {cell: _cell_text(characters) for cell, characters in contents.items()}
+def _table(grid: Grid, contents: dict[Box, list[_Piece]]) -> str:
+    texts = {cell: _cell_text(pieces) for cell, pieces in contents.items()}
     filled = sum(bool(text) for text in texts.values())
     if filled < _LEAST_FILLED_CELLS or max(map(len, texts.values())) > _MAX_CELL_CHARS:
         return ""
@@ -109,20 +184,19 @@ def _table(grid: Grid, contents: dict[Box, list[_Character]]) -> str:
     return markdown.table([part for row in rows for part in _split_lone_cell(row)])
 
 
-def _cell_text(characters: list[_Character]) -> str:
-    """Join a cell's characters, with a line end where the next one stands lower and not further right.
+def _cell_text(pieces: list[_Piece]) -> str:
+    """Join a cell's pieces, with a line end where the next one stands lower and not further right.
 
     PDFium's own line ends do not help: it reads across all cells of a line before it ends it.
     """
     parts: list[str] = []
-    last: tuple[float, float] | None = None
-    for character in characters:
-        if character.center is not None:
-            if last and character.center[0] <= last[0] and character.center[1] > last[1] + _LEAST_LINE_FEED:
-                parts.append("\n")
-            last = character.center
-        parts.append(character.text)
-    lines = _joined(parts).replace("\ufffe\n", "").replace("\ufffe", "").splitlines()
+    last: Point | None = None
+    for piece in pieces:
+        if last and piece.start[0] <= last[0] and piece.start[1] > last[1] + _LEAST_LINE_FEED:
+            parts.append("\n")
+        last = piece.end
+        parts.append(piece.text)
+    lines = "".join(parts).replace("\ufffe\n", "").replace("\ufffe", "").splitlines()
     return "\n".join(line.strip() for line in lines if line.strip())
 
 
@@ -138,30 +212,19 @@ def _split_lone_cell(row: list[str]) -> list[list[str]]:
     return [[line] for line in filled[0].splitlines()] if len(filled) == 1 else [row]
 
 
-def _joined(parts: list[str]) -> str:
-    """Join characters; PDFium gives those outside the basic plane as two surrogates."""
-    return "".join(parts).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
+def _code_units(textpage: Any, text: str) -> tuple[str, Sequence[int]]:
+    """Return the page's text and for each of its characters the index that PDFium knows it by.
 
-
-def _characters(textpage: Any, rotation: int) -> list[_Character]:
-    import pypdfium2.raw as pdfium
-
-    left, right, bottom, top = (ctypes.c_double() for _ in range(4))
-    found: list[_Character] = []
-    for index in range(textpage.count_chars()):
-        code = pdfium.FPDFText_GetUnicode(textpage, index)
-        if code == 0:
-            continue
-        center = None
-        if not pdfium.FPDFText_IsGenerated(textpage, index) and pdfium.FPDFText_GetCharBox(
-            textpage, index, left, right, bottom, top
-        ):
-            x, y = (left.value + right.value) / 2, (bottom.value + top.value) / 2
-            center = oriented(x, y, rotation)
-        found.append(_Character(_character(code), center))
-    return found
-
-
-def _character(code: int) -> str:
+    Characters outside the basic plane are two surrogates, as PDFium counts them.
+    """
+    count = textpage.count_chars()
+    if len(text) == count and max(text) <= "\uffff":
+        return text, range(count)
+    handle = pdf_calls.address(textpage)
+    codes = [(code, index) for index in range(count) if (code := pdf_calls.character_code(handle, index))]
     # PDFium marks a hyphen at a line's end with the control character 2 here, and with U+FFFE in its text.
-    return "\ufffe" if code == 2 else chr(code)
+    return "".join("\ufffe" if code == 2 else chr(code) for code, _ in codes), [index for _, index in codes]
+
+
+def _whole_characters(text: str) -> str:
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")

@@ -1,7 +1,8 @@
 """Runs extractions in worker processes with a deadline and a memory limit.
 
 PDFium aborts the process on a PDF of 778 bytes, every HTML parser has a page that hangs it, and a megabyte of ZIP can
-ask for gigabytes: a document may cost its own attempt, never its neighbours' or the run.
+ask for gigabytes: a document may cost its own attempt, never its neighbours' or the run. Workers hold no credentials,
+and where the kernel allows it they reach nothing but their documents.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 from activekg_pipelines.errors import Corrupt, ObjectError, ParserCrashed, ParserDeadline, ParserMemory
+from activekg_pipelines.extraction.confinement import confine
 from activekg_pipelines.extraction.dispatch import extract_file
 from activekg_pipelines.extraction.document import ExtractedDocument
 from activekg_pipelines.extraction.limits import Limits
@@ -46,6 +48,7 @@ class Sandbox:
         workers: number of processes; the number of CPUs when None.
         documents_per_worker: after so many documents a worker is replaced.
         extractor: what a worker runs; a function at the top of a module that workers can import.
+        documents: folder of all documents that are submitted; workers can read no other files when it is given.
     """
 
     def __init__(
@@ -55,11 +58,13 @@ class Sandbox:
         workers: int | None = None,
         documents_per_worker: int = DOCUMENTS_PER_WORKER,
         extractor: Extractor = extract_file,
+        documents: Path | None = None,
     ) -> None:
         self._limits = limits or Limits()
         self._workers = workers or os.cpu_count() or 1
         self._documents_per_worker = documents_per_worker
         self._extractor = extractor
+        self._documents = documents
         self._lock = threading.Lock()
         self._pool: Any = None
         self._is_closed = False
@@ -157,7 +162,7 @@ class Sandbox:
             max_workers=self._workers,
             max_tasks=self._documents_per_worker,
             initializer=_prepare_worker,
-            initargs=(self._limits.memory_bytes,),
+            initargs=(self._limits.memory_bytes, self._documents, self._extractor.__module__),
             context=_fork_server(),
         )
 
@@ -215,14 +220,17 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _prepare_worker(memory_bytes: int) -> None:
-    """Bound the worker's memory, take credentials and Ctrl-C from it, and tie its life to the fork server's."""
+def _prepare_worker(memory_bytes: int, documents: Path | None, extractor_module: str) -> None:
+    """Bound the worker's memory, take credentials, network and Ctrl-C from it, tie its life to the fork server's."""
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # pebble's own handler runs in Python, which a parser stuck in C code does not; it would live for 3 seconds more.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for name in [name for name in os.environ if any(word in name.upper() for word in _SECRET_WORDS)]:
         del os.environ[name]
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    confine(documents, extractor_module)
 
 
 def _die_with_parent() -> None:

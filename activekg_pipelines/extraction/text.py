@@ -13,8 +13,10 @@ from activekg_pipelines.extraction.document import ExtractedDocument, finish
 from activekg_pipelines.extraction.limits import Limits
 
 _FRONT_MATTER: Final = re.compile(r"\s*---[ \t]*\r?\n(.*?)\r?\n---[ \t]*\r?\n", re.DOTALL)
-_FRONT_MATTER_TITLE: Final = re.compile(r"^title:[ \t]*(['\"]?)(.+?)\1[ \t]*\r?$", re.MULTILINE)
-_ATX_HEADING: Final = re.compile(r"^ {0,3}#{1,6}[ \t]+(.+?)[ \t#]*\r?$", re.MULTILINE)
+# Greedy to the line's end and back: a lazy match that tries every end is quadratic in a line of a few thousand "#".
+_FRONT_MATTER_TITLE: Final = re.compile(r"^title:[ \t]*+([^\n]*\S)", re.MULTILINE)
+_QUOTED: Final = re.compile(r"(['\"])(.+)\1")
+_ATX_HEADING: Final = re.compile(r"^ {0,3}#{1,6}[ \t]++([^\n]*[^\s#])", re.MULTILINE)
 _SETEXT_HEADING: Final = re.compile(r"^ {0,3}(\S[^\r\n]*)\r?\n {0,3}(?:=+|-{3,})[ \t]*\r?$", re.MULTILINE)
 _FENCE: Final = re.compile(r"^ {0,3}(```|~~~).*?^ {0,3}\1", re.MULTILINE | re.DOTALL)
 # A title stands at the top; searching all of a large file for one costs more than it finds.
@@ -45,7 +47,8 @@ def markdown_title(text: str) -> str | None:
     start = text[:_TITLE_CHARS]
     if front_matter := _FRONT_MATTER.match(start):
         if title := _FRONT_MATTER_TITLE.search(front_matter.group(1)):
-            return title.group(2)
+            quoted = _QUOTED.fullmatch(title.group(1))
+            return quoted.group(2) if quoted else title.group(1)
         start = start[front_matter.end() :]
     start = _FENCE.sub("", start)
     headings = [match for pattern in (_ATX_HEADING, _SETEXT_HEADING) if (match := pattern.search(start))]

@@ -58,6 +58,7 @@ class Walk:
 
     styles: dict[str, Style]
     notes: list[tuple[str, str]] = field(default_factory=list)
+    numbers: dict[tuple[str, str], int] = field(default_factory=dict)
     tables: int = 0
     title: str | None = None
 
@@ -127,15 +128,18 @@ class Walk:
 
     def _note_mark(self, kind: str, node: Any) -> str:
         note = (kind, attribute(node, "id") or "")
-        if note not in self.notes:
+        if note not in self.numbers:
             self.notes.append(note)
-        return f"[^{self.notes.index(note) + 1}]"
+            self.numbers[note] = len(self.notes)
+        return f"[^{self.numbers[note]}]"
 
     def _table(self, element: Any) -> list[str]:
         rows = [self._row(row) for row in rows_of(element, "tr")]
         cells = [cell for row in rows for cell in row if cell]
+        width = max((len(row) for row in rows), default=0)
         is_layout = (
-            max((len(row) for row in rows), default=0) < 2
+            width < 2
+            or width * len(rows) > markdown.MAX_CELLS
             or any(_is_block(block) for cell in cells for block in cell)
             or any(sum(map(len, cell)) > _MAX_CELL_CHARS for cell in cells)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -23,6 +24,9 @@ def misbehave(path: Path, key: str, content_type: str | None, limits: Limits) ->
     match key:
         case "hang":
             time.sleep(3600)
+        case "stuck":
+            # In C code, where no Python signal handler runs.
+            re.match("(a+)+$", "a" * 60 + "b")
         case "abort":
             os.abort()
         case "exit":

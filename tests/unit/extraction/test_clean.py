@@ -23,6 +23,8 @@ from activekg_pipelines.extraction import clean_text, clean_title, clean_value
         ("a\n \n\t\n \n \nb", "a\n\n\nb"),
         ("\n\n  indented\n\n", "  indented"),
         ("日本語 🎉 é", "日本語 🎉 é"),
+        ("\u200b\u2060 \ufe0f\u3164\n\u00a0", ""),
+        ("zero\u200bwidth", "zero\u200bwidth"),
     ],
 )
 def test_text_is_cleaned(dirty: str, clean: str) -> None:
@@ -32,6 +34,11 @@ def test_text_is_cleaned(dirty: str, clean: str) -> None:
 def test_cleaning_twice_changes_nothing() -> None:
     dirty = "a \u00ad\n\u00ad\n\r\r\n\x00\n \x0c\ufffe\ufeff \r b\ud800\n\n\n\n\nc"
     assert clean_text(clean_text(dirty)) == clean_text(dirty)
+
+
+def test_millions_of_spaces_within_a_line_take_no_time_and_are_kept() -> None:
+    line = "a" + " " * 5_000_000 + "b"
+    assert clean_text(line) == line
 
 
 def test_a_cleaned_text_can_be_stored() -> None:

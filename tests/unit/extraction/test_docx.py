@@ -8,6 +8,8 @@ import pytest
 
 from activekg_pipelines.errors import Corrupt, EmptyObject, Encrypted, NoTextLayer, TextTooLarge
 from activekg_pipelines.extraction import ExtractedDocument, Limits, extract_file
+from tests.hostile.file import deflated
+from tests.hostile.word_file import raw_zip
 from tests.unit.extraction.documents import MC, STRICT_W, W, bare_word, cell, paragraph, picture_file, row, table, word
 
 
@@ -169,6 +171,13 @@ def test_what_python_docx_refuses_is_read_from_the_zip(tmp_path: Path, namespace
     document = read(path)
     assert document.text == "## Head\n\ntext"
     assert document.facts["engine"] == "lxml"
+
+
+def test_a_zip_that_declares_less_than_it_holds_is_corrupt(tmp_path: Path) -> None:
+    path = tmp_path / "a.docx"
+    path.write_bytes(raw_zip([("word/document.xml", deflated(b" " * 10**6, 1000), 1000, 8)]))
+    with pytest.raises(Corrupt, match="not a readable ZIP file"):
+        read(path)
 
 
 def test_a_damaged_part_costs_a_warning(tmp_path: Path) -> None:

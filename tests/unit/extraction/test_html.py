@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,32 @@ def test_a_page_that_scripts_build_has_no_text(tmp_path: Path) -> None:
 
 def test_the_title_falls_back_to_the_first_heading(tmp_path: Path) -> None:
     assert read(tmp_path, "<h1>Heading <i>one</i></h1><p>text").title == "Heading one"
+
+
+def test_text_around_what_is_left_out_stays(tmp_path: Path) -> None:
+    page = body(
+        "<p>one<img src=x> two<select><option>no</option></select> three<script>no</script> four<aside>no</aside> five"
+    )
+    assert read(tmp_path, page).text.split() == ["one", "two", "three", "four", "five"]
+
+
+def test_an_article_s_own_header_and_footer_stay_where_the_page_is_no_article_to_trafilatura(tmp_path: Path) -> None:
+    document = read(
+        tmp_path, body("<footer>Imprint</footer><article><header>By Ada</header><p>Short.</p><footer>Filed</footer>")
+    )
+    assert document.text == "By Ada\n\nShort.\n\nFiled"
+
+
+def test_an_article_that_only_its_description_holds_is_read(tmp_path: Path) -> None:
+    described = json.dumps({"@context": "https://schema.org", "@type": "NewsArticle", "articleBody": SENTENCE * 6})
+    document = read(tmp_path, body(f"<div id=app>Loading</div><script type='application/ld+json'>{described}</script>"))
+    assert document.text.count(SENTENCE.strip()) == 6
+
+
+def test_a_table_that_would_grow_out_of_bounds_is_read_cell_by_cell(tmp_path: Path) -> None:
+    wide = "<tr>" + "".join(f"<td>w{column}</td>" for column in range(2_000)) + "</tr>"
+    long = "".join(f"<tr><td>row {row}</td></tr>" for row in range(2_000))
+    document = read(tmp_path, body(f"<table>{wide}{long}</table>"))
+    assert document.facts["engine"] == "lxml"
+    assert document.facts["tables"] == 0
+    assert {"w0", "w1999", "row 0", "row 1999"} <= set(document.text.split("\n\n"))

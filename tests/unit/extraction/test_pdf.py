@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from reportlab.pdfgen.canvas import Canvas
 
 from activekg_pipelines.errors import Corrupt, Encrypted, NoTextLayer, TextTooLarge
 from activekg_pipelines.extraction import ExtractedDocument, Limits, PdfEngine, extract_file
@@ -12,6 +16,34 @@ from tests.unit.extraction.documents import encryption, lines, pdf, picture, rul
 ENGINES: list[PdfEngine] = ["pdfium", "pdfplumber"]
 ROWS = [["Name", "Year", "Cost"], ["Wall", "2023", "5"], ["Pier", "2024", "7"]]
 MARKDOWN = "| Name | Year | Cost |\n| --- | --- | --- |\n| Wall | 2023 | 5 |\n| Pier | 2024 | 7 |"
+
+# Bytes by which reading the second file raises the peak that reading the first one left.
+GROWTH = """
+import resource, sys
+from pathlib import Path
+from activekg_pipelines.extraction import Limits, extract_file
+peaks = []
+for name in sys.argv[1:]:
+    extract_file(Path(name), name, None, Limits())
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print((peaks[1] - peaks[0]) * (1 if sys.platform == "darwin" else 1024))
+"""
+
+
+def table_text(canvas: Canvas) -> None:
+    """The texts of ROWS, where cells of 100 by 20 points from (72, 700) on hold them."""
+    for row, cells in enumerate(ROWS):
+        for column, text in enumerate(cells):
+            canvas.drawString(76 + 100 * column, 686 - 20 * row, text)
+
+
+def with_unicode_of_a(data: bytes, character: str) -> bytes:
+    """Tell readers that the font's "A" stands for ``character``; for a file that reportlab wrote uncompressed."""
+    cmap = f"1 beginbfchar <41> <{character.encode('utf-16-be').hex()}> endbfchar".encode()
+    stream = b"900 0 obj\n<< /Length %d >>\nstream\n%s\nendstream\nendobj\n" % (len(cmap), cmap)
+    data = data.replace(b"/Type /Font\n", b"/Type /Font /ToUnicode 900 0 R\n")
+    # Its table of objects is wrong now; readers then look for the objects themselves.
+    return data.replace(b"\nxref\n", b"\n" + stream + b"xref\n").replace(b"startxref", b"startxref\n9")
 
 
 def read(path: Path, engine: PdfEngine = "pdfium", **limits: int) -> ExtractedDocument:
@@ -70,6 +102,103 @@ def test_an_empty_grid_is_no_table(tmp_path: Path) -> None:
     document = read(pdf(tmp_path / "a.pdf", ruled_table([["only", "", ""], ["", "", ""], ["", "", ""]])))
     assert document.facts["tables"] == 0
     assert document.text.splitlines() == ["Before the table", "only", "After the table"]
+
+
+def test_text_beside_a_table_stays_out_of_it(tmp_path: Path) -> None:
+    def draw(canvas: Canvas) -> None:
+        ruled_table(ROWS)(canvas)
+        for row in range(3):
+            canvas.drawString(400, 686 - 20 * row, f"Margin {row}")
+
+    text = read(pdf(tmp_path / "a.pdf", draw)).text
+    assert MARKDOWN in text
+    assert re.findall(r"^Margin \d$", text, re.MULTILINE) == ["Margin 0", "Margin 1", "Margin 2"]
+
+
+def test_a_table_ruled_with_filled_bars_is_a_table(tmp_path: Path) -> None:
+    def draw(canvas: Canvas) -> None:
+        table_text(canvas)
+        for x in (72, 172, 272, 372):
+            canvas.rect(x, 640, 0.75, 60, stroke=0, fill=1)
+        for y in (700, 680, 660, 640):
+            canvas.rect(72, y, 300, 0.75, stroke=0, fill=1)
+
+    assert read(pdf(tmp_path / "a.pdf", draw)).text == MARKDOWN
+
+
+def test_a_table_ruled_with_the_borders_of_its_cells_is_a_table(tmp_path: Path) -> None:
+    def draw(canvas: Canvas) -> None:
+        for row in range(3):
+            for column in range(3):
+                canvas.rect(72 + 100 * column, 680 - 20 * row, 100, 20)
+        table_text(canvas)
+
+    assert read(pdf(tmp_path / "a.pdf", draw)).text == MARKDOWN
+
+
+def test_a_table_in_a_scaled_and_shifted_form_is_a_table(tmp_path: Path) -> None:
+    def draw(canvas: Canvas) -> None:
+        canvas.beginForm("table")
+        canvas.grid([72, 172, 272, 372], [700, 680, 660, 640])
+        table_text(canvas)
+        canvas.endForm()
+        canvas.translate(30, 20)
+        canvas.scale(0.8, 0.8)
+        canvas.doForm("table")
+
+    assert read(pdf(tmp_path / "a.pdf", draw)).text == MARKDOWN
+
+
+def test_figures_of_neighbouring_cells_that_touch_are_told_apart(tmp_path: Path) -> None:
+    def draw(canvas: Canvas) -> None:
+        canvas.grid([100, 124, 148], [700, 680, 660, 640])
+        for row, pair in enumerate([("1111", "2222"), ("3333", "4444"), ("5555", "6666")]):
+            for column, figures in enumerate(pair):
+                # Four figures fill the cell from border to border.
+                canvas.setFont("Courier", 10)
+                canvas.drawString(100 + 24 * column, 686 - 20 * row, figures)
+
+    text = read(pdf(tmp_path / "a.pdf", draw)).text
+    assert text == "| 1111 | 2222 |\n| --- | --- |\n| 3333 | 4444 |\n| 5555 | 6666 |"
+
+
+def test_lines_of_a_cell_stay_together(tmp_path: Path) -> None:
+    def draw(canvas: Canvas) -> None:
+        canvas.grid([72, 272, 472], [700, 650, 600])
+        for column, texts in enumerate([("North of the", "river"), ("South of the", "hills")]):
+            for row in range(2):
+                for line, text in enumerate(texts):
+                    canvas.drawString(76 + 200 * column, 680 - 50 * row - 14 * line, text)
+
+    row = "| North of the river | South of the hills |"
+    assert read(pdf(tmp_path / "a.pdf", draw)).text == f"{row}\n| --- | --- |\n{row}"
+
+
+def test_a_table_holds_characters_outside_the_basic_plane(tmp_path: Path) -> None:
+    path = pdf(tmp_path / "a.pdf", ruled_table([["Sign", "Value"], ["A", "1"], ["B", "2"]]), pageCompression=0)
+    path.write_bytes(with_unicode_of_a(path.read_bytes(), "\U0001d400"))
+    assert "| \U0001d400 | 1 |" in read(path).text
+
+
+def test_a_page_with_too_many_lines_keeps_its_text_and_gets_a_warning(tmp_path: Path) -> None:
+    def drawing(canvas: Canvas) -> None:
+        ruled_table(ROWS)(canvas)
+        for step in range(10_100):
+            canvas.line(72, 100 + step / 100, 500, 100 + step / 100)
+
+    document = read(pdf(tmp_path / "a.pdf", drawing, ruled_table(ROWS)))
+    first, second = document.text.split("After the table\n\nBefore the table")
+    assert "Wall" in first
+    assert "|" not in first
+    assert MARKDOWN in second
+    assert document.facts["warnings"] == ["Some pages have too many lines to look for tables in them."]
+
+
+def test_pages_leave_memory_once_they_are_read(tmp_path: Path) -> None:
+    page = lines(*["A line of text that fills the page from one border to the other, nearly."] * 45)
+    short, long = pdf(tmp_path / "short.pdf", *[page] * 20), pdf(tmp_path / "long.pdf", *[page] * 600)
+    grown = int(subprocess.run([sys.executable, "-c", GROWTH, short, long], capture_output=True, check=True).stdout)
+    assert grown < 30 * 2**20
 
 
 def test_figures_whose_rows_are_not_ruled_stay_with_their_labels(tmp_path: Path) -> None:

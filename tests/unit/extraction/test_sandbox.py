@@ -54,6 +54,7 @@ def error_of(future: Future[ExtractedDocument]) -> ObjectError:
     ("behaviour", "expected", "message"),
     [
         ("hang", ParserDeadline, "The parser did not finish this document in 1.5 seconds."),
+        ("stuck", ParserDeadline, "The parser did not finish this document in 1.5 seconds."),
         ("abort", ParserCrashed, "The parser's process died on this document (SIGABRT)."),
         ("exit", ParserCrashed, "The parser's process died on this document."),
         ("hog", ParserMemory, "The parser needed more memory than allowed for this document."),

@@ -9,6 +9,10 @@ from activekg_pipelines.errors import EmptyObject, TextTooLarge
 from activekg_pipelines.extraction import ExtractedDocument, Limits, extract_file
 
 GERMAN = "Die Größe der Übung: „schön“ für 5 €."
+POLISH = "Książka leży na półce obok łóżka, a źródło jest w ogrodzie."
+HUNGARIAN = "Az őszi szünet után a gyerekek újra iskolába mennek."
+CROATIAN = "Građani će moći posuđivati knjige i čitati novine; javite što još nedostaje, prije četvrtka."
+BULGARIAN = "Утре сутринта ще бъде открита новата библиотека на главната улица."
 JAPANESE = "吾輩は猫である。名前はまだ無い。\nどこで生れたかとんと見当がつかぬ。"
 
 
@@ -34,6 +38,14 @@ def read(folder: Path, data: bytes, name: str = "a.txt", limits: Limits | None =
         (JAPANESE, JAPANESE.encode("shift_jis"), "cp932", True),
         (JAPANESE, JAPANESE.encode("euc_jp"), "euc_jp", True),
         (JAPANESE, JAPANESE.encode("iso2022_jp"), "iso2022_jp_2", True),
+        (POLISH, None, "cp1250", True),
+        (POLISH, None, "iso8859_2", True),
+        (HUNGARIAN, None, "cp1250", True),
+        (CROATIAN, None, "cp1250", True),
+        (CROATIAN, None, "iso8859_2", True),
+        ("As opiniões não são más; a reunião é amanhã.", None, "cp1252", True),
+        (BULGARIAN, None, "cp1251", True),
+        (BULGARIAN, None, "cp866", True),
         ("Это тестовый файл на русском языке.\n" * 8, None, "cp1251", True),
         ("Это тестовый файл на русском языке.\n" * 8, None, "koi8_r", True),
     ],

@@ -1,0 +1,89 @@
+"""A database that goes away ends the run, costs no object an attempt, and the next run does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import ConnectionPool
+
+from activekg_pipelines.s3.download import Download, download
+from activekg_pipelines.services import Services
+from tests.integration.syncing import Ended, drain, end_leases, graph_of, outcomes, scan
+from tests.s3_bucket import Bucket
+
+NAMES = [f"{number}.txt" for number in range(5)]
+
+
+class ImpatientPool(ConnectionPool[Any]):
+    """Gives up on the database after a second instead of half a minute."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options | {"timeout": 1.0})
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch, configured: Callable[..., Services]) -> Services:
+    monkeypatch.setattr("activekg_pipelines.database.pool.ConnectionPool", ImpatientPool)
+    return configured()
+
+
+@pytest.fixture
+def switch(postgres: str, dsn: str) -> Iterator[Callable[..., None]]:
+    """Switches the test's database off and on: every connection ends and nobody gets in."""
+    name = str(conninfo_to_dict(dsn)["dbname"])
+    with psycopg.connect(postgres, autocommit=True) as conn:
+
+        def switch(*, on: bool) -> None:
+            conn.execute(
+                sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(sql.Identifier(name), sql.Literal(on))
+            )
+            if not on:
+                conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+
+        yield switch
+        switch(on=True)
+
+
+def test_a_database_that_is_away_ends_the_run_before_anything_is_begun(
+    impatient: Services, bucket: Bucket, switch: Callable[..., None]
+) -> None:
+    connector = bucket.register(impatient)
+    bucket.put_many(dict.fromkeys(NAMES, "A note about penguins."))
+    scan(impatient, connector)
+    switch(on=False)
+    with pytest.raises(psycopg.OperationalError):
+        drain(impatient, connector)
+    switch(on=True)
+    assert set(outcomes(impatient, connector).values()) == {Ended("pending", None, None, 0)}
+    assert drain(impatient, connector).indexed == len(NAMES)
+
+
+def test_a_database_that_goes_away_in_the_middle_costs_no_object_an_attempt(
+    impatient: Services, bucket: Bucket, switch: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connector = bucket.register(impatient)
+    bucket.put_many({name: f"Note {name} is about penguins." for name in NAMES})
+    scan(impatient, connector)
+
+    def fetch(client: Any, of: str, key: str, *rest: Any) -> Download:
+        if key == NAMES[2]:
+            switch(on=False)
+        return download(client, of, key, *rest)
+
+    with monkeypatch.context() as failing:
+        failing.setattr("activekg_pipelines.pipeline.extract.download", fetch)
+        with pytest.raises(psycopg.OperationalError):
+            drain(impatient, connector)
+    switch(on=True)
+    assert {end.attempts for end in outcomes(impatient, connector).values()} == {0}
+    assert {end.code for end in outcomes(impatient, connector).values()} == {None}
+    # The run could not give its objects back; its lease ends.
+    end_leases(impatient)
+    drain(impatient, connector)
+    assert {end.state for end in outcomes(impatient, connector).values()} == {"indexed"}
+    assert graph_of(impatient) == (5, 5, 5)

@@ -1,0 +1,93 @@
+"""What a worker can reach when a hostile document has taken it over: its documents, and nothing else."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from activekg_pipelines.errors import ParserCrashed, TextTooLarge
+from activekg_pipelines.extraction import Limits, Sandbox
+from tests.hostile.watched import REACHES, reaching, reaching_while_watched
+
+FILES = {"a file", "the surroundings of its process"}
+CHANGES = {"a new file", "its own file", "a deletion"}
+CALLS = {"a socket", "a local socket", "a program", "a process"}
+
+_LANDLOCK_CREATE = 444
+
+
+def landlock() -> int:
+    """The version of Landlock that this kernel has; below 1 for none."""
+    return int(ctypes.CDLL(None).syscall(_LANDLOCK_CREATE, None, 0, 1)) if sys.platform.startswith("linux") else 0
+
+
+needs_landlock = pytest.mark.skipif(landlock() < 1, reason="the kernel has no Landlock")
+needs_seccomp = pytest.mark.skipif(
+    not sys.platform.startswith("linux") or platform.machine() not in ("x86_64", "aarch64"),
+    reason="the filter of calls is made for Linux on x86_64 and aarch64",
+)
+needs_scopes = pytest.mark.skipif(landlock() < 6, reason="the kernel's Landlock does not hold back signals")
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> Path:
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    path = folder / "document"
+    path.write_text("a text")
+    return path
+
+
+@pytest.fixture
+def confined(document: Path) -> Iterator[Sandbox]:
+    with Sandbox(workers=1, documents=document.parent, extractor=reaching) as sandbox:
+        yield sandbox
+
+
+def outcome(sandbox: Sandbox, document: Path, what: str) -> str:
+    return sandbox.submit(document, what, None).result(timeout=60).text
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        *(pytest.param(what, marks=needs_landlock) for what in sorted(FILES | CHANGES)),
+        *(pytest.param(what, marks=needs_seccomp) for what in sorted(CALLS)),
+        pytest.param("a signal", marks=needs_scopes),
+    ],
+)
+def test_a_worker_reaches_nothing_but_its_documents(confined: Sandbox, document: Path, what: str) -> None:
+    assert outcome(confined, document, what) == "PermissionError"
+    assert [path.read_text() for path in document.parent.iterdir()] == ["a text"]
+
+
+@needs_landlock
+@pytest.mark.parametrize("what", sorted(CHANGES))
+def test_without_a_folder_of_documents_it_can_read_but_not_change(document: Path, what: str) -> None:
+    with Sandbox(workers=1, extractor=reaching) as sandbox:
+        assert outcome(sandbox, document, "a file") == "done"
+        assert outcome(sandbox, document, what) == "PermissionError"
+
+
+@pytest.mark.parametrize("what", sorted(FILES | CHANGES | CALLS))
+def test_the_watch_of_the_hostile_documents_catches_each_reach(document: Path, what: str) -> None:
+    with Sandbox(workers=1, extractor=reaching_while_watched) as sandbox:
+        assert type(sandbox.submit(document, what, None).exception(timeout=60)) is ParserCrashed
+
+
+def test_every_reach_is_tried() -> None:
+    assert REACHES.keys() == FILES | CHANGES | CALLS | {"a signal"}
+
+
+def test_a_line_of_100_megabytes_is_refused_and_one_of_20_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "line"
+    with Sandbox(Limits(), workers=1, documents=tmp_path) as sandbox:
+        path.write_bytes(b"word " * 20 * 1024**2)
+        assert type(sandbox.submit(path, "line.txt", None).exception(timeout=120)) is TextTooLarge
+        path.write_bytes(b"word " * 4_000_000)
+        assert len(sandbox.submit(path, "line.txt", None).result(timeout=120).text) == 19_999_999
