@@ -87,14 +87,14 @@ class Redaction(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """``LEVEL: message``; a line break in the message is shown, not made: object keys may hold some."""
+    """``LEVEL: message``; what breaks lines or commands terminals is shown, not done: object keys may hold any."""
 
     def __init__(self) -> None:
         super().__init__("%(levelname)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """The record's first line."""
-        return super().formatMessage(record).translate(_LINE_BREAKS)
+        return super().formatMessage(record).translate(_CONTROLS)
 
 
 class JsonFormatter(logging.Formatter):
@@ -131,7 +131,10 @@ def configure_logging(level: str, style: str) -> None:
 
 
 _REDACTED: Final = "[redacted]"
-_LINE_BREAKS: Final = {ord("\n"): "\\n", ord("\r"): "\\r", 0x85: "\\x85", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+# Control characters, line and paragraph separators, and those that turn the direction of what follows.
+_INVISIBLE: Final = (*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F)
+_TURNING: Final = (*range(0x2028, 0x202F), *range(0x2066, 0x206A))
+_CONTROLS: Final = {code: chr(code).encode("unicode_escape").decode() for code in (*_INVISIBLE, *_TURNING)}
 _SECRET_NAME: Final = re.compile(
     r"(?i)[\w.-]*(?:password|passwd|pwd|passphrase|secret|token|credential|authorization|api_?key|kek)[\w.-]*"
 )

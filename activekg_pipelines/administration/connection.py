@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from activekg_pipelines.administration.probe import fix_for, probe
+from activekg_pipelines.administration.probe import fix_for, probe, warning_about
 from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.administration.shapes import ConnectionTest
 from activekg_pipelines.connectors.models import Connector, Credentials, S3Config
@@ -32,7 +32,10 @@ def try_connector(services: AdminServices, connector: Connector) -> ConnectionTe
         return ConnectionTest(
             status="error", error_type="credentials_unreadable", message=error.message, fix=fix_for(error)
         )
-    return _try(services, connector, credentials)
+    answer = _try(services, connector, credentials)
+    if answer.status == "success":
+        services.connectors.resume_polls(connector.id)
+    return answer
 
 
 def _try(services: AdminServices, source: Connector | S3Config, credentials: Credentials) -> ConnectionTest:
@@ -48,4 +51,5 @@ def _try(services: AdminServices, source: Connector | S3Config, credentials: Cre
         message="Successfully connected to S3 bucket",
         objects_found=found.objects,
         objects_found_is_lower_bound=found.is_lower_bound or None,
+        warning=warning_about(found, source.prefix),
     )

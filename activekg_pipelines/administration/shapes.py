@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from activekg_pipelines.administration.operations import DocumentFate
 from activekg_pipelines.administration.views import ObjectRow, RunRow
+from activekg_pipelines.connectors.limits import TenantUsage
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.connectors.rotation import Rotation
 from activekg_pipelines.graph.search import SearchHit
@@ -44,6 +45,8 @@ class ConnectorStatus(StrEnum):
     """Its last scan failed as a whole; see ``last_error``."""
     NEEDS_CONFIRMATION = "needs_confirmation"
     """Deletions are held back until somebody confirms them."""
+    OBJECT_LIMIT = "object_limit"
+    """It holds as many objects as its tenant may have; new ones are not taken in."""
     WAITING = "waiting"
     """Its first scan has not ended yet."""
     ACTIVE = "active"
@@ -68,16 +71,34 @@ class ConnectorView(BaseModel):
     status: ConnectorStatus
     last_error: LastError | None
     deletions_held_back: int
+    objects_over_limit: int = Field(description="New objects that the last scan did not take in.")
     last_scan_started_at: datetime | None
     last_scan_completed_at: datetime | None
     created_at: datetime
     updated_at: datetime
 
 
+class TenantLimitsView(BaseModel):
+    """What a tenant may use, and what it has used. Limits are null where there is none; the operator sets them."""
+
+    tenant_id: str
+    max_connectors: int | None
+    max_objects_per_connector: int | None
+    max_bytes_per_day: int | None
+    is_own: bool = Field(description="The operator set limits for this tenant.")
+    connectors: int
+    objects_over_limit: int = Field(description="New objects of all connectors that the last scans did not take in.")
+    bytes_today: int = Field(description="Downloaded since midnight, UTC.")
+    waits_until: datetime | None = Field(
+        description="When downloads go on, once the bytes of the day are used up; until then pending objects wait."
+    )
+
+
 class ConnectorDetail(ConnectorView):
     """A connector with its progress."""
 
     objects: dict[str, int] = Field(description="Objects by state.")
+    limits: TenantLimitsView
 
 
 class ChangedConnector(ConnectorView):
@@ -104,6 +125,7 @@ class ConnectionTest(BaseModel):
     objects_found_is_lower_bound: bool | None = None
     error_type: str | None = Field(default=None, description="Stable, for programs.")
     fix: str | None = Field(default=None, description="What to do about it.")
+    warning: str | None = Field(default=None, description="What is odd although it works: a prefix without objects.")
 
 
 class SyncAccepted(BaseModel):
@@ -307,6 +329,7 @@ def connector_fields(connector: Connector) -> dict[str, Any]:
         "status": status_of(connector),
         "last_error": _last_error(connector),
         "deletions_held_back": connector.deletions_held_back,
+        "objects_over_limit": connector.objects_over_limit,
         "last_scan_started_at": connector.last_scan_started_at,
         "last_scan_completed_at": connector.last_scan_completed_at,
         "created_at": connector.created_at,
@@ -319,9 +342,24 @@ def connector_view(connector: Connector) -> ConnectorView:
     return ConnectorView(**connector_fields(connector))
 
 
-def connector_detail(connector: Connector, objects: dict[str, int]) -> ConnectorDetail:
-    """A connector as it is shown alone, with its objects by state."""
-    return ConnectorDetail(**connector_fields(connector), objects=objects)
+def connector_detail(connector: Connector, objects: dict[str, int], usage: TenantUsage) -> ConnectorDetail:
+    """A connector as it is shown alone, with its objects by state and its tenant's limits."""
+    return ConnectorDetail(**connector_fields(connector), objects=objects, limits=limits_view(usage))
+
+
+def limits_view(usage: TenantUsage) -> TenantLimitsView:
+    """A tenant's limits as they are shown."""
+    return TenantLimitsView(
+        tenant_id=usage.tenant_id,
+        max_connectors=usage.max_connectors,
+        max_objects_per_connector=usage.max_objects,
+        max_bytes_per_day=usage.max_bytes_per_day,
+        is_own=usage.is_own,
+        connectors=usage.connectors,
+        objects_over_limit=usage.objects_over_limit,
+        bytes_today=usage.bytes_today,
+        waits_until=usage.waits_until,
+    )
 
 
 def status_of(connector: Connector) -> ConnectorStatus:
@@ -332,6 +370,8 @@ def status_of(connector: Connector) -> ConnectorStatus:
         return ConnectorStatus.ERROR
     if connector.needs_confirmation:
         return ConnectorStatus.NEEDS_CONFIRMATION
+    if connector.objects_over_limit:
+        return ConnectorStatus.OBJECT_LIMIT
     if connector.last_scan_completed_at is None:
         return ConnectorStatus.WAITING
     return ConnectorStatus.ACTIVE

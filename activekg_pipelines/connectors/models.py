@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
+from ipaddress import IPv6Address
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -20,6 +21,10 @@ _TENANT_ID = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,127}$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+# Host names as botocore takes them, without underscores; a dot at the end would make one host two names.
+_LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
+_HOST = rf"(?:{_LABEL}\.)*{_LABEL}|\[(?P<v6>[0-9a-f:.]+)\]"
+_ENDPOINT = re.compile(rf"https?://(?:{_HOST})(?::(?P<port>[0-9]{{1,5}}))?/?")
 
 
 def _storable(value: str) -> str:
@@ -42,19 +47,27 @@ def _no_dots(value: str) -> str:
 
 
 def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be an http:// or https:// address")
-    if parts.username or parts.password or parts.query or parts.fragment or parts.path not in {"", "/"}:
-        raise ValueError("must be scheme, host and port only")
-    return value.rstrip("/")
+    # Not what a lenient parser makes of it: two parsers that read one address as two hosts are how such checks fail.
+    if "@" in value:
+        raise ValueError("must hold no user name or password")
+    if not (match := _ENDPOINT.fullmatch(value.lower())):
+        raise ValueError("must be http:// or https://, a host of letters, digits, hyphens and dots, and perhaps a port")
+    if match["v6"] is not None:
+        try:
+            IPv6Address(match["v6"])
+        except ValueError:
+            raise ValueError("must be a valid IPv6 address between the brackets") from None
+    if match["port"] is not None and not 0 < int(match["port"]) < 65536:
+        raise ValueError("must have a port between 1 and 65535")
+    return value.lower().rstrip("/")
 
 
 TenantId = Annotated[str, Field(pattern=_TENANT_ID), AfterValidator(_no_dots)]
 ConnectorName = Annotated[str, Field(pattern=_NAME), AfterValidator(_no_dots)]
 BucketName = Annotated[str, Field(pattern=_BUCKET)]
 Prefix = Annotated[str, AfterValidator(_storable)]
-Region = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$", description="AWS region.")]
+# One label of a host name, which botocore accepts as a region: no region may lead out of AWS's domain.
+Region = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$", description="AWS region.")]
 EndpointUrl = Annotated[
     str,
     Field(max_length=255, description="Address of an S3-compatible store that the operator allows; null for AWS."),
@@ -170,6 +183,8 @@ class Connector:
     last_error_at: datetime | None
     deletions_held_back: int
     deletions_confirmed: int
+    objects_over_limit: int
+    failed_polls: int
     generation: int
 
     @property
@@ -193,8 +208,12 @@ def partition_key(tenant_id: str, name: str) -> str:
 
 
 def sensor_name(tenant_id: str) -> str:
-    """A tenant's sensor name: ``s3_<tenant>`` where Dagster accepts that, told apart by a hash where it does not."""
-    return "s3_" + _slug(tenant_id, 80, allowed="A-Za-z0-9_")
+    """A tenant's sensor name: ``s3_<tenant>`` where Dagster accepts that, told apart by a hash where it does not.
+
+    Two equal names would keep every tenant's sensors from loading, so the hash is too long for anybody to find two ids
+    that share one.
+    """
+    return "s3_" + _slug(tenant_id, 80, allowed="A-Za-z0-9_", digits=32)
 
 
 def mask(access_key_id: str) -> str:
@@ -210,22 +229,26 @@ def overlaps(prefix: str, other: str) -> bool:
 def check_endpoint(endpoint_url: str, allowlist: Collection[str]) -> None:
     """Refuse endpoints that the operator did not allow: a tenant's URL must not reach into the operator's network.
 
+    What the host's name leads to is checked when a connection is made (:mod:`activekg_pipelines.s3.addresses`).
+
     Raises:
         InvalidConnector: neither ``host`` nor ``host:port`` is on the list.
     """
     parts = urlsplit(endpoint_url)
-    if not {parts.hostname, parts.netloc} & set(allowlist):
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    if not {parts.hostname, host, f"{host}:{port}"} & {entry.lower() for entry in allowlist}:
         raise InvalidConnector(
             f"endpoint_url: the host {parts.netloc} is not allowed. "
             "The operator allows S3-compatible stores by name in ACTIVEKG_S3_ENDPOINT_ALLOWLIST, for every process."
         )
 
 
-def _slug(value: str, limit: int, allowed: str = "A-Za-z0-9_.-") -> str:
+def _slug(value: str, limit: int, allowed: str = "A-Za-z0-9_.-", digits: int = 8) -> str:
     """``value`` with other characters replaced; a hash tells apart what replacing or cutting made equal."""
     slug = re.sub(rf"[^{allowed}]+|\.\.+", "_", value)
     # A value that looks like somebody else's slug with hash gets a hash of its own.
-    if slug == value and len(value) <= limit and not re.search(r"_[0-9a-f]{8}$", value):
+    if slug == value and len(value) <= limit and not re.search(rf"_[0-9a-f]{{{digits}}}$", value):
         return value
-    digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{slug[: limit - 9]}_{digest}"
+    digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:digits]
+    return f"{slug[: limit - digits - 1]}_{digest}"

@@ -78,9 +78,10 @@ class Document:
     def chunk_external_id(self, chunk: Chunk) -> str:
         """A chunk's identity: its text and its place among equal ones, not its position.
 
-        A chunk that an edit only moved keeps its node and its vector.
+        A chunk that an edit only moved keeps its node and its vector. The prefix keeps it apart from every document:
+        else an object could be named after another one's chunk, and take its place.
         """
-        return f"{self.external_id}#chunk:{chunk.text_hash.hex()[:32]}:{chunk.ordinal}"
+        return f"chunk:{self.external_id}#{chunk.text_hash.hex()[:32]}:{chunk.ordinal}"
 
     def chunk_props(self, chunk: Chunk, encoder_version: str) -> dict[str, Any]:
         """A chunk node's properties. Its position lies on its edge: a moved chunk's node, and its place in the vector

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
@@ -25,6 +26,8 @@ from activekg_pipelines.services import Services
 _SQL = load_queries(Path(__file__).with_name("preview.sql"))
 
 SAMPLE_KEYS: Final = 20
+# Somebody waits for the answer: an endpoint that hangs must not hold them for longer.
+_PATIENCE_SECONDS: Final = 20.0
 """Keys shown of each class at most."""
 
 _EXTENSION: Final = re.compile(r"\.([A-Za-z0-9]{1,10})$")
@@ -158,7 +161,8 @@ def preview_sync(services: Services, connector: Connector, *, max_pages: int) ->
     history = _history(services, connector)
     comparison = _Comparison(services, connector, history.density)
     is_last = False
-    pages = list_pages(services.client(connector), connector.bucket, connector.prefix, "")
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    pages = list_pages(services.client(connector), connector.bucket, connector.prefix, "", deadline=deadline)
     # Closed, so that no connection stays checked out when the bound ends the loop.
     with closing(pages):
         for page in pages:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -9,6 +11,7 @@ from botocore.exceptions import (
     EndpointConnectionError,
     NoCredentialsError,
     ProxyConnectionError,
+    ReadTimeoutError,
     SSLError,
 )
 
@@ -38,7 +41,20 @@ _CREDENTIALS = {
     "AllAccessDisabled",
     "AccountProblem",
 }
-_REGION = {"PermanentRedirect", "IllegalLocationConstraintException", "301"}
+# Nothing follows a redirect: whoever answers with one would get a request that the tenant's key signed.
+_REGION = {
+    "PermanentRedirect",
+    "TemporaryRedirect",
+    "Redirect",
+    "IllegalLocationConstraintException",
+    "301",
+    "302",
+    "303",
+    "307",
+    "308",
+}
+# Of no object in particular.
+_OF_THE_BUCKET = _CREDENTIALS | _REGION | {"NoSuchBucket", "RequestTimeTooSkewed"}
 _DENIED = {"AccessDenied", "403"}
 _GONE = {"NoSuchKey", "404"}
 _UNREACHABLE = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError, SSLError)
@@ -60,7 +76,9 @@ def source_error(error: BotoCoreError | ClientError, bucket: str) -> SourceError
     code = error_code(error)
     # A wrong region shows itself as a malformed header that names the right one.
     if code in _REGION or (code == "AuthorizationHeaderMalformed" and "region" in str(error)):
-        return WrongRegion(f"The bucket {bucket!r} lies in another region than the connector says: correct `region`.")
+        right = _named_region(error)
+        where = f"in the region {right}" if right else "in another region, or at another endpoint,"
+        return WrongRegion(f"The bucket {bucket!r} lies {where} and not where the connector says: correct `region`.")
     if code in _CREDENTIALS:
         return CredentialsRefused(
             f"S3 refused the access key for bucket {bucket!r} ({code}): it is wrong, expired or deactivated. "
@@ -91,13 +109,26 @@ def object_error(error: Exception, bucket: str, key: str) -> ObjectError | Sourc
     code = error_code(error)
     if isinstance(error, _UNREACHABLE):
         return source_error(error, bucket)
-    if isinstance(error, ClientError) and (code in _CREDENTIALS or code == "NoSuchBucket"):
+    if isinstance(error, ClientError) and code in _OF_THE_BUCKET:
         return source_error(error, bucket)
     if code in _GONE:
         return ObjectGone(f"Failed to fetch {uri}: NoSuchKey")
     if code in _DENIED:
         return AccessDenied(f"Failed to fetch {uri}: {code}. Check that the IAM policy allows s3:GetObject on it.")
+    if isinstance(error, ReadTimeoutError):
+        return FetchFailed(
+            f"Failed to fetch {uri}: the bytes stopped, or came more slowly than ACTIVEKG_S3_MIN_BYTES_PER_SECOND."
+        )
     return FetchFailed(f"Failed to fetch {uri}: {code}")
+
+
+def _named_region(error: Exception) -> str | None:
+    """The bucket's region, where S3 tells it."""
+    if not isinstance(error, ClientError):
+        return None
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    named = headers.get("x-amz-bucket-region") or error.response.get("Error", {}).get("Region")
+    return named if isinstance(named, str) and re.fullmatch(r"[a-z]{2,}(-[a-z]+)+-\d", named) else None
 
 
 def error_code(error: Exception) -> str:

@@ -1,0 +1,129 @@
+"""Which addresses an S3 client may connect to: decides, connects to nothing.
+
+A tenant names the host of its store, so without a rule the service could be sent to its own network or to the
+credentials that a cloud machine's metadata service hands out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+EVERYWHERE: Final[tuple[Network, ...]] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+"""For the operator's own endpoints: AWS itself may lie behind a private address (VPC endpoints with private DNS)."""
+
+_PRIVATE: Final[tuple[Network, ...]] = tuple(
+    map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
+)
+_LOOPBACK: Final[tuple[Network, ...]] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+# Names that the public DNS does not hold, so that whoever lists one means a machine of its own network: RFC 2606, 6761,
+# 6762 (with its appendix G) and 8375, and the names that ICANN never delegates. ``svc`` is Kubernetes'.
+_OWN_SUFFIXES: Final = (
+    ".internal", ".local", ".localdomain", ".lan", ".home", ".corp", ".intranet", ".private", ".test", ".svc",
+    ".home.arpa",
+)  # fmt: skip
+
+# Nobody keeps documents there, whoever allows it.
+_NEVER: Final[tuple[Network, ...]] = tuple(
+    map(
+        ip_network,
+        (
+            "0.0.0.0/8",
+            "169.254.0.0/16",  # link-local: metadata of AWS, Google, Azure, and credentials of ECS and EKS
+            "224.0.0.0/4",
+            "240.0.0.0/4",
+            "168.63.129.16/32",  # Azure's host, a public address in form only
+            "100.100.100.200/32",  # metadata of Alibaba
+            "192.0.0.192/32",  # metadata of Oracle
+            "::/128",
+            "fe80::/10",
+            "ff00::/8",
+            "fd00:ec2::/32",  # metadata of AWS
+            "fd20:ce::254/128",  # metadata of Google
+        ),
+    )
+)
+_GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+_IPV4_COMPATIBLE: Final = IPv6Network("::/96")
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRule:
+    """The addresses of one endpoint: public ones, those of ``networks``, and never a metadata service's.
+
+    Attributes:
+        networks: networks besides the public ones.
+    """
+
+    networks: tuple[Network, ...] = ()
+
+    def refusal(self, address: str) -> str | None:
+        """Why a connection may not go to an address, as the end of "it has the address …"; None where it may.
+
+        Args:
+            address: as the resolver gives it, with a scope (``fe80::1%eth0``) or without.
+        """
+        given = ip_address(address)
+        real = _embedded(given)
+        if _within(given, _NEVER) or _within(real, _NEVER):
+            return "which no connector may reach: it is link-local, multicast, reserved or of a metadata service"
+        if _is_public(real) or _within(real, self.networks):
+            return None
+        return (
+            "which is not public. If the store lies there, the operator adds its network to "
+            f"ACTIVEKG_S3_PRIVATE_NETWORKS (for example {real}/{real.max_prefixlen})"
+        )
+
+
+def rule_for_tenants(host: str, private_networks: Iterable[Network]) -> AddressRule:
+    """The rule for a host that a tenant named and the operator's list holds.
+
+    An address on the list means itself, ``localhost`` the loopback, a name of no public domain (``minio``,
+    ``minio.internal``) the operator's network. Any other name must lead to public addresses: whoever has its DNS in
+    hand must not be able to point it into the operator's network.
+
+    Args:
+        host: name or address, in lower case, an IPv6 address without brackets.
+        private_networks: further networks that the operator allows for every name.
+    """
+    allowed = tuple(private_networks)
+    try:
+        return AddressRule((*allowed, ip_network(_embedded(ip_address(host)))))
+    except ValueError:
+        pass
+    name = host.rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return AddressRule((*allowed, *_LOOPBACK))
+    if "." not in name or name.endswith(_OWN_SUFFIXES):
+        return AddressRule((*allowed, *_PRIVATE))
+    return AddressRule(allowed)
+
+
+def _embedded(address: Address) -> Address:
+    """The IPv4 address that a connection to a mapped, NAT64, 6to4 or IPv4-compatible one arrives at."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if address in _NAT64 or (address in _IPV4_COMPATIBLE and int(address) > 1):
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
+def _is_public(address: Address) -> bool:
+    if isinstance(address, IPv4Address):
+        return address.is_global
+    return address in _GLOBAL_UNICAST and address.is_global
+
+
+def _within(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address in network for network in networks if network.version == address.version)
