@@ -1,8 +1,8 @@
-"""Commands on connectors: register, look at, test, sync, pause, remove."""
+"""Commands on connectors: register, look at, change, test, sync, pause, remove."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -25,11 +25,14 @@ from activekg_pipelines.cli.console import (
 from activekg_pipelines.ledger.states import Mode
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from activekg_pipelines.administration.shapes import ConnectorView
-    from activekg_pipelines.connectors.models import S3Config
+
+Model = TypeVar("Model", bound="BaseModel")
 
 app = typer.Typer(
-    help="Register, look at, test, sync, pause, remove S3 buckets.", no_args_is_help=True, rich_markup_mode=None
+    help="Register, look at, change, test, sync, pause, remove S3 buckets.", no_args_is_help=True, rich_markup_mode=None
 )
 
 _WAIT_SECONDS = 3600.0
@@ -61,16 +64,18 @@ def add(
     Example:
       activekg-pipelines connectors add --tenant acme_corp --bucket my-documents --prefix documents/
     """
-    config = _configuration(
-        bucket=bucket,
-        prefix=prefix,
-        region=region,
-        name=name,
-        endpoint_url=endpoint_url,
-        poll_interval_seconds=poll_interval,
-        enabled=not paused,
-        **_access_keys(access_key_id),
-    )
+    from activekg_pipelines.connectors.models import S3Config
+
+    values = {
+        "bucket": bucket,
+        "prefix": prefix,
+        "region": region,
+        "name": name,
+        "endpoint_url": endpoint_url,
+        "poll_interval_seconds": poll_interval,
+        "enabled": not paused,
+    }
+    config = _validated(S3Config, values | _access_keys(access_key_id))
     from activekg_pipelines.administration.operations import register
     from activekg_pipelines.administration.shapes import connector_view
 
@@ -145,7 +150,8 @@ def show(connector: ConnectorName, as_json: AsJson = False) -> None:
 
     with administration() as services:
         found = resolve(services, connector)
-        detail = connector_detail(found, services.ledger.progress(found.id))
+        usage = services.shared.tenant_limits.usage(found.tenant_id)
+        detail = connector_detail(found, services.ledger.progress(found.id), usage)
     if as_json:
         print_json(detail)
         return
@@ -153,8 +159,65 @@ def show(connector: ConnectorName, as_json: AsJson = False) -> None:
         [
             *_fields(detail),
             ("objects", ", ".join(f"{count} {state}" for state, count in sorted(detail.objects.items())) or "none yet"),
+            ("downloads wait until", detail.limits.waits_until and moment(detail.limits.waits_until)),
         ]
     )
+
+
+@app.command()
+def update(
+    connector: ConnectorName,
+    bucket: Annotated[str | None, typer.Option(help="Another bucket.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Only keys that start with this; empty for all.")] = None,
+    region: Annotated[str | None, typer.Option(help="The bucket's AWS region.")] = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="Of an S3-compatible store; empty for AWS.")] = None,
+    poll_interval: Annotated[int | None, typer.Option(help="Seconds between two looks, 60 to 3600.")] = None,
+    access_key_id: Annotated[str | None, typer.Option(help="A new access key; its secret is asked for.")] = None,
+    documents: Annotated[
+        Literal["remove", "keep"] | None,
+        typer.Option(help="What becomes of documents that a new bucket or prefix leaves behind."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a connector; what is not given stays.
+
+    The secret access key of a new access key comes from AWS_SECRET_ACCESS_KEY, or is asked for without being shown.
+
+    \b
+    Examples:
+      activekg-pipelines connectors update acme_corp/my-documents --access-key-id AKIAIOSFODNN7EXAMPLE
+      activekg-pipelines connectors update acme_corp/my-documents --prefix contracts/ --documents remove
+    """
+    from activekg_pipelines.administration import operations
+    from activekg_pipelines.administration.shapes import ChangedConnector, connector_fields, settled_documents
+    from activekg_pipelines.connectors.models import S3ConfigPatch
+
+    given = {"bucket": bucket, "prefix": prefix, "region": region, "poll_interval_seconds": poll_interval}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if endpoint_url is not None:
+        changes["endpoint_url"] = endpoint_url or None
+    if access_key_id is not None:
+        changes |= _access_keys(access_key_id)
+    if not changes:
+        raise typer.BadParameter("Say what to change: activekg-pipelines connectors update --help")
+    patch = _validated(S3ConfigPatch, changes)
+    fate = operations.DocumentFate(documents) if documents else None
+    with administration() as services:
+        try:
+            changed = operations.reconfigure(services, resolve(services, connector).id, patch, documents=fate)
+        except operations.DocumentsAffected as error:
+            fail(
+                f"{error.documents} documents come from objects outside the new bucket or prefix. Nothing was changed. "
+                "Say what becomes of them: repeat the command with --documents remove or --documents keep."
+            )
+    if as_json:
+        settled = settled_documents(changed.documents, changed.fate)
+        print_json(ChangedConnector(**connector_fields(changed.connector), **settled))
+        return
+    out.print(f"{changed.connector.partition_key} is changed.", soft_wrap=True, markup=False)
+    if changed.fate is not None:
+        settled_as = "removed" if changed.fate is operations.DocumentFate.REMOVE else "kept"
+        out.print(f"{changed.documents} documents {settled_as}.")
 
 
 @app.command()
@@ -176,6 +239,8 @@ def test(connector: ConnectorName, as_json: AsJson = False) -> None:
     elif answer.status == "success":
         least = "at least " if answer.objects_found_is_lower_bound else ""
         out.print(f"{answer.message}: {least}{answer.objects_found} objects.", markup=False)
+        if answer.warning:
+            out.print(f"Warning: {answer.warning}", markup=False, soft_wrap=True)
     if answer.status == "error":
         fail(f"{answer.message} ({answer.error_type})\n{answer.fix}", TEST_FAILED)
 
@@ -348,15 +413,13 @@ def _access_keys(access_key_id: str | None) -> dict[str, str]:
         ) from None
 
 
-def _configuration(**values: Any) -> S3Config:
-    """The configuration, or the rules that it breaks; never the values, which hold a secret."""
+def _validated(model: type[Model], values: dict[str, Any]) -> Model:
+    """The values as the model takes them, or the rules that they break; never the values, which hold a secret."""
     from pydantic import ValidationError
-
-    from activekg_pipelines.connectors.models import S3Config
 
     options = {"poll_interval_seconds": "--poll-interval", "secret_access_key": "the secret access key"}
     try:
-        return S3Config.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         rules = [
             (str(item["loc"][0]) if item["loc"] else "", str(item["msg"]).removeprefix("Value error, "))
@@ -395,6 +458,7 @@ def _fields(view: ConnectorView) -> list[tuple[str, object]]:
         ("status", view.status.value),
         ("last error", error and f"{error.error_type} at {moment(error.at)}: {error.message}"),
         ("deletions held back", held_back if view.deletions_held_back else None),
+        ("objects over limit", view.objects_over_limit or None),
         ("last scan", moment(view.last_scan_completed_at)),
         ("registered", moment(view.created_at)),
         ("changed", moment(view.updated_at)),

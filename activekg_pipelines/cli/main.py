@@ -6,7 +6,19 @@ import sys
 
 import typer
 
-from activekg_pipelines.cli import connectors, dead_letters, doctor, export, history, keys, local, preview, search
+from activekg_pipelines.cli import (
+    audit,
+    connectors,
+    dead_letters,
+    doctor,
+    export,
+    history,
+    keys,
+    limits,
+    local,
+    preview,
+    search,
+)
 from activekg_pipelines.cli.console import EXIT_CODES, KnownErrors
 
 app = typer.Typer(
@@ -39,6 +51,8 @@ app.command("runs")(history.runs)
 app.command("objects")(history.objects)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("preview")(preview.preview)
+app.command("audit")(audit.audit)
+app.add_typer(limits.app, name="limits")
 app.command("rotate-keys")(keys.rotate)
 app.command("search")(search.search)
 app.command("export")(export.export)

@@ -7,11 +7,19 @@ from uuid import uuid4
 import dagster as dg
 import pytest
 
-from activekg_pipelines.administration.shapes import ConnectionTest, ConnectorDetail, ConnectorView, RunView
+from activekg_pipelines.administration.shapes import (
+    ChangedConnector,
+    ConnectionTest,
+    ConnectorDetail,
+    ConnectorView,
+    RunView,
+)
 from activekg_pipelines.connectors.models import Credentials
 from activekg_pipelines.services import Services
 from tests.integration.cli.conftest import NAME, CommandLine, runs_worked_off
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket
+
+NO_KEYS = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
 
 
 def test_a_bucket_is_registered_with_its_partition(
@@ -186,3 +194,59 @@ def test_held_back_deletions_are_confirmed(cli: CommandLine, bucket: Bucket, ser
     confirmed = cli.json("connectors", "confirm-deletes", NAME)
     assert confirmed["deletions_confirmed"] == 50
     assert confirmed["sync_id"]
+
+
+def test_an_access_key_is_changed_without_showing_its_secret(
+    cli: CommandLine, bucket: Bucket, services: Services
+) -> None:
+    added = cli.add(bucket, prefix="documents/")
+    new_id, new_secret = "AKIANEWNEWNEWNEWNEW1", "n" * 40
+    result = cli("connectors", "update", NAME, "--access-key-id", new_id, answer=f"{new_secret}\n", **NO_KEYS)
+    assert "secret access key (not shown)" in result.stderr
+    assert new_secret not in result.output
+    assert services.connectors.credentials(added["id"]) == Credentials(new_id, new_secret)
+    assert services.connectors.get(added["id"]).prefix == "documents/"
+
+    keys = {"AWS_ACCESS_KEY_ID": "AKIAOTHEROTHEROTHER1", "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY}
+    cli("connectors", "update", NAME, "--poll-interval", "120", **keys)
+    assert services.connectors.credentials(added["id"]).access_key_id == new_id, "only what is given changes"
+    cli("connectors", "update", NAME, "--access-key-id", ACCESS_KEY_ID, **keys)
+    assert services.connectors.credentials(added["id"]) == Credentials(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
+    cli("connectors", "update", NAME, "--secret-access-key", "x" * 40, code=2)
+
+
+def test_given_values_change_and_the_others_stay(cli: CommandLine, bucket: Bucket) -> None:
+    added = cli.add(bucket, prefix="documents/")
+    changed = ChangedConnector.model_validate(
+        cli.json("connectors", "update", NAME, "--region", "eu-west-1", "--poll-interval", "120")
+    )
+    expected = ConnectorView.model_validate(added).config.model_dump() | {
+        "region": "eu-west-1",
+        "poll_interval_seconds": 120,
+    }
+    assert changed.config.model_dump() == expected
+    assert f"{NAME} is changed." in cli("connectors", "update", NAME, "--prefix", "").stdout
+    assert cli.json("connectors", "update", NAME, "--endpoint-url", "")["config"]["endpoint_url"] is None
+    assert "Say what to change" in cli("connectors", "update", NAME, code=2).stderr
+    assert "greater than or equal to 60" in cli("connectors", "update", NAME, "--poll-interval", "5", code=2).stderr
+    assert "connectors list" in cli("connectors", "update", "acme_corp/other", "--prefix", "a/", code=1).stderr
+
+
+def test_a_new_prefix_asks_what_becomes_of_the_documents_that_it_leaves_behind(
+    cli: CommandLine, bucket: Bucket, services: Services
+) -> None:
+    bucket.put("a/pump.txt", "The pump runs at 40 bar.")
+    bucket.put("b/valve.txt", "The valve opens at 50 bar.")
+    added = cli.add(bucket)
+    with runs_worked_off(services):
+        cli("connectors", "sync", NAME, "--wait", "--timeout", "60")
+    refused = cli("connectors", "update", NAME, "--prefix", "a/", code=1)
+    assert "1 documents come from objects outside" in refused.stderr
+    assert "--documents remove or --documents keep" in refused.stderr
+    assert services.connectors.get(added["id"]).prefix == ""
+
+    assert "1 documents kept." in cli("connectors", "update", NAME, "--prefix", "a/", "--documents", "keep").stdout
+    removed = cli.json("connectors", "update", NAME, "--prefix", "c/", "--documents", "remove")
+    assert (removed["documents_removed"], removed["documents_kept"]) == (1, 0)
+    hits = cli.json("search", "pump valve", "--tenant", "acme_corp")["hits"]
+    assert [hit["uri"] for hit in hits] == [f"s3://{bucket.name}/b/valve.txt"]

@@ -1,0 +1,68 @@
+"""Decides whether a bucket's listing and the ledger agree about a key. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from activekg_pipelines.audit.differences import Difference
+from activekg_pipelines.ledger.states import ObjectState
+from activekg_pipelines.s3.listing import ObjectVersion
+
+_SLACK: Final = timedelta(minutes=1)
+"""S3 gives times in whole seconds and by a clock of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the connector's scans have seen.
+
+    Attributes:
+        scanned_at: when the last completed one began; None when none was completed since the source changed.
+        scanning: one is under way.
+        over_limit: a limit of the tenant keeps new objects out of the ledger.
+        versions: extractor, chunker and encoder that outdated rows were last looked for with.
+    """
+
+    generation: int
+    scanned_at: datetime | None
+    scanning: bool
+    over_limit: bool
+    versions: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the ledger says of a key; ``settled`` is as in :class:`~activekg_pipelines.audit.judge.Facts`."""
+
+    key: str
+    etag: str
+    state: str
+    settled: bool
+
+
+def compare(entry: ObjectVersion | None, row: Row | None, standing: Standing) -> Difference | None:
+    """The difference at a key, at least one side of which exists.
+
+    None also for what the next scan or run settles by itself: see :func:`in_flight`.
+    """
+    if row is not None and not row.settled:
+        return None
+    known = row is not None and row.state != ObjectState.DELETED
+    if entry is None:
+        return Difference.NOT_IN_BUCKET if known and not standing.scanning else None
+    if standing.scanned_at is None or entry.modified_at > standing.scanned_at - _SLACK:
+        return None
+    if not known:
+        return None if standing.over_limit else Difference.NOT_IN_LEDGER
+    return Difference.ETAG_DIFFERS if row is not None and row.etag != entry.etag else None
+
+
+def in_flight(entry: ObjectVersion | None, row: Row | None, standing: Standing) -> bool:
+    """Whether a scan or a run is about to settle the object."""
+    if row is not None and not row.settled:
+        return True
+    same = entry is not None and row is not None and row.state != ObjectState.DELETED and row.etag == entry.etag
+    gone = entry is None and (row is None or row.state == ObjectState.DELETED)
+    return not same and not gone and compare(entry, row, standing) is None
