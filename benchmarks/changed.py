@@ -1,0 +1,127 @@
+"""One changed document among many: from the sensor's tick to its being searchable, on the running system."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from activekg_pipelines.connectors.models import Connector, sensor_name
+from activekg_pipelines.services import Services
+from benchmarks.measure import Result
+from benchmarks.object_server import note
+from benchmarks.processes import watch
+from benchmarks.system import register, server, services
+from tests.e2e.conftest import System, running_system
+
+KEY = "notes/000000.txt"
+_PATIENCE_SECONDS = 600.0
+_TICKS = """
+query($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) { ... on Sensor { sensorState {
+  ticks(limit: 20) { timestamp endTimestamp status runIds }
+} } } }
+"""
+_RUN = """
+query($id: ID!) { runOrError(runId: $id) { ... on Run {
+  creationTime startTime endTime status
+  eventConnection(limit: 500) { events { __typename ... on MessageEvent { timestamp } } }
+} } }
+"""
+
+
+def one_changed(home: Path, objects: int) -> list[Result]:
+    """The second of two changes: caches that a first run fills are filled.
+
+    Args:
+        home: folder of the converted model, of the database and of the system.
+        objects: notes in the bucket.
+    """
+    with (
+        server("benchmarks.object_server", "notes", objects) as endpoint,
+        services(home / "changed", ACTIVEKG_HOME=str(home)) as opened,
+    ):
+        connector = register(opened, endpoint, "benchmark")
+        with opened.database.transaction() as conn:
+            conn.execute("UPDATE connectors.connectors SET poll_interval_seconds = 60")
+        watch("benchmarks.sync_once", connector.partition_key, objects)
+        with running_system(home, endpoint, _environment(opened)) as system:
+            _change(opened, system, connector, endpoint, 1)
+            times = _change(opened, system, connector, endpoint, 2)
+    names = list(times)
+    whole = times[names[-1]] - times[names[0]]
+    parts = [
+        Result(f"{first} … {second}", f"{times[second] - times[first]:.1f} s") for first, second in pairwise(names)
+    ]
+    return [Result("tick to searchable", f"{whole:.1f} s", "< 15 s", whole < 15), *parts]
+
+
+def _environment(opened: Services) -> dict[str, str]:
+    from os import environ
+
+    names = ("ACTIVEKG_DSN", "CONNECTOR_KEK_V1", "ACTIVEKG_S3_ENDPOINT_ALLOWLIST")
+    return {name: environ[name] for name in names}
+
+
+def _change(opened: Services, system: System, connector: Connector, endpoint: str, version: int) -> dict[str, float]:
+    """Overwrite one object, make the connector due, and read off when what happened: seconds since the epoch."""
+    keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=endpoint, **keys)
+    etag = client.put_object(Bucket="benchmark", Key=KEY, Body=note(0, version).encode())["ETag"].strip('"')
+    with opened.database.transaction() as conn:
+        conn.execute("UPDATE connectors.connectors SET last_scan_started_at = now() - interval '1 day'")
+    indexed = _wait(lambda: _indexed_at(opened, connector, etag))
+    tick, run = _wait(lambda: _tick_and_run(system, connector, indexed["extracted"]))
+    events = {event["__typename"]: int(event["timestamp"]) / 1000 for event in run["eventConnection"]["events"]}
+    return {
+        "tick begins": tick["timestamp"],
+        "bucket compared, run asked for": tick["endTimestamp"],
+        "run leaves the queue": events["RunDequeuedEvent"],
+        "its process works": run["startTime"],
+        "the step begins": events["ExecutionStepStartEvent"],
+        "text stored": indexed["extracted"],
+        "searchable": indexed["indexed"],
+    }
+
+
+def _indexed_at(opened: Services, connector: Connector, etag: str) -> dict[str, float] | None:
+    with opened.database.transaction() as conn:
+        row = conn.execute(
+            "SELECT t.extracted_at, o.indexed_at"
+            " FROM connectors.objects o JOIN connectors.texts t ON t.object_id = o.id"
+            " WHERE o.connector_id = %s AND o.key = %s AND o.indexed_etag = %s",
+            (connector.id, KEY, etag),
+        ).fetchone()
+    if row is None:
+        return None
+    extracted, indexed = row
+    assert isinstance(extracted, datetime)
+    return {"extracted": extracted.timestamp(), "indexed": indexed.timestamp()}
+
+
+def _tick_and_run(system: System, connector: Connector, before: float) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The last tick before the text was stored, and its run once it has ended."""
+    selector = {
+        "repositoryLocationName": "activekg_pipelines.definitions",
+        "repositoryName": "__repository__",
+        "sensorName": sensor_name(connector.tenant_id),
+    }
+    ticks = system.graphql(_TICKS, sensor=selector)["sensorOrError"]["sensorState"]["ticks"]
+    tick = max((one for one in ticks if one["timestamp"] < before), key=lambda one: one["timestamp"])
+    if not tick["runIds"]:
+        return None
+    run = system.graphql(_RUN, id=tick["runIds"][0])["runOrError"]
+    return (tick, run) if run["status"] == "SUCCESS" else None
+
+
+def _wait(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.5)
+    raise TimeoutError("The change was not searchable in time.")

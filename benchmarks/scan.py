@@ -1,0 +1,94 @@
+"""What a scan of an unchanged bucket costs beyond the LIST requests that it has to make, and how that grows.
+
+    python -m benchmarks.scan [--objects 10000 100000 1000000]
+
+The S3 server makes its listing up, so that a million objects need not exist; everything else is real.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from statistics import median
+from uuid import UUID
+
+from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.pipeline.scan import scan_connector
+from activekg_pipelines.services import Services
+from benchmarks.measure import Result, interleave, measure, print_results
+from benchmarks.system import folder, register, server, services
+
+ROUNDS = 3
+_SCAN = """
+import resource, sys
+from uuid import UUID
+from activekg_pipelines.pipeline.scan import scan_connector
+from activekg_pipelines.services import Services
+from activekg_pipelines.settings import load_settings
+services = Services(load_settings())
+scan_connector(services, services.connectors.get(UUID(sys.argv[1])), budget_seconds=None)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+services.database.close()
+"""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--objects", type=int, nargs="+", default=[10_000, 200_000, 1_000_000])
+    sizes = sorted(parser.parse_args().objects)
+    results: list[Result] = []
+    memory: dict[int, float] = {}
+    with folder() as home, services(home) as opened:
+        for number, objects in enumerate(sizes):
+            with server("benchmarks.listing_server", objects) as address:
+                connector = register(opened, address, f"bucket-{number}")
+                results += _measure(opened, connector, objects)
+                memory[objects] = _peak_mebibytes(connector.id)
+    for objects, mebibytes in memory.items():
+        grown = mebibytes - memory[sizes[0]]
+        results.append(
+            Result(
+                f"peak memory of a process that scans {objects:,} objects",
+                f"{mebibytes:.0f} MiB",
+                f"± 20 MiB of {sizes[0]:,}",
+                abs(grown) <= 20,
+            )
+        )
+    print_results("Scan", results)
+
+
+def _measure(services: Services, connector: Connector, objects: int) -> list[Result]:
+    client = services.client(connector)
+
+    def listing() -> None:
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=connector.bucket):
+            page["Contents"]
+
+    def scan() -> None:
+        scan_connector(services, connector, budget_seconds=None)
+
+    first = measure(scan).wall
+    samples = interleave({"listing": listing, "scan": scan}, ROUNDS)
+    bare, ours = (median(sample.wall for sample in samples[name]) for name in ("listing", "scan"))
+    beyond = objects / max(ours - bare, 1e-9)
+    return [
+        Result(f"{objects:,} objects, all new: objects/s", f"{objects / first:,.0f}"),
+        Result(
+            f"{objects:,} objects, nothing changed: time as a multiple of the bare LIST, and objects/s beyond it",
+            f"{ours / bare:.2f} x, {beyond:,.0f}/s",
+            "≤ 1.3 x or ≥ 20,000/s",
+            ours <= 1.3 * bare or beyond >= 20_000,
+        ),
+    ]
+
+
+def _peak_mebibytes(connector: UUID) -> float:
+    command = [sys.executable, "-c", _SCAN, str(connector)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return int(output) / 1024
+
+
+if __name__ == "__main__":
+    main()
