@@ -1,5 +1,6 @@
 # make demo   everything on this machine, on real documents        make test   every test
 # make check  lint and types                                       make up     everything but sample data
+# make chaos  faults at random moments, and what came of them
 # make audit  known vulnerabilities of the dependencies            make lock   the versions and hashes of all of them
 
 PYTHON ?= python3.11
@@ -11,7 +12,7 @@ TORCH_INDEX ?=
 TORCH := torch==2.13.0
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo up test check audit bench lock clean
+.PHONY: demo up test chaos check audit bench lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/activekg-pipelines demo $(ARGS)
@@ -23,6 +24,13 @@ up: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto tests/unit tests/integration $(ARGS)
 	$(BIN)/python -m pytest tests/e2e $(ARGS)
+	$(BIN)/python -m pytest tests/chaos $(ARGS)
+
+# Seeded rounds of faults against the running system: make chaos N=200 SEED=1; a failed round names its seed.
+N ?= 20
+SEED ?= 1
+chaos: $(VENV)/.installed
+	CHAOS_ROUNDS=$(N) CHAOS_SEED=$(SEED) $(BIN)/python -m pytest tests/chaos/test_rounds.py $(ARGS)
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -42,9 +50,9 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 audit: $(VENV)/.installed
 	$(BIN)/pip-audit --progress-spinner off --disable-pip --require-hashes --requirement requirements.lock
 
-# Ratios against the obvious way, from one run.
+# Ratios against the obvious way and against what each stage can do at most; each of them also runs alone.
 bench: $(VENV)/.installed
-	PYTHONPATH=. $(BIN)/python benchmarks/stages.py
+	for script in extraction encoder scan database whole; do $(BIN)/python -m benchmarks.$$script || exit 1; done
 
 # The versions and hashes that this checkout is tested with. It keeps what it can; make lock ARGS=--upgrade renews all.
 lock: $(VENV)/.installed

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from activekg_pipelines.connectors.encryption import KeyRing
+from activekg_pipelines.connectors.limits import LimitStore, TenantLimits
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.connectors.store import ConnectorStore
 from activekg_pipelines.database.pool import Database
-from activekg_pipelines.embedding import CHUNKER_VERSION, Backend, Encoder, load_encoder, resolve_model
+from activekg_pipelines.embedding import (
+    CHUNKER_VERSION,
+    Backend,
+    Encoder,
+    Precision,
+    encoder_version,
+    load_encoder,
+    resolve_model,
+)
 from activekg_pipelines.extraction import EXTRACTOR_VERSION, Limits
 from activekg_pipelines.graph.store import Graph
 from activekg_pipelines.ledger.states import Versions
-from activekg_pipelines.ledger.store import Ledger
+from activekg_pipelines.ledger.store import Ledger, TenantBounds
 from activekg_pipelines.s3.client import make_client
 from activekg_pipelines.settings import Settings, settings
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True, slots=True)
+class _Configured:
+    """A connector as its S3 client sees it: the same one until somebody changes its configuration.
+
+    Scans and polls rewrite other columns all the time; compared by those, every poll would make a client of its own.
+    """
+
+    id: UUID
+    updated_at: datetime
+    connector: Connector = field(compare=False)
 
 
 class Services:
@@ -46,13 +69,38 @@ class Services:
     def connectors(self) -> ConnectorStore:
         """The registry."""
         return ConnectorStore(
-            self.database, KeyRing.from_settings(self.settings), self.settings.activekg_s3_endpoint_allowlist
+            self.database,
+            KeyRing.from_settings(self.settings),
+            self.settings.activekg_s3_endpoint_allowlist,
+            max_connectors=self.settings.activekg_max_connectors_per_tenant,
+        )
+
+    @cached_property
+    def tenant_limits(self) -> LimitStore:
+        """What tenants may use, and what they have used."""
+        return LimitStore(
+            self.database,
+            TenantLimits(
+                connectors=self.settings.activekg_max_connectors_per_tenant,
+                objects=self.settings.activekg_max_objects_per_connector,
+                bytes_per_day=self.settings.activekg_max_bytes_per_day,
+            ),
         )
 
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger."""
-        return Ledger(self.database, lease_seconds=self.settings.activekg_lease_seconds)
+        return Ledger(
+            self.database,
+            lease_seconds=self.settings.activekg_lease_seconds,
+            bounds=TenantBounds(
+                objects=self.settings.activekg_max_objects_per_connector,
+                bytes_per_day=self.settings.activekg_max_bytes_per_day,
+                runs=self.settings.activekg_runs_per_tenant,
+                places=self.settings.activekg_concurrent_runs,
+                turn_seconds=self.settings.activekg_turn_seconds,
+            ),
+        )
 
     @cached_property
     def graph(self) -> Graph:
@@ -72,13 +120,15 @@ class Services:
             self.settings.activekg_embedding_device,
             self.model_cache,
             None,
+            precision=Precision(self.settings.activekg_embedding_precision),
         )
 
     @cached_property
     def versions(self) -> Versions:
         """What makes texts and vectors here; known without loading the model."""
         source = resolve_model(self.settings.activekg_embedding_model, self.model_cache)
-        return Versions(EXTRACTOR_VERSION, CHUNKER_VERSION, f"{source.label}/float32")
+        precision = Precision(self.settings.activekg_embedding_precision)
+        return Versions(EXTRACTOR_VERSION, CHUNKER_VERSION, encoder_version(source, precision))
 
     @property
     def model_cache(self) -> Path:
@@ -97,10 +147,10 @@ class Services:
 
     def client(self, connector: Connector) -> S3Client:
         """The connector's S3 client, made anew when its configuration changed."""
-        return self._client(connector.id, connector.updated_at.isoformat(), connector)
+        return self._client(_Configured(connector.id, connector.updated_at, connector))
 
-    def _make_client(self, connector_id: UUID, _version: str, connector: Connector) -> S3Client:
-        return make_client(connector, self.connectors.credentials(connector_id), self.settings)
+    def _make_client(self, configured: _Configured) -> S3Client:
+        return make_client(configured.connector, self.connectors.credentials(configured.id), self.settings)
 
 
 @cache

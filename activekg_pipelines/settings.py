@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -62,7 +63,28 @@ class Settings(BaseSettings):
     """``host`` or ``host:port`` of the S3-compatible stores that connectors may name as ``endpoint_url``."""
     activekg_s3_endpoint_url: str | None = None
     """The store of connectors that name no ``endpoint_url``, where an installation has its own; AWS by default."""
+    activekg_s3_private_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
+    """Networks that are not public, such as ``10.2.0.0/16``, in which every allowed store may lie."""
+    activekg_s3_min_bytes_per_second: int = Field(default=128 * 1024, ge=1)
+    """An answer that comes more slowly is given up after its first minute, and the download tried again."""
+    aws_ca_bundle: str | None = None
+    """File of the authorities that stores' certificates lead to; ``REQUESTS_CA_BUNDLE`` where it is not set."""
+    requests_ca_bundle: str | None = None
     activekg_download_threads: int = Field(default=8, ge=1, le=64)
+
+    # Limits of one tenant, where `activekg-pipelines limits` sets no others; 0 for no limit
+    activekg_max_connectors_per_tenant: int = Field(default=100, ge=0)
+    """Registrations beyond it are refused: each connector is a partition and a poll; a loop must not make a million."""
+    activekg_max_objects_per_connector: int = Field(default=0, ge=0)
+    """Off, because who indexes buckets of his own must not miss documents by a limit that nobody set."""
+    activekg_max_bytes_per_day: int = Field(default=0, ge=0)
+    """Downloaded by a tenant on a day in UTC; off for the same reason."""
+    activekg_runs_per_tenant: int = Field(default=4, ge=1)
+    """Queued or running at once: Dagster's limit on ``activekg/tenant``, and one that waits for its place."""
+    activekg_concurrent_runs: int = Field(default=4, ge=1)
+    """``max_concurrent_runs`` of dagster.yaml: only where as many are under way a run makes way for another."""
+    activekg_turn_seconds: float = Field(default=30.0, gt=0)
+    """A run ends early after this time when a tenant with fewer runs has waited as long."""
 
     # Limits of one object
     activekg_max_file_bytes: int = Field(default=100 * 1024 * 1024, ge=1)
@@ -76,6 +98,9 @@ class Settings(BaseSettings):
     activekg_embedding_model: str = "sentence-transformers/all-MiniLM-L6-v2"
     activekg_embedding_backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
     activekg_embedding_device: str | None = None
+    activekg_embedding_precision: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
+    """``auto`` takes half precision where the hardware has it. ``int8`` needs ``activekg-pipelines[onnx]``, and makes
+    other vectors: switching to it, or back, embeds every document again."""
     activekg_embedding_reuse_days: float = Field(default=7.0, ge=0)
     """How long the vectors of deleted or replaced chunks are kept so that a rename or re-upload encodes nothing."""
 
@@ -85,16 +110,24 @@ class Settings(BaseSettings):
     activekg_max_objects_per_run: int = Field(default=1000, ge=1)
     activekg_runs_per_connector: int = Field(default=2, ge=1)
     activekg_run_budget_seconds: float = Field(default=1500.0, gt=0)
-    """Of each step; both together stay below ``run_monitoring.max_runtime_seconds``."""
+    """Wall time after which a run takes up nothing more; well below ``run_monitoring.max_runtime_seconds``."""
     activekg_lease_seconds: int = Field(default=120, ge=1)
     """A killed run's objects come back when this ends; renewed with every batch."""
+    activekg_lost_run_seconds: float = Field(default=240.0, gt=0)
+    """A run without a sign of life for so long is dead; longer than a step waits before it is tried again (80 at most)."""
     activekg_max_attempts: int = Field(default=5, ge=1)
     activekg_retry_base_seconds: float = Field(default=30.0, gt=0)
     activekg_retry_cap_seconds: float = Field(default=3600.0, gt=0)
     activekg_delete_guard_share: float = Field(default=0.5, gt=0, le=1)
     activekg_delete_guard_min_objects: int = Field(default=10, ge=0)
 
-    @field_validator("activekg_s3_endpoint_allowlist", mode="before")
+    # History
+    activekg_dagster_retention_days: int = Field(default=30, ge=1)
+    """Age from which Dagster's finished runs are deleted, with their events and logs; the last of a partition stay."""
+    activekg_deleted_retention_days: int = Field(default=30, ge=1)
+    """How long the ledger shows an object as deleted that is gone from its bucket."""
+
+    @field_validator("activekg_s3_endpoint_allowlist", "activekg_s3_private_networks", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -80,7 +80,7 @@ def _change(opened: Services, system: System, connector: Connector, endpoint: st
     return {
         "tick begins": tick["timestamp"],
         "bucket compared, run asked for": tick["endTimestamp"],
-        "run leaves the queue": events["RunDequeuedEvent"],
+        "run leaves the queue": events["RunStartingEvent"],
         "its process works": run["startTime"],
         "the step begins": events["ExecutionStepStartEvent"],
         "text stored": indexed["extracted"],

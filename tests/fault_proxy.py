@@ -154,8 +154,10 @@ class FaultProxy:
     _rules: list[_Rule] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def inject(self, operation: str, key: str | None, fault: Fault, *, skip: int = 0, times: int | None = None) -> None:
-        """Let requests fail.
+    def inject(
+        self, operation: str, key: str | None, fault: Fault, *, skip: int = 0, times: int | None = None
+    ) -> object:
+        """Let requests fail; returns the rule, for :meth:`heal`.
 
         Args:
             operation: ``LIST``, ``GET``, …
@@ -164,13 +166,15 @@ class FaultProxy:
             skip: requests that pass before.
             times: requests that fail; None for all.
         """
+        rule = _Rule(operation, key, fault, skip, times)
         with self._lock:
-            self._rules.append(_Rule(operation, key, fault, skip, times))
+            self._rules.append(rule)
+        return rule
 
-    def heal(self) -> None:
-        """Forget every rule."""
+    def heal(self, *rules: object) -> None:
+        """Forget these rules, or every one."""
         with self._lock:
-            self._rules.clear()
+            self._rules = [rule for rule in self._rules if rules and not any(rule is healed for healed in rules)]
 
     def count(self, operation: str, key: str | None = None) -> int:
         """Requests so far."""

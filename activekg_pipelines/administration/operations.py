@@ -5,22 +5,29 @@ The HTTP routes and the command line both call these.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from uuid import UUID
 
-from psycopg import Connection
+from psycopg import Connection, Rollback
 from psycopg.rows import TupleRow
 
+from activekg_pipelines.administration.departures import (
+    BATCH,
+    fence,
+    forget_objects,
+    lock,
+    lock_objects,
+    newest_object,
+    registry,
+)
 from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.connectors.models import Connector, S3Config, S3ConfigPatch
-from activekg_pipelines.connectors.store import ConnectorStore
-from activekg_pipelines.database.pool import Database, act_for
+from activekg_pipelines.database.pool import act_for
 from activekg_pipelines.database.queries import load_queries
-from activekg_pipelines.errors import ConnectorConflict, ConnectorNotFound
+from activekg_pipelines.errors import ConnectorConflict
 from activekg_pipelines.ledger.states import Mode
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
@@ -83,11 +90,11 @@ def register(services: AdminServices, tenant_id: str, config: S3Config) -> Conne
     """Register a connector, its partition and, by reloading the definitions, its tenant's sensor.
 
     Raises:
-        ConnectorConflict, InvalidConnector: as :meth:`ConnectorStore.create`.
+        ConnectorConflict, ConnectorLimit, InvalidConnector: as :meth:`ConnectorStore.create`.
         OrchestratorError: Dagster's storage cannot be reached; nothing was registered.
     """
     with services.database.transaction() as conn:
-        connector = _store(services, conn).create(tenant_id, config)
+        connector = registry(services, conn).create(tenant_id, config)
         # Before the commit: a connector without a partition could not be synced by hand, one that failed to be
         # registered leaves at worst a partition that the next try takes up.
         services.orchestrator.add_partition(connector.partition_key)
@@ -104,6 +111,9 @@ def reconfigure(
 ) -> Reconfigured:
     """Change the given fields. A new bucket or prefix starts a new listing, and takes documents out of reach.
 
+    Many documents go in batches, before the change itself. Where that is cut short, the connector is as it was, and its
+    next scan brings back what is gone already; the same call again goes on.
+
     Args:
         services: this process's.
         connector_id: which.
@@ -115,18 +125,19 @@ def reconfigure(
         ConnectorNotFound, ConnectorConflict, InvalidConnector: as :meth:`ConnectorStore.update`.
         DocumentsAffected: there are such documents, and ``documents`` says nothing; nothing was changed.
     """
+    moves = bool({"bucket", "prefix", "endpoint_url"} & patch.changes().keys())
+    left_before = _leave_in_batches(services, connector_id, patch, tenant_id, documents) if moves else 0
     with services.database.transaction() as conn:
-        store = _store(services, conn)
-        moves = bool({"bucket", "prefix", "endpoint_url"} & patch.changes().keys())
+        store = registry(services, conn)
         if moves:
-            _lock(conn, connector_id, tenant_id)
+            lock(conn, connector_id, tenant_id)
         old = store.get(connector_id, tenant_id)
         # Row-level security may bind this role to one tenant's rows: without this, nothing would be removed.
         act_for(conn, old.tenant_id)
         new = store.update(connector_id, patch, tenant_id)
-        left = 0
-        if moves and (old.bucket, old.prefix, old.endpoint_url) != (new.bucket, new.prefix, new.endpoint_url):
-            left = _leave_source(services, conn, old, new, documents)
+        left = left_before
+        if moves and _source(old) != _source(new):
+            left += _leave_source(services, conn, old, new, documents)
             new = store.get(connector_id, tenant_id)
     if (old.enabled, old.poll_interval_seconds) != (new.enabled, new.poll_interval_seconds):
         services.orchestrator.reload()
@@ -136,6 +147,9 @@ def reconfigure(
 def remove(services: AdminServices, connector_id: UUID, documents: DocumentFate, tenant_id: str | None = None) -> int:
     """Forget a connector with its ledger, history and partition. A run under way writes nothing afterwards.
 
+    It is paused first, then its documents go in batches, then it. Where that is cut short, a paused connector with the
+    rest of its documents is left; the same call again goes on.
+
     Returns:
         How many documents were removed or kept.
 
@@ -144,17 +158,30 @@ def remove(services: AdminServices, connector_id: UUID, documents: DocumentFate,
         OrchestratorError: Dagster's storage cannot be reached; nothing was removed.
     """
     with services.database.transaction() as conn:
-        store = _store(services, conn)
-        _lock(conn, connector_id, tenant_id)
-        connector = store.get(connector_id, tenant_id)
-        act_for(conn, connector.tenant_id)
-        _, document_ids = _lock_objects(conn, connector_id, keep_prefix=None)
-        if documents is DocumentFate.REMOVE:
-            services.graph.remove(conn, connector.tenant_id, document_ids)
-        store.delete(connector_id, tenant_id)
+        lock(conn, connector_id, tenant_id)
+        connector = registry(services, conn).get(connector_id, tenant_id)
+        fence(conn, connector_id, pause=True)
+        # First, so that nobody starts another run, and nothing is removed while Dagster is away.
         services.orchestrator.remove_partition(connector.partition_key)
+        upto = newest_object(conn, connector_id)
+    goes = documents is DocumentFate.REMOVE
+    removed = 0
+    while True:
+        with services.database.transaction() as conn:
+            lock(conn, connector_id, tenant_id)
+            act_for(conn, connector.tenant_id)
+            batch = lock_objects(conn, connector, upto=upto, limit=BATCH)
+            removed += forget_objects(services, conn, connector, batch, remove_documents=goes)
+            if len(batch) < BATCH:
+                # And what a run's scan has added meanwhile.
+                rest = lock_objects(conn, connector)
+                removed += forget_objects(services, conn, connector, rest, remove_documents=goes)
+                registry(services, conn).delete(connector_id, tenant_id)
+                # A tick that had begun before may have added it again.
+                services.orchestrator.remove_partition(connector.partition_key)
+                break
     services.orchestrator.reload()
-    return len(document_ids)
+    return removed
 
 
 def request_sync(
@@ -234,55 +261,66 @@ def confirm_deletions(services: AdminServices, connector_id: UUID, tenant_id: st
     return DeletionsConfirmed(deletions, services.ledger.request_manual_run(connector.id, connector.tenant_id))
 
 
-class _OneTransaction(Database):
-    """A transaction that is under way in the place of a pool: what a store writes commits with the rest."""
-
-    def __init__(self, conn: Connection[TupleRow]) -> None:
-        self._conn = conn
-
-    @contextmanager
-    def transaction(self, *, tenant_id: str | None = None) -> Iterator[Connection[TupleRow]]:
-        if tenant_id is not None:
-            act_for(self._conn, tenant_id)
-        yield self._conn
+def _source(connector: Connector) -> tuple[str, str, str | None]:
+    return connector.bucket, connector.prefix, connector.endpoint_url
 
 
-def _store(services: AdminServices, conn: Connection[TupleRow]) -> ConnectorStore:
-    """The registry, working inside ``conn``'s transaction."""
-    return ConnectorStore(_OneTransaction(conn), services.keyring, services.settings.activekg_s3_endpoint_allowlist)
+def _kept_prefix(old: Connector, new: Connector) -> str | None:
+    """Objects under it stay the connector's; None where none does."""
+    # Equal keys in another bucket are other objects, even under equal ETags: their URIs differ.
+    return new.prefix if new.bucket == old.bucket else None
 
 
-def _lock(conn: Connection[TupleRow], connector_id: UUID, tenant_id: str | None) -> None:
-    """Keep everybody from adding to the connector's ledger until the transaction ends.
+def _leave_in_batches(
+    services: AdminServices,
+    connector_id: UUID,
+    patch: S3ConfigPatch,
+    tenant_id: str | None,
+    fate: DocumentFate | None,
+) -> int:
+    """Forget all but the last batch of what the connector's new source will not hold; returns how many documents."""
+    left = 0
+    upto: int | None = None
+    while True:
+        with services.database.transaction() as conn:
+            lock(conn, connector_id, tenant_id)
+            store = registry(services, conn)
+            old = store.get(connector_id, tenant_id)
+            act_for(conn, old.tenant_id)
+            # Whether the change is possible, and what it would leave, anew each time: somebody may change it, too.
+            with conn.transaction():
+                new = store.update(connector_id, patch, tenant_id)
+                raise Rollback
+            if _source(old) == _source(new):
+                return left
+            keep_prefix = _kept_prefix(old, new)
+            _check_fate(conn, old, keep_prefix, fate)
+            upto = newest_object(conn, connector_id) if upto is None else upto
+            batch = lock_objects(conn, old, keep_prefix=keep_prefix, upto=upto, limit=BATCH)
+            if len(batch) < BATCH:
+                # Few enough to go in the transaction that changes the connector.
+                return left
+            left += forget_objects(services, conn, old, batch, remove_documents=fate is DocumentFate.REMOVE)
+            fence(conn, connector_id, pause=False)
 
-    Scans first, then the connector: a scanner locks in that order.
-    """
-    parameters = {"connector_id": connector_id, "tenant_id": tenant_id}
-    conn.execute(_SQL["stop_scans"], parameters)
-    if conn.execute(_SQL["lock_connector"], parameters).fetchone() is None:
-        raise ConnectorNotFound(f"No connector has the id {connector_id}.")
 
-
-def _lock_objects(
-    conn: Connection[TupleRow], connector_id: UUID, *, keep_prefix: str | None
-) -> tuple[list[int], list[UUID]]:
-    """Ids of the connector's objects outside ``keep_prefix`` (all for None), and of the documents made of them."""
-    rows = conn.execute(_SQL["lock_objects"], {"connector_id": connector_id, "keep_prefix": keep_prefix}).fetchall()
-    return [row[0] for row in rows], [row[1] for row in rows if row[1] is not None]
+def _check_fate(
+    conn: Connection[TupleRow], connector: Connector, keep_prefix: str | None, fate: DocumentFate | None
+) -> None:
+    parameters = {"connector_id": connector.id, "keep_prefix": keep_prefix}
+    row = None if fate else conn.execute(_SQL["count_documents"], parameters).fetchone()
+    if row and row[0]:
+        raise DocumentsAffected(row[0])
 
 
 def _leave_source(
     services: AdminServices, conn: Connection[TupleRow], old: Connector, new: Connector, fate: DocumentFate | None
 ) -> int:
     """Forget what the connector's new source does not hold; returns how many documents that concerns."""
-    # Equal keys in another bucket are other objects, even under equal ETags: their URIs differ.
-    keep_prefix = new.prefix if new.bucket == old.bucket else None
-    object_ids, document_ids = _lock_objects(conn, old.id, keep_prefix=keep_prefix)
-    if document_ids and fate is None:
-        raise DocumentsAffected(len(document_ids))
-    if fate is DocumentFate.REMOVE:
-        services.graph.remove(conn, old.tenant_id, document_ids)
-    conn.execute(_SQL["forget_objects"], {"ids": object_ids})
+    keep_prefix = _kept_prefix(old, new)
+    _check_fate(conn, old, keep_prefix, fate)
+    objects = lock_objects(conn, old, keep_prefix=keep_prefix)
+    documents = forget_objects(services, conn, old, objects, remove_documents=fate is DocumentFate.REMOVE)
     conn.execute(_SQL["stop_scans"], {"connector_id": old.id, "tenant_id": None})
     conn.execute(_SQL["expect_first_scan"], {"connector_id": old.id})
-    return len(document_ids)
+    return documents

@@ -50,16 +50,32 @@ FROM connectors.connectors c
 WHERE c.id = s.connector_id AND s.connector_id = %(connector_id)s AND s.status = 'running'
   AND (%(tenant_id)s::text IS NULL OR c.tenant_id = %(tenant_id)s)
 
+-- name: newest_object
+-- Where a removal in batches ends, so that it ends: what a scan adds meanwhile has higher ids.
+SELECT coalesce(max(id), 0) FROM connectors.objects WHERE connector_id = %(connector_id)s
+
 -- name: lock_objects
--- The connector's objects, all or those outside a prefix, with their documents. Locked, because a run's swap that is
--- under way must end before its document is counted; whoever comes later finds its lease gone.
+-- The connector's objects, all or those outside a prefix, with their documents: the first so many up to an id. Locked,
+-- because a run's swap that is under way must end before its document is counted; whoever comes later finds its lease gone.
 SELECT id, document_id FROM connectors.objects
 WHERE connector_id = %(connector_id)s AND (%(keep_prefix)s::text IS NULL OR NOT starts_with(key, %(keep_prefix)s))
-ORDER BY id
+  AND (%(upto)s::bigint IS NULL OR id <= %(upto)s)
+ORDER BY id LIMIT %(limit)s
 FOR UPDATE
+
+-- name: count_documents
+-- Documents made of the connector's objects outside a prefix.
+SELECT count(document_id) FROM connectors.objects
+WHERE connector_id = %(connector_id)s AND (%(keep_prefix)s::text IS NULL OR NOT starts_with(key, %(keep_prefix)s))
 
 -- name: forget_objects
 DELETE FROM connectors.objects WHERE id = ANY(%(ids)s::bigint[])
+
+-- name: fence
+-- Whoever read the connector before gets nothing more to do; nobody polls it for an interval, or at all once it is paused.
+UPDATE connectors.connectors
+SET generation = generation + 1, last_scan_started_at = now(), enabled = enabled AND NOT %(pause)s
+WHERE id = %(connector_id)s
 
 -- name: expect_first_scan
 -- As after registration: the next look of the work queue lists the source at once.

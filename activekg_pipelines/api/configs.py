@@ -115,7 +115,11 @@ class RemovalQuery(BaseModel):
     )
 
 
-@router.post("", status_code=201, responses=documented(401, 403, 409, 413, 422, 503))
+@router.post(
+    "",
+    status_code=201,
+    responses=documented(401, 403, 409, 413, 422, 503, codes={409: ("conflict", "connector_limit")}),
+)
 def register(body: Registration, response: Response, caller: Admin, services: ServicesOfApp) -> ConnectorView:
     """Register a connector; its first sync starts by itself."""
     caller.acting_for(body.tenant_id)
@@ -151,7 +155,11 @@ def try_configuration(body: Registration, caller: Admin, services: ServicesOfApp
 def show(config_id: UUID, caller: Admin, services: ServicesOfApp) -> ConnectorDetail:
     """One connector."""
     connector = services.connectors.get(config_id, caller.boundary)
-    return connector_detail(connector, services.ledger.progress(connector.id))
+    return connector_detail(
+        connector,
+        services.ledger.progress(connector.id),
+        services.shared.tenant_limits.usage(connector.tenant_id),
+    )
 
 
 @router.put(

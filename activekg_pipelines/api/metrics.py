@@ -139,6 +139,16 @@ _GAUGES: Final[Mapping[str, _Family]] = {
     "held_back": _Family(
         "connector_deletions_held_back", "Deletions that wait for somebody to confirm them.", "connector"
     ),
+    "objects_over_limit": _Family(
+        "connector_objects_over_limit",
+        "New objects that the last scan did not take in, because the connector holds as many as its tenant may have.",
+        "connector",
+    ),
+    "bytes_limit_reached": _Family(
+        "connector_daily_bytes_used_up",
+        "1 for a tenant that has downloaded its bytes of the day; its pending objects wait for midnight, UTC.",
+        zeros=("",),
+    ),
 }
 
 
@@ -161,7 +171,12 @@ class SyncCollector(Collector):
     def _samples(self) -> list[Sample]:
         with self._services.database.transaction(tenant_id=self._tenant_id) as conn:
             conn.execute("SELECT set_config('statement_timeout', %s, true)", (_STATEMENT_TIMEOUT,))
-            rows = conn.execute(_SQL["samples"], {"tenant_id": self._tenant_id, "most": _MOST}).fetchall()
+            parameters = {
+                "tenant_id": self._tenant_id,
+                "most": _MOST,
+                "bytes_per_day": self._services.settings.activekg_max_bytes_per_day,
+            }
+            rows = conn.execute(_SQL["samples"], parameters).fetchall()
         return [Sample(*row) for row in rows]
 
 

@@ -11,7 +11,7 @@
 --   all else       the connectors' own rows
 WITH registered AS MATERIALIZED (
     SELECT id, tenant_id, provider, name, enabled, poll_interval_seconds, created_at, last_scan_completed_at,
-        last_error_code, deletions_held_back
+        last_error_code, deletions_held_back, objects_over_limit
     FROM connectors.connectors
     WHERE %(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s
 ), queue AS (
@@ -80,12 +80,20 @@ FROM registered r
 CROSS JOIN LATERAL (VALUES
     ('enabled', r.enabled::int::float8),
     ('held_back', r.deletions_held_back::float8),
+    ('objects_over_limit', r.objects_over_limit::float8),
     -- Only of those that are polled: a paused connector is never late.
     ('registered_at', CASE WHEN r.enabled THEN extract(epoch FROM r.created_at)::float8 END),
     ('poll_interval', CASE WHEN r.enabled THEN r.poll_interval_seconds::float8 END),
     ('last_scan', CASE WHEN r.enabled THEN extract(epoch FROM r.last_scan_completed_at)::float8 END)
 ) AS s (name, value)
 WHERE s.value IS NOT NULL
+UNION ALL
+-- Only tenants that have downloaded anything today.
+SELECT 'bytes_limit_reached', r.tenant_id, r.provider, '',
+    coalesce(connectors.bytes_left(u.tenant_id, %(bytes_per_day)s) <= 0, false)::int::float8
+FROM connectors.tenant_usage u
+JOIN (SELECT DISTINCT tenant_id, provider FROM registered) r ON r.tenant_id = u.tenant_id
+WHERE u.day = (now() AT TIME ZONE 'UTC')::date
 UNION ALL
 SELECT 'error', tenant_id, provider, concat_ws(' ', name, last_error_code), 1
 FROM registered WHERE last_error_code IS NOT NULL

@@ -20,6 +20,7 @@ from activekg_pipelines.administration.tokens import OtherTenant
 from activekg_pipelines.errors import (
     ActiveKGError,
     ConnectorConflict,
+    ConnectorLimit,
     ConnectorNotFound,
     EncryptionError,
     InvalidConnector,
@@ -42,12 +43,16 @@ _STATUS: Final[Mapping[type[ActiveKGError], int]] = {
     InvalidCursor: 422,
     ConnectorNotFound: 404,
     ConnectorConflict: 409,
+    ConnectorLimit: 409,
     InvalidConnector: 422,
     EncryptionError: 503,
     ModelError: 503,
     OrchestratorError: 503,
 }
-_OWN_CODES: Final[Mapping[type[ActiveKGError], str]] = {InvalidCursor: "invalid_cursor"}
+_OWN_CODES: Final[Mapping[type[ActiveKGError], str]] = {
+    InvalidCursor: "invalid_cursor",
+    ConnectorLimit: "connector_limit",
+}
 _CODES: Final[Mapping[int, str]] = {
     401: "unauthenticated",
     403: "forbidden",

@@ -2,6 +2,13 @@
 -- Registrations of one tenant take turns, so that two overlapping ones cannot both pass the check.
 SELECT pg_advisory_xact_lock(hashtextextended('connectors/' || %(tenant_id)s, 0))
 
+-- name: connector_limit
+-- How many connectors a tenant has, and how many it may have: its own limit, else the installation's; none for 0.
+SELECT count(*), nullif(coalesce(
+    (SELECT connectors FROM connectors.tenant_limits WHERE tenant_id = %(tenant_id)s), %(max_connectors)s::bigint
+), 0)
+FROM connectors.connectors WHERE tenant_id = %(tenant_id)s
+
 -- name: same_bucket
 -- What the tenant has registered on a bucket already.
 SELECT id, name, prefix FROM connectors.connectors WHERE tenant_id = %(tenant_id)s AND bucket = %(bucket)s
@@ -41,10 +48,12 @@ SELECT tenant_id, min(poll_interval_seconds) FROM connectors.connectors
 WHERE enabled GROUP BY tenant_id ORDER BY tenant_id
 
 -- name: due_for_poll
--- The tenant's connectors whose interval has passed or whose scan is under way. A tick may come a little early: a tenth
--- of the interval is granted, or a connector would wait for a whole further one.
+-- The tenant's connectors whose interval has passed or whose scan is under way, less those whose bucket does not answer
+-- and is left in peace for a while. A tick may come a little early: a tenth of the interval is granted, or a connector
+-- would wait for a whole further one.
 SELECT c.* FROM connectors.connectors c
-WHERE c.tenant_id = %(tenant_id)s AND c.enabled AND (
+WHERE c.tenant_id = %(tenant_id)s AND c.enabled
+  AND (c.polls_paused_until IS NULL OR c.polls_paused_until <= now()) AND (
     c.last_scan_started_at IS NULL
     OR c.last_scan_started_at <= now() - make_interval(secs => c.poll_interval_seconds * 0.9)
     OR EXISTS (SELECT FROM connectors.scans s WHERE s.connector_id = c.id AND s.status = 'running')
@@ -59,7 +68,7 @@ UPDATE connectors.connectors SET
     secrets = coalesce(%(secrets)s, secrets), kek_version = coalesce(%(kek_version)s, kek_version),
     access_key_hint = coalesce(%(access_key_hint)s, access_key_hint),
     last_error_code = NULL, last_error_message = NULL, last_error_at = NULL, failed_runs = 0, runs_paused_until = NULL,
-    updated_at = now()
+    failed_polls = 0, polls_paused_until = NULL, updated_at = now()
 WHERE id = %(id)s
 RETURNING *
 
@@ -74,6 +83,18 @@ SELECT secrets, kek_version FROM connectors.connectors WHERE id = %(id)s
 UPDATE connectors.connectors
 SET last_error_code = %(code)s, last_error_message = %(message)s, last_error_at = now()
 WHERE id = %(id)s AND (last_error_code, last_error_message) IS DISTINCT FROM (%(code)s, %(message)s)
+
+-- name: pause_polls
+-- A minute after the first poll without an answer, doubling, up to an hour; less up to a quarter, so that the tenants of
+-- one store that went away do not come back together.
+UPDATE connectors.connectors SET
+    failed_polls = failed_polls + 1,
+    polls_paused_until = now()
+        + make_interval(secs => least(3600, 60 * 2 ^ least(failed_polls, 10)) * (1 - random() / 4))
+WHERE id = %(id)s
+
+-- name: resume_polls
+UPDATE connectors.connectors SET failed_polls = 0, polls_paused_until = NULL WHERE id = %(id)s AND failed_polls > 0
 
 -- name: confirm_deletions
 UPDATE connectors.connectors SET deletions_confirmed = deletions_held_back

@@ -26,7 +26,7 @@ from activekg_pipelines.connectors.models import (
 )
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.database.queries import load_queries
-from activekg_pipelines.errors import ConnectorConflict, ConnectorNotFound
+from activekg_pipelines.errors import ConnectorConflict, ConnectorLimit, ConnectorNotFound
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
 _COLUMNS = tuple(Connector.__dataclass_fields__)
@@ -39,10 +39,14 @@ class ConnectorStore:
         database: the graph database.
         keyring: encrypts and decrypts credentials.
         endpoint_allowlist: ``host`` or ``host:port`` that connectors may name as ``endpoint_url``.
+        max_connectors: of a tenant that no operator set another limit for; 0 for no limit.
     """
 
-    def __init__(self, database: Database, keyring: KeyRing, endpoint_allowlist: Sequence[str] = ()) -> None:
+    def __init__(
+        self, database: Database, keyring: KeyRing, endpoint_allowlist: Sequence[str] = (), *, max_connectors: int = 0
+    ) -> None:
         self._database = database
+        self._max_connectors = max_connectors
         self._keyring = keyring
         self._endpoint_allowlist = endpoint_allowlist
 
@@ -51,6 +55,7 @@ class ConnectorStore:
 
         Raises:
             ConnectorConflict: the name is taken, or the tenant has a connector that shares objects with this one.
+            ConnectorLimit: the tenant has as many connectors as it may have.
             InvalidConnector: the endpoint is not on the operator's list.
         """
         self._check_endpoint(config.endpoint_url)
@@ -60,6 +65,7 @@ class ConnectorStore:
         token, version = self._keyring.encrypt(connector_id, credentials)
         with self._database.transaction(tenant_id=tenant_id) as conn:
             self._check_overlap(conn, tenant_id, config.bucket, config.prefix, ignore=None)
+            self._check_limit(conn, tenant_id)
             try:
                 conn.execute(
                     _SQL["insert"],
@@ -188,6 +194,16 @@ class ConnectorStore:
         with self._database.transaction() as conn:
             conn.execute(_SQL["record_error"], {"id": connector_id, "code": code, "message": message})
 
+    def pause_polls(self, connector_id: UUID) -> None:
+        """Leave a bucket that does not answer in peace, longer each time: its polls would hold up other tenants'."""
+        with self._database.transaction() as conn:
+            conn.execute(_SQL["pause_polls"], {"id": connector_id})
+
+    def resume_polls(self, connector_id: UUID) -> None:
+        """Poll a bucket again that answers."""
+        with self._database.transaction() as conn:
+            conn.execute(_SQL["resume_polls"], {"id": connector_id})
+
     def confirm_deletions(self, connector_id: UUID, tenant_id: str | None = None) -> int:
         """Let the next completed scan carry out the deletions that the guard holds back.
 
@@ -201,6 +217,16 @@ class ConnectorStore:
     def _check_endpoint(self, endpoint_url: str | None) -> None:
         if endpoint_url is not None:
             check_endpoint(endpoint_url, self._endpoint_allowlist)
+
+    def _check_limit(self, conn: Connection[TupleRow], tenant_id: str) -> None:
+        # Under the lock that registrations of one tenant take turns by.
+        parameters = {"tenant_id": tenant_id, "max_connectors": self._max_connectors}
+        row = conn.execute(_SQL["connector_limit"], parameters).fetchone()
+        if row is not None and row[1] is not None and row[0] >= row[1]:
+            raise ConnectorLimit(
+                f"The tenant has {row[0]} connectors and may have {row[1]}. Remove one, or ask the operator for more: "
+                "activekg-pipelines limits set."
+            )
 
     @staticmethod
     def _check_overlap(

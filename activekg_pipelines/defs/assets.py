@@ -2,24 +2,34 @@
 
 # No `from __future__ import annotations` here: Dagster reads annotations at run time, and of results the bare class.
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypedDict
 
 import dagster as dg
 
 from activekg_pipelines.defs.partitions import connector_partitions
-from activekg_pipelines.defs.run_scope import RunScope, SyncConfig, run_scope
+from activekg_pipelines.defs.run_scope import (
+    DOCUMENT_EMBEDDINGS,
+    EXTRACTED_TEXT,
+    RunScope,
+    SyncConfig,
+    run_scope,
+)
 from activekg_pipelines.embedding import CHUNKER_VERSION
 from activekg_pipelines.extraction import EXTRACTOR_VERSION
 from activekg_pipelines.ledger.states import RunCounts
 from activekg_pipelines.pipeline.extract import extract_pending
 from activekg_pipelines.pipeline.index import index_extracted
 from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
+from activekg_pipelines.pipeline.sync import extract_and_index as extract_and_index_pending
 
 logger = logging.getLogger(__name__)
 
 # For S3 or Postgres being away: longer than a failover. Objects have their own retries, in the ledger.
 _RETRIES = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+# A request that waited long was asked for more than once, and another run answers it.
+_SUPERSEDED: dict[str, Any] = {"superseded": True}
 
 
 @dg.asset(partitions_def=connector_partitions, retry_policy=_RETRIES, group_name="s3", kinds={"s3"}, code_version="1")
@@ -27,8 +37,10 @@ def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  
     """Every object under the connector's prefix, compared with the ledger by ETag; vanished ones are deleted."""
     with run_scope(context) as scope, scope.lease() as held:
         if scope.superseded:
-            return _superseded()
-        result = scan_connector(scope.services, scope.connector, budget_seconds=None, whole=True, after_page=held.keep)
+            return dg.MaterializeResult(metadata=_SUPERSEDED)
+        result = scan_connector(
+            scope.services, scope.connector, budget_seconds=None, whole=True, run=scope.run, after_page=held.keep
+        )
         with scope.services.database.transaction() as conn:
             counts = result.counts
             scope.services.ledger.count_run(
@@ -39,86 +51,112 @@ def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  
         return dg.MaterializeResult(metadata=scan_metadata(result))
 
 
-@dg.asset(
-    partitions_def=connector_partitions,
-    deps=[source_objects],
-    retry_policy=_RETRIES,
-    group_name="s3",
-    kinds={"python"},
-    code_version=EXTRACTOR_VERSION,
-)
-def extracted_text(context: dg.AssetExecutionContext, config: SyncConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    """The text of every readable object: PDF, Word, HTML, Markdown and plain text, parsed in isolated processes."""
-    with run_scope(context, config) as scope:
-        if scope.superseded:
-            return _superseded()
-        before = scope.services.ledger.run_counts(scope.run)
-        taken = extract_pending(
-            scope.services,
-            scope.connector,
-            scope.run,
-            max_objects=scope.max_objects,
-            budget_seconds=scope.budget_seconds,
-        )
-        counts = scope.services.ledger.run_counts(scope.run)
-        if taken and counts.failed - before.failed == taken:
-            # Each of them is tried again by the ledger; trying the run again would only hurry that.
-            raise dg.Failure(
-                description=f"None of {taken} objects could be read; each is tried again later: {counts.errors}",
-                allow_retries=False,
-            )
-        names = ("extracted", "unchanged", "skipped", "failed", "dead", "bytes_fetched")
-        return dg.MaterializeResult(metadata=_counts(counts, names) | _causes(scope))
-
-
-@dg.asset(
-    partitions_def=connector_partitions,
-    deps=[extracted_text],
-    retry_policy=_RETRIES,
-    group_name="s3",
-    kinds={"postgres"},
-    code_version=CHUNKER_VERSION,
+@dg.multi_asset(
+    name="extract_and_index",
+    specs=[
+        dg.AssetSpec(
+            EXTRACTED_TEXT,
+            deps=[source_objects],
+            group_name="s3",
+            kinds={"python"},
+            code_version=EXTRACTOR_VERSION,
+            description="The text of every readable object: PDF, Word, HTML, Markdown and plain text, parsed in "
+            "isolated processes.",
+        ),
+        dg.AssetSpec(
+            DOCUMENT_EMBEDDINGS,
+            deps=[EXTRACTED_TEXT],
+            group_name="s3",
+            kinds={"postgres"},
+            code_version=CHUNKER_VERSION,
+            description="Document and Chunk nodes with vectors and DERIVED_FROM edges in Postgres, each document "
+            "replaced whole.",
+        ),
+    ],
     check_specs=[
         dg.AssetCheckSpec(
             "every_object_indexed",
-            asset="document_embeddings",
+            asset=DOCUMENT_EMBEDDINGS,
             description="No object of the connector failed or is a dead letter.",
         )
     ],
+    can_subset=True,
+    partitions_def=connector_partitions,
+    retry_policy=_RETRIES,
 )
-def document_embeddings(context: dg.AssetExecutionContext, config: SyncConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    """Document and Chunk nodes with vectors and DERIVED_FROM edges in Postgres, each document replaced whole."""
-    with run_scope(context, config, keep_texts=True) as scope:
-        if scope.superseded:
-            return _superseded(dg.AssetCheckResult(passed=True, check_name="every_object_indexed"))
-        index_extracted(
-            scope.services,
-            scope.connector,
-            scope.run,
-            max_objects=scope.max_objects,
-            budget_seconds=scope.budget_seconds,
+def extract_and_index(context: dg.AssetExecutionContext, config: SyncConfig) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
+    """One step for both, so that no encoder waits for the last text; each can be materialized alone."""
+    selected = context.selected_asset_keys
+    if not selected:
+        # Dagster offers the check alone, but without a partition: whose objects it should look at, nobody says.
+        raise dg.Failure(
+            description="The check is evaluated whenever a partition of document_embeddings is materialized.",
+            allow_retries=False,
         )
-        counts = scope.services.ledger.run_counts(scope.run)
-        states = scope.services.ledger.progress(scope.connector.id)
+    extracts, indexes = EXTRACTED_TEXT in selected, DOCUMENT_EMBEDDINGS in selected
+    with run_scope(context, config, keep_texts=not extracts) as scope:
+        if not scope.superseded:
+            _work(scope, extracts=extracts, indexes=indexes)
+        embeddings = _embeddings(scope, is_checked=bool(context.selected_asset_check_keys))
+        results = [_texts(scope)] * extracts + [embeddings] * indexes
+    yield from results
+
+
+class _Bounds(TypedDict):
+    max_objects: int
+    budget_seconds: float
+
+
+def _work(scope: RunScope, *, extracts: bool, indexes: bool) -> None:
+    before = scope.services.ledger.run_counts(scope.run)
+    of_run = (scope.services, scope.connector, scope.run)
+    bounds: _Bounds = {"max_objects": scope.max_objects, "budget_seconds": scope.budget_seconds}
+    taken = 0
+    if not indexes:
+        taken = extract_pending(*of_run, **bounds)
+    elif not extracts:
+        index_extracted(*of_run, **bounds)
+    else:
+        taken = extract_and_index_pending(*of_run, **bounds).extracted
+    counts = scope.services.ledger.run_counts(scope.run)
+    done = counts.extracted - before.extracted + counts.indexed - before.indexed
+    if taken and counts.failed - before.failed == taken and not done:
+        # Each of them is tried again by the ledger; trying the run again would only hurry that.
+        raise dg.Failure(
+            description=f"None of {taken} objects could be read; each is tried again later: {counts.errors}",
+            allow_retries=False,
+        )
+    if indexes:
         logger.info(
             "S3 connector synced %d objects for tenant %s",
             counts.indexed + counts.unchanged,
             scope.connector.tenant_id,
             extra={"tenant": scope.connector.tenant_id, "connector": scope.connector.name, "run": scope.run},
         )
-        names = ("indexed", "chunks", "embeddings_computed", "embeddings_reused")
-        broken = states.get("failed", 0) + states.get("dead", 0)
-        return dg.MaterializeResult(
-            metadata=_counts(counts, names) | {f"objects_{state}": count for state, count in sorted(states.items())},
-            check_results=[
-                dg.AssetCheckResult(
-                    passed=broken == 0,
-                    check_name="every_object_indexed",
-                    severity=dg.AssetCheckSeverity.WARN,
-                    metadata={"failed": states.get("failed", 0), "dead": states.get("dead", 0)} | _causes(scope),
-                )
-            ],
-        )
+
+
+def _texts(scope: RunScope) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    names = ("extracted", "unchanged", "skipped", "failed", "dead", "bytes_fetched")
+    metadata = _SUPERSEDED if scope.superseded else _counts(scope, names) | _causes(scope)
+    return dg.MaterializeResult(asset_key=EXTRACTED_TEXT, metadata=metadata)
+
+
+def _embeddings(scope: RunScope, *, is_checked: bool) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    names = ("indexed", "chunks", "embeddings_computed", "embeddings_reused")
+    states = scope.services.ledger.progress(scope.connector.id)
+    failed, dead = states.get("failed", 0), states.get("dead", 0)
+    objects = {f"objects_{state}": count for state, count in sorted(states.items())}
+    check = dg.AssetCheckResult(
+        passed=scope.superseded or failed + dead == 0,
+        check_name="every_object_indexed",
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"failed": failed, "dead": dead} | _causes(scope),
+    )
+    return dg.MaterializeResult(
+        asset_key=DOCUMENT_EMBEDDINGS,
+        metadata=_SUPERSEDED if scope.superseded else _counts(scope, names) | objects,
+        check_results=[check] if is_checked else [],
+    )
 
 
 def scan_metadata(result: ScanResult) -> dict[str, Any]:
@@ -126,12 +164,8 @@ def scan_metadata(result: ScanResult) -> dict[str, Any]:
     return {**asdict(result.counts), "deletions_held_back": result.held_back}
 
 
-def _superseded(*checks: dg.AssetCheckResult) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    """A request that waited long was asked for more than once, and another run answers it."""
-    return dg.MaterializeResult(metadata={"superseded": True}, check_results=list(checks))
-
-
-def _counts(counts: RunCounts, names: tuple[str, ...]) -> dict[str, Any]:
+def _counts(scope: RunScope, names: tuple[str, ...]) -> dict[str, Any]:
+    counts = scope.services.ledger.run_counts(scope.run)
     return {name: getattr(counts, name) for name in names}
 
 

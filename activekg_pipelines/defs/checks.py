@@ -66,7 +66,7 @@ audit_connectors = dg.define_asset_job(
     selection=dg.AssetSelection.checks(no_drift),
     executor_def=dg.in_process_executor,
     # Syncs come first.
-    tags={"dagster/priority": "-5"},
+    tags={"dagster/priority": "-100"},
     description="Compare buckets, ledger and graph of all connectors; changes nothing.",
 )
 

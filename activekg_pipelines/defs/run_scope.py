@@ -19,7 +19,10 @@ from activekg_pipelines.pipeline.lease import Lease, lease
 from activekg_pipelines.services import Services, services
 
 SYNC_ID_TAG = "activekg/sync_id"
-STEPS = ("source_objects", "extracted_text", "document_embeddings")
+SOURCE_OBJECTS, EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS = (
+    dg.AssetKey(name) for name in ("source_objects", "extracted_text", "document_embeddings")
+)
+_IN_ORDER = (SOURCE_OBJECTS, EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS)
 
 
 class SyncMode(Enum):
@@ -79,7 +82,7 @@ def run_scope(
     """
     config = config or SyncConfig()
     opened = services()
-    selected = _selected_steps(context.run)
+    selected = _selected(context.run)
     with _failures_named():
         connector = opened.connectors.get_by_partition(context.partition_key)
         sync = opened.ledger.start_run(
@@ -88,7 +91,7 @@ def run_scope(
             context.run.run_id,
             request_id=_sync_id(context.run),
             parent_run=context.run.parent_run_id,
-            with_scan="source_objects" in selected,
+            with_scan=SOURCE_OBJECTS in selected,
             mode=Mode(config.mode.value),
             keep_texts=keep_texts,
         )
@@ -111,7 +114,7 @@ def run_scope(
                 opened.connectors.record_error(connector.id, code, error.message)
             opened.ledger.finish_run(context.run.run_id, succeeded=False)
             raise
-        if context.asset_key.to_user_string() == selected[-1]:
+        if selected[-1] in context.selected_asset_keys:
             opened.ledger.finish_run(context.run.run_id, succeeded=True)
 
 
@@ -124,11 +127,9 @@ def _failures_named() -> Iterator[None]:
         raise dg.Failure(description=error.message, allow_retries=retryable) from None
 
 
-def _selected_steps(run: dg.DagsterRun) -> tuple[str, ...]:
-    if run.asset_selection is None:
-        return STEPS
-    selected = {key.to_user_string() for key in run.asset_selection}
-    return tuple(step for step in STEPS if step in selected)
+def _selected(run: dg.DagsterRun) -> tuple[dg.AssetKey, ...]:
+    """The run's assets in the order of their steps; a run without a selection has all."""
+    return tuple(key for key in _IN_ORDER if not run.asset_selection or key in run.asset_selection)
 
 
 def _sync_id(run: dg.DagsterRun) -> UUID | None:

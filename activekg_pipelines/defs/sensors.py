@@ -7,26 +7,26 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import dagster as dg
 
 from activekg_pipelines.connectors.models import Connector, sensor_name
-from activekg_pipelines.defs.assets import document_embeddings, extracted_text, scan_metadata, source_objects
+from activekg_pipelines.defs.assets import extract_and_index, scan_metadata, source_objects
 from activekg_pipelines.defs.jobs import sync_connector
 from activekg_pipelines.defs.partitions import connector_partitions
-from activekg_pipelines.defs.run_scope import SYNC_ID_TAG
+from activekg_pipelines.defs.run_scope import DOCUMENT_EMBEDDINGS, EXTRACTED_TEXT, SOURCE_OBJECTS, SYNC_ID_TAG
 from activekg_pipelines.errors import ActiveKGError, SourceError
 from activekg_pipelines.ledger import planner
-from activekg_pipelines.ledger.states import Mode, RunRequest, Trigger
+from activekg_pipelines.ledger.states import Mode, RunRequest
 from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
 from activekg_pipelines.services import Services, services
 
 # "Sync now" and a first sync feel immediate, and one idle statement in three seconds costs nothing.
 _WORK_QUEUE_SECONDS = 3
+_LOST_RUNS_SECONDS = 15
 # A scan without progress for this long belongs to no tick any more (a tick's budget is shorter): a run finishes it.
 _SCAN_IDLE_SECONDS = 30.0
-_PRIORITY = {Trigger.MANUAL: "10", Trigger.REGISTERED: "5"}
 
 
 def tenant_sensor(tenant_id: str, poll_interval_seconds: int) -> dg.SensorDefinition:
@@ -98,6 +98,7 @@ def start_due_work(services: Services) -> dg.SensorResult:
         max_objects=settings.activekg_max_objects_per_run,
         cap=settings.activekg_runs_per_connector,
         scan_idle_seconds=_SCAN_IDLE_SECONDS,
+        lost_after_seconds=settings.activekg_lost_run_seconds,
     )
     for work in works:
         if work.scan is not None and work.live_runs == 0:
@@ -110,8 +111,40 @@ def start_due_work(services: Services) -> dg.SensorResult:
             cap=settings.activekg_runs_per_connector,
         )
         for _ in range(wanted):
-            services.ledger.request_run(work.connector_id, work.tenant_id, Trigger.PENDING, with_scan=False)
+            services.ledger.request_run(work.connector_id, work.tenant_id, work.reason, with_scan=False)
     return _result(services.ledger.runs_to_emit() if works else [], [], "Nothing is due.")
+
+
+@dg.sensor(
+    name="lost_runs",
+    # A sensor has to have a target; it asks for no run.
+    job=sync_connector,
+    minimum_interval_seconds=_LOST_RUNS_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Tells Dagster of runs whose process died with the code server, so that they free their places.",
+)
+def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """One statement when no run is lost."""
+    lost = services().ledger.lost_runs()
+    if not lost:
+        return dg.SkipReason("No run is lost.")
+    report_lost_runs(services(), context.instance, lost)
+    return dg.SkipReason(f"{len(lost)} runs showed no sign of life and count as failed.")
+
+
+def report_lost_runs(services: Services, instance: dg.DagsterInstance, lost: Sequence[str]) -> None:
+    """Have Dagster count runs as failed, which it then starts again if they have retries left.
+
+    Dagster's default launcher looks after its processes from the code server alone. Where both die together, the run
+    would keep its place in the queue for as long as a run may take at most.
+    """
+    for run_id in lost:
+        run = instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            instance.report_run_failed(
+                run, "The run's process showed no sign of life; its objects are free for others."
+            )
+    services.ledger.forget_lost(lost)
 
 
 def build_sensors() -> Sequence[dg.SensorDefinition]:
@@ -121,7 +154,11 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
         psycopg.Error, psycopg_pool.PoolTimeout: the registry cannot be read. Never an empty list instead: Dagster would
             take every tenant's sensor away.
     """
-    return [work_queue, *(tenant_sensor(tenant, interval) for tenant, interval in services().connectors.tenants())]
+    return [
+        work_queue,
+        lost_runs,
+        *(tenant_sensor(tenant, interval) for tenant, interval in services().connectors.tenants()),
+    ]
 
 
 def _request_runs(services: Services, connector: Connector, result: ScanResult) -> list[RunRequest]:
@@ -145,20 +182,19 @@ def _result(requests: Sequence[RunRequest], events: Sequence[dg.AssetMaterializa
 
 
 def _run_request(request: RunRequest) -> dg.RunRequest:
-    steps: Iterable[dg.AssetsDefinition] = (extracted_text, document_embeddings)
-    if request.with_scan:
-        steps = (source_objects, *steps)
+    assets = [SOURCE_OBJECTS] * request.with_scan + [EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS]
     tags = {
         SYNC_ID_TAG: str(request.id),
         "activekg/tenant": request.tenant_id,
         "activekg/trigger": request.trigger.value,
+        "dagster/priority": str(planner.queue_priority(request.trigger, request.ahead)),
     }
-    if priority := _PRIORITY.get(request.trigger):
-        tags["dagster/priority"] = priority
     return dg.RunRequest(
         run_key=request.run_key,
         partition_key=request.partition_key,
-        asset_selection=[step.key for step in steps],
+        asset_selection=assets,
+        # Else Dagster evaluates every check of these assets, the audit too, whatever the job selects.
+        asset_check_keys=list(extract_and_index.check_keys),
         run_config=_run_config(request.mode),
         tags=tags,
     )
@@ -167,7 +203,7 @@ def _run_request(request: RunRequest) -> dg.RunRequest:
 def _run_config(mode: Mode) -> dict[str, object]:
     if mode is Mode.CHANGED:
         return {}
-    return {"ops": {"extracted_text": {"config": {"mode": mode.value}}}}
+    return {"ops": {extract_and_index.op.name: {"config": {"mode": mode.value}}}}
 
 
 def _materialization(connector: Connector, result: ScanResult) -> dg.AssetMaterialization:
@@ -181,7 +217,10 @@ def _found(result: ScanResult) -> str:
         return f"{result.counts.listed} objects listed so far; the scan goes on with the next tick."
     counts = result.counts
     held = f", {result.held_back} deletions wait for confirmation" if result.held_back else ""
-    return f"{counts.listed} objects, {counts.added} new, {counts.changed} changed, {counts.deleted} deleted{held}."
+    over = f", {counts.over_limit} over the limit of objects" if counts.over_limit else ""
+    return (
+        f"{counts.listed} objects, {counts.added} new, {counts.changed} changed, {counts.deleted} deleted{over}{held}."
+    )
 
 
 def _spread(tenant_id: str, interval: int) -> int:

@@ -75,7 +75,11 @@ SELECT text_hash, embedding FROM connectors.released_embeddings
 WHERE tenant_id = %(tenant_id)s AND encoder_version = %(encoder)s AND text_hash = ANY(%(hashes)s::text[])
 
 -- name: forget_released
-DELETE FROM connectors.released_embeddings WHERE expires_at < now()
+-- The first so many whose time is over: those of a connector that was removed end all together.
+DELETE FROM connectors.released_embeddings WHERE ctid IN (
+    SELECT ctid FROM connectors.released_embeddings WHERE expires_at < now()
+    ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
 
 -- name: sample_chunks
 -- A few stored chunks, to check that the encoder still makes the vectors that are stored.

@@ -11,6 +11,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
+from activekg_pipelines.database.pool import Database
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.graph.nodes import Document, node_id
 from activekg_pipelines.ledger.states import DocumentMetadata
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
 _SECONDS_A_DAY = 86_400.0
+_RELEASED_BATCH = 10_000
 
 
 class Graph:
@@ -101,9 +103,19 @@ class Graph:
         row = conn.execute(_SQL["dimensions"]).fetchone()
         return row[0] if row else None
 
-    def forget_released(self, conn: Connection[TupleRow]) -> None:
-        """Drop kept vectors whose time is over."""
-        conn.execute(_SQL["forget_released"])
+    def forget_released(self, conn: Connection[TupleRow]) -> int:
+        """Drop a batch of kept vectors whose time is over; returns how many."""
+        return conn.execute(_SQL["forget_released"], {"limit": _RELEASED_BATCH}).rowcount
+
+    def purge_released(self, database: Database) -> int:
+        """Drop all kept vectors whose time is over, in a transaction a batch; returns how many."""
+        forgotten = 0
+        while True:
+            with database.transaction() as conn:
+                batch = self.forget_released(conn)
+            forgotten += batch
+            if batch < _RELEASED_BATCH:
+                return forgotten
 
     def _remove_chunks(self, conn: Connection[TupleRow], tenant_id: str, documents: Sequence[UUID]) -> None:
         conn.execute(

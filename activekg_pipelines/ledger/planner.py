@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from activekg_pipelines.errors import Disposition, ObjectError
-from activekg_pipelines.ledger.states import FailedObject, ObjectState
+from activekg_pipelines.ledger.states import FailedObject, ObjectState, Trigger
 
 
 def runs_wanted(due: int, live: int, *, max_objects: int, cap: int) -> int:
@@ -21,6 +21,17 @@ def runs_wanted(due: int, live: int, *, max_objects: int, cap: int) -> int:
     the next look, asking too often costs a process start each.
     """
     return max(0, min(math.ceil(due / max_objects), cap) - live)
+
+
+def queue_priority(trigger: Trigger, ahead: int) -> int:
+    """A run's place in Dagster's queue, where the highest number comes first, and the oldest of equal ones.
+
+    Args:
+        trigger: who asked for it. Somebody waits for a manual sync, and for a first one.
+        ahead: runs of its tenant that are under way or go before it. They weigh more than the trigger: a tenant's first
+            run comes before every other tenant's second one, whoever has more of them.
+    """
+    return {Trigger.MANUAL: 8, Trigger.REGISTERED: 4}.get(trigger, 0) - 10 * ahead
 
 
 def retry_delay(attempts: int, *, base: float, cap: float, chance: float) -> float:

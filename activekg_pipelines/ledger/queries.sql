@@ -43,13 +43,40 @@ WITH listed AS (
         o.missing_since_scan IS NOT NULL AS is_back
     FROM listed l
     LEFT JOIN connectors.objects o ON o.connector_id = %(connector_id)s AND o.key = l.key COLLATE "C"
+), room AS (
+    -- New objects that the scan may still take in; NULL for no limit. Counted when the first new one is met, and from
+    -- then on remembered with the scan: a first scan of a million objects must not count them page after page.
+    SELECT coalesce(s.room, m.most - (
+        SELECT count(*) FROM connectors.objects o WHERE o.connector_id = %(connector_id)s AND o.state <> 'deleted'
+    )) AS objects
+    FROM connectors.scans s CROSS JOIN (
+        SELECT nullif(coalesce(
+            (SELECT objects FROM connectors.tenant_limits WHERE tenant_id = %(tenant_id)s), %(max_objects)s::bigint
+        ), 0) AS most
+    ) m
+    WHERE s.id = %(scan_id)s AND m.most IS NOT NULL
+), over_limit AS (
+    -- Known objects are compared whatever the limit; new ones beyond it are as if they had not been listed.
+    SELECT n.key FROM (
+        SELECT key, row_number() OVER (ORDER BY key COLLATE "C") AS nth FROM compared WHERE is_new
+    ) n
+    WHERE n.nth > (SELECT objects FROM room)
+), taken AS (
+    SELECT * FROM compared c
+    WHERE is_changed OR is_new AND NOT EXISTS (SELECT FROM over_limit x WHERE x.key = c.key)
+), remembered AS (
+    UPDATE connectors.scans SET
+        room = (SELECT objects FROM room) - (SELECT count(*) FROM taken WHERE is_new),
+        over_limit = over_limit + (SELECT count(*) FROM over_limit)
+    -- In this order: an idle scan must not count.
+    WHERE id = %(scan_id)s AND CASE WHEN EXISTS (SELECT FROM compared WHERE is_new) THEN EXISTS (SELECT FROM room) END
 ), written AS (
     INSERT INTO connectors.objects AS o
         (connector_id, tenant_id, key, etag, size, modified_at, state, error_code, error_message)
     SELECT %(connector_id)s, %(tenant_id)s, key, etag, size, modified_at,
         CASE WHEN skip_code IS NULL THEN 'pending' ELSE 'skipped' END::connectors.object_state,
         skip_code, skip_message
-    FROM compared WHERE is_new OR is_changed
+    FROM taken
     -- In key order, as everybody locks several objects: two that lock them in other orders could wait for each other.
     ORDER BY key COLLATE "C"
     ON CONFLICT (connector_id, key) DO UPDATE SET
@@ -70,11 +97,12 @@ WITH listed AS (
     RETURNING o.id
 )
 SELECT
-    (SELECT count(*) FROM compared WHERE is_new),
-    (SELECT count(*) FROM compared WHERE is_changed),
+    (SELECT count(*) FROM taken WHERE is_new),
+    (SELECT count(*) FROM taken WHERE is_changed),
     (SELECT count(*) FROM missing),
-    (SELECT count(*) FROM compared WHERE (is_new OR is_changed) AND skip_code IS NULL),
-    (SELECT array_agg(key) FROM compared WHERE is_new OR is_changed),
+    (SELECT count(*) FROM taken WHERE skip_code IS NULL),
+    (SELECT array_agg(key) FROM taken),
+    (SELECT array_agg(key) FROM over_limit),
     (SELECT array_agg(id) FROM written w WHERE state = 'skipped'
      AND (document_id IS NOT NULL OR EXISTS (SELECT FROM connectors.texts t WHERE t.object_id = w.id)))
 
@@ -106,7 +134,8 @@ WITH gone AS (
     DELETE FROM connectors.texts t USING gone WHERE t.object_id = gone.id
 )
 UPDATE connectors.objects o SET
-    state = 'deleted', missing_since_scan = NULL, claimed_by = NULL, claim_expires_at = NULL, document_id = NULL,
+    state = 'deleted', detected_at = now(), missing_since_scan = NULL, claimed_by = NULL, claim_expires_at = NULL,
+    document_id = NULL,
     indexed_etag = NULL, indexed_at = NULL, indexed_text_hash = NULL, chunks = 0, error_code = NULL, error_message = NULL
 FROM gone WHERE o.id = gone.id
 RETURNING gone.document_id
@@ -118,7 +147,7 @@ UPDATE connectors.scans SET deleted = deleted + %(deleted)s, updated_at = now() 
 WITH done AS (
     UPDATE connectors.scans SET status = 'completed', finished_at = now(), updated_at = now()
     WHERE id = %(scan_id)s AND status = 'running'
-    RETURNING connector_id, listed, added, changed, missing, deleted
+    RETURNING connector_id, listed, added, changed, missing, deleted, over_limit
 ), stamped AS (
     UPDATE connectors.connectors c SET
         last_scan_completed_at = now(),
@@ -128,39 +157,33 @@ WITH done AS (
         last_error_message = CASE WHEN last_error_code = 'model' THEN last_error_message END,
         last_error_at = CASE WHEN last_error_code = 'model' THEN last_error_at END,
         runs_paused_until = CASE WHEN last_error_code IS NULL OR last_error_code = 'model' THEN runs_paused_until END,
-        deletions_held_back = %(held_back)s, deletions_confirmed = 0
+        deletions_held_back = %(held_back)s, deletions_confirmed = 0, objects_over_limit = done.over_limit
     FROM done WHERE c.id = done.connector_id
 )
-SELECT listed, added, changed, missing, deleted FROM done
+SELECT listed, added, changed, missing, deleted, over_limit FROM done
 
 -- name: fail_scan
 UPDATE connectors.scans SET status = 'failed', finished_at = now(), updated_at = now()
 WHERE id = %(scan_id)s AND status = 'running'
 
--- name: forget_scans
--- History, not truth: the newest hundred scans of a connector are kept, and its syncs of the last ninety days.
-WITH old_runs AS (
-    DELETE FROM connectors.runs
-    WHERE connector_id = %(connector_id)s AND requested_at < now() - interval '90 days'
-      AND status NOT IN ('waiting', 'running')
-)
-DELETE FROM connectors.scans WHERE connector_id = %(connector_id)s AND status <> 'running' AND id < (
-    SELECT min(id) FROM (
-        SELECT id FROM connectors.scans WHERE connector_id = %(connector_id)s ORDER BY id DESC LIMIT 100
-    ) newest
-)
-
 -- name: requeue_outdated
--- Rows whose text or vectors an older extractor, chunker or model made, and only those. Looked for only when the
--- versions differ from those that the connector was last looked through for. Returns how many.
-WITH upgraded AS (
-    UPDATE connectors.connectors SET versions = concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
-    WHERE id = %(connector_id)s
+-- Rows whose text or vectors an older extractor, chunker or model made, and what an older extractor refused; only those.
+-- Looked for only when the versions differ from those that the connector was last looked through for, or when the caller
+-- wants to be thorough. Returns how many.
+WITH looked AS (
+    SELECT id, split_part(versions, ' ', 1) <> %(extractor)s AS new_extractor FROM connectors.connectors
+    WHERE id = %(connector_id)s AND (
+        %(thorough)s OR versions IS DISTINCT FROM concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
+    )
+    FOR NO KEY UPDATE
+), noted AS (
+    UPDATE connectors.connectors c SET versions = concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
+    FROM looked l
+    WHERE c.id = l.id
       AND versions IS DISTINCT FROM concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
-    RETURNING id
 ), outdated AS (
     SELECT o.id, t.extractor_version IS DISTINCT FROM %(extractor)s AS extract
-    FROM upgraded JOIN connectors.objects o ON o.connector_id = upgraded.id
+    FROM looked JOIN connectors.objects o ON o.connector_id = looked.id
     JOIN connectors.texts t ON t.object_id = o.id
     WHERE o.state IN ('indexed', 'extracted')
       AND (t.extractor_version IS DISTINCT FROM %(extractor)s
@@ -172,21 +195,52 @@ WITH upgraded AS (
         -- Also taken from a run that holds them, which may be of the old version, or dead.
         claimed_by = NULL, claim_expires_at = NULL
     FROM outdated x WHERE o.id = x.id RETURNING o.id
+), reconsidered AS (
+    -- What the name or the size alone settles stays settled: nobody downloads a million pictures to refuse them again.
+    UPDATE connectors.objects o SET
+        state = 'pending', attempts = 0, deaths = 0, next_attempt_at = NULL, error_code = NULL, error_message = NULL
+    FROM looked l
+    WHERE l.new_extractor AND o.connector_id = l.id AND o.state IN ('dead', 'skipped')
+      AND o.error_code = ANY(%(extractor_codes)s::text[]) AND o.size > 0 AND lower(o.key) !~ %(settled_by_name)s
+    RETURNING o.id
 )
-SELECT count(*) FROM requeued
+SELECT (SELECT count(*) FROM requeued) + (SELECT count(*) FROM reconsidered)
 
 -- Claims --------------------------------------------------------------------------------------------------------------
 
 -- name: claim_pending
 -- Leases the next objects to extract. A lease that ended is anybody's: its run died, and the object remembers that.
-WITH chosen AS (
-    SELECT id, claimed_by IS NOT NULL AS died FROM connectors.objects
-    WHERE connector_id = (SELECT id FROM connectors.connectors WHERE id = %(connector_id)s AND generation = %(generation)s)
+-- None to a run that has had its turn, once it has settled something; and none of a tenant that has downloaded its bytes
+-- of the day. What its runs are downloading counts, and the last object may go beyond: else one that is larger than the
+-- limit would wait for ever.
+WITH source AS MATERIALIZED (
+    SELECT c.id, CASE WHEN b.bytes_left IS NOT NULL THEN b.bytes_left - (
+        SELECT coalesce(sum(o.size), 0) FROM connectors.objects o
+        WHERE o.claimed_by IS NOT NULL AND o.tenant_id = c.tenant_id
+          AND o.state IN ('pending', 'failed') AND o.claim_expires_at >= now()
+    ) END AS bytes_left
+    FROM connectors.connectors c CROSS JOIN LATERAL (
+        SELECT connectors.bytes_left(c.tenant_id, %(bytes_per_day)s) AS bytes_left
+    ) b
+    WHERE c.id = %(connector_id)s AND c.generation = %(generation)s
+      AND NOT EXISTS (
+          SELECT FROM connectors.runs r
+          WHERE r.dagster_run_id = %(run)s AND r.extracted + r.unchanged + r.skipped + r.failed + r.dead > 0
+            AND connectors.turn_is_over(r.id, %(turn)s, %(places)s)
+      )
+), candidates AS (
+    SELECT id, size, claimed_by IS NOT NULL AS died FROM connectors.objects
+    WHERE connector_id = (SELECT id FROM source WHERE bytes_left > 0 OR bytes_left IS NULL)
       AND (state = 'pending' OR state = 'failed' AND next_attempt_at <= now())
       AND (claimed_by IS NULL OR claim_expires_at < now())
       AND missing_since_scan IS NULL
       AND id <> ALL(%(busy)s::bigint[])
     ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), chosen AS (
+    SELECT w.id, w.died
+    FROM (SELECT c.id, c.died, sum(c.size) OVER (ORDER BY c.id) - c.size AS bytes_before FROM candidates c) w
+    CROSS JOIN source s
+    WHERE s.bytes_left IS NULL OR w.bytes_before < s.bytes_left
 ), claimed AS (
     UPDATE connectors.objects o SET
         claimed_by = %(run)s, claim_expires_at = now() + make_interval(secs => %(lease)s),
@@ -199,10 +253,17 @@ FROM claimed c LEFT JOIN connectors.texts t ON t.object_id = c.id AND t.extracto
 ORDER BY c.id
 
 -- name: claim_extracted
--- Leases the next texts to index: at most so many, and so many characters together (but always one).
+-- Leases the next texts to index: at most so many, and so many characters together (but always one). A run's turn is
+-- twice as long here as for extracting, so that what it extracted does not pile up.
 WITH candidates AS (
     SELECT o.id, o.claimed_by IS NOT NULL AS died FROM connectors.objects o
-    WHERE o.connector_id = (SELECT id FROM connectors.connectors WHERE id = %(connector_id)s AND generation = %(generation)s)
+    WHERE o.connector_id = (
+        SELECT c.id FROM connectors.connectors c
+        WHERE c.id = %(connector_id)s AND c.generation = %(generation)s AND NOT EXISTS (
+            SELECT FROM connectors.runs r
+            WHERE r.dagster_run_id = %(run)s AND r.indexed > 0 AND connectors.turn_is_over(r.id, 2 * %(turn)s, %(places)s)
+        )
+    )
       AND o.state = 'extracted'
       AND (o.next_attempt_at IS NULL OR o.next_attempt_at <= now())
       AND (o.claimed_by IS NULL OR o.claim_expires_at < now())
@@ -347,8 +408,8 @@ FROM before WHERE o.id = before.id AND before.document_id IS NOT NULL
 RETURNING before.document_id
 
 -- name: count_run
--- Counts go in with the work they count, so that a killed run loses none: into the run's row, and into the counters that
--- outlive it. The last statement of its transaction; see counters.py.
+-- Counts go in with the work they count, so that a killed run loses none: into the run's row, into the counters that
+-- outlive it, and bytes into what the tenant used of its day. The last statement of its transaction; see counters.py.
 WITH run AS (
     UPDATE connectors.runs SET
         listed = listed + %(listed)s, added = added + %(added)s, changed = changed + %(changed)s,
@@ -367,6 +428,10 @@ WITH run AS (
         heartbeat_at = now()
     WHERE dagster_run_id = %(run)s
     RETURNING connector_id, tenant_id
+), usage AS (
+    INSERT INTO connectors.tenant_usage AS u (day, tenant_id, bytes)
+    SELECT (now() AT TIME ZONE 'UTC')::date, tenant_id, %(bytes_fetched)s FROM run WHERE %(bytes_fetched)s > 0
+    ON CONFLICT (day, tenant_id) DO UPDATE SET bytes = u.bytes + EXCLUDED.bytes
 )
 INSERT INTO connectors.counters AS c (tenant_id, provider, name, label, value)
 SELECT r.tenant_id, (SELECT provider FROM connectors.connectors WHERE id = r.connector_id), n.name, n.label, n.value
@@ -386,7 +451,8 @@ ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + E
 
 -- name: note_versions
 -- A run that outlived an upgrade wrote rows by older versions than the last scan looked for: the next scan looks again.
-UPDATE connectors.connectors SET versions = NULL
+UPDATE connectors.connectors
+SET versions = concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
 WHERE id = %(connector_id)s
   AND versions <> concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
 
@@ -410,7 +476,9 @@ FROM run
 WHERE o.connector_id = run.connector_id AND (o.claimed_by IS NULL OR o.claim_expires_at < now())
   AND CASE %(mode)s
       WHEN 'failed' THEN o.state IN ('failed', 'dead') OR o.state = 'extracted' AND o.error_code IS NOT NULL
-      WHEN 'all' THEN o.state IN ('failed', 'dead', 'extracted', 'indexed', 'skipped')
+      WHEN 'all' THEN o.state IN ('failed', 'dead', 'extracted', 'indexed')
+          -- What its name or its size of 0 settled needs no download to be settled the same way again.
+          OR o.state = 'skipped' AND o.size > 0 AND right(o.key, 1) <> '/' AND lower(o.key) !~ %(settled_by_name)s
       ELSE false END
 
 -- Runs ----------------------------------------------------------------------------------------------------------------
@@ -418,10 +486,10 @@ WHERE o.connector_id = run.connector_id AND (o.claimed_by IS NULL OR o.claim_exp
 -- name: work
 -- What the `work_queue` sensor needs to know, in one statement that writes nothing when nothing happened: connectors with
 -- due objects, with no scan yet, or with a scan that stands still, beside the runs that they have. Runs without a sign of
--- life for two leases are closed on the way: their process is gone.
+-- life for long are closed on the way: their process is gone.
 WITH closed AS (
-    UPDATE connectors.runs SET status = 'failed', finished_at = now()
-    WHERE status = 'running' AND heartbeat_at < now() - make_interval(secs => 2 * %(lease)s)
+    UPDATE connectors.runs SET status = 'failed', finished_at = now(), lost_at = now()
+    WHERE status = 'running' AND heartbeat_at < now() - make_interval(secs => %(silence)s)
     RETURNING id, connector_id, tenant_id, status, extract(epoch FROM heartbeat_at - started_at)::float8 AS seconds
 ), expired AS (
     -- Asked for again and again for a day and never started: nobody waits for it any more.
@@ -440,32 +508,49 @@ WITH closed AS (
     GROUP BY f.tenant_id, k.provider, n.name, n.label
     ORDER BY f.tenant_id COLLATE "C", k.provider COLLATE "C", n.name COLLATE "C", n.label COLLATE "C"
     ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + EXCLUDED.value
+), spent AS MATERIALIZED (
+    -- Tenants that have downloaded their bytes of the day: what is extracted goes on, what is pending waits.
+    SELECT u.tenant_id FROM connectors.tenant_usage u
+    WHERE u.day = (now() AT TIME ZONE 'UTC')::date AND connectors.bytes_left(u.tenant_id, %(bytes_per_day)s) <= 0
 ), needs AS (
-    SELECT c.id, c.tenant_id, c.partition_key,
-        (SELECT count(*) FROM (
-            SELECT FROM connectors.objects o
-            WHERE o.connector_id = c.id AND o.state IN ('pending', 'extracted', 'failed')
-              AND (o.state = 'pending' OR o.next_attempt_at IS NULL OR o.next_attempt_at <= now())
-              AND (o.claimed_by IS NULL OR o.claim_expires_at < now())
-              AND o.missing_since_scan IS NULL
-            LIMIT %(most)s
-        ) due) AS due,
+    SELECT c.id, c.tenant_id, c.partition_key, d.due, d.fresh,
         (SELECT count(*) FROM connectors.runs r
          WHERE r.connector_id = c.id AND r.status IN ('waiting', 'running')
            AND r.id NOT IN (SELECT id FROM closed)) AS live,
         CASE WHEN c.last_scan_started_at IS NULL THEN 'registered'
-             WHEN EXISTS (SELECT FROM connectors.scans s WHERE s.connector_id = c.id AND s.status = 'running'
-                          AND s.updated_at < now() - make_interval(secs => %(scan_idle)s)) THEN 'scan'
+             -- While a bucket does not answer, polls go on asking: a run would take a place in the queue for that.
+             WHEN c.failed_polls = 0 AND EXISTS (SELECT FROM connectors.scans s WHERE s.connector_id = c.id
+                  AND s.status = 'running' AND s.updated_at < now() - make_interval(secs => %(scan_idle)s)) THEN 'scan'
         END AS scan_reason,
         EXISTS (SELECT FROM connectors.runs r WHERE r.connector_id = c.id AND r.status = 'waiting') AS waiting,
-        -- Whatever made the last runs fail, asking for further ones every few seconds would not mend it.
-        coalesce(c.runs_paused_until > now(), false) AS paused
-    FROM connectors.connectors c
+        -- Whatever made the last runs or polls fail, asking for further runs every few seconds would not mend it.
+        coalesce(c.runs_paused_until > now(), false) OR coalesce(c.polls_paused_until > now(), false)
+            OR c.failed_polls > 1 AS paused
+    FROM connectors.connectors c CROSS JOIN LATERAL (
+        SELECT count(*) AS due, count(*) FILTER (WHERE next_attempt_at IS NULL) AS fresh FROM (
+            SELECT o.next_attempt_at FROM connectors.objects o
+            WHERE o.connector_id = c.id AND o.state IN ('pending', 'extracted', 'failed')
+              AND o.state = ANY(CASE WHEN c.tenant_id IN (SELECT tenant_id FROM spent)
+                  THEN ARRAY['extracted'] ELSE ARRAY['pending', 'extracted', 'failed'] END::connectors.object_state[])
+              AND (o.state = 'pending' OR o.next_attempt_at IS NULL OR o.next_attempt_at <= now())
+              AND (o.claimed_by IS NULL OR o.claim_expires_at < now())
+              AND o.missing_since_scan IS NULL
+            LIMIT %(most)s
+        ) due
+    ) d
     WHERE c.enabled
 )
-SELECT id, tenant_id, partition_key, CASE WHEN paused THEN 0 ELSE due END, live, CASE WHEN NOT paused THEN scan_reason END
+SELECT id, tenant_id, partition_key, CASE WHEN paused THEN 0 ELSE due END, live, CASE WHEN NOT paused THEN scan_reason END,
+    fresh = 0
 FROM needs
 WHERE waiting OR NOT paused AND (due > 0 OR scan_reason IS NOT NULL) AND live < %(cap)s
+
+-- name: lost_runs
+-- Runs that were closed for their silence, and of which Dagster has not been told yet.
+SELECT dagster_run_id FROM connectors.runs WHERE lost_at IS NOT NULL
+
+-- name: forget_lost
+UPDATE connectors.runs SET lost_at = NULL WHERE dagster_run_id = ANY(%(runs)s::text[])
 
 -- name: request_run
 INSERT INTO connectors.runs (connector_id, tenant_id, trigger, with_scan)
@@ -474,7 +559,7 @@ RETURNING id
 
 -- name: record_poll
 -- What a tick's scan found: with the run that it asks for, or as a sync of its own where no run is needed, or where one
--- waits already that will take up what was found.
+-- waits already that will take up what was found, or where nothing may be downloaded today.
 INSERT INTO connectors.runs
     (connector_id, tenant_id, trigger, with_scan, status, started_at, finished_at, listed, added, changed, deleted)
 SELECT %(connector_id)s, %(tenant_id)s, 'poll', false, CASE WHEN asks THEN 'waiting' ELSE 'succeeded' END,
@@ -483,7 +568,7 @@ SELECT %(connector_id)s, %(tenant_id)s, 'poll', false, CASE WHEN asks THEN 'wait
 FROM (
     SELECT %(needs_run)s AND NOT EXISTS (
         SELECT FROM connectors.runs WHERE connector_id = %(connector_id)s AND status = 'waiting'
-    ) AS asks
+    ) AND coalesce(connectors.bytes_left(%(tenant_id)s, %(bytes_per_day)s) > 0, true) AS asks
 ) decision
 
 -- name: request_manual_run
@@ -497,9 +582,20 @@ RETURNING id
 
 -- name: runs_to_emit
 -- Requests that Dagster was not asked for yet, or was asked for and never started: again after two minutes, then after
--- four, and so on, because a full queue is no reason to queue more.
-WITH due AS (
-    SELECT r.id FROM connectors.runs r JOIN connectors.connectors k ON k.id = r.connector_id AND k.enabled
+-- four, and so on, because a full queue is no reason to queue more. Of one tenant only so many are at Dagster at once,
+-- whatever number of connectors it has: its queue knows no tenants, and who comes later must not come last. With each
+-- comes how many of its tenant's go before it.
+WITH admitted AS (
+    SELECT id, nth FROM (
+        SELECT r.id, r.status, r.emitted_at, row_number() OVER (PARTITION BY r.tenant_id ORDER BY
+            r.status = 'running' DESC, r.trigger = 'manual' DESC, r.emitted_at IS NOT NULL DESC,
+            r.trigger = 'registered' DESC, r.requested_at, r.id) AS nth
+        FROM connectors.runs r JOIN connectors.connectors k ON k.id = r.connector_id AND k.enabled
+        WHERE r.status IN ('waiting', 'running')
+    ) live
+    WHERE status = 'waiting' AND nth <= %(runs_per_tenant)s
+), due AS (
+    SELECT r.id, a.nth FROM connectors.runs r JOIN admitted a ON a.id = r.id
     WHERE r.status = 'waiting' AND (%(connector_id)s::uuid IS NULL OR r.connector_id = %(connector_id)s)
       AND (r.emitted_at IS NULL OR r.emitted_at < now() - make_interval(mins => (2 ^ least(r.emissions, 10))::int))
     FOR UPDATE OF r SKIP LOCKED
@@ -507,7 +603,7 @@ WITH due AS (
 UPDATE connectors.runs r SET emitted_at = now(), emissions = emissions + 1
 FROM due, connectors.connectors c
 WHERE r.id = due.id AND c.id = r.connector_id
-RETURNING r.id, r.connector_id, r.tenant_id, c.partition_key, r.trigger, r.with_scan, r.mode, r.emissions
+RETURNING r.id, r.connector_id, r.tenant_id, c.partition_key, r.trigger, r.with_scan, r.mode, r.emissions, due.nth - 1
 
 -- name: start_run
 -- Binds a Dagster run to the request that it answers. A retried run takes over the row, the counts and the objects of the
@@ -525,7 +621,7 @@ WITH inherited AS (
 ), taken AS (
     UPDATE connectors.runs SET
         dagster_run_id = %(run)s, status = 'running', started_at = coalesce(started_at, now()), heartbeat_at = now(),
-        finished_at = NULL
+        finished_at = NULL, lost_at = NULL
     WHERE id = (SELECT id FROM candidates ORDER BY preference LIMIT 1) AND connector_id = %(connector_id)s
     RETURNING id
 ), fresh AS (
@@ -539,6 +635,17 @@ WITH inherited AS (
     RETURNING id
 )
 SELECT id FROM taken UNION ALL SELECT id FROM fresh
+
+-- name: is_asked_for
+-- Whether a person started a run, here or at Dagster; so it is for one that the ledger does not know.
+SELECT NOT EXISTS (
+    SELECT FROM connectors.runs WHERE dagster_run_id = %(run)s AND trigger NOT IN ('manual', 'dagster')
+)
+
+-- name: turn_is_over
+SELECT coalesce((
+    SELECT connectors.turn_is_over(id, %(turn)s, %(places)s) FROM connectors.runs WHERE dagster_run_id = %(run)s
+), false)
 
 -- name: finish_run
 -- Its duration is counted each time it stops running: once, or once more when it is tried again.

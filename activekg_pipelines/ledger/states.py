@@ -48,6 +48,7 @@ class Trigger(StrEnum):
     MANUAL = "manual"
     REGISTERED = "registered"
     RETRY = "retry"
+    """Nothing but retries was due."""
     PENDING = "pending"
     SCAN = "scan"
     DAGSTER = "dagster"
@@ -85,7 +86,12 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class ScanCounts:
-    """Objects that a scan, or a part of one, found; ``due`` are the new and changed ones that need a run."""
+    """Objects that a scan, or a part of one, found.
+
+    Attributes:
+        due: new and changed ones that need a run.
+        over_limit: new ones that were not taken in, because the connector holds as many as its tenant may have.
+    """
 
     listed: int = 0
     added: int = 0
@@ -93,6 +99,7 @@ class ScanCounts:
     missing: int = 0
     deleted: int = 0
     due: int = 0
+    over_limit: int = 0
 
     def __add__(self, other: ScanCounts) -> ScanCounts:
         return ScanCounts(
@@ -102,6 +109,7 @@ class ScanCounts:
             self.missing + other.missing,
             self.deleted + other.deleted,
             self.due + other.due,
+            self.over_limit + other.over_limit,
         )
 
 
@@ -242,6 +250,7 @@ class Work:
         due: objects that a run could take up now.
         live_runs: runs that are waiting or running.
         scan: why the connector needs a run that lists its bucket, if it does.
+        reason: why it needs one that does not: ``retry`` where nothing but retries is due.
     """
 
     connector_id: UUID
@@ -250,6 +259,7 @@ class Work:
     due: int
     live_runs: int
     scan: Trigger | None
+    reason: Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +268,7 @@ class RunRequest:
 
     Attributes:
         emission: how often it was asked for, this time included.
+        ahead: runs of the tenant that are under way or go before it.
     """
 
     id: UUID
@@ -268,6 +279,7 @@ class RunRequest:
     with_scan: bool
     mode: Mode
     emission: int
+    ahead: int
 
     @property
     def run_key(self) -> str:

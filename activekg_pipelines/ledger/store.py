@@ -15,8 +15,9 @@ from psycopg.rows import TupleRow, class_row
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorChanged
-from activekg_pipelines.ledger import planner
+from activekg_pipelines.ledger import planner, retention
 from activekg_pipelines.ledger.counters import RUN_BUCKETS, Counter, Increments, bucket, increments
+from activekg_pipelines.ledger.judgements import EXTRACTOR_CODES, SETTLED_BY_NAME
 from activekg_pipelines.ledger.states import (
     ClaimedObject,
     ClaimedText,
@@ -47,12 +48,33 @@ class PageComparison:
     Attributes:
         counts: objects listed, added, changed, missing.
         due: keys that are new or changed.
+        over_limit: keys that are new and beyond the tenant's limit; the ledger does not know them.
         now_skipped: ledger rows whose new version needs no download, but whose document the graph still holds.
     """
 
     counts: ScanCounts
     due: frozenset[str]
+    over_limit: frozenset[str]
     now_skipped: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class TenantBounds:
+    """What one tenant may take of the installation, where no operator set another limit for it; 0 means no limit.
+
+    Attributes:
+        objects: of one connector; a scan takes in no new ones beyond that.
+        bytes_per_day: downloaded on a day in UTC, by the database's clock.
+        runs: that Dagster is asked for at once.
+        places: runs of all tenants that may be under way at once.
+        turn_seconds: how long a run goes on while a tenant with fewer runs waits for a place.
+    """
+
+    objects: int
+    bytes_per_day: int
+    runs: int
+    places: int
+    turn_seconds: float
 
 
 class Ledger:
@@ -63,11 +85,13 @@ class Ledger:
     Args:
         database: the graph database.
         lease_seconds: how long a claim holds without being renewed.
+        bounds: of every tenant.
     """
 
-    def __init__(self, database: Database, *, lease_seconds: int) -> None:
+    def __init__(self, database: Database, *, lease_seconds: int, bounds: TenantBounds) -> None:
         self._database = database
         self._lease = lease_seconds
+        self._bounds = bounds
 
     # Scans
 
@@ -129,12 +153,16 @@ class Ledger:
                 "modified": [entry.modified_at for entry in page],
                 "skip_codes": [entry.skip.code if entry.skip else None for entry in page],
                 "skip_messages": [entry.skip.message if entry.skip else None for entry in page],
+                "max_objects": self._bounds.objects,
             },
         )
-        counts = ScanCounts(listed=len(page), added=row[0], changed=row[1], missing=row[2], due=row[3])
+        over_limit = frozenset(row[5] or ())
+        counts = ScanCounts(
+            listed=len(page), added=row[0], changed=row[1], missing=row[2], due=row[3], over_limit=len(over_limit)
+        )
         if counts.added or counts.changed or counts.missing:
             conn.execute(_SQL["count_scan"], {"scan_id": scan.id, **asdict(counts)})
-        return PageComparison(counts, frozenset(row[4] or ()), row[5] or ())
+        return PageComparison(counts, frozenset(row[4] or ()), over_limit, row[6] or ())
 
     def deletions_held_back(self, scan: Scan, *, share: float, min_objects: int) -> int:
         """How many deletions of a completed listing the delete-storm guard holds back; 0 when they may go on."""
@@ -168,18 +196,38 @@ class Ledger:
         """
         with self._database.transaction(tenant_id=scan.tenant_id) as conn:
             row = conn.execute(_SQL["complete_scan"], {"scan_id": scan.id, "held_back": held_back}).fetchone()
-            conn.execute(_SQL["forget_scans"], {"connector_id": scan.connector_id})
-        return ScanCounts(*row) if row else None
+            retention.forget_history(conn, scan.connector_id)
+        if row is None:
+            return None
+        listed, added, changed, missing, deleted, over_limit = row
+        return ScanCounts(listed, added, changed, missing, deleted, over_limit=over_limit)
 
     def fail_scan(self, scan: Scan) -> None:
         """Give a scan up; nothing is deleted for it."""
         with self._database.transaction(tenant_id=scan.tenant_id) as conn:
             conn.execute(_SQL["fail_scan"], {"scan_id": scan.id})
 
-    def requeue_outdated(self, connector_id: UUID, versions: Versions) -> int:
-        """Make exactly those objects due that an older extractor, chunker or model produced; returns how many."""
+    def requeue_outdated(self, connector_id: UUID, versions: Versions, *, thorough: bool = False) -> int:
+        """Make exactly those objects due that an older extractor, chunker or model produced, or that extractor refused.
+
+        Args:
+            connector_id: whose.
+            versions: the current ones.
+            thorough: also look where these versions were looked for before: a run of older ones that was killed left
+                rows behind without a note.
+
+        Returns:
+            How many.
+        """
+        parameters = {
+            "connector_id": connector_id,
+            "thorough": thorough,
+            "extractor_codes": EXTRACTOR_CODES,
+            "settled_by_name": SETTLED_BY_NAME,
+            **asdict(versions),
+        }
         with self._database.transaction() as conn:
-            return int(_one(conn, "requeue_outdated", {"connector_id": connector_id, **asdict(versions)})[0])
+            return int(_one(conn, "requeue_outdated", parameters)[0])
 
     def note_versions(self, connector_id: UUID, versions: Versions) -> None:
         """Say which versions a step wrote by, once it is done."""
@@ -192,6 +240,8 @@ class Ledger:
         self, connector_id: UUID, run: str, *, generation: int, limit: int, extractor: str, busy: Collection[int] = ()
     ) -> list[ClaimedObject]:
         """Lease up to ``limit`` objects whose text has to be extracted; none where the connector changed meanwhile.
+
+        None either once the tenant's bytes of the day are used up, or once the run has had its turn and others wait.
 
         Args:
             connector_id: whose.
@@ -213,6 +263,9 @@ class Ledger:
                 "extractor": extractor,
                 "busy": list(busy),
                 "lease": self._lease,
+                "bytes_per_day": self._bounds.bytes_per_day,
+                "turn": self._bounds.turn_seconds,
+                "places": self._bounds.places,
             },
         )
 
@@ -233,6 +286,8 @@ class Ledger:
                 "limit": limit,
                 "characters": characters,
                 "lease": self._lease,
+                "turn": self._bounds.turn_seconds,
+                "places": self._bounds.places,
             },
         )
 
@@ -356,7 +411,7 @@ class Ledger:
 
     # Runs
 
-    def work(self, *, max_objects: int, cap: int, scan_idle_seconds: float) -> list[Work]:
+    def work(self, *, max_objects: int, cap: int, scan_idle_seconds: float, lost_after_seconds: float) -> list[Work]:
         """Connectors that need a run, in one statement that writes nothing when nothing happened."""
         with self._database.transaction() as conn:
             rows = conn.execute(
@@ -366,12 +421,22 @@ class Ledger:
                     "cap": cap,
                     "scan_idle": scan_idle_seconds,
                     "lease": self._lease,
+                    "silence": lost_after_seconds,
+                    "bytes_per_day": self._bounds.bytes_per_day,
                     **_RUN_BUCKETS,
                 },
             ).fetchall()
         return [
-            Work(connector_id, tenant_id, partition_key, due, live, Trigger(scan) if scan else None)
-            for connector_id, tenant_id, partition_key, due, live, scan in rows
+            Work(
+                connector_id,
+                tenant_id,
+                partition_key,
+                due,
+                live,
+                Trigger(scan) if scan else None,
+                Trigger.RETRY if only_retries else Trigger.PENDING,
+            )
+            for connector_id, tenant_id, partition_key, due, live, scan, only_retries in rows
         ]
 
     def request_run(self, connector_id: UUID, tenant_id: str, trigger: Trigger, *, with_scan: bool) -> UUID:
@@ -391,7 +456,13 @@ class Ledger:
         with self._database.transaction(tenant_id=tenant_id) as conn:
             conn.execute(
                 _SQL["record_poll"],
-                {"connector_id": connector_id, "tenant_id": tenant_id, "needs_run": needs_run, **asdict(counts)},
+                {
+                    "connector_id": connector_id,
+                    "tenant_id": tenant_id,
+                    "needs_run": needs_run,
+                    "bytes_per_day": self._bounds.bytes_per_day,
+                    **asdict(counts),
+                },
             )
 
     def request_manual_run(self, connector_id: UUID, tenant_id: str, *, mode: Mode = Mode.CHANGED) -> UUID:
@@ -399,16 +470,18 @@ class Ledger:
         return self._request("request_manual_run", {"connector_id": connector_id, "tenant_id": tenant_id, "mode": mode})
 
     def runs_to_emit(self, connector_id: UUID | None = None) -> list[RunRequest]:
-        """Requests to hand to Dagster now, each marked as handed over.
+        """Requests to hand to Dagster now, each marked as handed over; of each tenant no more than its share.
 
         Args:
             connector_id: only this connector's; None for all.
         """
         with self._database.transaction() as conn:
-            rows = conn.execute(_SQL["runs_to_emit"], {"connector_id": connector_id}).fetchall()
+            rows = conn.execute(
+                _SQL["runs_to_emit"], {"connector_id": connector_id, "runs_per_tenant": self._bounds.runs}
+            ).fetchall()
         return [
-            RunRequest(id_, connector, tenant, key, Trigger(trigger), with_scan, Mode(mode), emission)
-            for id_, connector, tenant, key, trigger, with_scan, mode, emission in rows
+            RunRequest(id_, connector, tenant, key, Trigger(trigger), with_scan, Mode(mode), emission, ahead)
+            for id_, connector, tenant, key, trigger, with_scan, mode, emission, ahead in rows
         ]
 
     def start_run(
@@ -452,8 +525,30 @@ class Ledger:
             if row is None:
                 return None
             if mode is not Mode.CHANGED:
-                conn.execute(_SQL["reset_for_mode"], {"run": run, "mode": mode, "keep_texts": keep_texts})
+                parameters = {"run": run, "mode": mode, "keep_texts": keep_texts, "settled_by_name": SETTLED_BY_NAME}
+                conn.execute(_SQL["reset_for_mode"], parameters)
         return UUID(str(row[0]))
+
+    def is_asked_for(self, run: str) -> bool:
+        """Whether a person started the run, here or at Dagster."""
+        with self._database.transaction() as conn:
+            return bool(_one(conn, "is_asked_for", {"run": run})[0])
+
+    def turn_is_over(self, run: str) -> bool:
+        """Whether the run has had its turn, and a tenant with fewer runs waits for a place."""
+        parameters = {"run": run, "turn": self._bounds.turn_seconds, "places": self._bounds.places}
+        with self._database.transaction() as conn:
+            return bool(_one(conn, "turn_is_over", parameters)[0])
+
+    def lost_runs(self) -> list[str]:
+        """Dagster's ids of runs that :meth:`work` closed for their silence, until :meth:`forget_lost`."""
+        with self._database.transaction() as conn:
+            return [row[0] for row in conn.execute(_SQL["lost_runs"])]
+
+    def forget_lost(self, runs: Sequence[str]) -> None:
+        """Dagster knows of the death of these runs."""
+        with self._database.transaction() as conn:
+            conn.execute(_SQL["forget_lost"], {"runs": list(runs)})
 
     def finish_run(self, run: str, *, succeeded: bool) -> None:
         """Close a run's row."""

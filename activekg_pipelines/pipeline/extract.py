@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextvars
 import hashlib
-import logging
-import random
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -16,19 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.errors import Disposition, ObjectError, RunsDied, SourceError
+from activekg_pipelines.errors import ObjectError, SourceError
 from activekg_pipelines.extraction import EXTRACTOR_VERSION, Sandbox
-from activekg_pipelines.ledger import planner
-from activekg_pipelines.ledger.states import (
-    ClaimedObject,
-    ClaimedText,
-    ExtractedText,
-    FailedObject,
-    ObjectState,
-    RunCounts,
-    UnchangedBytes,
-)
+from activekg_pipelines.ledger.states import ClaimedObject, ExtractedText, RunCounts, UnchangedBytes
 from activekg_pipelines.logs import log_fields, logs_connector
+from activekg_pipelines.pipeline.backlog import Backlog
+from activekg_pipelines.pipeline.failures import failed, failure_counts, log_failure, too_many_deaths
 from activekg_pipelines.pipeline.lease import Lease, lease
 from activekg_pipelines.s3.download import Download, download
 from activekg_pipelines.services import Services
@@ -37,16 +27,16 @@ from activekg_pipelines.settings import Settings
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-logger = logging.getLogger(__name__)
-
 # Claims, and writes, of this many objects are one statement each: with indexing, half a statement an object.
 _BATCH = 32
 # Texts that wait to be written, in characters; bounds the memory of a run over large documents.
 _BATCH_CHARACTERS = 8_000_000
 # Finished texts are written after this many seconds even if the batch is not full, so that progress shows.
 _FLUSH_SECONDS = 5.0
-# An innocent object shares its lease with the one that kills the run; ten deaths in a row are no coincidence.
-_MAX_DEATHS = 10
+# And after these while indexing has nothing to do: smaller batches cost statements, an idle encoder costs more.
+_STARVED_FLUSH_SECONDS = 1.0
+# How long to wait for running objects before looking whether the run goes on at all.
+_WAIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +58,7 @@ class _Outcome:
 def extract_pending(
     services: Services, connector: Connector, run: str, *, max_objects: int, budget_seconds: float
 ) -> int:
-    """Extract the text of the connector's pending objects.
-
-    An object that fails costs itself an attempt; the others go on.
+    """Extract the text of the connector's pending objects, without indexing them.
 
     Args:
         services: of this process.
@@ -85,135 +73,141 @@ def extract_pending(
     Raises:
         SourceError: no object of the bucket can be had.
     """
-    settings = services.settings
     bounds = lease(
         services.ledger,
         run,
         max_objects=max_objects,
         budget_seconds=budget_seconds,
-        lease_seconds=settings.activekg_lease_seconds,
+        lease_seconds=services.settings.activekg_lease_seconds,
     )
     with log_fields(run=run), bounds as held:
-        first = _claim(services, connector, held)
-        if not first:
-            return 0
-        with (
-            tempfile.TemporaryDirectory(prefix="activekg-") as folder,
-            Sandbox(services.limits, workers=settings.activekg_parse_workers) as sandbox,
-            ThreadPoolExecutor(settings.activekg_download_threads, thread_name_prefix="download") as threads,
-        ):
-            extractor = _Extractor(services.client(connector), connector, sandbox, Path(folder), settings)
-            try:
-                _drain(services, connector, held, threads, extractor, first)
-            except BaseException as error:
-                threads.shutdown(wait=False, cancel_futures=True)
-                if isinstance(error, SourceError):
-                    services.connectors.record_error(connector.id, error.code, error.message)
-                raise
-        services.ledger.note_versions(connector.id, services.versions)
-        return max_objects - held.objects_left
+        return extract(services, connector, held, Backlog(extracts=True, indexes=False))
 
 
-def failed(object_: ClaimedObject | ClaimedText, error: ObjectError, settings: Settings) -> FailedObject:
-    """What becomes of a claimed object that ended in an error."""
-    return planner.settle(
-        object_.id,
-        error,
-        object_.attempts + 1,
-        max_attempts=settings.activekg_max_attempts,
-        base=settings.activekg_retry_base_seconds,
-        cap=settings.activekg_retry_cap_seconds,
-        chance=random.random(),  # noqa: S311 - jitter, not a secret
-    )
+def extract(services: Services, connector: Connector, held: Lease, backlog: Backlog) -> int:
+    """Extract under a lease, no faster than the backlog allows.
 
+    An object that fails costs itself an attempt; the others go on. When the run ends early, what is finished is stored
+    and the rest given back.
 
-def failure_counts(failures: list[FailedObject]) -> RunCounts:
-    """A run's counts of failures."""
-    states = Counter(failure.state for failure in failures)
-    return RunCounts(
-        skipped=states[ObjectState.SKIPPED],
-        failed=states[ObjectState.FAILED],
-        dead=states[ObjectState.DEAD],
-        errors=dict(Counter(failure.error.code for failure in failures)),
-    )
+    Returns:
+        How many objects it took up.
 
-
-def too_many_deaths(deaths: int) -> RunsDied | None:
-    """Why an object is not tried again when run after run died with it."""
-    if deaths < _MAX_DEATHS:
-        return None
-    return RunsDied(f"{deaths} runs died while they worked on this object; it is not tried again until it is replayed.")
-
-
-def log_failure(step: str, uri: str, error: ObjectError) -> None:
-    """Say why an object was not indexed: an error, unless it merely holds nothing to index.
-
-    Args:
-        step: what failed, as an infinitive.
-        uri: the object's.
-        error: why.
+    Raises:
+        SourceError: no object of the bucket can be had.
     """
-    fields = {"object": uri}
-    if error.disposition is Disposition.SKIP:
-        logger.info("Skipping %s - %s", uri, error.message, extra=fields)
-    elif uri in error.message:
-        logger.error("%s", error.message, extra=fields)
-    else:
-        logger.error("Failed to %s %s: %s", step, uri, error.message, extra=fields)
+    settings = services.settings
+    extraction = _Extraction(services, connector, held, backlog)
+    first = extraction.claim()
+    if not first:
+        return 0
+    backlog.begin()
+    with (
+        tempfile.TemporaryDirectory(prefix="activekg-") as folder,
+        ThreadPoolExecutor(settings.activekg_download_threads, thread_name_prefix="download") as threads,
+        # Closed before the threads, which wait for it, when the run ends early.
+        Sandbox(services.limits, workers=settings.activekg_parse_workers, documents=Path(folder)) as sandbox,
+    ):
+        extractor = _Extractor(services.client(connector), connector, sandbox, Path(folder), settings)
+        try:
+            extraction.drain(threads, extractor, first)
+        except SourceError as error:
+            extraction.flush()
+            services.connectors.record_error(connector.id, error.code, error.message)
+            raise
+        finally:
+            # What was not begun when it ended early is somebody else's.
+            threads.shutdown(wait=False, cancel_futures=True)
+    services.ledger.note_versions(connector.id, services.versions)
+    return extraction.taken
 
 
-def _drain(
-    services: Services,
-    connector: Connector,
-    held: Lease,
-    threads: ThreadPoolExecutor,
-    extractor: _Extractor,
-    claimed: list[ClaimedObject],
-) -> None:
-    running: dict[Future[_Outcome], int] = {}
-    outcomes: list[_Outcome] = []
-    flushed_at = time.monotonic()
-    while True:
-        # Each in a copy of the context, which says what the records made in the thread are about.
-        running |= {
-            threads.submit(contextvars.copy_context().run, extractor.extract, object_): object_.id
-            for object_ in claimed
-        }
-        if not running:
-            break
-        done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
-        outcomes += [future.result() for future in done]
+class _Extraction:
+    """The loop of one run: claims, hands to the threads, stores what is finished."""
+
+    def __init__(self, services: Services, connector: Connector, held: Lease, backlog: Backlog) -> None:
+        self.taken = 0
+        self._services = services
+        self._connector = connector
+        self._held = held
+        self._backlog = backlog
+        self._running: dict[Future[_Outcome], int] = {}
+        self._outcomes: list[_Outcome] = []
+        self._flushed_at = time.monotonic()
+
+    def claim(self) -> list[ClaimedObject]:
+        most = self._held.claimable(_BATCH, self.taken)
+        if most == 0:
+            return []
+        claimed = self._services.ledger.claim_pending(
+            self._connector.id,
+            self._held.run,
+            generation=self._connector.generation,
+            limit=most,
+            extractor=EXTRACTOR_VERSION,
+            busy=self._busy(),
+        )
+        self.taken += len(claimed)
+        return claimed
+
+    def drain(self, threads: ThreadPoolExecutor, extractor: _Extractor, claimed: list[ClaimedObject]) -> None:
+        while True:
+            # Each in a copy of the context, which says what the records made in the thread are about.
+            self._running |= {
+                threads.submit(contextvars.copy_context().run, extractor.extract, object_): object_.id
+                for object_ in claimed
+            }
+            self._collect()
+            if self._held.stopped:
+                self.flush()
+                return
+            if self._is_flush_due():
+                self.flush()
+            if self._running:
+                self._held.keep()
+            elif not self._backlog.has_room:
+                # Holding nothing, it does not renew either: whether the run's claims live on is for indexing to show.
+                self._backlog.wait_for_room(_WAIT_SECONDS)
+            may_claim = len(self._running) < _BATCH and self._backlog.has_room
+            claimed = self.claim() if may_claim else []
+            if may_claim and not claimed and not self._running:
+                return
+
+    def _collect(self) -> None:
+        if not self._running:
+            return
+        done, _ = wait(self._running, timeout=_WAIT_SECONDS, return_when=FIRST_COMPLETED)
         for future in done:
-            del running[future]
-        full = len(outcomes) >= _BATCH or sum(outcome.characters for outcome in outcomes) >= _BATCH_CHARACTERS
-        if outcomes and (full or not running or time.monotonic() - flushed_at >= _FLUSH_SECONDS):
-            _store(services, connector, held.run, outcomes)
-            outcomes = []
-            flushed_at = time.monotonic()
-        held.keep()
-        busy = {*running.values(), *(outcome.claimed.id for outcome in outcomes)}
-        claimed = _claim(services, connector, held, busy) if len(running) < _BATCH else []
-    if outcomes:
-        _store(services, connector, held.run, outcomes)
+            del self._running[future]
+        self._outcomes += [future.result() for future in done if future.exception() is None]
+        for future in done:
+            if error := future.exception():
+                raise error
+
+    def _is_flush_due(self) -> bool:
+        if not self._outcomes:
+            return False
+        patience = _STARVED_FLUSH_SECONDS if self._backlog.starved else _FLUSH_SECONDS
+        return (
+            not self._running
+            or len(self._outcomes) >= _BATCH
+            or sum(outcome.characters for outcome in self._outcomes) >= _BATCH_CHARACTERS
+            or time.monotonic() - self._flushed_at >= patience
+        )
+
+    def flush(self) -> None:
+        if self._outcomes:
+            stored = _store(self._services, self._connector, self._held.run, self._outcomes)
+            self._backlog.add(stored)
+        self._outcomes = []
+        self._flushed_at = time.monotonic()
+
+    def _busy(self) -> Collection[int]:
+        return {*self._running.values(), *(outcome.claimed.id for outcome in self._outcomes)}
 
 
-def _claim(services: Services, connector: Connector, held: Lease, busy: Collection[int] = ()) -> list[ClaimedObject]:
-    most = held.claimable(_BATCH)
-    if most == 0:
-        return []
-    claimed = services.ledger.claim_pending(
-        connector.id,
-        held.run,
-        generation=connector.generation,
-        limit=most,
-        extractor=EXTRACTOR_VERSION,
-        busy=busy,
-    )
-    held.took(len(claimed))
-    return claimed
-
-
-def _store(services: Services, connector: Connector, run: str, outcomes: list[_Outcome]) -> None:
+def _store(services: Services, connector: Connector, run: str, outcomes: list[_Outcome]) -> dict[int, int]:
+    """Write what became of objects that the run still holds; returns the stored texts' lengths by object."""
     tenant_id = connector.tenant_id
     with services.database.transaction(tenant_id=tenant_id) as conn:
         holding = services.ledger.lock_claimed(conn, run, [outcome.claimed.id for outcome in outcomes])
@@ -246,6 +240,7 @@ def _store(services: Services, connector: Connector, run: str, outcomes: list[_O
     for outcome in outcomes:
         if outcome.error:
             log_failure("extract", connector.uri(outcome.claimed.key), outcome.error)
+    return {text.object_id: len(text.text) for text in texts}
 
 
 @dataclass(frozen=True, slots=True)

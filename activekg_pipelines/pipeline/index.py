@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,10 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.embedding import Chunk, Encoder, chunk_document, encode_resiliently, verify_encoder
 from activekg_pipelines.errors import EmptyObject, EncoderFailed, ModelError, ObjectError
 from activekg_pipelines.graph.nodes import Document
-from activekg_pipelines.ledger.states import ClaimedText, FailedObject, IndexedDocument, RunCounts
+from activekg_pipelines.ledger.states import ClaimedText, IndexedDocument, RunCounts
 from activekg_pipelines.logs import log_fields, logs_connector
-from activekg_pipelines.pipeline.extract import failed, failure_counts, log_failure, too_many_deaths
+from activekg_pipelines.pipeline.backlog import Backlog
+from activekg_pipelines.pipeline.failures import failed, failure_counts, log_failure, too_many_deaths
 from activekg_pipelines.pipeline.lease import Lease, lease
 from activekg_pipelines.services import Services
 
@@ -21,21 +24,21 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-logger = logging.getLogger(__name__)
+    Vectors = dict[bytes, NDArray[np.float32]]
 
 # Documents of one swap: its seven statements cost 0.1 a document, and a reader's lock on any of them is short.
 _BATCH = 64
 # Characters of one swap, about 2,000 chunks: bounds the memory, and the work that a killed run repeats.
 _BATCH_CHARACTERS = 2_000_000
-# Texts encoded between two looks at the lease; enough for the encoder to sort by length.
-_ENCODE_SLICE = 512
+# Texts encoded between two looks at the lease; enough for the encoder to keep every core busy to the end of most of it.
+_ENCODE_SLICE = 256
 
 
 @logs_connector
 def index_extracted(
     services: Services, connector: Connector, run: str, *, max_objects: int, budget_seconds: float
 ) -> int:
-    """Put the connector's extracted texts into the graph.
+    """Put the connector's extracted texts into the graph, without extracting more.
 
     Args:
         services: of this process.
@@ -58,113 +61,210 @@ def index_extracted(
         lease_seconds=services.settings.activekg_lease_seconds,
     )
     with log_fields(run=run), bounds as held:
-        while most := held.claimable(_BATCH):
-            claimed = services.ledger.claim_extracted(
-                connector.id, run, generation=connector.generation, limit=most, characters=_BATCH_CHARACTERS
-            )
-            if not claimed:
-                break
-            if held.objects_left == max_objects:
-                _check_encoder(services, connector)
-            held.took(len(claimed))
-            _index(services, connector, held, claimed)
-        if held.objects_left < max_objects:
-            services.ledger.note_versions(connector.id, services.versions)
-        return max_objects - held.objects_left
+        return index(services, connector, held, Backlog(extracts=False, indexes=True))
 
 
-def _index(services: Services, connector: Connector, held: Lease, claimed: Sequence[ClaimedText]) -> None:
-    errors: dict[int, ObjectError] = {}
-    chunks: dict[int, list[Chunk]] = {}
-    for text in claimed:
-        if died := too_many_deaths(text.deaths):
-            errors[text.id] = died
-        elif not (made := chunk_document(text.text, services.encoder.tokenizer, services.encoder.max_tokens)):
-            errors[text.id] = EmptyObject()
-        else:
-            chunks[text.id] = made
-    vectors, computed, failures = _vectors(services, connector, held, chunks)
-    for object_id, made in chunks.items():
-        if bad := next((failures[chunk.text_hash] for chunk in made if chunk.text_hash in failures), None):
-            errors[object_id] = bad
-    documents = {
-        text.id: _document(connector, text, chunks[text.id], vectors) for text in claimed if text.id not in errors
-    }
-    failed_objects = [failed(text, errors[text.id], services.settings) for text in claimed if text.id in errors]
-    _swap(services, connector, held.run, documents, failed_objects, computed)
-    for text in claimed:
-        if text.id in errors:
-            log_failure("index", connector.uri(text.key), errors[text.id])
+def index(services: Services, connector: Connector, held: Lease, backlog: Backlog) -> int:
+    """Index under a lease, until no text is left and the backlog gets no further ones.
 
+    While one batch is encoded, the next one is claimed and chunked and the one before is swapped in.
 
-def _vectors(
-    services: Services, connector: Connector, held: Lease, chunks: dict[int, list[Chunk]]
-) -> tuple[dict[bytes, NDArray[np.float32]], int, dict[bytes, EncoderFailed]]:
-    """Vectors by text hash, how many of them were computed, and the texts that could not be embedded.
+    Returns:
+        How many objects it took up.
 
-    Texts that the tenant has embedded before are looked up, in whatever document they were.
+    Raises:
+        ModelError: the model cannot be loaded, or does not make the vectors that the graph holds.
     """
-    texts = {chunk.text_hash: chunk.text for made in chunks.values() for chunk in made}
-    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
-        vectors = services.graph.find_vectors(conn, connector.tenant_id, services.encoder.version, list(texts))
-    # Longest first over the whole batch, so that each slice pads little.
-    missing = sorted((hash_ for hash_ in texts if hash_ not in vectors), key=lambda hash_: -len(texts[hash_]))
-    failures: dict[bytes, EncoderFailed] = {}
-    for start in range(0, len(missing), _ENCODE_SLICE):
-        hashes = missing[start : start + _ENCODE_SLICE]
-        fresh, failed_rows = encode_resiliently(services.encoder, [texts[hash_] for hash_ in hashes])
-        failures |= {hashes[row]: error for row, error in failed_rows.items()}
-        vectors |= {hash_: fresh[row] for row, hash_ in enumerate(hashes) if row not in failed_rows}
-        held.keep()
-    return vectors, len(missing) - len(failures), failures
+    indexing = _Indexing(services, connector, held, backlog)
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="chunk") as ahead,
+        ThreadPoolExecutor(1, thread_name_prefix="swap") as behind,
+    ):
+        try:
+            indexing.drain(ahead, behind)
+        except BaseException as error:
+            held.stop(error)
+            raise
+        finally:
+            # Also wakes the thread that waits for texts.
+            backlog.end_indexing()
+    if indexing.taken:
+        services.ledger.note_versions(connector.id, services.versions)
+    return indexing.taken
 
 
-def _swap(
-    services: Services,
-    connector: Connector,
-    run: str,
-    documents: dict[int, Document],
-    failures: list[FailedObject],
-    computed: int,
-) -> None:
-    tenant_id = connector.tenant_id
-    with services.database.transaction(tenant_id=tenant_id) as conn:
-        ids = [*documents, *(failure.object_id for failure in failures)]
-        holding = services.ledger.lock_claimed(conn, run, ids)
-        swapped = {object_id: document for object_id, document in documents.items() if object_id in holding}
-        latencies: list[float] = []
-        failures = [failure for failure in failures if failure.object_id in holding]
-        if swapped:
-            services.graph.swap(conn, tenant_id, list(swapped.values()), services.encoder.version)
-            latencies = services.ledger.store_indexed(
-                conn,
-                [IndexedDocument(id_, document.id, len(document.chunks)) for id_, document in swapped.items()],
-                services.versions,
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Documents of one swap: ``known`` are vectors that the tenant has for texts of theirs, by text hash."""
+
+    claimed: Sequence[ClaimedText]
+    chunks: dict[int, list[Chunk]]
+    errors: dict[int, ObjectError]
+    known: Vectors
+
+
+class _Indexing:
+    """The loop of one run over its batches."""
+
+    def __init__(self, services: Services, connector: Connector, held: Lease, backlog: Backlog) -> None:
+        self.taken = 0
+        self._services = services
+        self._connector = connector
+        self._held = held
+        self._backlog = backlog
+        self._encoder: Encoder | None = None
+
+    def drain(self, ahead: ThreadPoolExecutor, behind: ThreadPoolExecutor) -> None:
+        following = ahead.submit(copy_context().run, self._next)
+        swapping: Future[None] | None = None
+        # Of the last two batches: a batch is looked up before they are committed.
+        recent: list[Vectors] = [{}, {}]
+        while (batch := following.result()) is not None:
+            following = ahead.submit(copy_context().run, self._next)
+            known = recent[0] | recent[1] | batch.known
+            fresh, failures = self._encode(batch, known)
+            if swapping is not None:
+                swapping.result()
+            if self._held.stopped:
+                return
+            swapping = behind.submit(copy_context().run, self._swap, batch, known | fresh, failures, len(fresh))
+            recent = [recent[1], fresh]
+        if swapping is not None:
+            swapping.result()
+
+    def _next(self) -> _Batch | None:
+        """The next batch, once there is one; none when nothing is left and nothing comes."""
+        while most := self._held.claimable(_BATCH, self.taken):
+            seen, more_may_come = self._backlog.look()
+            claimed = self._services.ledger.claim_extracted(
+                self._connector.id,
+                self._held.run,
+                generation=self._connector.generation,
+                limit=most,
+                characters=_BATCH_CHARACTERS,
             )
-        if failures:
-            services.graph.remove(conn, tenant_id, services.ledger.store_failures(conn, run, failures))
-        counts = failure_counts(failures)
-        chunks = sum(len(document.chunks) for document in swapped.values())
-        services.ledger.count_run(
-            conn,
-            run,
-            RunCounts(
-                indexed=len(swapped),
-                chunks=chunks,
-                embeddings_computed=computed,
-                embeddings_reused=max(0, chunks - computed),
-                skipped=counts.skipped,
-                failed=counts.failed,
-                dead=counts.dead,
-                errors=counts.errors,
-            ),
-            latencies=latencies,
-        )
+            if claimed:
+                self.taken += len(claimed)
+                self._backlog.remove(text.id for text in claimed)
+                return self._prepare(claimed)
+            if not more_may_come:
+                return None
+            if self._encoder is None and self._backlog.begun:
+                self._load_encoder()
+            else:
+                self._backlog.wait(seen)
+        return None
+
+    def _prepare(self, claimed: Sequence[ClaimedText]) -> _Batch:
+        encoder = self._encoder or self._load_encoder()
+        errors: dict[int, ObjectError] = {}
+        chunks: dict[int, list[Chunk]] = {}
+        for text in claimed:
+            if died := too_many_deaths(text.deaths):
+                errors[text.id] = died
+            elif not (made := chunk_document(text.text, encoder.tokenizer, encoder.max_tokens)):
+                errors[text.id] = EmptyObject()
+            else:
+                chunks[text.id] = made
+        hashes = list({chunk.text_hash for made in chunks.values() for chunk in made})
+        tenant_id = self._connector.tenant_id
+        with self._services.database.transaction(tenant_id=tenant_id) as conn:
+            known = self._services.graph.find_vectors(conn, tenant_id, encoder.version, hashes)
+        return _Batch(claimed, chunks, errors, known)
+
+    def _encode(self, batch: _Batch, known: Vectors) -> tuple[Vectors, dict[bytes, EncoderFailed]]:
+        """Vectors by hash of the batch's texts that are not known, and the texts that could not be embedded.
+
+        Less than that when the run's other step fails meanwhile.
+        """
+        encoder = self._encoder or self._load_encoder()
+        texts = {chunk.text_hash: chunk.text for made in batch.chunks.values() for chunk in made}
+        # Longest first over the whole batch, so that each slice pads little.
+        missing = sorted((hash_ for hash_ in texts if hash_ not in known), key=lambda hash_: -len(texts[hash_]))
+        fresh: Vectors = {}
+        failures: dict[bytes, EncoderFailed] = {}
+        for start in range(0, len(missing), _ENCODE_SLICE):
+            if self._held.stopped:
+                break
+            hashes = missing[start : start + _ENCODE_SLICE]
+            vectors, failed_rows = encode_resiliently(encoder, [texts[hash_] for hash_ in hashes])
+            failures |= {hashes[row]: error for row, error in failed_rows.items()}
+            fresh |= {hash_: vectors[row] for row, hash_ in enumerate(hashes) if row not in failed_rows}
+            self._held.keep()
+        return fresh, failures
+
+    def _swap(self, batch: _Batch, vectors: Vectors, failures: dict[bytes, EncoderFailed], computed: int) -> None:
+        errors = dict(batch.errors)
+        for object_id, made in batch.chunks.items():
+            if bad := next((failures[chunk.text_hash] for chunk in made if chunk.text_hash in failures), None):
+                errors[object_id] = bad
+        services, run, tenant_id = self._services, self._held.run, self._connector.tenant_id
+        encoder = self._encoder or self._load_encoder()
+        with services.database.transaction(tenant_id=tenant_id) as conn:
+            holding = services.ledger.lock_claimed(conn, run, [text.id for text in batch.claimed])
+            # What was taken away meanwhile, by a change or by another run, is neither written nor counted.
+            ours = [text for text in batch.claimed if text.id in holding]
+            documents = {
+                text.id: _document(self._connector, text, batch.chunks[text.id], vectors)
+                for text in ours
+                if text.id not in errors
+            }
+            failed_objects = [failed(text, errors[text.id], services.settings) for text in ours if text.id in errors]
+            latencies: list[float] = []
+            if documents:
+                services.graph.swap(conn, tenant_id, list(documents.values()), encoder.version)
+                latencies = services.ledger.store_indexed(
+                    conn,
+                    [IndexedDocument(id_, document.id, len(document.chunks)) for id_, document in documents.items()],
+                    services.versions,
+                )
+            if failed_objects:
+                services.graph.remove(conn, tenant_id, services.ledger.store_failures(conn, run, failed_objects))
+            counts = failure_counts(failed_objects)
+            chunks = sum(len(document.chunks) for document in documents.values())
+            services.ledger.count_run(
+                conn,
+                run,
+                RunCounts(
+                    indexed=len(documents),
+                    chunks=chunks,
+                    embeddings_computed=computed,
+                    embeddings_reused=max(0, chunks - computed),
+                    skipped=counts.skipped,
+                    failed=counts.failed,
+                    dead=counts.dead,
+                    errors=counts.errors,
+                ),
+                latencies=latencies,
+            )
+        for text in batch.claimed:
+            if text.id in errors:
+                log_failure("index", self._connector.uri(text.key), errors[text.id])
+
+    def _load_encoder(self) -> Encoder:
+        """Once a run: the model fits the graph's column, and still makes the vectors that are stored."""
+        encoder = self._services.encoder
+        tenant_id = self._connector.tenant_id
+        with self._services.database.transaction(tenant_id=tenant_id) as conn:
+            dimensions = self._services.graph.dimensions(conn)
+            sample: list[tuple[str, Any]] = self._services.graph.sample_chunks(
+                conn, tenant_id, encoder.version, limit=4
+            )
+        if dimensions not in {encoder.dimensions, None}:
+            raise ModelError(
+                f"The model {encoder.name} makes vectors of {encoder.dimensions} dimensions, but the column"
+                f" nodes.embedding takes {dimensions}. Set ACTIVEKG_EMBEDDING_MODEL to a model with {dimensions}"
+                " dimensions."
+            )
+        import numpy as np
+
+        if sample:
+            verify_encoder(encoder, [text for text, _ in sample], np.stack([vector for _, vector in sample]))
+        self._encoder = encoder
+        return encoder
 
 
-def _document(
-    connector: Connector, text: ClaimedText, chunks: list[Chunk], vectors: dict[bytes, NDArray[np.float32]]
-) -> Document:
+def _document(connector: Connector, text: ClaimedText, chunks: list[Chunk], vectors: Vectors) -> Document:
     import numpy as np
 
     return Document(
@@ -182,22 +282,3 @@ def _document(
         chunks=chunks,
         vectors=np.stack([vectors[chunk.text_hash] for chunk in chunks]),
     )
-
-
-def _check_encoder(services: Services, connector: Connector) -> None:
-    """Once a run: the model fits the graph's column, and still makes the vectors that are stored."""
-    encoder: Encoder = services.encoder
-    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
-        dimensions = services.graph.dimensions(conn)
-        sample: list[tuple[str, Any]] = services.graph.sample_chunks(
-            conn, connector.tenant_id, encoder.version, limit=4
-        )
-    if dimensions not in {encoder.dimensions, None}:
-        raise ModelError(
-            f"The model {encoder.name} makes vectors of {encoder.dimensions} dimensions, but the column nodes.embedding"
-            f" takes {dimensions}. Set ACTIVEKG_EMBEDDING_MODEL to a model with {dimensions} dimensions."
-        )
-    import numpy as np
-
-    if sample:
-        verify_encoder(encoder, [text for text, _ in sample], np.stack([vector for _, vector in sample]))

@@ -2,53 +2,96 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+
+from psycopg import Error as DatabaseError
+from psycopg_pool import PoolTimeout
 
 from activekg_pipelines.ledger.store import Ledger
 
+logger = logging.getLogger(__name__)
 
-@dataclass(slots=True)
+# A step that shows no progress for so many leases hangs: its claims end, and others take them over. A batch of texts that
+# is encoded on a crowded machine may take longer than one lease, and must not lose its claims for that.
+_LEASES_WITHOUT_PROGRESS = 10
+
+
 class Lease:
-    """What one step of a run may still take up.
+    """What a run may still take up; extraction and indexing share it, from their own threads.
 
-    Attributes:
+    The ledger renews and releases all that a run holds, so a run has one lease, which ends when both have ended.
+
+    Args:
+        ledger: where the claims are.
         run: Dagster's run id.
-        objects_left: objects that the step may still claim.
-        deadline: monotonic time after which it claims nothing more.
+        max_objects: objects that each of the two steps may claim.
+        budget_seconds: wall time after which nothing more is claimed.
+        lease_seconds: how long a claim holds without being renewed.
     """
 
-    run: str
-    objects_left: int
-    deadline: float
-    _ledger: Ledger
-    _renew_every: float
-    _renewed_at: float = field(default_factory=time.monotonic)
+    def __init__(
+        self, ledger: Ledger, run: str, *, max_objects: int, budget_seconds: float, lease_seconds: float
+    ) -> None:
+        self.run = run
+        self._ledger = ledger
+        self._max_objects = max_objects
+        self._deadline = time.monotonic() + budget_seconds
+        self._renew_every = lease_seconds / 3
+        self._patience = lease_seconds * _LEASES_WITHOUT_PROGRESS
+        self._progress_at = time.monotonic()
+        self.cause: BaseException | None = None
+        """What made one of the steps fail first, so that the other has to end, too."""
 
-    def claimable(self, most: int) -> int:
-        """How many objects to claim next: ``most``, or as many as the bounds leave."""
-        return min(most, self.objects_left) if time.monotonic() < self.deadline else 0
+    @property
+    def stopped(self) -> bool:
+        """Whether one of the steps failed."""
+        return self.cause is not None
 
-    def took(self, objects: int) -> None:
-        """Count claimed objects against the bound."""
-        self.objects_left -= objects
+    def stop(self, cause: BaseException) -> None:
+        """Let the other step end as soon as it can."""
+        self.cause = self.cause or cause
+
+    def claimable(self, most: int, taken: int) -> int:
+        """How many objects to claim next: ``most``, or what the bounds leave of it after ``taken``."""
+        if self.stopped or time.monotonic() >= self._deadline:
+            return 0
+        return min(most, self._max_objects - taken)
 
     def keep(self) -> None:
-        """Renew the claims if a third of their time has passed; call it between batches."""
-        if time.monotonic() - self._renewed_at >= self._renew_every:
-            self._ledger.renew_claims(self.run)
-            self._renewed_at = time.monotonic()
+        """Show progress, for which the claims live on; call it between batches of work.
+
+        Who only waits must not call it: the claims of a run that hangs have to end.
+        """
+        self._progress_at = time.monotonic()
+
+    def renew_until(self, ended: threading.Event) -> None:
+        """Renew the claims three times a lease while there is progress; a frozen process renews nothing."""
+        while not ended.wait(self._renew_every):
+            if time.monotonic() - self._progress_at > self._patience:
+                continue
+            try:
+                self._ledger.renew_claims(self.run)
+            except (DatabaseError, PoolTimeout) as error:
+                # The work itself meets it too, and decides what becomes of the run.
+                logger.warning("The claims of run %s could not be renewed: %s", self.run, type(error).__name__)
 
 
 @contextmanager
 def lease(
     ledger: Ledger, run: str, *, max_objects: int, budget_seconds: float, lease_seconds: float
 ) -> Iterator[Lease]:
-    """A step's lease; what it still holds at the end, however it ends, is free for others at once."""
-    held = Lease(run, max_objects, time.monotonic() + budget_seconds, ledger, lease_seconds / 3)
+    """A run's :class:`Lease`; what it still holds at the end, however it ends, is free for others at once."""
+    held = Lease(ledger, run, max_objects=max_objects, budget_seconds=budget_seconds, lease_seconds=lease_seconds)
+    ended = threading.Event()
+    renewing = threading.Thread(target=held.renew_until, args=(ended,), name="lease", daemon=True)
+    renewing.start()
     try:
         yield held
     finally:
+        ended.set()
+        renewing.join()
         ledger.release_claims(run)

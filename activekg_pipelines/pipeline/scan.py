@@ -59,6 +59,7 @@ def scan_connector(
     *,
     budget_seconds: float | None,
     whole: bool = False,
+    run: str | None = None,
     after_page: Callable[[], None] = _nothing,
 ) -> ScanResult:
     """Compare the connector's bucket with the ledger, going on where the last call stopped.
@@ -69,6 +70,8 @@ def scan_connector(
         budget_seconds: wall time after which it stops between two pages; None for no limit.
         whole: after a listing that was under way already, list once more from the start: who asks for a sync now
             wants changes seen in the part that was listed before, too.
+        run: Dagster's id of the run that scans. One that nobody asked for carries on a listing and does not list once
+            more, and stops like a budget's end when it has had its turn and others wait; another one carries on.
         after_page: called after each page; a run shows with it that it lives.
 
     Raises:
@@ -77,12 +80,16 @@ def scan_connector(
             where this one stopped; after any other one it starts anew.
     """
     deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
+    makes_way = run is not None and not services.ledger.is_asked_for(run)
+    whole = whole and not makes_way
     scan = services.ledger.open_scan(connector.id, connector.tenant_id, generation=connector.generation)
     resumed = scan.start_after != ""
     counts = ScanCounts()
     try:
         while True:
-            pages = list_pages(services.client(connector), connector.bucket, connector.prefix, scan.start_after)
+            pages = list_pages(
+                services.client(connector), connector.bucket, connector.prefix, scan.start_after, deadline=deadline
+            )
             # Closed, so that no connection stays checked out when the budget ends the loop.
             with closing(pages):
                 for page in pages:
@@ -100,7 +107,7 @@ def scan_connector(
                         return replace(done, counts=counts + done.counts)
                     if page.entries:
                         scan = replace(scan, start_after=page.entries[-1].key)
-                    if deadline is not None and time.monotonic() >= deadline:
+                    if _is_over(services, deadline, run if makes_way else None):
                         return ScanResult(counts, completed=False)
             # Another process moved the scan on, perhaps for another bucket or prefix by now, or a whole one follows.
             connector = services.connectors.get(connector.id)
@@ -110,12 +117,22 @@ def scan_connector(
         raise
     except SourceError as error:
         services.connectors.record_error(connector.id, error.code, error.message)
-        if not error.retryable:
+        if error.retryable:
+            services.connectors.pause_polls(connector.id)
+        else:
             services.ledger.fail_scan(scan)
         raise
 
 
+def _is_over(services: Services, deadline: float | None, run: str | None) -> bool:
+    if deadline is not None and time.monotonic() >= deadline:
+        return True
+    return run is not None and services.ledger.turn_is_over(run)
+
+
 def _compare(services: Services, connector: Connector, scan: Scan, page: Page) -> PageComparison | None:
+    if connector.failed_polls:
+        services.connectors.resume_polls(connector.id)
     listed = [_listed(entry, services.settings.activekg_max_file_bytes) for entry in page.entries]
     try:
         return _apply(services, connector, scan, page, listed)
@@ -155,7 +172,14 @@ def _complete(services: Services, connector: Connector, scan: Scan, after_batch:
             connector.partition_key,
         )
     services.ledger.requeue_outdated(connector.id, services.versions)
-    services.ledger.complete_scan(scan, held_back=held_back)
+    whole_scan = services.ledger.complete_scan(scan, held_back=held_back)
+    if whole_scan is not None and whole_scan.over_limit:
+        logger.warning(
+            "%d new objects of connector %s were not taken in, because it holds as many as its tenant may have. "
+            "They are taken in when the operator raises the limit, or when others are gone from the bucket.",
+            whole_scan.over_limit,
+            connector.partition_key,
+        )
     return ScanResult(counts, completed=True, held_back=held_back)
 
 
@@ -196,6 +220,6 @@ def needs_no_download(entry: ObjectVersion, max_bytes: int) -> ObjectError | Non
 
 def _log_unchanged(connector: Connector, entries: Iterable[ObjectVersion], compared: PageComparison) -> None:
     for entry in entries:
-        if entry.key not in compared.due:
+        if entry.key not in compared.due and entry.key not in compared.over_limit:
             uri = connector.uri(entry.key)
             logger.debug("Skipping %s - ETag unchanged", uri, extra={"object": uri})

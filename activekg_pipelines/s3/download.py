@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 _CHUNK_BYTES = 256 * 1024
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,14 @@ def download(client: S3Client, bucket: str, key: str, etag: str, target: Path, m
                     file.write(chunk)
     except (BotoCoreError, ClientError, HTTPError) as error:
         raise object_error(error, bucket, key) from None
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        # Smaller objects may still fit, and what others hold of the disk comes back.
+        raise FetchFailed(
+            f"Failed to fetch {uri}: no space is left for temporary files in {target.parent.parent}. "
+            "Free some, or set TMPDIR to a larger disk."
+        ) from None
     if declared is not None and size != declared:
         raise FetchFailed(f"Failed to fetch {uri}: {size} of {declared} bytes arrived")
     return Download(

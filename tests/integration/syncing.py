@@ -11,6 +11,7 @@ from activekg_pipelines.ledger.states import Mode, RunCounts
 from activekg_pipelines.pipeline.extract import extract_pending
 from activekg_pipelines.pipeline.index import index_extracted
 from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
+from activekg_pipelines.pipeline.sync import extract_and_index
 from activekg_pipelines.services import Services
 
 TENANT = "acme_corp"
@@ -40,20 +41,19 @@ def start_run(services: Services, connector: Connector, mode: Mode = Mode.CHANGE
 
 
 def extract(services: Services, connector: Connector, run: str) -> int:
-    """The first step of a run after the scan."""
+    """The first half of a run after the scan, alone."""
     return extract_pending(services, connector, run, max_objects=1000, budget_seconds=600)
 
 
 def index(services: Services, connector: Connector, run: str) -> int:
-    """The second step."""
+    """The second half, alone."""
     return index_extracted(services, connector, run, max_objects=1000, budget_seconds=600)
 
 
 def drain(services: Services, connector: Connector, mode: Mode = Mode.CHANGED) -> RunCounts:
     """What a run does after the scan; returns its counts."""
     run = start_run(services, connector, mode)
-    extract(services, connector, run)
-    index(services, connector, run)
+    extract_and_index(services, connector, run, max_objects=1000, budget_seconds=600)
     services.ledger.finish_run(run, succeeded=True)
     return services.ledger.run_counts(run)
 

@@ -9,17 +9,19 @@ import psycopg
 import pytest
 
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.defs.assets import document_embeddings, extracted_text, source_objects
+from activekg_pipelines.defs.assets import extract_and_index, source_objects
 from activekg_pipelines.defs.jobs import sync_connector
 from activekg_pipelines.defs.partitions import connector_partitions
-from activekg_pipelines.defs.sensors import build_sensors, poll_tenant, start_due_work
+from activekg_pipelines.defs.run_scope import DOCUMENT_EMBEDDINGS, EXTRACTED_TEXT, SOURCE_OBJECTS
+from activekg_pipelines.defs.sensors import build_sensors, lost_runs, poll_tenant, start_due_work
 from activekg_pipelines.errors import CredentialsRefused
 from activekg_pipelines.graph.search import search
 from activekg_pipelines.ledger.states import Mode
+from activekg_pipelines.pipeline.scan import scan_connector
 from activekg_pipelines.services import Services
 from tests.s3_bucket import Bucket
 
-ASSETS = [source_objects, extracted_text, document_embeddings]
+ASSETS = [source_objects, extract_and_index]
 
 
 def execute(
@@ -60,7 +62,7 @@ def test_a_poll_finds_new_objects_and_its_run_makes_them_searchable(
     bucket.put("pump.md", "# Pump\n\nThe pump P-7 runs at 40 bar.")
     tick = poll_tenant(services, "acme_corp")
     (request,) = requests_of(tick)
-    assert request.asset_selection == [extracted_text.key, document_embeddings.key]
+    assert request.asset_selection == [EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS]
     (event,) = tick.asset_events
     assert (event.asset_key, event.partition) == (source_objects.key, "acme_corp/" + connector.name)
 
@@ -88,7 +90,7 @@ def test_a_new_connector_gets_its_first_sync_from_the_work_queue(
 ) -> None:
     bucket.put("a.txt", "one")
     (request,) = requests_of(start_due_work(services))
-    assert request.asset_selection == [asset.key for asset in ASSETS]
+    assert request.asset_selection == [SOURCE_OBJECTS, EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS]
     assert requests_of(start_due_work(services)) == [], "a request that waits is not asked for again at once"
     assert execute(instance, request).success
     assert run_rows(services) == [("registered", "succeeded", 1, 1, 1)]
@@ -161,7 +163,7 @@ def test_refused_credentials_fail_the_run_without_retry_and_are_kept_with_the_co
     connector: Connector,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise CredentialsRefused
 
     monkeypatch.setattr("activekg_pipelines.pipeline.scan.list_pages", refuse)
@@ -185,6 +187,74 @@ def test_a_backfill_of_mode_all_takes_every_object_up_again(
     assert execute(instance, request).success
     trigger, status, added, _, indexed = run_rows(services)[-1]
     assert (trigger, status, added, indexed) == ("manual", "succeeded", 0, 2)
+
+
+def test_texts_and_embeddings_are_materialized_alone_or_together(
+    services: Services, instance: dg.DagsterInstance, bucket: Bucket, connector: Connector
+) -> None:
+    bucket.put("a.txt", "one")
+    scan_connector(services, connector, budget_seconds=None)
+    key = connector.partition_key
+
+    def materialize(*assets: dg.AssetKey, **config: object) -> tuple[list[dg.AssetKey], dict[str, int]]:
+        request = dg.RunRequest(
+            partition_key=key,
+            asset_selection=list(assets),
+            run_config={"ops": {"extract_and_index": {"config": config}}} if config else {},
+        )
+        result = execute(instance, request)
+        assert run_rows(services)[-1][:2] == ("dagster", "succeeded")
+        events = result.get_asset_materialization_events()
+        checks = result.get_asset_check_evaluations()
+        assert [check.passed for check in checks] == [True] * (DOCUMENT_EMBEDDINGS in assets)
+        return [event.asset_key for event in events if event.asset_key], services.ledger.progress(connector.id)
+
+    assert materialize(EXTRACTED_TEXT) == ([EXTRACTED_TEXT], {"extracted": 1})
+    bucket.put("b.txt", "two")
+    scan_connector(services, connector, budget_seconds=None)
+    assert materialize(DOCUMENT_EMBEDDINGS) == ([DOCUMENT_EMBEDDINGS], {"indexed": 1, "pending": 1})
+    assert materialize(EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS) == ([EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS], {"indexed": 2})
+    # Again from the stored texts, then again from the bucket.
+    materialize(DOCUMENT_EMBEDDINGS, mode="all")
+    assert run_rows(services)[-1][3:] == (0, 2)
+    materialize(EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS, mode="all", max_objects=1, time_budget_seconds=600)
+    assert run_rows(services)[-1][3:] == (1, 1)
+
+
+def test_a_job_without_a_selection_does_all_three_steps(
+    services: Services, instance: dg.DagsterInstance, bucket: Bucket, connector: Connector
+) -> None:
+    bucket.put("a.txt", "one")
+    result = execute(instance, dg.RunRequest(partition_key=connector.partition_key))
+    events = result.get_asset_materialization_events()
+    assert [event.asset_key for event in events] == [SOURCE_OBJECTS, EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS]
+    assert run_rows(services) == [("dagster", "succeeded", 1, 1, 1)]
+
+
+def test_the_check_alone_says_when_it_is_evaluated(services: Services, instance: dg.DagsterInstance) -> None:
+    check = dg.AssetCheckKey(DOCUMENT_EMBEDDINGS, "every_object_indexed")
+    job = dg.define_asset_job("check", dg.AssetSelection.checks(check), executor_def=dg.in_process_executor)
+    defs = dg.Definitions(assets=ASSETS, jobs=[job])
+    result = defs.resolve_job_def("check").execute_in_process(instance=instance, raise_on_error=False)
+    assert not result.success
+    assert "whenever a partition of document_embeddings is materialized" in str(result.all_events)
+    assert run_rows(services) == []
+
+
+def test_a_run_none_of_whose_objects_can_be_read_fails(
+    services: Services, instance: dg.DagsterInstance, bucket: Bucket, connector: Connector
+) -> None:
+    bucket.put("a.txt", "one")
+    bucket.put("b.txt", "two")
+    scan_connector(services, connector, budget_seconds=None)
+    bucket.delete("a.txt", "b.txt")
+    request = dg.RunRequest(
+        partition_key=connector.partition_key, asset_selection=[EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS]
+    )
+    result = execute(instance, request, raise_on_error=False)
+    assert not result.success
+    assert "None of 2 objects could be read; each is tried again later" in str(result.all_events)
+    assert run_rows(services)[-1][1] == "failed"
 
 
 def test_every_tenant_has_its_own_sensor_and_similar_ids_are_told_apart(services: Services, bucket: Bucket) -> None:
@@ -235,3 +305,41 @@ def test_2500_objects_list_across_ticks_with_a_tiny_budget_and_end_complete(
     assert len(messages) == 3
     assert ["goes on with the next tick" in message for message in messages] == [True, True, False]
     assert services.ledger.progress(connector.id) == {"skipped": 2500}
+
+
+def test_dagster_is_told_of_runs_that_died_unseen_and_of_no_others(
+    services: Services, instance: dg.DagsterInstance, connector: Connector
+) -> None:
+    def started() -> str:
+        run = instance.create_run_for_job(sync_job(), status=dg.DagsterRunStatus.STARTED)
+        services.ledger.start_run(
+            connector.id,
+            connector.tenant_id,
+            run.run_id,
+            request_id=None,
+            parent_run=None,
+            with_scan=False,
+            mode=Mode.CHANGED,
+        )
+        return run.run_id
+
+    silent, alive = started(), started()
+    with services.database.transaction() as conn:
+        conn.execute(
+            "UPDATE connectors.runs SET heartbeat_at = now() - interval '1 hour' WHERE dagster_run_id = %s", [silent]
+        )
+
+    def told() -> str | None:
+        start_due_work(services)
+        context = dg.build_sensor_context(instance=instance)
+        return lost_runs(context).skip_message  # type: ignore[union-attr, no-any-return]
+
+    assert told() == "1 runs showed no sign of life and count as failed."
+    assert instance.get_run_by_id(silent).status is dg.DagsterRunStatus.FAILURE  # type: ignore[union-attr]
+    assert instance.get_run_by_id(alive).status is dg.DagsterRunStatus.STARTED  # type: ignore[union-attr]
+    assert told() == "No run is lost."
+
+
+def sync_job() -> dg.JobDefinition:
+    defs = dg.Definitions(assets=ASSETS, jobs=[sync_connector], executor=dg.in_process_executor)
+    return defs.resolve_job_def("sync_connector")

@@ -12,6 +12,7 @@ import pytest
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import CredentialsRefused, ModelError
 from activekg_pipelines.ledger.states import Mode
+from activekg_pipelines.pipeline.lease import lease
 from activekg_pipelines.s3.download import download
 from activekg_pipelines.services import Services
 from tests.fault_proxy import FaultProxy, status
@@ -342,3 +343,25 @@ def test_a_model_that_cannot_be_used_ends_the_run_and_gives_its_objects_back(
             sync(services, connector)
     assert claims(services) == [("a.txt", None)]
     assert drain(services, connector).indexed == 1
+
+
+def test_a_batch_that_takes_longer_than_a_lease_keeps_its_claims_and_a_hanging_one_loses_them(
+    configured: Callable[..., Services], bucket: Bucket
+) -> None:
+    services = configured(activekg_lease_seconds=1)
+    connector = bucket.register(services)
+    bucket.put("a.txt", "one")
+    scan(services, connector)
+    run = start_run(services, connector)
+
+    def is_held() -> bool:
+        return query(services, "SELECT claim_expires_at > clock_timestamp() FROM connectors.objects") == [(True,)]
+
+    with lease(services.ledger, run, max_objects=5, budget_seconds=60, lease_seconds=1):
+        services.ledger.claim_pending(connector.id, run, generation=0, limit=5, extractor=EXTRACTOR)
+        time.sleep(2.5)
+        assert is_held()
+        deadline = time.monotonic() + 60
+        while is_held() and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert not is_held()

@@ -435,3 +435,15 @@ def test_an_unreachable_endpoint_is_the_runs_failure_and_costs_no_object_an_atte
     with pytest.raises(EndpointUnreachable):
         drain(services, away)
     assert outcomes(services, connector)["a.txt"] == Ended("pending", None, None, 0)
+
+
+def test_what_its_name_or_size_settled_is_not_fetched_to_be_settled_again(
+    services: Services, bucket: Bucket, connector: Connector
+) -> None:
+    for key, body in {"folder/": "", "empty.txt": "", "photo.jpg": "x", "a.txt": "Read me."}.items():
+        bucket.put(key, body)
+    sync(services, connector)
+    before = states(services, connector)
+    assert before["folder/"] == ("skipped", "folder_marker")
+    assert drain(services, connector, Mode.ALL).extracted == 1
+    assert states(services, connector) == before

@@ -120,12 +120,12 @@ def test_a_run_without_a_sign_of_life_is_closed_and_its_work_asked_for_again(
     scan(services, connector)
     run = start_run(services, connector)
     services.ledger.claim_pending(connector.id, run, generation=0, limit=5, extractor="1")
-    lease = services.settings.activekg_lease_seconds
-    age_heartbeats(services, 2 * lease - 10)
+    silence = services.settings.activekg_lost_run_seconds
+    age_heartbeats(services, silence - 10)
     assert ask(services) == 0
     assert [row[1] for row in rows(services)] == ["running"]
     end_leases(services)
-    age_heartbeats(services, 2 * lease + 10)
+    age_heartbeats(services, silence + 10)
     assert ask(services) == 1
     assert [row[:2] for row in rows(services)] == [("dagster", "failed"), ("pending", "waiting")]
 

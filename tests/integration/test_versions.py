@@ -50,7 +50,7 @@ def test_a_new_extractor_reads_the_affected_objects_again_and_only_those(
     )
     before = chunk_nodes(services)
     scan(services, synced)
-    assert due(services) == {"a.txt": "pending", "c.txt": "pending"}
+    assert due(services) == {"a.txt": "pending", "c.txt": "pending", "broken.pdf": "pending"}
     assert len(found(services, "penguins")) == 3, "until then the old texts answer"
     counts = drain(services, synced)
     assert (counts.extracted, counts.indexed, counts.unchanged, counts.embeddings_computed) == (2, 2, 0, 0)
@@ -58,7 +58,63 @@ def test_a_new_extractor_reads_the_affected_objects_again_and_only_those(
     assert chunk_nodes(services) == before, "the same text makes the same chunks"
     scan(services, synced)
     assert due(services) == {}
-    assert states(services, synced)["broken.pdf"] == ("dead", "corrupt")
+    assert states(services, synced)["broken.pdf"] == ("dead", "corrupt"), "a new extractor looked, and refused it again"
+
+
+def test_what_an_older_extractor_refused_gets_one_new_chance_unless_its_name_or_size_settles_it(
+    services: Services, bucket: Bucket, synced: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put("picture.png", b"\x89PNG\r\n\x1a\n picture")
+    bucket.put("unnamed", b"\x89PNG\r\n\x1a\n picture")
+    bucket.put("blank.txt", b"  \n ")
+    sync(services, synced)
+    query(
+        services,
+        "UPDATE connectors.objects SET state = 'dead', error_code = 'access_denied' WHERE key = 'c.txt' RETURNING 1",
+    )
+    before = states(services, synced)
+    assert (before["unnamed"], before["blank.txt"]) == (("skipped", "unsupported_type"), ("skipped", "empty"))
+    upgrade(services, monkeypatch, chunker="next", encoder="another-model/float32")
+    scan(services, synced)
+    drain(services, synced)
+    assert states(services, synced) == before, "neither chunker nor model refused them"
+    upgrade(services, monkeypatch, extractor="next")
+    scan(services, synced)
+    assert due(services) == dict.fromkeys(("a.txt", "b.txt", "broken.pdf", "unnamed", "blank.txt"), "pending")
+    drain(services, synced)
+    assert states(services, synced) == before
+    for _ in range(2):
+        scan(services, synced)
+        assert due(services) == {}
+
+
+def test_what_a_run_of_an_older_version_writes_late_is_found_by_the_next_scan(
+    services: Services, bucket: Bucket, synced: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = services.versions
+    upgrade(services, monkeypatch, extractor="next")
+    scan(services, synced)
+    # The run of the older version, still under way.
+    upgrade(services, monkeypatch, extractor=older.extractor)
+    drain(services, synced)
+    assert due(services) == {}
+    upgrade(services, monkeypatch, extractor="next")
+    scan(services, synced)
+    assert set(due(services)) == {*KEYS, "broken.pdf"}
+    drain(services, synced)
+    assert query(services, "SELECT DISTINCT extractor_version FROM connectors.texts") == [("next",)]
+
+
+def test_what_a_run_left_that_was_killed_during_an_upgrade_is_found_without_a_note(
+    services: Services, synced: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query(services, "UPDATE connectors.texts SET extractor_version = 'older' RETURNING 1")
+    query(services, "UPDATE connectors.objects SET encoder_version = 'older' WHERE key = 'a.txt' RETURNING 1")
+    scan(services, synced)
+    assert due(services) == {}, "these versions were looked for before"
+    assert services.ledger.requeue_outdated(synced.id, services.versions, thorough=True) == 3
+    assert due(services) == dict.fromkeys(KEYS, "pending")
+    assert services.ledger.requeue_outdated(synced.id, services.versions, thorough=True) == 0
 
 
 def test_a_new_chunker_indexes_again_without_download_or_embedding(

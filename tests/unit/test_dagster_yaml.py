@@ -7,8 +7,20 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from dagster._config import process_config
 from dagster._core.instance.config import dagster_instance_config
+
+from activekg_pipelines.settings import Settings
+
+
+def test_the_queue_has_the_places_that_the_settings_count_on(project_root: Path) -> None:
+    queue = yaml.safe_load((project_root / "dagster.yaml").read_text())["run_coordinator"]["config"]
+    limits = {limit["key"]: limit["limit"] for limit in queue["tag_concurrency_limits"]}
+    settings = Settings()
+    assert settings.activekg_concurrent_runs == queue["max_concurrent_runs"]
+    assert settings.activekg_runs_per_tenant == limits["activekg/tenant"] + 1 <= queue["max_concurrent_runs"]
+    assert settings.activekg_runs_per_connector == limits["dagster/partition"]
 
 
 @pytest.mark.parametrize("name", ["dagster.yaml", "deploy/dagster.aws.yaml"])

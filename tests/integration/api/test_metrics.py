@@ -209,7 +209,7 @@ def test_a_run_that_died_is_counted_when_it_is_closed(services: Services, connec
     )
     assert scrape().acme("connector_runs", status="running") == 1
     for _ in range(2):
-        services.ledger.work(max_objects=1000, cap=2, scan_idle_seconds=30)
+        services.ledger.work(max_objects=1000, cap=2, scan_idle_seconds=30, lost_after_seconds=240)
     found = scrape()
     assert found.acme("connector_runs", status="running") == 0
     assert found.acme("connector_runs_finished_total", status="failed") == 1
@@ -405,7 +405,8 @@ def test_a_scrape_reads_what_waits_and_never_the_whole_ledger(
     with psycopg.connect(services.settings.require_dsn(), autocommit=True) as conn:
         conn.execute("VACUUM ANALYZE connectors.objects")
         ((plan,),) = conn.execute(
-            "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + metrics._SQL["samples"], {"tenant_id": None, "most": 1000}
+            "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + metrics._SQL["samples"],
+            {"tenant_id": None, "most": 1000, "bytes_per_day": 0},
         ).fetchall()
     assert "Seq Scan" not in {
         node["Node Type"] for node in nodes_of(plan[0]["Plan"]) if node.get("Relation Name") == "objects"

@@ -1,0 +1,73 @@
+"""Extracts and indexes at the same time, under one lease: neither the parsers nor the encoder wait for the other."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import NamedTuple
+
+from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.logs import log_fields, logs_connector
+from activekg_pipelines.pipeline.backlog import Backlog
+from activekg_pipelines.pipeline.extract import extract
+from activekg_pipelines.pipeline.index import index
+from activekg_pipelines.pipeline.lease import lease
+from activekg_pipelines.services import Services
+
+logger = logging.getLogger(__name__)
+
+
+class Taken(NamedTuple):
+    """How many objects each step of a run took up."""
+
+    extracted: int
+    indexed: int
+
+
+@logs_connector
+def extract_and_index(
+    services: Services, connector: Connector, run: str, *, max_objects: int, budget_seconds: float
+) -> Taken:
+    """Extract the connector's pending objects and put texts into the graph as they come.
+
+    Each text is stored before it is indexed; extraction pauses while too many wait. When one of the two fails, the
+    other ends soon after, with what it had finished stored; the error that came first is raised.
+
+    Args:
+        services: of this process.
+        connector: whose objects.
+        run: Dagster's run id, which holds the leases.
+        max_objects: objects at most, extracted and indexed each.
+        budget_seconds: wall time after which nothing more is claimed.
+
+    Raises:
+        SourceError: no object of the bucket can be had.
+        ModelError: the model cannot be loaded, or does not make the vectors that the graph holds.
+    """
+    bounds = lease(
+        services.ledger,
+        run,
+        max_objects=max_objects,
+        budget_seconds=budget_seconds,
+        lease_seconds=services.settings.activekg_lease_seconds,
+    )
+    backlog = Backlog(extracts=True, indexes=True)
+    with log_fields(run=run), bounds as held, ThreadPoolExecutor(1, thread_name_prefix="index") as beside:
+        indexing = beside.submit(copy_context().run, index, services, connector, held, backlog)
+        try:
+            extracted = extract(services, connector, held, backlog)
+            backlog.end_extraction()
+            return Taken(extracted, indexing.result())
+        except Exception as error:
+            held.stop(error)
+            backlog.end_extraction()
+            if (other := indexing.exception()) is None or other is error:
+                raise
+            first, second = (error, other) if held.cause is error else (other, error)
+            logger.error("The other half of the run failed, too: %s: %s", type(second).__name__, second)  # noqa: TRY400
+            raise first from None
+        except BaseException as interruption:
+            held.stop(interruption)
+            backlog.end_extraction()
+            raise
