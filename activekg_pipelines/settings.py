@@ -112,9 +112,9 @@ class Settings(BaseSettings):
     activekg_run_budget_seconds: float = Field(default=1500.0, gt=0)
     """Wall time after which a run takes up nothing more; well below ``run_monitoring.max_runtime_seconds``."""
     activekg_lease_seconds: int = Field(default=120, ge=1)
-    """A killed run's objects come back when this ends; renewed with every batch."""
+    """A killed run's objects come back when this ends; renewed while the run makes progress."""
     activekg_lost_run_seconds: float = Field(default=240.0, gt=0)
-    """A run without a sign of life for so long is dead; longer than a step waits before it is tried again (80 at most)."""
+    """A run without a sign of life for so long is dead; a step waits for up to 80 before it is tried again."""
     activekg_max_attempts: int = Field(default=5, ge=1)
     activekg_retry_base_seconds: float = Field(default=30.0, gt=0)
     activekg_retry_cap_seconds: float = Field(default=3600.0, gt=0)

@@ -15,8 +15,8 @@ from activekg_pipelines.ledger.store import Ledger
 
 logger = logging.getLogger(__name__)
 
-# A step that shows no progress for so many leases hangs: its claims end, and others take them over. A batch of texts that
-# is encoded on a crowded machine may take longer than one lease, and must not lose its claims for that.
+# A step that shows no progress for so many leases hangs: its claims end, and others take them over. A batch of texts
+# that is encoded on a crowded machine may take longer than one lease, and must not lose its claims for that.
 _LEASES_WITHOUT_PROGRESS = 10
 
 

@@ -253,7 +253,7 @@ JOIN public.nodes s ON s.id = e.src JOIN public.nodes d ON d.id = e.dst
 WHERE s.tenant_id <> e.tenant_id OR d.tenant_id <> e.tenant_id
 UNION ALL
 SELECT 'graph: a node under another tenant''s name', n.props ->> 'external_id' FROM public.nodes n
-WHERE split_part(n.props ->> 'external_id', ':', 2) <> n.tenant_id
+WHERE split_part(regexp_replace(n.props ->> 'external_id', '^chunk:', ''), ':', 2) <> n.tenant_id
 UNION ALL
 SELECT 'graph: neither document nor chunk', n.id::text FROM public.nodes n
 WHERE NOT n.classes <@ '{Document,Chunk}' OR cardinality(n.classes) <> 1

@@ -261,7 +261,7 @@ def test_every_tenant_has_its_own_sensor_and_similar_ids_are_told_apart(services
     for number, tenant in enumerate(["acme", "acme-corp", "acme_corp", "acme.corp", "acme_corp_0123abcd"]):
         bucket.register(services, tenant, name=f"c{number}", poll_interval_seconds=60)
     names = [sensor.name for sensor in build_sensors()]
-    assert len(names) == len(set(names)) == 6
+    assert len(names) == len(set(names)) == 7
     assert {"work_queue", "s3_acme", "s3_acme_corp"} <= set(names)
 
 
