@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.rounds import Chaos, Round
 
-ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "1"))
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 
 

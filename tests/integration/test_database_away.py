@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -13,7 +14,7 @@ from psycopg_pool import ConnectionPool
 
 from activekg_pipelines.s3.download import Download, download
 from activekg_pipelines.services import Services
-from tests.integration.syncing import Ended, drain, end_leases, graph_of, outcomes, scan
+from tests.integration.syncing import Ended, drain, end_leases, graph_of, outcomes, query, scan
 from tests.s3_bucket import Bucket
 
 NAMES = [f"{number}.txt" for number in range(5)]
@@ -49,6 +50,15 @@ def switch(postgres: str, dsn: str) -> Iterator[Callable[..., None]]:
         switch(on=True)
 
 
+def wait_until_back(services: Services) -> None:
+    """The pool tries to connect again with growing pauses, of which one second sees little."""
+    for _ in range(60):
+        with suppress(psycopg.OperationalError):
+            query(services, "SELECT 1")
+            return
+    pytest.fail("The database did not come back within a minute.")
+
+
 def test_a_database_that_is_away_ends_the_run_before_anything_is_begun(
     impatient: Services, bucket: Bucket, switch: Callable[..., None]
 ) -> None:
@@ -59,6 +69,7 @@ def test_a_database_that_is_away_ends_the_run_before_anything_is_begun(
     with pytest.raises(psycopg.OperationalError):
         drain(impatient, connector)
     switch(on=True)
+    wait_until_back(impatient)
     assert set(outcomes(impatient, connector).values()) == {Ended("pending", None, None, 0)}
     assert drain(impatient, connector).indexed == len(NAMES)
 
@@ -80,6 +91,7 @@ def test_a_database_that_goes_away_in_the_middle_costs_no_object_an_attempt(
         with pytest.raises(psycopg.OperationalError):
             drain(impatient, connector)
     switch(on=True)
+    wait_until_back(impatient)
     assert {end.attempts for end in outcomes(impatient, connector).values()} == {0}
     assert {end.code for end in outcomes(impatient, connector).values()} == {None}
     # The run could not give its objects back; its lease ends.
