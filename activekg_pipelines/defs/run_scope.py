@@ -67,8 +67,7 @@ class RunScope:
 
     def lease(self) -> AbstractContextManager[Lease]:
         """The run's sign of life while it takes no objects."""
-        seconds = self.services.settings.activekg_lease_seconds
-        return lease(self.services.ledger, self.run, max_objects=0, budget_seconds=0.0, lease_seconds=seconds)
+        return lease(self.services, self.run, max_objects=0, budget_seconds=0.0)
 
 
 @contextmanager

@@ -73,13 +73,7 @@ def extract_pending(
     Raises:
         SourceError: no object of the bucket can be had.
     """
-    bounds = lease(
-        services.ledger,
-        run,
-        max_objects=max_objects,
-        budget_seconds=budget_seconds,
-        lease_seconds=services.settings.activekg_lease_seconds,
-    )
+    bounds = lease(services, run, max_objects=max_objects, budget_seconds=budget_seconds)
     with log_fields(run=run), bounds as held:
         return extract(services, connector, held, Backlog(extracts=True, indexes=False))
 

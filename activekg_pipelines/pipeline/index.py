@@ -53,13 +53,7 @@ def index_extracted(
     Raises:
         ModelError: the model cannot be loaded, or does not make the vectors that the graph holds.
     """
-    bounds = lease(
-        services.ledger,
-        run,
-        max_objects=max_objects,
-        budget_seconds=budget_seconds,
-        lease_seconds=services.settings.activekg_lease_seconds,
-    )
+    bounds = lease(services, run, max_objects=max_objects, budget_seconds=budget_seconds)
     with log_fields(run=run), bounds as held:
         return index(services, connector, held, Backlog(extracts=False, indexes=True))
 

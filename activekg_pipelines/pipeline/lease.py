@@ -12,6 +12,7 @@ from psycopg import Error as DatabaseError
 from psycopg_pool import PoolTimeout
 
 from activekg_pipelines.ledger.store import Ledger
+from activekg_pipelines.services import Services
 
 logger = logging.getLogger(__name__)
 
@@ -81,11 +82,15 @@ class Lease:
 
 
 @contextmanager
-def lease(
-    ledger: Ledger, run: str, *, max_objects: int, budget_seconds: float, lease_seconds: float
-) -> Iterator[Lease]:
+def lease(services: Services, run: str, *, max_objects: int, budget_seconds: float) -> Iterator[Lease]:
     """A run's :class:`Lease`; what it still holds at the end, however it ends, is free for others at once."""
-    held = Lease(ledger, run, max_objects=max_objects, budget_seconds=budget_seconds, lease_seconds=lease_seconds)
+    held = Lease(
+        services.ledger,
+        run,
+        max_objects=max_objects,
+        budget_seconds=budget_seconds,
+        lease_seconds=services.settings.activekg_lease_seconds,
+    )
     ended = threading.Event()
     renewing = threading.Thread(target=held.renew_until, args=(ended,), name="lease", daemon=True)
     renewing.start()
@@ -94,4 +99,4 @@ def lease(
     finally:
         ended.set()
         renewing.join()
-        ledger.release_claims(run)
+        services.ledger.release_claims(run)

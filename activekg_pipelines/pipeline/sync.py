@@ -45,13 +45,7 @@ def extract_and_index(
         SourceError: no object of the bucket can be had.
         ModelError: the model cannot be loaded, or does not make the vectors that the graph holds.
     """
-    bounds = lease(
-        services.ledger,
-        run,
-        max_objects=max_objects,
-        budget_seconds=budget_seconds,
-        lease_seconds=services.settings.activekg_lease_seconds,
-    )
+    bounds = lease(services, run, max_objects=max_objects, budget_seconds=budget_seconds)
     backlog = Backlog(extracts=True, indexes=True)
     with log_fields(run=run), bounds as held, ThreadPoolExecutor(1, thread_name_prefix="index") as beside:
         indexing = beside.submit(copy_context().run, index, services, connector, held, backlog)

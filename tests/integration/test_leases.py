@@ -357,7 +357,7 @@ def test_a_batch_that_takes_longer_than_a_lease_keeps_its_claims_and_a_hanging_o
     def is_held() -> bool:
         return query(services, "SELECT claim_expires_at > clock_timestamp() FROM connectors.objects") == [(True,)]
 
-    with lease(services.ledger, run, max_objects=5, budget_seconds=60, lease_seconds=1):
+    with lease(services, run, max_objects=5, budget_seconds=60):
         services.ledger.claim_pending(connector.id, run, generation=0, limit=5, extractor=EXTRACTOR)
         time.sleep(2.5)
         assert is_held()
