@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 DRIFT: Final = 1
 COULD_NOT_LOOK: Final = 2
 
-_PAGE = 1000
-
 
 def audit(
     connectors: Annotated[
@@ -61,7 +59,11 @@ def audit(
     answers: list[dict[str, Any]] = []
     try:
         with administration() as services:
-            chosen = [resolve(services, name) for name in connectors] if connectors else _all(services, tenant)
+            chosen = (
+                [resolve(services, name) for name in connectors]
+                if connectors
+                else list(services.connectors.every(tenant))
+            )
             for connector in chosen:
                 answer = _audit(services, connector, vectors, remove_orphans if repair else None, quiet=as_json)
                 answers.append(answer)
@@ -75,15 +77,6 @@ def audit(
         raise typer.Exit(COULD_NOT_LOOK)
     if any(answer["differences"] for answer in answers):
         raise typer.Exit(DRIFT)
-
-
-def _all(services: AdminServices, tenant: str | None) -> list[Connector]:
-    found: list[Connector] = []
-    while page := services.connectors.page(
-        tenant, after=(found[-1].created_at, found[-1].id) if found else None, limit=_PAGE
-    ):
-        found += page
-    return found
 
 
 def _audit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -113,6 +113,17 @@ class ConnectorStore:
         if not found:
             raise ConnectorNotFound(f"No connector has the partition key {key!r}. It may have been removed.")
         return found[0]
+
+    def every(self, tenant_id: str | None = None) -> Iterator[Connector]:
+        """All connectors, oldest first, read page by page.
+
+        Args:
+            tenant_id: only this tenant's; None for every tenant's.
+        """
+        after: tuple[datetime, UUID] | None = None
+        while found := self.page(tenant_id, after=after):
+            yield from found
+            after = found[-1].created_at, found[-1].id
 
     def page(
         self, tenant_id: str | None = None, *, after: tuple[datetime, UUID] | None = None, limit: int = 1000

@@ -8,7 +8,7 @@ from activekg_pipelines.audit.audit import audit_connector
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.defs.run_scope import DOCUMENT_EMBEDDINGS
 from activekg_pipelines.errors import ActiveKGError
-from activekg_pipelines.services import Services, services
+from activekg_pipelines.services import services
 
 # A table in Dagster's event log; whoever has more needs the command line.
 _MOST_ROWS = 500
@@ -32,7 +32,7 @@ def no_drift(context: dg.AssetCheckExecutionContext, config: AuditConfig) -> dg.
     opened = services()
     # Materialized from the asset's page, where Dagster evaluates every check along.
     keys = [context.partition_key] if context.has_partition_key else config.connectors
-    chosen = [opened.connectors.get_by_partition(key) for key in keys] if keys else _all(opened)
+    chosen = [opened.connectors.get_by_partition(key) for key in keys] if keys else list(opened.connectors.every())
     rows: list[dict[str, str | int]] = []
     unreadable = 0
     drifting = 0
@@ -78,13 +78,6 @@ weekly_audit = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description="Audits every connector on Sundays. Off by default: it reads everything, and lists every bucket.",
 )
-
-
-def _all(services: Services) -> list[Connector]:
-    found: list[Connector] = []
-    while page := services.connectors.page(after=(found[-1].created_at, found[-1].id) if found else None):
-        found += page
-    return found
 
 
 def _row(connector: Connector, difference: str, count: int, example: str, meaning: str) -> dict[str, str | int]:

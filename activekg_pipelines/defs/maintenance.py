@@ -2,8 +2,6 @@
 
 # No `from __future__ import annotations` here: Dagster reads the context's annotation at run time.
 from dataclasses import asdict
-from datetime import datetime
-from uuid import UUID
 
 import dagster as dg
 
@@ -42,13 +40,10 @@ def forget_old_rows(context: dg.OpExecutionContext) -> None:
 def requeue_leftovers(context: dg.OpExecutionContext) -> None:
     """Objects of older versions that no scan looks for any more: what a run wrote that was killed during an upgrade."""
     opened = services()
-    after: tuple[datetime, UUID] | None = None
-    requeued = 0
-    while connectors := opened.connectors.page(after=after):
-        requeued += sum(
-            opened.ledger.requeue_outdated(connector.id, opened.versions, thorough=True) for connector in connectors
-        )
-        after = connectors[-1].created_at, connectors[-1].id
+    requeued = sum(
+        opened.ledger.requeue_outdated(connector.id, opened.versions, thorough=True)
+        for connector in opened.connectors.every()
+    )
     context.add_output_metadata({"requeued": requeued})
 
 
