@@ -63,7 +63,11 @@ class Services:
     @cached_property
     def database(self) -> Database:
         """The pool on the graph database."""
-        return Database(self.settings.require_dsn(), max_size=self.settings.activekg_pool_size)
+        return Database(
+            self.settings.require_dsn(),
+            max_size=self.settings.activekg_pool_size,
+            frozen_seconds=self.settings.activekg_lease_seconds,
+        )
 
     @cached_property
     def connectors(self) -> ConnectorStore:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,56 +126,50 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, help="a folder of further text files")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print_results("Encoder and chunker", list(_results(Path(folder), arguments.texts, arguments.chunks)))
+        print_results("Encoder and chunker", _results(Path(folder), arguments.texts, arguments.chunks))
 
 
-def _results(models: Path, folder: Path | None, count: int) -> list[Result]:
+def _results(models: Path, folder: Path | None, count: int) -> Iterator[Result]:
     from sentence_transformers import SentenceTransformer
 
     began = time.perf_counter()
     ours = load_encoder(DEFAULT_MODEL, Backend.AUTO, None, models, None)
-    converted = time.perf_counter() - began
+    yield Result("converting the model, once", f"{time.perf_counter() - began:.1f} s")
+    first, torch_loaded = first_vector_seconds(models)
+    note = ", WITH TORCH" if torch_loaded else ""
+    yield Result(f"first vector of a fresh process, median of 5{note}", f"{first:.2f} s", "< 1 s", first < 1)
+    share = chunking_share(ours)
+    yield Result("chunking, as a share of the bare tokenizer's speed", f"{share:.0%}", "80 %", share >= 0.8)
+
     chunks = load_chunks(ours, folder, count)
     texts = [chunk.text for chunk in chunks]
+    waste = padding_waste(ours, texts)
+    yield Result("padding among the computed tokens", f"{waste:.1%}", "< 5 %", waste < 0.05)
+
     theirs = SentenceTransformer(str(resolve_model(DEFAULT_MODEL, models).path), device="cpu")
     timed = texts[: min(len(texts), 256)]
     samples = interleave({"theirs": lambda: theirs.encode(timed), "ours": lambda: ours.encode(timed)}, ROUNDS)
     speedup = ratio(samples["theirs"], samples["ours"])
-    mean = np.mean([chunk.tokens for chunk in chunks])
-    work = gflop([chunk.tokens for chunk in chunks[: len(timed)]])
+    mean = np.mean([chunk.tokens for chunk in chunks[: len(timed)]])
+    goal = 2.5 if ours.precision is Precision.FLOAT32 else 5.0
+    yield Result(
+        f"{len(timed)} chunks of {mean:.0f} tokens in {ours.precision}, per CPU second",
+        f"{speedup:.2f} x sentence-transformers' defaults",
+        f"{goal} x",
+        speedup >= goal,
+    )
     peak = gflops_peak()
+    work = gflop([chunk.tokens for chunk in chunks[: len(timed)]])
     busy = work / min(sample.cpu for sample in samples["ours"]) / peak
+    yield Result(f"of the cores' measured peak, {peak:.0f} GFLOP/s in float32", f"{busy:.0%}", "60 %", busy >= 0.6)
     limit = peak / (work / len(timed))
+    yield Result(
+        "the most that peak allows", f"{limit:.1f} chunks per CPU second, {limit / _rate(samples, timed):.2f} x theirs"
+    )
     reference = theirs.encode(texts, normalize_embeddings=True)
     overlap = top10_overlap(ours.encode(texts), reference)
-    goal = 2.5 if ours.precision is Precision.FLOAT32 else 5.0
-    waste = padding_waste(ours, texts)
-    first, torch_loaded = first_vector_seconds(models)
-    share = chunking_share(ours)
-    return [
-        Result(
-            f"{len(timed)} chunks of {mean:.0f} tokens in {ours.precision}, per CPU second",
-            f"{speedup:.2f} x sentence-transformers' defaults",
-            f"{goal} x",
-            speedup >= goal,
-        ),
-        Result(f"of the cores' measured peak, {peak:.0f} GFLOP/s in float32", f"{busy:.0%}", "60 %", busy >= 0.6),
-        Result(
-            "the most that peak allows",
-            f"{limit:.1f} chunks per CPU second, {limit / _rate(samples, timed):.2f} x theirs",
-        ),
-        Result(f"top-10 overlap with float32 over {len(texts)} chunks", f"{overlap:.4f}", "0.98", overlap >= 0.98),
-        Result("padding among the computed tokens", f"{waste:.1%}", "< 5 %", waste < 0.05),
-        Result(
-            "first vector of a fresh process, median of 5" + (", WITH TORCH" if torch_loaded else ""),
-            f"{first:.2f} s",
-            "< 1 s",
-            first < 1,
-        ),
-        Result("converting the model, once", f"{converted:.1f} s"),
-        Result("chunking, as a share of the bare tokenizer's speed", f"{share:.0%}", "80 %", share >= 0.8),
-        *_int8(models, timed, texts, theirs, reference),
-    ]
+    yield Result(f"top-10 overlap with float32 over {len(texts)} chunks", f"{overlap:.4f}", "0.98", overlap >= 0.98)
+    yield from _int8(models, timed, texts, theirs, reference)
 
 
 def _rate(samples: dict[str, Any], texts: Sequence[str]) -> float:

@@ -7,7 +7,7 @@ import platform
 import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,8 +89,8 @@ def machine() -> str:
     return ", ".join(parts)
 
 
-def print_results(title: str, results: list[Result]) -> None:
-    """A table that reads in a terminal and in Markdown."""
+def print_results(title: str, results: Iterable[Result]) -> None:
+    """A table that reads in a terminal and in Markdown, line by line as the results come."""
     print(f"\n### {title}\n\n{machine()}\n")
     print("| stage | measured | shall reach | reached |\n|---|---|---|---|")
     for result in results:

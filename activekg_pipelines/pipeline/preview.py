@@ -26,9 +26,10 @@ from activekg_pipelines.services import Services
 _SQL = load_queries(Path(__file__).with_name("preview.sql"))
 
 SAMPLE_KEYS: Final = 20
+"""Keys shown of each class at most."""
+
 # Somebody waits for the answer: an endpoint that hangs must not hold them for longer.
 _PATIENCE_SECONDS: Final = 20.0
-"""Keys shown of each class at most."""
 
 _EXTENSION: Final = re.compile(r"\.([A-Za-z0-9]{1,10})$")
 

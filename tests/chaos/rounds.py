@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from tests.chaos.faults import KINDS, NoTarget, Target
-from tests.chaos.oracle import Differences, Expected, compare
+from tests.chaos.oracle import Differences, Expected, Vectors, compare
 from tests.chaos.reader import Reader
 from tests.chaos.system import System
 from tests.chaos.world import Source
@@ -64,7 +64,7 @@ class Chaos:
     system: System
     sources: dict[str, Source]
     reader: Reader
-    vectors: dict[str, list[float]] = field(default_factory=dict)
+    vectors: Vectors = field(default_factory=Vectors)
 
     def expected(self) -> list[Expected]:
         """What the buckets hold now."""

@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import psycopg
 import pytest
 
 from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.database.pool import Database
 from activekg_pipelines.errors import CredentialsRefused, ModelError
 from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.pipeline.lease import lease
@@ -271,6 +273,24 @@ def test_a_dead_runs_objects_come_back_when_its_lease_ends(
     end_leases(services)
     assert drain(services, connector).indexed == 1
     assert query(services, "SELECT deaths FROM connectors.objects") == [(0,)]
+
+
+def test_a_process_that_stops_inside_a_transaction_does_not_keep_its_objects_from_others(
+    services: Services, bucket: Bucket, connector: Connector, dsn: str
+) -> None:
+    bucket.put("a.txt", "one")
+    scan(services, connector)
+    run = start_run(services, connector)
+    claimed = services.ledger.claim_pending(connector.id, run, generation=0, limit=5, extractor=EXTRACTOR)
+    stopped = Database(dsn, frozen_seconds=1)
+    with pytest.raises(psycopg.Error, match="idle-in-transaction timeout"), stopped.transaction() as conn:
+        assert services.ledger.lock_claimed(conn, run, [claimed[0].id])
+        # Waits for the row until the server has ended the transaction that holds it.
+        end_leases(services)
+        assert drain(services, connector).indexed == 1
+        conn.execute("SELECT 'awake again'")
+    stopped.close()
+    assert graph_of(services) == (1, 1, 1)
 
 
 def test_a_lease_that_is_renewed_holds(services: Services, bucket: Bucket, connector: Connector) -> None:

@@ -1,0 +1,124 @@
+"""What many tenants cost in whose buckets nothing happens: CPU of the daemon and of the code server.
+
+    python -m benchmarks.idle [--tenants 100 1000] [--seconds 300]
+
+Every tenant has one connector that is polled every 900 seconds, over HTTP, on a running system. The first polls, which
+all come at once, are over before the watch begins; then the polls are spread over the 900 seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from contextlib import suppress
+
+import psutil
+
+from activekg_pipelines.services import Services
+from benchmarks.measure import Result, print_results
+from benchmarks.system import folder, register, server, services
+from tests.e2e.conftest import System, running_system
+
+_POLL_SECONDS = 900
+_PATIENCE_SECONDS = 900.0
+_PARTS = {"daemon": "dagster._daemon", "code server": "grpc"}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--tenants", type=int, nargs="+", default=[100, 1000])
+    parser.add_argument("--seconds", type=float, default=300)
+    arguments = parser.parse_args()
+    results = [line for tenants in arguments.tenants for line in _results(tenants, arguments.seconds)]
+    print_results("Idle tenants", results)
+
+
+def _results(tenants: int, seconds: float) -> list[Result]:
+    with (
+        server("benchmarks.listing_server", 0) as endpoint,
+        folder() as home,
+        services(home, ACTIVEKG_HOME=str(home)) as opened,
+    ):
+        for number in range(tenants):
+            register(opened, endpoint, f"bucket-{number:04}", f"tenant-{number:04}")
+        names = ("ACTIVEKG_DSN", "CONNECTOR_KEK_V1", "ACTIVEKG_S3_ENDPOINT_ALLOWLIST")
+        with running_system(home, endpoint, {name: os.environ[name] for name in names}) as system:
+            began = time.monotonic()
+            _wait_for_first_polls(opened)
+            first = time.monotonic() - began
+            _spread(opened)
+            polls, used, memory = _watch(opened, system, seconds)
+    share = sum(used.values()) / seconds
+    parts = ", ".join(f"{name} {100 * cpu / seconds:.1f} %" for name, cpu in used.items())
+    return [
+        Result(
+            f"{tenants:,} tenants polled every {_POLL_SECONDS} s: daemon and code server, of a core",
+            f"{100 * share:.1f} % ({parts})",
+            "< 10 %" if tenants == 1000 else None,
+            share < 0.1 if tenants == 1000 else None,
+        ),
+        Result(
+            f"- {polls} polls in {seconds:.0f} s: CPU of a poll", f"{1000 * sum(used.values()) / max(polls, 1):.0f} ms"
+        ),
+        Result("- memory of both", f"{memory / 2**20:.0f} MiB"),
+        Result("- all polled for the first time after", f"{first:.0f} s"),
+    ]
+
+
+def _wait_for_first_polls(opened: Services) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        with opened.database.transaction() as conn:
+            left = conn.execute(
+                "SELECT count(*) FROM connectors.connectors WHERE last_scan_completed_at IS NULL"
+                " OR EXISTS (SELECT FROM connectors.runs r WHERE r.connector_id = connectors.id"
+                " AND r.status IN ('waiting', 'running'))"
+            ).fetchone()
+        if left == (0,):
+            return
+        time.sleep(1)
+    raise TimeoutError(f"Not every tenant was polled within {_PATIENCE_SECONDS:.0f} s.")
+
+
+def _spread(opened: Services) -> None:
+    with opened.database.transaction() as conn:
+        conn.execute(
+            "UPDATE connectors.connectors SET last_scan_started_at = now() - random() * %s * interval '1 second'",
+            (_POLL_SECONDS,),
+        )
+
+
+def _watch(opened: Services, system: System, seconds: float) -> tuple[int, dict[str, float], int]:
+    """Scans completed, CPU seconds by part, and memory of all parts at the end, in bytes."""
+    before, scans = _cpu(system), _scans(opened)
+    time.sleep(seconds)
+    after = _cpu(system)
+    used = {name: after[name][0] - before[name][0] for name in _PARTS}
+    return _scans(opened) - scans, used, sum(memory for _, memory in after.values())
+
+
+def _scans(opened: Services) -> int:
+    with opened.database.transaction() as conn:
+        row = conn.execute("SELECT coalesce(max(id), 0) FROM connectors.scans").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _cpu(system: System) -> dict[str, tuple[float, int]]:
+    """CPU seconds, and bytes, of each part so far."""
+    found = dict.fromkeys(_PARTS, (0.0, 0))
+    for process in psutil.Process(system.process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            command = " ".join(process.cmdline())
+            for name, mark in _PARTS.items():
+                if mark in command:
+                    times, memory = process.cpu_times(), process.memory_full_info()
+                    cpu, held = found[name]
+                    found[name] = (cpu + times.user + times.system, held + memory.uss)
+    assert all(cpu for cpu, _ in found.values()), f"not running: {found}"
+    return found
+
+
+if __name__ == "__main__":
+    main()

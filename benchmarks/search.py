@@ -1,0 +1,219 @@
+"""Search among the chunks of many tenants of very different size: how much of the exact answer, and how soon.
+
+    python -m benchmarks.search [--chunks 100000] [--tenants 50] [--questions 400]
+
+Vectors are those of real chunks, moved along the differences between others, so that they lie to each other as real
+ones do. Words are made up and as frequent as those of English are (Zipf's law, the most frequent hundred being stop
+words), since a made-up text of few sentences would hold every word in every third chunk. A question is eight words out
+of a chunk, and has a vector near that of the chunk; in its place as many English words are encoded. The exact
+answer reads every chunk of the tenant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import cast
+from unittest.mock import patch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activekg_pipelines.embedding import Chunk, Encoder
+from activekg_pipelines.graph import search
+from activekg_pipelines.graph.nodes import Document
+from activekg_pipelines.services import Services
+from benchmarks.encoder import load_chunks
+from benchmarks.measure import Result, measure, print_results
+from benchmarks.system import folder, services
+
+CHUNKS_PER_DOCUMENT = 15
+LIMIT = 10
+_REAL = 600
+_BATCH = 64
+_WORDS_A_CHUNK = 160
+_STOP_WORDS = """
+the of and to in a is that for it as was with be by on not he i this are or his from at which but have an had they you
+were there one all we can her has been if more when will would who so no out up into do any your what its about than
+then them some could these other only over such after also did many through where much most should very those
+""".split()  # noqa: SIM905 - eighty of them read better so
+_CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What somebody asks, and the vector that stands for it."""
+
+    tenant_id: str
+    text: str
+    vector: NDArray[np.float32]
+
+
+class Questioned:
+    """The encoder at work on real questions, with made-up vectors in place of what it returns."""
+
+    def __init__(self, encoder: Encoder, sentences: Iterable[str]) -> None:
+        self._encoder = encoder
+        self._questions = itertools.cycle(" ".join(sentence.split()[:8]) for sentence in sentences)
+        self.version = encoder.version
+        self.vector: NDArray[np.float32] = np.zeros(0, np.float32)
+
+    def encode(self, _: Sequence[str]) -> NDArray[np.float32]:
+        """Encode eight English words, which made-up ones would be three times the tokens of."""
+        self._encoder.encode([next(self._questions)])
+        return self.vector[None]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--chunks", type=int, default=100_000)
+    parser.add_argument("--tenants", type=int, default=50)
+    parser.add_argument("--questions", type=int, default=400)
+    arguments = parser.parse_args()
+    with folder() as home, services(home) as opened:
+        sizes = tenant_sizes(arguments.chunks, arguments.tenants)
+        graph = _Graph(opened, [chunk.text for chunk in load_chunks(opened.encoder, None, _REAL)])
+        graph.fill(sizes)
+        results = [
+            *_ask(graph, f"{arguments.tenants} tenants in turn", list(sizes), arguments.questions),
+            *_ask(graph, f"the largest, {max(sizes.values()):,} chunks", [max(sizes, key=sizes.__getitem__)], 100),
+        ]
+    title = f"Search: {sum(sizes.values()):,} chunks of {len(sizes)} tenants with {min(sizes.values())} and more each"
+    print_results(title, results)
+
+
+def tenant_sizes(chunks: int, tenants: int) -> dict[str, int]:
+    """Chunks of each tenant: the second has a bit under half of the first, and so on (Zipf, exponent 1.2)."""
+    shares = np.arange(1, tenants + 1) ** -1.2
+    documents = np.maximum(1, shares / shares.sum() * chunks / CHUNKS_PER_DOCUMENT).astype(int)
+    return {f"tenant_{number:02}": int(count) * CHUNKS_PER_DOCUMENT for number, count in enumerate(documents)}
+
+
+class _Graph:
+    """A graph full of chunks."""
+
+    def __init__(self, opened: Services, texts: Sequence[str]) -> None:
+        self.services = opened
+        self.texts = texts
+        self._real = opened.encoder.encode(texts)
+        self._chance = np.random.default_rng(7)
+        vocabulary = [*_STOP_WORDS, *_made_up_words(30_000)]
+        frequencies = 1 / np.arange(3, len(vocabulary) + 3)
+        self._vocabulary = np.array(vocabulary)
+        self._frequencies = frequencies / frequencies.sum()
+        self._samples: dict[str, list[tuple[str, NDArray[np.float32]]]] = {}
+
+    def fill(self, sizes: dict[str, int]) -> None:
+        """Write all tenants' documents, the vector index last: maintaining it would take most of the time."""
+        database = self.services.database
+        with database.transaction() as conn:
+            row = conn.execute("SELECT pg_get_indexdef('public.idx_nodes_embedding_hnsw'::regclass)").fetchone()
+            assert row is not None
+            conn.execute("DROP INDEX public.idx_nodes_embedding_hnsw")
+        for tenant_id, chunks in sizes.items():
+            documents = self._documents(tenant_id, chunks // CHUNKS_PER_DOCUMENT)
+            while batch := [document for _, document in zip(range(_BATCH), documents, strict=False)]:
+                with database.transaction(tenant_id=tenant_id) as conn:
+                    self.services.graph.swap(conn, tenant_id, batch, self.services.encoder.version)
+        with database.transaction() as conn:
+            conn.execute("SET LOCAL maintenance_work_mem = '1GB'")
+            conn.execute(str(row[0]).encode())
+        with database.transaction() as conn:
+            conn.execute("ANALYZE public.nodes, public.edges")
+
+    def question(self, tenant_id: str) -> Question:
+        """One that a chunk of the tenant answers."""
+        samples = self._samples[tenant_id]
+        text, vector = samples[int(self._chance.integers(len(samples)))]
+        words = text.split()
+        start = int(self._chance.integers(max(1, len(words) - 8)))
+        return Question(tenant_id, " ".join(words[start : start + 8]), self._moved(vector[None], 0.3)[0])
+
+    def _documents(self, tenant_id: str, number: int) -> Iterator[Document]:
+        samples = self._samples[tenant_id] = []
+        for index in range(number):
+            which = self._chance.integers(len(self._real), size=CHUNKS_PER_DOCUMENT)
+            vectors = self._moved(self._moved(self._real[which], 0.5), 0.5)
+            document = self._document(tenant_id, index, vectors)
+            if len(samples) < 500:
+                samples.append((document.chunks[0].text, vectors[0]))
+            yield document
+
+    def _moved(self, vectors: NDArray[np.float32], how_far: float) -> NDArray[np.float32]:
+        ones, others = self._chance.integers(len(self._real), size=(2, len(vectors)))
+        moved = vectors + how_far * (self._real[ones] - self._real[others])
+        return cast("NDArray[np.float32]", (moved / np.linalg.norm(moved, axis=1, keepdims=True)).astype(np.float32))
+
+    def _document(self, tenant_id: str, index: int, vectors: NDArray[np.float32]) -> Document:
+        chunks = []
+        size = (CHUNKS_PER_DOCUMENT, _WORDS_A_CHUNK)
+        for number, words in enumerate(self._chance.choice(self._vocabulary, size, p=self._frequencies)):
+            part = " ".join(words)
+            digest = hashlib.sha256(part.encode()).digest()
+            chunks.append(Chunk(number, number * 1000, number * 1000 + len(part), part, 200, digest, 0))
+        return Document(
+            tenant_id=tenant_id,
+            bucket="benchmark",
+            key=f"handbooks/{index:06}.md",
+            etag=f"{index:032x}",
+            size=15_000,
+            modified_at=datetime(2026, 1, 1, tzinfo=UTC),
+            title=f"Handbook {index}",
+            mime_type="text/markdown",
+            content_hash=hashlib.sha256(b"%d" % index).digest(),
+            text_hash=hashlib.sha256(b"text %d" % index).digest(),
+            facts={},
+            chunks=chunks,
+            vectors=vectors,
+        )
+
+
+def _made_up_words(number: int) -> list[str]:
+    """Words of five letters."""
+    made = ["".join(letters) for letters in itertools.product(*(_CONSONANTS, _VOWELS) * 2, _CONSONANTS)]
+    return [made[place * len(made) // number] for place in range(number)]
+
+
+def _ask(graph: _Graph, what: str, tenants: list[str], number: int) -> list[Result]:
+    questioned = Questioned(graph.services.encoder, graph.texts)
+    questions = [graph.question(tenants[turn % len(tenants)]) for turn in range(number)]
+    # The first ones do not count: caches fill, statements are prepared.
+    seconds = [measure(partial(_search, graph.services, questioned, question)).wall for question in questions][20:]
+    recalls = []
+    for question in questions:
+        # Of which nothing is left but its vector: what words find is found exactly either way.
+        vague = replace(question, text="the")
+        found = _search(graph.services, questioned, vague)
+        with patch.object(search, "_EXACT_UP_TO", 10**9):
+            exact = _search(graph.services, questioned, vague)
+        recalls.append(len(found & exact) / len(exact))
+    recall, p50, p95 = np.mean(recalls), *1000 * np.percentile(seconds, [50, 95])
+    return [
+        Result(
+            f"{what}: recall@{LIMIT} of the vectors against the exact answer", f"{recall:.3f}", "0.95", recall >= 0.95
+        ),
+        Result(
+            "- question to answer, the encoder included: p95",
+            f"{p95:.0f} ms (p50 {p50:.0f})",
+            "< 50 ms",
+            bool(p95 < 50),
+        ),
+    ]
+
+
+def _search(opened: Services, encoder: Questioned, question: Question) -> set[tuple[str, int]]:
+    encoder.vector = question.vector
+    hits = search.search(
+        opened.database, cast("Encoder", encoder), tenant_id=question.tenant_id, query=question.text, limit=LIMIT
+    )
+    return {(hit.uri, hit.chunk_index) for hit in hits}
+
+
+if __name__ == "__main__":
+    main()
