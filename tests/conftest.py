@@ -24,12 +24,6 @@ from tests.s3_bucket import Bucket
 _numbers = itertools.count()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together, for ``--dist loadgroup``, what shares a running system that takes a minute to start."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
-
-
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """DSN of an embedded Postgres' maintenance database; one server for each test process."""

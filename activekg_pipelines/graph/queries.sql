@@ -121,7 +121,7 @@ WITH question AS (
             WHERE tenant_id = %(tenant_id)s AND classes @> '{Chunk}' {reads_words}
         ) n
         WHERE n.text_search_vector @@ q.words
-        ORDER BY score DESC LIMIT %(depth)s
+        ORDER BY score DESC, n.id LIMIT %(depth)s
     ) matching
 ), fused AS (
     SELECT id, sum(1.0 / (60 + rank)) AS score

@@ -104,9 +104,6 @@ def record(request: pytest.FixtureRequest) -> Callable[[Round], None]:
 
     def write(played: Round) -> None:
         _rounds.append(played)
-        if terminal is None:
-            # A worker beside others has none.
-            return
         with capture.global_and_fixture_disabled():
             terminal.ensure_newline()
             terminal.line(str(played))

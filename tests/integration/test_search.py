@@ -22,6 +22,8 @@ def test_the_index_finds_what_exact_search_finds_and_as_many(
     sync(services, crowd)
     questions = ["Where are the books? library", "house 17", "something that grows in the garden"]
     exact = [_ask(services, question) for question in questions]
+    monkeypatch.setattr(search_module, "_READ_WORDS_UP_TO", 0)
+    assert [_ask(services, question) for question in questions] == exact, "words are found by their index, too"
     monkeypatch.setattr(search_module, "_EXACT_UP_TO", 0)
     indexed = [_ask(services, question) for question in questions]
     for by_index, by_reading in zip(indexed, exact, strict=True):
@@ -33,3 +35,12 @@ def _ask(services: Services, question: str) -> list[str]:
     return [
         hit.uri for hit in search(services.database, services.encoder, tenant_id="acme_corp", query=question, limit=20)
     ]
+
+
+def test_a_chunk_with_more_of_the_words_comes_before_one_that_repeats_a_single_one(
+    services: Services, connector: Connector, bucket: Bucket
+) -> None:
+    bucket.put("all.txt", "To reset a forgotten password, ask the administrator of the console.")
+    bucket.put("one.txt", "Password, password, password, password, password, password: the word password again.")
+    sync(services, connector)
+    assert _ask(services, "reset password administrator console")[0].endswith("all.txt")
