@@ -82,20 +82,20 @@ def _measure(services: Services, connector: Connector, endpoint_url: str, object
     samples = interleave(ways, rounds)
     wall = {name: median(sample.wall for sample in samples[name]) for name in ways}
     beyond = objects / max(wall["scan"] - wall["ours"], 1e-9)
-    reached = wall["scan"] <= 1.3 * wall["stock"] or beyond >= 20_000
+    share = wall["scan"] / wall["stock"]
     return [
         Result(f"{objects:,} objects, all new: objects/s", f"{objects / first:,.0f}"),
         Result(
             f"{objects:,} objects, nothing changed: time as a multiple of boto3's bare LIST",
-            f"{wall['scan'] / wall['stock']:.2f} x",
-            "≤ 1.3 x, or the next",
-            reached,
+            f"{share:.2f} x",
+            "≤ 1.3 x",
+            share <= 1.3,
         ),
         Result(
             "- beyond a bare LIST by its own client, which reads times faster: objects/s",
             f"{beyond:,.0f} ({wall['scan'] / wall['ours']:.2f} x that LIST)",
             "≥ 20,000",
-            reached,
+            beyond >= 20_000,
         ),
     ]
 

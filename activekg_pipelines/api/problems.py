@@ -178,6 +178,7 @@ def install(app: FastAPI) -> None:
     app.exception_handler(HTTPException)(_on_http_exception)
     app.exception_handler(ActiveKGError)(_on_package_error)
     app.exception_handler(psycopg.OperationalError)(_on_database_error)
+    app.exception_handler(psycopg.errors.IdleInTransactionSessionTimeout)(_on_database_error)
     app.exception_handler(Exception)(_on_bug)
 
 

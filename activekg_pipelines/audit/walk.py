@@ -18,7 +18,7 @@ from activekg_pipelines.audit.differences import Difference, Found
 from activekg_pipelines.audit.judge import Facts, disagreements
 from activekg_pipelines.audit.listing import Row, Standing, compare, in_flight
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.database.pool import act_for
+from activekg_pipelines.database.pool import act_for, let_idle
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorChanged
 from activekg_pipelines.ledger.states import ObjectState
@@ -66,8 +66,7 @@ def snapshot(services: Services, connector: Connector) -> Iterator[Connection[Tu
     with services.database.transaction() as conn:
         # Before the first query, and so before the tenant is set.
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        # It waits for the bucket's listing and keeps nobody from a row.
-        conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        let_idle(conn)
         # Compiling the window's statement takes longer than running it, a thousand times over.
         conn.execute("SET LOCAL jit = off")
         act_for(conn, connector.tenant_id)

@@ -73,3 +73,8 @@ class Database:
 def act_for(conn: Connection[Any], tenant_id: str) -> None:
     """Show the rest of the transaction this tenant's rows, where row-level security binds the role."""
     conn.execute("SELECT set_config('app.current_tenant_id', %s, true)", (tenant_id,))
+
+
+def let_idle(conn: Connection[Any]) -> None:
+    """Let the rest of the transaction wait as long as it takes: it only reads, and keeps no row from anybody."""
+    conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")

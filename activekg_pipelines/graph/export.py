@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activekg_pipelines.database.pool import Database
+from activekg_pipelines.database.pool import Database, let_idle
 from activekg_pipelines.database.queries import load_queries
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def _batches(database: Database, tenant_id: str) -> Iterator[pa.RecordBatch]:
 
     schema = _schema()
     with database.transaction(tenant_id=tenant_id) as conn, conn.cursor(name="export_chunks") as cursor:
+        let_idle(conn)
         cursor.itersize = _BATCH
         cursor.execute(_SQL["export_chunks"], {"tenant_id": tenant_id}, binary=True)
         while rows := cursor.fetchmany(_BATCH):

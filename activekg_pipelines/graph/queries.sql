@@ -92,10 +92,19 @@ LIMIT %(limit)s
 -- Of the vector column; none when it takes any.
 SELECT nullif(atttypmod, -1) FROM pg_attribute WHERE attrelid = 'public.nodes'::regclass AND attname = 'embedding'
 
--- name: count_chunks
--- Whether a tenant has more chunks than an exact search should read.
+-- name: count_nodes
+-- Whether a tenant has more than an exact search should read; by the index alone.
 SELECT count(*) FROM (
     SELECT FROM public.nodes WHERE tenant_id = %(tenant_id)s LIMIT %(limit)s
+) counted
+
+-- name: count_chunks
+-- Whether a tenant has so many chunks of a model.
+SELECT count(*) FROM (
+    SELECT FROM public.nodes
+    WHERE tenant_id = %(tenant_id)s AND classes @> '{Chunk}' AND props ->> 'embedding_model' = %(encoder)s
+      AND embedding IS NOT NULL
+    LIMIT %(limit)s
 ) counted
 
 -- name: search

@@ -93,21 +93,20 @@ WITH listed AS (
         detected_at = now(), missing_since_scan = NULL, attempts = 0, deaths = 0, next_attempt_at = NULL,
         claimed_by = NULL, claim_expires_at = NULL
     RETURNING o.id, o.document_id, o.state
-), back AS (
-    UPDATE connectors.objects SET missing_since_scan = NULL
-    WHERE id = ANY (ARRAY(SELECT id FROM compared WHERE is_back AND NOT is_new AND NOT is_changed))
-), gone AS (
-    SELECT id FROM connectors.objects WHERE id = ANY (ARRAY(SELECT id FROM compared WHERE is_gone))
+), locked AS (
+    -- In key order, as above.
+    SELECT id, missing_since_scan IS NULL AS is_gone FROM connectors.objects
+    WHERE id = ANY (ARRAY(SELECT id FROM compared WHERE is_gone OR is_back AND NOT is_new AND NOT is_changed))
     ORDER BY key FOR NO KEY UPDATE
-), missing AS (
-    UPDATE connectors.objects o SET missing_since_scan = %(scan_id)s
-    FROM gone WHERE o.id = gone.id AND o.state <> 'deleted' AND o.missing_since_scan IS NULL
-    RETURNING o.id
+), marked AS (
+    UPDATE connectors.objects o SET missing_since_scan = CASE WHEN l.is_gone THEN %(scan_id)s::bigint END
+    FROM locked l WHERE o.id = l.id AND o.state <> 'deleted'
+    RETURNING l.is_gone
 )
 SELECT
     (SELECT count(*) FROM taken WHERE is_new),
     (SELECT count(*) FROM taken WHERE is_changed),
-    (SELECT count(*) FROM missing),
+    (SELECT count(*) FROM marked WHERE is_gone),
     (SELECT count(*) FROM taken WHERE skip_code IS NULL),
     (SELECT array_agg(key) FROM taken),
     (SELECT array_agg(key) FROM over_limit),

@@ -155,6 +155,8 @@ class Ledger:
                 "skip_messages": [entry.skip.message if entry.skip else None for entry in page],
                 "max_objects": self._bounds.objects,
             },
+            # Planned for its own key range: a plan for any range would read on to the end of the bucket.
+            prepare=False,
         )
         over_limit = frozenset(row[5] or ())
         counts = ScanCounts(
@@ -594,9 +596,11 @@ def _columns(added: Increments) -> dict[str, list[Any]]:
     }
 
 
-def _one(conn: Connection[TupleRow], query: str, parameters: dict[str, Any]) -> TupleRow:
+def _one(
+    conn: Connection[TupleRow], query: str, parameters: dict[str, Any], *, prepare: bool | None = None
+) -> TupleRow:
     sql: LiteralString = _SQL[query]
-    row = conn.execute(sql, parameters).fetchone()
+    row = conn.execute(sql, parameters, prepare=prepare).fetchone()
     if row is None:
         raise LookupError(f"The query {query!r} found no row.")
     return row

@@ -223,8 +223,9 @@ class _Comparison:
         }
         with self._services.database.transaction(tenant_id=self._connector.tenant_id) as conn:
             conn.execute("SET TRANSACTION READ ONLY")
-            rows = conn.execute(_SQL["compare_page"], parameters).fetchall()
-            missing = conn.execute(_SQL["missing_in_range"], parameters).fetchone()
+            # Planned for their own key range: a plan for any range would read on to the end of the bucket.
+            rows = conn.execute(_SQL["compare_page"], parameters, prepare=False).fetchall()
+            missing = conn.execute(_SQL["missing_in_range"], parameters, prepare=False).fetchone()
         # A class comes in several rows, each with its first keys: in the order of keys once they are together.
         keys: dict[Change, list[str]] = {}
         for name, kind, fetched, objects, size, new, sample in rows:

@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from activekg_pipelines.errors import FetchFailed, TooLarge
 from activekg_pipelines.s3.errors import error_code, object_error
-from activekg_pipelines.s3.listing import normalise_etag
+from activekg_pipelines.s3.listing import in_utc, normalise_etag
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -62,6 +62,7 @@ def download(client: S3Client, bucket: str, key: str, etag: str, target: Path, m
     uri = f"s3://{bucket}/{key}"
     try:
         answer = _get(client, bucket, key, etag)
+        arrived_etag, modified_at = normalise_etag(answer["ETag"]), in_utc(answer["LastModified"])
         with closing(answer["Body"]) as body:
             # Some stores stream without a length; there the transfer's own end mark tells a truncated body.
             declared = answer.get("ContentLength")
@@ -78,6 +79,9 @@ def download(client: S3Client, bucket: str, key: str, etag: str, target: Path, m
                     file.write(chunk)
     except (BotoCoreError, ClientError, HTTPError) as error:
         raise object_error(error, bucket, key) from None
+    except (KeyError, ValueError, OverflowError) as error:
+        # No ETag or time of change, or a time that is none.
+        raise FetchFailed(f"Failed to fetch {uri}: the store's answer cannot be read ({error})") from None
     except OSError as error:
         if error.errno not in _NO_SPACE:
             raise
@@ -90,9 +94,9 @@ def download(client: S3Client, bucket: str, key: str, etag: str, target: Path, m
         raise FetchFailed(f"Failed to fetch {uri}: {size} of {declared} bytes arrived")
     return Download(
         target,
-        normalise_etag(answer["ETag"]),
+        arrived_etag,
         size,
-        answer["LastModified"],
+        modified_at,
         digest.digest(),
         answer.get("ContentType"),
     )

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -99,14 +99,23 @@ def _next(answers: Iterator[ListObjectsV2OutputTypeDef], deadline: float | None)
 def _version(entry: ObjectTypeDef, bucket: str) -> ObjectVersion:
     try:
         size = entry["Size"]
-        version = ObjectVersion(entry["Key"], normalise_etag(entry["ETag"]), size, entry["LastModified"])
+        version = ObjectVersion(entry["Key"], normalise_etag(entry["ETag"]), size, in_utc(entry["LastModified"]))
     except KeyError as missing:
         raise SourceUnavailable(
             f"The store lists an object of bucket {bucket!r} without {missing}, which every S3 listing has."
         ) from None
+    except OverflowError:
+        raise SourceUnavailable(
+            f"The store lists an object of bucket {bucket!r} with a time that lies beyond the calendar."
+        ) from None
     if not 0 <= size <= _MAX_OBJECT_BYTES:
         raise SourceUnavailable(f"The store lists an object of bucket {bucket!r} with a size of {size} bytes.")
     return version
+
+
+def in_utc(moment: datetime) -> datetime:
+    """What Postgres takes: stores may write any zone, and none for UTC. OverflowError for what is on no calendar."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def normalise_etag(etag: str) -> str:

@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -679,6 +680,44 @@ def test_an_endpoint_that_may_not_be_reached_is_the_connectors_error_and_no_obje
     assert "ACTIVEKG_S3_PRIVATE_NETWORKS" in str(answer.fix)
 
 
+TIMES_THAT_ARE_NONE = ("soon", "2030-13-01T00:00:00Z", "9999-12-31T23:59:59-10:00", "0001-01-01T00:00:00+10:00")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2030-01-01T00:00:00.000Z",
+        "2030-01-01T00:00:00",
+        "2030-01-01T05:30:00+05:30",
+        "2030-01-01T20:00:00+20:00",
+        "2030-01-01T00:00:15.5+00:00:15.5",
+    ],
+)
+def test_times_of_every_zone_are_kept_in_utc_which_postgres_takes(written: str) -> None:
+    entry = f"<Contents><Key>a</Key><LastModified>{written}</LastModified><ETag>e</ETag><Size>1</Size></Contents>"
+    body = EMPTY_LISTING.replace(b"</ListBucketResult>", entry.encode() + b"</ListBucketResult>")
+    with serve(reply(body)) as store:
+        (page,) = listing(store.url, Settings())
+    assert [(one.modified_at, one.modified_at.tzinfo) for one in page.entries] == [
+        (datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC), datetime.UTC)
+    ]
+
+
+@pytest.mark.parametrize(
+    "headers", ["", "Last-Modified: soon\r\n", "Last-Modified: Fri, 31 Dec 9999 23:59:59 -1000\r\n"]
+)
+def test_an_answer_without_a_time_that_can_be_read_is_an_object_that_cannot_be_fetched(
+    headers: str, tmp_path: Path
+) -> None:
+    with serve(reply(b"text", headers=f'ETag: "e"\r\n{headers}')) as store:
+        settings = Settings(activekg_s3_endpoint_allowlist=(urlsplit(store.url).netloc,))
+        with (
+            closing(make_client(config(store.url), KEYS, settings)) as client,
+            pytest.raises(FetchFailed, match="cannot be read"),
+        ):
+            download(client, "bucket", "a.txt", "e", tmp_path / "a", 100)
+
+
 def test_an_endpoint_that_answers_with_no_listing_is_an_error_of_the_source() -> None:
     entry = "<Contents><Key>{}</Key><LastModified>2030-01-01T00:00:00Z</LastModified><ETag>e</ETag>"
     entry += "<Size>{}</Size></Contents>"
@@ -689,6 +728,7 @@ def test_an_endpoint_that_answers_with_no_listing_is_an_error_of_the_source() ->
         "<Contents><Key>a</Key><Size>1</Size></Contents>",
         entry.format("a", "many"),
         "<Contents>",
+        *(entry.replace("2030-01-01T00:00:00Z", time).format("a", 1) for time in TIMES_THAT_ARE_NONE),
     ]
     for contents in strange:
         body = EMPTY_LISTING.replace(b"</ListBucketResult>", contents.encode() + b"</ListBucketResult>")
