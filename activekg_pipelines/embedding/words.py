@@ -45,6 +45,7 @@ class ChunkTokenizer(Protocol):
     def truncation(self) -> object | None: ...
     @property
     def padding(self) -> object | None: ...
+    def encode(self, sequence: str, *, add_special_tokens: bool = True) -> Encoding: ...
     def encode_batch(self, input: Sequence[str], *, add_special_tokens: bool = True) -> Sequence[Encoding]: ...
     def num_special_tokens_to_add(self, is_pair: bool) -> int: ...
 
@@ -125,6 +126,9 @@ def split_oversized(text: str, words: Words, tokenizer: ChunkTokenizer, max_toke
 def encode_all(tokenizer: ChunkTokenizer, texts: Sequence[str], *, special_tokens: bool = False) -> Sequence[Encoding]:
     """``encode_batch``, with the tokenizer's refusal as :class:`EncoderFailed`."""
     try:
+        if len(texts) == 1:
+            # A batch wakes the tokenizer's threads, which take as much time as a document of a few pages.
+            return [tokenizer.encode(texts[0], add_special_tokens=special_tokens)]
         return tokenizer.encode_batch(texts, add_special_tokens=special_tokens)
     except TypeError as error:  # what the tokenizer makes of a lone surrogate
         raise EncoderFailed("The text holds characters that are not valid Unicode.") from error
@@ -161,7 +165,9 @@ def _word_starts(encoding: Encoding) -> tuple[Positions, Positions]:
     spans = np.fromiter(chain.from_iterable(offsets), np.int64, 2 * len(offsets)).reshape(-1, 2)
     # As floats, because a piece that belongs to no word has None, and NaN differs from its neighbours.
     words = np.array(encoding.word_ids, np.float64)
-    return spans, np.flatnonzero(np.diff(words, prepend=-1.0))
+    starts = np.ones(len(words), bool)
+    np.not_equal(words[1:], words[:-1], out=starts[1:])
+    return spans, np.flatnonzero(starts)
 
 
 def _marks(pieces: Positions) -> NDArray[np.float64]:
