@@ -52,7 +52,7 @@ audit: $(VENV)/.installed
 
 # Ratios against the obvious way and against what each stage can do at most; each of them also runs alone.
 bench: $(VENV)/.installed
-	for script in extraction encoder scan database whole; do $(BIN)/python -m benchmarks.$$script || exit 1; done
+	for script in extraction encoder scan database search whole idle; do $(BIN)/python -m benchmarks.$$script || exit 1; done
 
 # The versions and hashes that this checkout is tested with. It keeps what it can; make lock ARGS=--upgrade renews all.
 lock: $(VENV)/.installed
