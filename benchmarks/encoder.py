@@ -30,6 +30,7 @@ from activekg_pipelines.embedding import (
 )
 from activekg_pipelines.errors import ModelError
 from benchmarks.measure import Result, interleave, measure, print_results, ratio
+from benchmarks.texts import markdown
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "documents"
 ROUNDS = 3
@@ -46,11 +47,12 @@ print(time.perf_counter() - began, "torch" in sys.modules)
 
 
 def load_chunks(tokenizer_of: Encoder, folder: Path | None, count: int) -> list[Chunk]:
-    """``count`` chunks with distinct texts, drawn with a fixed seed from documents of all lengths."""
+    """``count`` chunks with distinct texts, drawn with a fixed seed from shipped, given and made-up documents."""
     files = [*sorted(EXAMPLES.rglob("*.md")), *sorted(EXAMPLES.rglob("*.txt"))]
     if folder is not None:
         files += sorted(path for path in folder.rglob("*") if path.is_file())
     texts = [path.read_text("utf-8", errors="ignore")[:60_000] for path in files]
+    texts += [markdown(number) for number in range(count // 12)]
     made = [chunk for text in texts for chunk in chunk_document(text, tokenizer_of.tokenizer, tokenizer_of.max_tokens)]
     distinct = list({chunk.text_hash: chunk for chunk in made}.values())
     order = np.random.default_rng(1).permutation(len(distinct))[:count]
