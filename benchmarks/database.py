@@ -10,28 +10,25 @@ that there are, and all but the vector index.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import statistics
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 import numpy as np
 import psutil
 from psycopg.types.json import Jsonb
 
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.embedding import Chunk
 from activekg_pipelines.graph.nodes import Document, node_id
 from activekg_pipelines.ledger.states import IndexedDocument, Mode, RunCounts
 from activekg_pipelines.services import Services
+from benchmarks.documents import CHUNKS_PER_DOCUMENT, handbook
 from benchmarks.measure import Result, Sample, measure, print_results, ratio
 from benchmarks.system import folder, register, services
 from benchmarks.texts import markdown
 
 BATCH = 64
-CHUNKS_PER_DOCUMENT = 15
 DIMENSIONS = 384
 ENCODER = "benchmark/float32"
 TENANT = "acme_corp"
@@ -64,32 +61,17 @@ def make_documents(number: int) -> list[Document]:
         vectors = topics[directions.integers(300, size=CHUNKS_PER_DOCUMENT)]
         vectors = vectors + 0.7 * directions.normal(size=vectors.shape)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        made.append(_document(index, text, vectors.astype(np.float32)))
+        made.append(handbook(TENANT, index, _parts(index, text), vectors.astype(np.float32)))
     return made
 
 
-def _document(index: int, text: str, vectors: np.ndarray[Any, np.dtype[np.float32]]) -> Document:
-    chunks = []
-    for number in range(CHUNKS_PER_DOCUMENT):
-        start = (index * CHUNKS_PER_DOCUMENT + number) * 1009 % (len(text) - 1100)
-        part = f"Document {index}, part {number}. {text[start : start + 950]}"
-        digest = hashlib.sha256(part.encode()).digest()
-        chunks.append(Chunk(number, start, start + len(part), part, 200, digest, 0))
-    return Document(
-        tenant_id=TENANT,
-        bucket="benchmark",
-        key=f"handbooks/{index:06}.md",
-        etag=f"{index:032x}",
-        size=15_000,
-        modified_at=datetime(2026, 1, 1, tzinfo=UTC),
-        title=f"Handbook {index}",
-        mime_type="text/markdown",
-        content_hash=hashlib.sha256(b"%d" % index).digest(),
-        text_hash=hashlib.sha256(b"text %d" % index).digest(),
-        facts={},
-        chunks=chunks,
-        vectors=vectors,
-    )
+def _parts(index: int, text: str) -> list[tuple[int, str]]:
+    starts = [
+        (index * CHUNKS_PER_DOCUMENT + number) * 1009 % (len(text) - 1100) for number in range(CHUNKS_PER_DOCUMENT)
+    ]
+    return [
+        (start, f"Document {index}, part {number}. {text[start : start + 950]}") for number, start in enumerate(starts)
+    ]
 
 
 class _Database:

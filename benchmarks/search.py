@@ -12,11 +12,9 @@ answer reads every chunk of the tenant.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import cast
 from unittest.mock import patch
@@ -26,15 +24,15 @@ from numpy.typing import NDArray
 from psycopg.conninfo import make_conninfo
 
 from activekg_pipelines.database.pool import Database
-from activekg_pipelines.embedding import Chunk, Encoder
+from activekg_pipelines.embedding import Encoder
 from activekg_pipelines.graph import search
 from activekg_pipelines.graph.nodes import Document
 from activekg_pipelines.services import Services
+from benchmarks.documents import CHUNKS_PER_DOCUMENT, handbook
 from benchmarks.encoder import load_chunks
 from benchmarks.measure import Result, measure, print_results
 from benchmarks.system import folder, services
 
-CHUNKS_PER_DOCUMENT = 15
 LIMIT = 10
 _REAL = 600
 _BATCH = 64
@@ -161,7 +159,7 @@ class _Graph:
         for index in range(number):
             which = self._chance.integers(len(self._real), size=CHUNKS_PER_DOCUMENT)
             vectors = self._moved(self._moved(self._real[which], 0.5), 0.5)
-            document = self._document(tenant_id, index, vectors)
+            document = handbook(tenant_id, index, self._parts(), vectors)
             if len(samples) < 500:
                 samples.append((document.chunks[0].text, vectors[0]))
             yield document
@@ -171,28 +169,10 @@ class _Graph:
         moved = vectors + how_far * (self._real[ones] - self._real[others])
         return cast("NDArray[np.float32]", (moved / np.linalg.norm(moved, axis=1, keepdims=True)).astype(np.float32))
 
-    def _document(self, tenant_id: str, index: int, vectors: NDArray[np.float32]) -> Document:
-        chunks = []
+    def _parts(self) -> list[tuple[int, str]]:
         size = (CHUNKS_PER_DOCUMENT, _WORDS_A_CHUNK)
-        for number, words in enumerate(self._chance.choice(self._vocabulary, size, p=self._frequencies)):
-            part = " ".join(words)
-            digest = hashlib.sha256(part.encode()).digest()
-            chunks.append(Chunk(number, number * 1000, number * 1000 + len(part), part, 200, digest, 0))
-        return Document(
-            tenant_id=tenant_id,
-            bucket="benchmark",
-            key=f"handbooks/{index:06}.md",
-            etag=f"{index:032x}",
-            size=15_000,
-            modified_at=datetime(2026, 1, 1, tzinfo=UTC),
-            title=f"Handbook {index}",
-            mime_type="text/markdown",
-            content_hash=hashlib.sha256(b"%d" % index).digest(),
-            text_hash=hashlib.sha256(b"text %d" % index).digest(),
-            facts={},
-            chunks=chunks,
-            vectors=vectors,
-        )
+        chosen = self._chance.choice(self._vocabulary, size, p=self._frequencies)
+        return [(number * 1000, " ".join(words)) for number, words in enumerate(chosen)]
 
 
 def _made_up_words(number: int) -> list[str]:

@@ -25,6 +25,8 @@ def test_the_index_finds_what_exact_search_finds_and_as_many(
     monkeypatch.setattr(search_module, "_READ_WORDS_UP_TO", 0)
     assert [_ask(services, question) for question in questions] == exact, "words are found by their index, too"
     monkeypatch.setattr(search_module, "_EXACT_UP_TO", 0)
+    assert [_ask(services, question) for question in questions] == exact, "so few chunks of a model are read"
+    monkeypatch.setattr(search_module, "_INDEX_FROM", 1)
     indexed = [_ask(services, question) for question in questions]
     for by_index, by_reading in zip(indexed, exact, strict=True):
         assert len(by_index) == len(by_reading) == 20
