@@ -42,12 +42,7 @@ class _OneTransaction(Database):
 
 def registry(services: AdminServices, conn: Connection[TupleRow]) -> ConnectorStore:
     """The registry, working inside ``conn``'s transaction."""
-    return ConnectorStore(
-        _OneTransaction(conn),
-        services.keyring,
-        services.settings.activekg_s3_endpoint_allowlist,
-        max_connectors=services.settings.activekg_max_connectors_per_tenant,
-    )
+    return services.connectors.using(_OneTransaction(conn))
 
 
 def lock(conn: Connection[TupleRow], connector_id: UUID, tenant_id: str | None) -> None:

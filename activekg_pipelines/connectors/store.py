@@ -50,6 +50,10 @@ class ConnectorStore:
         self._keyring = keyring
         self._endpoint_allowlist = endpoint_allowlist
 
+    def using(self, database: Database) -> ConnectorStore:
+        """The same registry on other connections."""
+        return ConnectorStore(database, self._keyring, self._endpoint_allowlist, max_connectors=self._max_connectors)
+
     def create(self, tenant_id: str, config: S3Config) -> Connector:
         """Register a connector.
 
