@@ -2,7 +2,7 @@
 
     python -m benchmarks.object_server markdown NUMBER      made-up Markdown documents
     python -m benchmarks.object_server notes NUMBER         made-up notes of a sentence or two
-    python -m benchmarks.object_server mixed NUMBER         shipped documents, and those of the corpus where it is there
+    python -m benchmarks.object_server mixed NUMBER         documents of every format, real ones first
 
 Prints its port and serves until its standard input closes.
 """
@@ -12,14 +12,8 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from itertools import islice
-from pathlib import Path
 
 from benchmarks.texts import markdown
-
-ROOT = Path(__file__).parents[1]
-FOLDERS = (ROOT / "examples" / "documents", ROOT.parent / "shared" / "corpus")
-SUFFIXES = {".pdf", ".docx", ".html", ".htm", ".md", ".txt"}
 
 
 def documents(kind: str, number: int) -> Iterator[tuple[str, bytes]]:
@@ -30,8 +24,9 @@ def documents(kind: str, number: int) -> Iterator[tuple[str, bytes]]:
         case "notes":
             return ((f"notes/{index:06}.txt", note(index, 0).encode()) for index in range(number))
         case "mixed":
-            found = sorted(path for folder in FOLDERS for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-            return ((f"{index:04}-{path.name}", path.read_bytes()) for index, path in enumerate(islice(found, number)))
+            from benchmarks.mixed import mixed_documents
+
+            return mixed_documents(number)
     raise SystemExit(__doc__)
 
 

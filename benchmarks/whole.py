@@ -8,6 +8,7 @@ A number of 0 leaves a part out. S3 is moto's server in another process, on the 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from activekg_pipelines.services import Services
 from benchmarks.changed import one_changed
+from benchmarks.encoder import gflop, gflops_peak
 from benchmarks.measure import Result, print_results
 from benchmarks.processes import Watched, watch
 from benchmarks.system import folder, register, server, services
@@ -43,9 +45,14 @@ def markdown_files(home: Path, number: int) -> list[Result]:
     """From the first listing to the last commit, in a process that starts with a converted model."""
     with _system(home / "markdown", home) as opened, server("benchmarks.object_server", "markdown", number) as endpoint:
         ours = _sync(opened, endpoint, number)
+        least = _least_seconds(opened)
     speed = ours.output["chunks"] / ours.output["seconds"]
     return [
         Result(f"{ours.output['chunks']:,} chunks", f"{speed:.0f} chunks/s", ">= 80 chunks/s", speed >= 80),
+        Result(
+            "- at the cores' float32 peak, with nothing but the encoder",
+            f"{ours.output['chunks'] / least:.0f} chunks/s",
+        ),
         Result("for a CPU second of the run's processes", f"{ours.output['chunks'] / ours.cpu_seconds:.0f} chunks"),
         Result("CPU that nobody used", f"{ours.idle:.0%}", "< 10 %", ours.idle < 0.1),
         _memory(ours, 1.5),
@@ -57,6 +64,7 @@ def mixed_documents(home: Path, number: int) -> list[Result]:
     with server("benchmarks.object_server", "mixed", number) as endpoint:
         with _system(home / "mixed", home) as opened:
             ours = _sync(opened, endpoint, number)
+            least = _least_seconds(opened)
         with _system(home / "naive", home) as opened:
             theirs = watch("benchmarks.naive", endpoint, opened.settings.require_dsn())
     share = theirs.output["seconds"] / ours.output["seconds"]
@@ -68,6 +76,10 @@ def mixed_documents(home: Path, number: int) -> list[Result]:
             f"{share:.1f} x the naive pipeline",
             ">= 5 x",
             share >= 5,
+        ),
+        Result(
+            "- at the cores' float32 peak, with nothing but the encoder",
+            f"{theirs.output['seconds'] / least:.1f} x the naive pipeline",
         ),
         Result("in CPU seconds of the processes", f"{theirs.cpu_seconds / ours.cpu_seconds:.1f} x the naive pipeline"),
         _memory(ours, 3.0),
@@ -88,6 +100,13 @@ def _system(folder: Path, home: Path) -> Iterator[Services]:
 def _sync(services: Services, endpoint: str, objects: int) -> Watched:
     connector = register(services, endpoint, "benchmark")
     return watch("benchmarks.sync_once", connector.partition_key, objects)
+
+
+def _least_seconds(services: Services) -> float:
+    """What encoding the graph's chunks takes at least in float32: all cores at their peak, nothing padded."""
+    with services.database.transaction() as conn:
+        rows = conn.execute("SELECT (props ->> 'tokens')::int FROM nodes WHERE classes @> '{Chunk}'").fetchall()
+    return gflop([tokens for (tokens,) in rows]) / gflops_peak() / (os.cpu_count() or 1)
 
 
 def _memory(watched: Watched, most: float) -> Result:

@@ -105,4 +105,6 @@ def via_proxy(proxied: Services, bucket: Bucket, proxy: FaultProxy) -> Connector
 
 
 def _storage(url: str) -> dict[str, object]:
-    return {"storage": {"postgres": {"postgres_url": url}}}
+    """That of ``dagster.yaml``."""
+    storage = {"module": "activekg_pipelines.dagster_storage", "class": "DagsterStorage"}
+    return {"storage": {"custom": storage | {"config": {"postgres_url": url}}}}

@@ -1,0 +1,151 @@
+"""Dagster's own storage in Postgres, over connections that stay open.
+
+Dagster makes a connection for each statement, and asks before most of them whether its tables are there: thirty
+connections for a tick that finds nothing. With a thousand tenants that is most of what an idle installation does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Final
+
+from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage, PostgresScheduleStorage
+from dagster_postgres.utils import (
+    create_pg_connection,
+    create_pg_engine,
+    get_token_provider_from_config,
+    pg_url_from_config,
+    set_pg_statement_timeout,
+)
+from sqlalchemy import event
+
+if TYPE_CHECKING:
+    from dagster._serdes import ConfigurableClassData
+    from dagster_postgres.auth import PgTokenProvider
+    from sqlalchemy.engine import Connection, Engine
+
+# Of each of the two storages, in each process. Ticks that run at the same time open further ones while they need them.
+_KEPT: Final = 2
+
+
+class DagsterStorage(DagsterPostgresStorage):
+    """``storage`` of ``dagster.yaml``; configured as Dagster's ``postgres`` is.
+
+    Events go through Dagster's own storage, connection by connection: runs write them, and idle ticks do not.
+    """
+
+    def __init__(
+        self,
+        postgres_url: str,
+        should_autocreate_tables: bool = True,
+        inst_data: ConfigurableClassData | None = None,
+        token_provider: PgTokenProvider | None = None,
+    ) -> None:
+        # Makes the tables of all three.
+        super().__init__(postgres_url, should_autocreate_tables, inst_data, token_provider)
+        self._runs = _Runs(postgres_url, token_provider)
+        self._schedules = _Schedules(postgres_url, token_provider)
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> DagsterStorage:
+        """Dagster's way to make it."""
+        return cls(
+            pg_url_from_config(config_value),
+            config_value.get("should_autocreate_tables", True),
+            inst_data,
+            get_token_provider_from_config(config_value),
+        )
+
+    @property
+    def run_storage(self) -> PostgresRunStorage:
+        """Runs, daemons' heartbeats, dynamic partitions."""
+        return self._runs
+
+    @property
+    def schedule_storage(self) -> PostgresScheduleStorage:
+        """Sensors, schedules and their ticks."""
+        return self._schedules
+
+
+class _Runs(PostgresRunStorage):
+    def __init__(self, postgres_url: str, token_provider: PgTokenProvider | None) -> None:
+        super().__init__(postgres_url, should_autocreate_tables=False, token_provider=token_provider)
+        self._connections = _connections(postgres_url, token_provider)
+        self._columns = False
+
+    def connect(self) -> AbstractContextManager[Connection]:
+        return create_pg_connection(self._connections)
+
+    def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
+        _limit_statements(self._connections, statement_timeout)
+
+    def dispose(self) -> None:
+        self._connections.dispose()
+
+    def has_run_stats_index_cols(self) -> bool:
+        # What a migration has made stays.
+        self._columns = self._columns or super().has_run_stats_index_cols()
+        return self._columns
+
+
+class _Schedules(PostgresScheduleStorage):
+    def __init__(self, postgres_url: str, token_provider: PgTokenProvider | None) -> None:
+        super().__init__(postgres_url, should_autocreate_tables=False, token_provider=token_provider)
+        self._connections = _connections(postgres_url, token_provider)
+        self._tables = False
+        self._built: set[str] = set()
+        self._states: dict[str, Any] = {}
+
+    def connect(self, run_id: str | None = None) -> AbstractContextManager[Connection]:
+        return create_pg_connection(self._connections)
+
+    def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
+        _limit_statements(self._connections, statement_timeout)
+
+    def dispose(self) -> None:
+        self._connections.dispose()
+
+    def has_instigators_table(self) -> bool:
+        # What a migration has made stays; so does an index below.
+        self._tables = self._tables or super().has_instigators_table()
+        return self._tables
+
+    def has_built_index(self, migration_name: str) -> bool:
+        if migration_name not in self._built and super().has_built_index(migration_name):
+            self._built.add(migration_name)
+        return migration_name in self._built
+
+    def _deserialize_rows(self, rows: Any, *as_type: Any) -> Any:
+        """The daemon reads the state of every sensor each five seconds, and few have changed since."""
+        if len(rows) < 2:
+            return super()._deserialize_rows(rows, *as_type)
+        before = self._states
+        new = [row for row in rows if row[0] not in before]
+        made = dict(zip((row[0] for row in new), super()._deserialize_rows(new, *as_type), strict=True))
+        states = {row[0]: before.get(row[0]) or made[row[0]] for row in rows}
+        # The few schedules, which another thread reads, do not push the sensors out.
+        if 2 * len(states) >= len(before):
+            self._states = states
+        return list(states.values())
+
+
+def _connections(url: str, token_provider: PgTokenProvider | None) -> Engine:
+    return create_pg_engine(
+        url,
+        token_provider,
+        isolation_level="AUTOCOMMIT",
+        pool_size=_KEPT,
+        # None is refused for others being open: a daemon that waits for a connection would look dead.
+        max_overflow=-1,
+        # A server that was restarted has ended them.
+        pool_pre_ping=True,
+        # A proxy that moves to another server is followed.
+        pool_recycle=1800,
+    )
+
+
+def _limit_statements(connections: Engine, milliseconds: int) -> None:
+    event.listen(connections, "connect", lambda connection, _: set_pg_statement_timeout(connection, milliseconds))
