@@ -133,21 +133,21 @@ class _Packer:
     def _furthest(self, first: int) -> int:
         """The last word index at which a chunk that starts at ``first`` may end."""
         words = self._words
-        by_tokens = int(np.searchsorted(words.tokens, words.tokens[first] + self._max_tokens, "right")) - 1
-        by_chars = int(np.searchsorted(self._ends, words.starts[first] + self._max_chars, "right"))
+        by_tokens = int(words.tokens.searchsorted(words.tokens[first] + self._max_tokens, "right")) - 1
+        by_chars = int(self._ends.searchsorted(words.starts[first] + self._max_chars, "right"))
         return max(min(by_tokens, by_chars), first + 1)
 
     def _cut(self, first: int, furthest: int, last: int) -> int:
         """Where the chunk that starts at ``first`` ends: as full as is good, or half-way when two chunks are left."""
         tokens = self._words.tokens
-        nearest = int(np.searchsorted(tokens, tokens[last] - self._max_tokens))
+        nearest = int(tokens.searchsorted(tokens[last] - self._max_tokens))
         balanced = nearest <= furthest
         window = slice(max(nearest if balanced else 0, first + 1), furthest + 1)
         # From the chunk's start, so that rounding does not depend on what comes before it.
         fill = (tokens[window] - tokens[first]) / self._max_tokens
         if balanced:
             fill = -_BALANCE * np.abs(fill - (tokens[last] - tokens[first]) / self._max_tokens / 2)
-        return window.start + int(np.argmax(self._quality[window] + fill))
+        return window.start + int((self._quality[window] + fill).argmax())
 
 
 def _visible_ends(text: str, words: Words) -> Positions:

@@ -34,7 +34,8 @@ def split(text: str, tokenizer: ChunkTokenizer, max_tokens: int, max_chars: int)
 
 
 def _packed(text: str, tokenizer: ChunkTokenizer, max_tokens: int, max_chars: int) -> list[TokenSpan]:
-    words = split_oversized(text, find_words(text, tokenizer), tokenizer, max_tokens, max_chars)
+    words = find_words(text, tokenizer, blanks_separate=_is_word_piece(tokenizer))
+    words = split_oversized(text, words, tokenizer, max_tokens, max_chars)
     bounds = [*words.starts.tolist(), len(text)]
     tokens = words.tokens.tolist()
     return [

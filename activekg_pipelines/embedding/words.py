@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -23,6 +24,7 @@ _SLICES_AT_ONCE: Final = 8
 # Only these: other characters that Python calls space (form feed, 0x1C to 0x1F, 0x85) are deleted by BERT's normalizer,
 # which joins the words around them.
 _BLANKS: Final = " \t\r\n"
+_GAP: Final = re.compile(rf"([{_BLANKS}]+)")
 # Odd constants of xxHash64 (Yann Collet); the products are taken modulo 2**64.
 _HASH: Final = np.array([0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
 
@@ -71,37 +73,42 @@ class Words:
         return len(self.starts)
 
 
-def find_words(text: str, tokenizer: ChunkTokenizer) -> Words:
+def find_words(text: str, tokenizer: ChunkTokenizer, *, blanks_separate: bool) -> Words:
     """Encode ``text`` without special tokens and return its words.
 
-    Raises :class:`EncoderFailed` when the tokenizer refuses the text (lone surrogates).
+    Args:
+        text: any.
+        tokenizer: of the model.
+        blanks_separate: whether what stands between blanks has the same word pieces alone as within the text; what
+            comes several times is then encoded once.
+
+    Raises:
+        EncoderFailed: the tokenizer refuses the text (lone surrogates).
     """
-    starts: list[Positions] = []
-    ends: list[Positions] = []
-    tokens: list[Positions] = []
-    pieces: list[Positions] = []
+    empty = np.zeros(0, np.int64)
+    found = [_Encoded(empty, empty, empty, empty)]
     forced: list[int] = []
-    words = total = 0
+    words = 0
     slices = list(_slices(text))
     for at in range(0, len(slices), _SLICES_AT_ONCE):
-        batch = slices[at : at + _SLICES_AT_ONCE]
-        encodings = encode_all(tokenizer, [text[start:end] for start, end in batch])
-        for (start, _), encoding in zip(batch, encodings, strict=True):
-            spans, first = _word_starts(encoding)
+        bounds = slices[at : at + _SLICES_AT_ONCE]
+        parts = [text[start:end] for start, end in bounds]
+        runs = [_find_runs(part) for part in parts] if blanks_separate else []
+        encodings = encode_all(tokenizer, [each.distinct for each in runs] or parts)
+        for number, ((start, _), encoding) in enumerate(zip(bounds, encodings, strict=True)):
+            here = _encoded(encoding)
+            if runs:
+                here = runs[number].spread(here)
             if start and text[start - 1] not in _BLANKS:
                 forced.append(words)
-            starts.append(spans[first, 0] + start)
-            ends.append(spans[np.append(first[1:], len(spans)) - 1, 1] + start if len(first) else first)
-            tokens.append(first + total)
-            pieces.append(np.array(encoding.ids, np.int64)[first])
-            words += len(first)
-            total += len(spans)
-    empty = np.zeros(0, np.int64)
+            found.append(replace(here, starts=here.starts + start, ends=here.ends + start))
+            words += len(here.starts)
+    tokens = np.concatenate([each.tokens for each in found])
     return Words(
-        starts=np.concatenate([empty, *starts]),
-        ends=np.concatenate([empty, *ends]),
-        tokens=np.concatenate([empty, *tokens, np.array([total], np.int64)]),
-        marks=_marks(np.concatenate([empty, *pieces])),
+        starts=np.concatenate([each.starts for each in found]),
+        ends=np.concatenate([each.ends for each in found]),
+        tokens=np.concatenate([[0], np.cumsum(tokens)]),
+        marks=_marks(np.concatenate([each.pieces for each in found])),
         forced=[word for word in forced if 0 < word < words],
     )
 
@@ -159,15 +166,65 @@ def _slice_end(text: str, start: int, limit: int) -> int:
     return blank + 1 if blank >= 0 else limit
 
 
-def _word_starts(encoding: Encoding) -> tuple[Positions, Positions]:
-    """Each token's span, int64[tokens, 2], and the indices of the tokens that start a word."""
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """The words of an encoded text, each array int64[words]: offsets, number of word pieces, first piece."""
+
+    starts: Positions
+    ends: Positions
+    tokens: Positions
+    pieces: Positions
+
+
+def _encoded(encoding: Encoding) -> _Encoded:
     offsets = encoding.offsets
     spans = np.fromiter(chain.from_iterable(offsets), np.int64, 2 * len(offsets)).reshape(-1, 2)
     # As floats, because a piece that belongs to no word has None, and NaN differs from its neighbours.
     words = np.array(encoding.word_ids, np.float64)
-    starts = np.ones(len(words), bool)
-    np.not_equal(words[1:], words[:-1], out=starts[1:])
-    return spans, np.flatnonzero(starts)
+    begins = np.ones(len(words), bool)
+    np.not_equal(words[1:], words[:-1], out=begins[1:])
+    first = np.flatnonzero(begins)
+    end = np.append(first[1:], len(words))[: len(first)]
+    return _Encoded(spans[first, 0], spans[end - 1, 1], end - first, np.array(encoding.ids, np.int64)[first])
+
+
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """A text as runs of characters between blanks.
+
+    distinct     each run once, with a blank between two of them
+    bounds       int64[distinct + 1]  where each begins in that, and where one more would
+    starts       int64[runs]  where each run of the text begins
+    which        int64[runs]  which of the distinct ones it is
+    """
+
+    distinct: str
+    bounds: Positions
+    starts: Positions
+    which: Positions
+
+    def spread(self, encoded: _Encoded) -> _Encoded:
+        """The text's words, from those of ``distinct``."""
+        first = np.searchsorted(encoded.starts, self.bounds)
+        counts = np.diff(first)[self.which]
+        before = np.cumsum(counts) - counts
+        at = np.repeat(first[self.which] - before, counts) + np.arange(counts.sum())
+        shift = np.repeat(self.starts - self.bounds[self.which], counts)
+        return _Encoded(encoded.starts[at] + shift, encoded.ends[at] + shift, encoded.tokens[at], encoded.pieces[at])
+
+
+def _find_runs(text: str) -> _Runs:
+    parts = _GAP.split(text)
+    ends = np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)))
+    runs = parts[::2]
+    numbers = {run: number for number, run in enumerate(dict.fromkeys(runs))}
+    lengths = np.fromiter(map(len, numbers), np.int64, len(numbers))
+    return _Runs(
+        distinct=" ".join(numbers),
+        bounds=np.concatenate([[0], np.cumsum(lengths + 1)]),
+        starts=np.concatenate([[0], ends[1::2]]),
+        which=np.fromiter(map(numbers.__getitem__, runs), np.int64, len(runs)),
+    )
 
 
 def _marks(pieces: Positions) -> NDArray[np.float64]:

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from activekg_pipelines.embedding import DEFAULT_MODEL, Chunk, chunk_document, resolve_model
@@ -259,6 +261,43 @@ def test_a_limit_without_room_for_text_is_refused(tokenizer: Tokenizer) -> None:
 def test_text_that_is_not_valid_unicode_is_an_encoder_failure(tokenizer: Tokenizer) -> None:
     with pytest.raises(EncoderFailed):
         chunk_document("lone \ud800 surrogate", tokenizer, LIMIT)
+
+
+class Opaque:
+    """A tokenizer that does not tell how it works, so that nothing is concluded from it."""
+
+    truncation = padding = None
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.encode, self.encode_batch = tokenizer.encode, tokenizer.encode_batch
+        self.num_special_tokens_to_add = tokenizer.num_special_tokens_to_add
+
+
+FRAGMENTS = st.sampled_from(
+    [
+        " ",
+        "\n",
+        "\t",
+        "\r\n",
+        "\x0c",
+        "\x85",
+        "\u00a0",
+        "\u3000",
+        "[MASK]",
+        "##ing",
+        "walking",
+        "naïve",
+        "e\u0301",
+        "漢字",
+    ]
+)
+
+
+@settings(deadline=None)
+@given(parts=st.lists(FRAGMENTS | st.text(st.characters(exclude_categories=["Cs"]), max_size=4), max_size=60))
+def test_encoding_what_repeats_once_gives_the_chunks_of_the_whole_text(tokenizer: Tokenizer, parts: list[str]) -> None:
+    text = "".join(parts) + " " + "".join(parts[::-1])
+    assert chunk_document(text, tokenizer, 12) == chunk_document(text, Opaque(tokenizer), 12)
 
 
 @pytest.mark.parametrize("name", ["markdown", "chinese", "table", "no punctuation", "base64 line", "emoji"])
