@@ -6,8 +6,10 @@ connections for a tick that finds nothing. With a thousand tenants that is most 
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage, PostgresScheduleStorage
@@ -20,16 +22,19 @@ from dagster_postgres.utils import (
 )
 from sqlalchemy import event
 
+from activekg_pipelines.database.pool import KEEPALIVES
+
 if TYPE_CHECKING:
     from dagster._serdes import ConfigurableClassData
     from dagster_postgres.auth import PgTokenProvider
-    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.engine import Connection
 
-# Of each of the two storages, in each process. Ticks that run at the same time open further ones while they need them.
-_KEPT: Final = 2
+# Of each instance, of which a process has one as a rule. Ticks that run at the same time open further ones while they
+# need them.
+_KEPT: Final = 3
 
 
-class DagsterStorage(DagsterPostgresStorage):
+class PooledPostgresStorage(DagsterPostgresStorage):
     """``storage`` of ``dagster.yaml``; configured as Dagster's ``postgres`` is.
 
     Events go through Dagster's own storage, connection by connection: runs write them, and idle ticks do not.
@@ -44,13 +49,14 @@ class DagsterStorage(DagsterPostgresStorage):
     ) -> None:
         # Makes the tables of all three.
         super().__init__(postgres_url, should_autocreate_tables, inst_data, token_provider)
-        self._runs = _Runs(postgres_url, token_provider)
-        self._schedules = _Schedules(postgres_url, token_provider)
+        connections = _Connections(postgres_url, token_provider)
+        self._runs = _Runs(postgres_url, token_provider, connections)
+        self._schedules = _Schedules(postgres_url, token_provider, connections)
 
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> DagsterStorage:
+    ) -> PooledPostgresStorage:
         """Dagster's way to make it."""
         return cls(
             pg_url_from_config(config_value),
@@ -61,7 +67,7 @@ class DagsterStorage(DagsterPostgresStorage):
 
     @property
     def run_storage(self) -> PostgresRunStorage:
-        """Runs, daemons' heartbeats, dynamic partitions."""
+        """Runs, and daemons' heartbeats."""
         return self._runs
 
     @property
@@ -70,19 +76,52 @@ class DagsterStorage(DagsterPostgresStorage):
         return self._schedules
 
 
+class _Connections:
+    """The connections of an instance."""
+
+    def __init__(self, url: str, token_provider: PgTokenProvider | None) -> None:
+        self._make = partial(
+            create_pg_engine,
+            url,
+            token_provider,
+            isolation_level="AUTOCOMMIT",
+            # A server that was restarted has ended them.
+            pool_pre_ping=True,
+            connect_args=KEEPALIVES,
+            pool_size=_KEPT,
+        )
+        # None is refused for others being open: a daemon that waits for a connection would look dead. Renewed after
+        # five minutes, so that a name which leads to another server now is followed.
+        self._engine = self._make(max_overflow=-1, pool_recycle=300)
+
+    def connect(self) -> AbstractContextManager[Connection]:
+        return create_pg_connection(self._engine)
+
+    def limit(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
+        self._engine.dispose()
+        self._engine = self._make(max_overflow=max_overflow, pool_recycle=pool_recycle)
+        event.listen(
+            self._engine, "connect", lambda connection, _: set_pg_statement_timeout(connection, statement_timeout)
+        )
+
+    def dispose(self) -> None:
+        self._engine.dispose()
+
+
 class _Runs(PostgresRunStorage):
-    def __init__(self, postgres_url: str, token_provider: PgTokenProvider | None) -> None:
+    def __init__(self, postgres_url: str, token_provider: PgTokenProvider | None, connections: _Connections) -> None:
         super().__init__(postgres_url, should_autocreate_tables=False, token_provider=token_provider)
-        self._connections = _connections(postgres_url, token_provider)
+        self._connections = connections
         self._columns = False
 
     def connect(self) -> AbstractContextManager[Connection]:
-        return create_pg_connection(self._connections)
+        return self._connections.connect()
 
     def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
-        _limit_statements(self._connections, statement_timeout)
+        self._connections.limit(statement_timeout, pool_recycle, max_overflow)
 
     def dispose(self) -> None:
+        """The schedules' too, which an instance that ends does not dispose of."""
         self._connections.dispose()
 
     def has_run_stats_index_cols(self) -> bool:
@@ -92,21 +131,19 @@ class _Runs(PostgresRunStorage):
 
 
 class _Schedules(PostgresScheduleStorage):
-    def __init__(self, postgres_url: str, token_provider: PgTokenProvider | None) -> None:
+    def __init__(self, postgres_url: str, token_provider: PgTokenProvider | None, connections: _Connections) -> None:
         super().__init__(postgres_url, should_autocreate_tables=False, token_provider=token_provider)
-        self._connections = _connections(postgres_url, token_provider)
+        self._connections = connections
         self._tables = False
         self._built: set[str] = set()
-        self._states: dict[str, Any] = {}
+        # Of sensors and of schedules, by how they are stored: another thread of the daemon reads each.
+        self._states: dict[Any, dict[str, Any]] = {}
 
     def connect(self, run_id: str | None = None) -> AbstractContextManager[Connection]:
-        return create_pg_connection(self._connections)
+        return self._connections.connect()
 
     def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
-        _limit_statements(self._connections, statement_timeout)
-
-    def dispose(self) -> None:
-        self._connections.dispose()
+        self._connections.limit(statement_timeout, pool_recycle, max_overflow)
 
     def has_instigators_table(self) -> bool:
         # What a migration has made stays; so does an index below.
@@ -122,30 +159,10 @@ class _Schedules(PostgresScheduleStorage):
         """The daemon reads the state of every sensor each five seconds, and few have changed since."""
         if len(rows) < 2:
             return super()._deserialize_rows(rows, *as_type)
-        before = self._states
+        before = ChainMap(*self._states.values())
         new = [row for row in rows if row[0] not in before]
         made = dict(zip((row[0] for row in new), super()._deserialize_rows(new, *as_type), strict=True))
         states = {row[0]: before.get(row[0]) or made[row[0]] for row in rows}
-        # The few schedules, which another thread reads, do not push the sensors out.
-        if 2 * len(states) >= len(before):
-            self._states = states
+        kind = next(iter(states.values())).instigator_type
+        self._states = self._states | {kind: states}
         return list(states.values())
-
-
-def _connections(url: str, token_provider: PgTokenProvider | None) -> Engine:
-    return create_pg_engine(
-        url,
-        token_provider,
-        isolation_level="AUTOCOMMIT",
-        pool_size=_KEPT,
-        # None is refused for others being open: a daemon that waits for a connection would look dead.
-        max_overflow=-1,
-        # A server that was restarted has ended them.
-        pool_pre_ping=True,
-        # A proxy that moves to another server is followed.
-        pool_recycle=1800,
-    )
-
-
-def _limit_statements(connections: Engine, milliseconds: int) -> None:
-    event.listen(connections, "connect", lambda connection, _: set_pg_statement_timeout(connection, milliseconds))

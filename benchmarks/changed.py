@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ KEY = "notes/000000.txt"
 _PATIENCE_SECONDS = 600.0
 _TICKS = """
 query($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) { ... on Sensor { sensorState {
-  ticks(limit: 20) { timestamp endTimestamp status runIds }
+  ticks(limit: 20) { timestamp }
 } } } }
 """
 _RUN = """
@@ -74,48 +74,62 @@ def _change(opened: Services, system: System, connector: Connector, endpoint: st
     etag = client.put_object(Bucket="benchmark", Key=KEY, Body=note(0, version).encode())["ETag"].strip('"')
     with opened.database.transaction() as conn:
         conn.execute("UPDATE connectors.connectors SET last_scan_started_at = now() - interval '1 day'")
-    indexed = _wait(lambda: _indexed_at(opened, connector, etag))
-    tick, run = _wait(lambda: _tick_and_run(system, connector, indexed["extracted"]))
+    found = _wait(lambda: _indexed(opened, connector, etag))
+    run = _wait(lambda: _ended_run(system, found.run_id))
     events = {event["__typename"]: int(event["timestamp"]) / 1000 for event in run["eventConnection"]["events"]}
     return {
-        "tick begins": tick["timestamp"],
-        "bucket compared, run asked for": tick["endTimestamp"],
+        "tick begins": _last_tick(system, connector, before=found.detected),
+        "change found": found.detected,
+        "run asked for": found.requested,
         "run leaves the queue": events["RunStartingEvent"],
         "its process works": run["startTime"],
         "the step begins": events["ExecutionStepStartEvent"],
-        "text stored": indexed["extracted"],
-        "searchable": indexed["indexed"],
+        "text stored": found.extracted,
+        "searchable": found.indexed,
     }
 
 
-def _indexed_at(opened: Services, connector: Connector, etag: str) -> dict[str, float] | None:
+@dataclass(frozen=True, slots=True)
+class _Indexed:
+    """Moments of the object's way through the ledger, and Dagster's id of the run that indexed it."""
+
+    detected: float
+    requested: float
+    extracted: float
+    indexed: float
+    run_id: str
+
+
+def _indexed(opened: Services, connector: Connector, etag: str) -> _Indexed | None:
     with opened.database.transaction() as conn:
+        # Not the tick's own run: `work_queue` may see the object before the tick has listed the rest of the bucket.
         row = conn.execute(
-            "SELECT t.extracted_at, o.indexed_at"
+            "SELECT o.detected_at, r.requested_at, t.extracted_at, o.indexed_at, r.dagster_run_id"
             " FROM connectors.objects o JOIN connectors.texts t ON t.object_id = o.id"
+            " JOIN connectors.runs r ON r.connector_id = o.connector_id AND r.indexed > 0"
+            " AND o.indexed_at BETWEEN r.started_at AND r.finished_at"
             " WHERE o.connector_id = %s AND o.key = %s AND o.indexed_etag = %s",
             (connector.id, KEY, etag),
         ).fetchone()
     if row is None:
         return None
-    extracted, indexed = row
-    assert isinstance(extracted, datetime)
-    return {"extracted": extracted.timestamp(), "indexed": indexed.timestamp()}
+    *moments, run_id = row
+    return _Indexed(*(moment.timestamp() for moment in moments), run_id)
 
 
-def _tick_and_run(system: System, connector: Connector, before: float) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """The last tick before the text was stored, and its run once it has ended."""
+def _last_tick(system: System, connector: Connector, before: float) -> float:
     selector = {
         "repositoryLocationName": "activekg_pipelines.definitions",
         "repositoryName": "__repository__",
         "sensorName": sensor_name(connector.tenant_id),
     }
     ticks = system.graphql(_TICKS, sensor=selector)["sensorOrError"]["sensorState"]["ticks"]
-    tick = max((one for one in ticks if one["timestamp"] < before), key=lambda one: one["timestamp"])
-    if not tick["runIds"]:
-        return None
-    run = system.graphql(_RUN, id=tick["runIds"][0])["runOrError"]
-    return (tick, run) if run["status"] == "SUCCESS" else None
+    return max(tick["timestamp"] for tick in ticks if tick["timestamp"] < before)
+
+
+def _ended_run(system: System, run_id: str) -> dict[str, Any] | None:
+    run: dict[str, Any] = system.graphql(_RUN, id=run_id)["runOrError"]
+    return run if run["status"] == "SUCCESS" else None
 
 
 def _wait(condition: Callable[[], Any]) -> Any:

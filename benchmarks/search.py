@@ -82,16 +82,12 @@ def main() -> None:
         graph.fill(sizes)
         # A superuser sees past row-level security, an application's role does not.
         bound = Database(make_conninfo(opened.settings.require_dsn(), options="-c role=activekg_reader"))
+        all_of_them, number = list(sizes), arguments.questions
         results = [
-            *_ask(graph, opened.database, f"{arguments.tenants} tenants in turn", list(sizes), arguments.questions),
-            *_ask(
-                graph,
-                opened.database,
-                f"the largest, {max(sizes.values()):,} chunks",
-                [max(sizes, key=sizes.__getitem__)],
-                100,
-            ),
-            *_ask(graph, bound, f"{arguments.tenants} tenants, row-level security", list(sizes), arguments.questions),
+            *_ask(graph, opened.database, f"{arguments.tenants} tenants in turn", all_of_them, number),
+            *[_median(graph, opened.database, tenant_id, sizes[tenant_id]) for tenant_id in _by_powers_of_ten(sizes)],
+            *_ask(graph, opened.database, f"the largest, {max(sizes.values()):,} chunks", [_largest(sizes)], 100),
+            *_ask(graph, bound, f"{arguments.tenants} tenants, row-level security", all_of_them, number),
         ]
         bound.close()
     title = f"Search: {sum(sizes.values()):,} chunks of {len(sizes)} tenants with {min(sizes.values())} and more each"
@@ -211,6 +207,28 @@ def _ask(graph: _Graph, database: Database, what: str, tenants: list[str], numbe
             p95 < 50,
         ),
     ]
+
+
+def _largest(sizes: dict[str, int]) -> str:
+    return max(sizes, key=sizes.__getitem__)
+
+
+def _by_powers_of_ten(sizes: dict[str, int]) -> list[str]:
+    """The tenants with the fewest chunks, about ten times as many, a hundred times …"""
+    fewest = min(sizes.values())
+    wanted = itertools.takewhile(
+        lambda size: size < 2 * max(sizes.values()), (fewest * 10**n for n in itertools.count())
+    )
+    return [min(sizes, key=lambda tenant_id: abs(sizes[tenant_id] - size)) for size in wanted]
+
+
+def _median(graph: _Graph, database: Database, tenant_id: str, chunks: int) -> Result:
+    questioned = Questioned(graph.services.encoder, graph.texts)
+    questions = [graph.question(tenant_id) for _ in range(20)]
+    seconds = [measure(partial(_search, database, questioned, question)).wall for question in questions]
+    return Result(
+        f"- one tenant asked again and again, {chunks:,} chunks: median", f"{1000 * np.median(seconds):.0f} ms"
+    )
 
 
 def _search(database: Database, encoder: Questioned, question: Question) -> set[tuple[str, int]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from activekg_pipelines.embedding.packing import pack
 from activekg_pipelines.embedding.structure import find_structure
-from activekg_pipelines.embedding.words import ChunkTokenizer, encode_all, find_words, split_oversized
+from activekg_pipelines.embedding.words import BLANKS, ChunkTokenizer, encode_all, find_words, split_oversized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ def split(text: str, tokenizer: ChunkTokenizer, max_tokens: int, max_chars: int)
 
 
 def _packed(text: str, tokenizer: ChunkTokenizer, max_tokens: int, max_chars: int) -> list[TokenSpan]:
-    words = find_words(text, tokenizer, blanks_separate=_is_word_piece(tokenizer))
+    words = find_words(text, tokenizer, blanks_separate=_blanks_separate(tokenizer))
     words = split_oversized(text, words, tokenizer, max_tokens, max_chars)
     bounds = [*words.starts.tolist(), len(text)]
     tokens = words.tokens.tolist()
@@ -60,6 +60,24 @@ def _is_word_piece(tokenizer: ChunkTokenizer) -> bool:
 
     return isinstance(getattr(tokenizer, "model", None), WordPiece) and isinstance(
         getattr(tokenizer, "pre_tokenizer", None), BertPreTokenizer
+    )
+
+
+def _blanks_separate(tokenizer: ChunkTokenizer) -> bool:
+    """Whether what stands between blanks has the same word pieces alone as within the text.
+
+    BERT's normalizer keeps blanks, and looks at one character after the other. A token that was added may take the
+    blanks beside it along, as MPNet's ``<mask>`` does.
+    """
+    from tokenizers.normalizers import BertNormalizer
+
+    return (
+        _is_word_piece(tokenizer)
+        and isinstance(getattr(tokenizer, "normalizer", None), BertNormalizer)
+        and not any(
+            token.lstrip or token.rstrip or set(token.content) & set(BLANKS)
+            for token in getattr(tokenizer, "get_added_tokens_decoder", dict)().values()
+        )
     )
 
 

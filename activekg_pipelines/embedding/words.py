@@ -23,8 +23,8 @@ _SLICE_CHARS: Final = 50_000
 _SLICES_AT_ONCE: Final = 8
 # Only these: other characters that Python calls space (form feed, 0x1C to 0x1F, 0x85) are deleted by BERT's normalizer,
 # which joins the words around them.
-_BLANKS: Final = " \t\r\n"
-_GAP: Final = re.compile(rf"([{_BLANKS}]+)")
+BLANKS: Final = " \t\r\n"
+_GAP: Final = re.compile(rf"([{BLANKS}]+)")
 # Odd constants of xxHash64 (Yann Collet); the products are taken modulo 2**64.
 _HASH: Final = np.array([0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
 
@@ -99,7 +99,7 @@ def find_words(text: str, tokenizer: ChunkTokenizer, *, blanks_separate: bool) -
             here = _encoded(encoding)
             if runs:
                 here = runs[number].spread(here)
-            if start and text[start - 1] not in _BLANKS:
+            if start and text[start - 1] not in BLANKS:
                 forced.append(words)
             found.append(replace(here, starts=here.starts + start, ends=here.ends + start))
             words += len(here.starts)
@@ -162,7 +162,7 @@ def _slice_end(text: str, start: int, limit: int) -> int:
     newline = text.rfind("\n", start + _SLICE_CHARS // 2, limit)
     if newline >= 0:
         return newline + 1
-    blank = max(text.rfind(character, start + _SLICE_CHARS // 2, limit) for character in _BLANKS)
+    blank = max(text.rfind(character, start + _SLICE_CHARS // 2, limit) for character in BLANKS)
     return blank + 1 if blank >= 0 else limit
 
 

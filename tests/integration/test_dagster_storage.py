@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import dagster as dg
 import psycopg
 import pytest
@@ -10,19 +12,24 @@ from dagster._core.remote_origin import (
     RemoteInstigatorOrigin,
     RemoteRepositoryOrigin,
 )
-from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType, SensorInstigatorData
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    ScheduleInstigatorData,
+    SensorInstigatorData,
+)
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from sqlalchemy import text
 
-from activekg_pipelines.dagster_storage import DagsterStorage
+from activekg_pipelines.dagster_storage import PooledPostgresStorage
 
 
-def state_of(sensor: str) -> InstigatorState:
+def state_of(name: str, kind: InstigatorType = InstigatorType.SENSOR) -> InstigatorState:
     location = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name="somewhere"), "somewhere")
-    origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "repository"), sensor)
-    return InstigatorState(
-        origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, SensorInstigatorData(min_interval=900)
-    )
+    origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "repository"), name)
+    data = SensorInstigatorData(min_interval=900) if kind is InstigatorType.SENSOR else ScheduleInstigatorData("@daily")
+    return InstigatorState(origin, kind, InstigatorStatus.RUNNING, data)
 
 
 def backends(instance: dg.DagsterInstance) -> set[int]:
@@ -50,7 +57,7 @@ def test_reading_and_writing_a_sensors_state_opens_no_connection(
         return backends(instance)
 
     first = tick()
-    assert len(first) == 2
+    assert len(first) == 1
     assert tick() == first
 
 
@@ -78,13 +85,39 @@ def test_states_are_those_that_are_stored_now(instance: dg.DagsterInstance, stat
     assert stored() == {"tenant_0": states[0], "tenant_1": stopped}
 
 
-def test_the_webservers_statements_end_after_a_time(instance: dg.DagsterInstance) -> None:
-    storage = DagsterStorage(instance.event_log_storage.postgres_url)  # type: ignore[attr-defined]
+def test_states_of_other_instigators_are_kept_apart(
+    instance: dg.DagsterInstance, states: list[InstigatorState]
+) -> None:
+    schedules = [state_of(f"schedule_{number}", InstigatorType.SCHEDULE) for number in range(2)]
+    for state in schedules:
+        instance.add_instigator_state(state)
+    for _ in range(2):
+        assert list(instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)) == states
+        assert list(instance.all_instigator_state(instigator_type=InstigatorType.SCHEDULE)) == schedules
+        assert len(instance.all_instigator_state()) == 5
+    for state in states[1:]:
+        instance.delete_instigator_state(state.instigator_origin_id, state.selector_id)
+    assert list(instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)) == states[:1]
+
+
+def test_the_webservers_connections_have_its_bounds(instance: dg.DagsterInstance) -> None:
+    storage = PooledPostgresStorage(instance.event_log_storage.postgres_url)  # type: ignore[attr-defined]
     for part in (storage.run_storage, storage.schedule_storage):
-        part.optimize_for_webserver(statement_timeout=4000, pool_recycle=1, max_overflow=1)
-        with part.connect() as conn:
+        part.optimize_for_webserver(statement_timeout=4000, pool_recycle=60, max_overflow=1)
+    with ExitStack() as stack:
+        for part in (storage.run_storage, storage.schedule_storage, storage.run_storage, storage.schedule_storage):
+            conn = stack.enter_context(part.connect())
             assert conn.execute(text("SHOW statement_timeout")).scalar() == "4s"
-        part.dispose()
+        assert len(backends(instance)) == 4
+    storage.run_storage.dispose()
+    assert backends(instance) == set()
+
+
+def test_an_instance_that_ends_leaves_no_connection(instance: dg.DagsterInstance) -> None:
+    with dg.DagsterInstance.from_ref(instance.get_ref()) as another:
+        another.all_instigator_state()
+        another.get_run_records(limit=1)
+        assert len(backends(instance)) == 1
     assert backends(instance) == set()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from activekg_pipelines.connectors.models import Connector
@@ -46,3 +48,20 @@ def test_a_chunk_with_more_of_the_words_comes_before_one_that_repeats_a_single_o
     bucket.put("one.txt", "Password, password, password, password, password, password: the word password again.")
     sync(services, connector)
     assert _ask(services, "reset password administrator console")[0].endswith("all.txt")
+
+
+def test_what_a_search_reads_of_every_chunk_lies_in_its_row(
+    services: Services, connector: Connector, bucket: Bucket
+) -> None:
+    # Word after word that no other is like, each a single token: as long a list of lexemes as a chunk can have.
+    words = sorted(word for word in services.encoder.tokenizer.get_vocab() if word.isascii() and word.isalpha())
+    random.Random(1).shuffle(words)
+    bucket.put("words.txt", " ".join(words[:3000]))
+    sync(services, connector)
+    with services.database.transaction(tenant_id="acme_corp") as conn:
+        rows = conn.execute(
+            "SELECT pg_column_toast_chunk_id(embedding), pg_column_toast_chunk_id(text_search_vector),"
+            " pg_column_size(text_search_vector) FROM nodes WHERE classes @> '{Chunk}'"
+        ).fetchall()
+    assert max(size for _, _, size in rows) > 1000
+    assert {(vector, lexemes) for vector, lexemes, _ in rows} == {(None, None)}

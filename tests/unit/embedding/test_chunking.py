@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors, trainers
 
 from activekg_pipelines.embedding import DEFAULT_MODEL, Chunk, chunk_document, resolve_model
 from activekg_pipelines.errors import EncoderFailed
@@ -298,6 +298,18 @@ FRAGMENTS = st.sampled_from(
 def test_encoding_what_repeats_once_gives_the_chunks_of_the_whole_text(tokenizer: Tokenizer, parts: list[str]) -> None:
     text = "".join(parts) + " " + "".join(parts[::-1])
     assert chunk_document(text, tokenizer, 12) == chunk_document(text, Opaque(tokenizer), 12)
+
+
+@pytest.mark.parametrize(
+    "added", [AddedToken("<mask>", lstrip=True), AddedToken("<mask>", rstrip=True), AddedToken("<mask> hello")]
+)
+def test_added_tokens_that_take_blanks_along_count_where_they_stand(added: AddedToken, tokenizer: Tokenizer) -> None:
+    mpnet = Tokenizer.from_str(tokenizer.to_str())
+    mpnet.add_special_tokens([added])
+    for text in ("hello " + "<mask> " * 300, "hello <mask> hello hello <mask> hello"):
+        chunks = chunk_document(text, mpnet, 50)
+        assert chunks == chunk_document(text, Opaque(mpnet), 50)
+        assert_sound(text, chunks, mpnet, 50)
 
 
 @pytest.mark.parametrize("name", ["markdown", "chinese", "table", "no punctuation", "base64 line", "emoji"])
