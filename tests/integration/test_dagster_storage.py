@@ -131,10 +131,8 @@ def test_an_instance_that_ends_leaves_no_connection(instance: dg.DagsterInstance
 
 
 def test_more_statements_at_once_than_connections_are_kept_do_not_wait(instance: dg.DagsterInstance) -> None:
-    with (
-        instance.schedule_storage.connect() as first,  # type: ignore[attr-defined]
-        instance.schedule_storage.connect() as second,  # type: ignore[attr-defined]
-        instance.schedule_storage.connect() as third,  # type: ignore[attr-defined]
-    ):
-        pids = {conn.execute(text("SELECT pg_backend_pid()")).scalar() for conn in (first, second, third)}
-    assert len(pids) == 3
+    with ExitStack() as stack:
+        connections = [stack.enter_context(instance.schedule_storage.connect()) for _ in range(6)]  # type: ignore[attr-defined]
+        pids = {conn.execute(text("SELECT pg_backend_pid()")).scalar() for conn in connections}
+    assert len(pids) == 6
+    assert len(backends(instance)) >= 3
