@@ -107,13 +107,35 @@ SELECT count(*) FROM (
     LIMIT %(limit)s
 ) counted
 
+-- name: rare_words
+-- Those of the question's words, rarest first, that are together in so many of the tenant's chunks; null where it has none.
+-- The sample are the chunks whose texts have the lowest hashes: spread over all documents, and read along an index. The
+-- highest of these tells how many chunks there are (k minimum values: Bar-Yossef et al. 2002).
+WITH sample AS MATERIALIZED (
+    SELECT text_search_vector AS lexemes, props ->> 'text_hash' AS hash FROM public.nodes
+    WHERE tenant_id = %(tenant_id)s AND props ? 'text_hash' ORDER BY props ->> 'text_hash' LIMIT %(sampled)s
+), chunks_each AS (
+    SELECT 16^8 / (1 + ('x' || left(max(hash), 8))::bit(32)::bigint) AS number FROM sample
+), words AS (
+    SELECT ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery AS word
+    FROM unnest(tsvector_to_array(to_tsvector('english', %(query)s))) lexeme
+), counted AS (
+    SELECT word, (SELECT count(*) FROM sample WHERE lexemes @@ word) AS number FROM words
+), added AS (
+    SELECT word, sum(number) OVER (ORDER BY number, word ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    FROM counted
+)
+SELECT string_agg(word::text, '|')::tsquery FROM added, chunks_each
+WHERE coalesce(before, 0) * chunks_each.number < %(candidates)s
+
 -- name: search
 -- Vector and full-text rankings fused by reciprocal rank: Cormack, Clarke, Buettcher 2009, k = 60.
 -- Adding zero to the distance keeps the planner off the vector index where exact search is wanted; an offset keeps it off
 -- the full-text index.
 WITH question AS (
     -- Any of the words, not all of them: people ask in sentences.
-    SELECT replace(plainto_tsquery('english', %(query)s)::text, '&', '|')::tsquery AS words
+    SELECT words, coalesce(%(rare_words)s::tsquery, words) AS found_by
+    FROM (SELECT replace(plainto_tsquery('english', %(query)s)::text, '&', '|')::tsquery AS words) asked
 ), nearest AS (
     SELECT id, embedding <=> %(vector)s AS distance FROM public.nodes
     WHERE tenant_id = %(tenant_id)s AND classes @> '{Chunk}' AND props ->> 'embedding_model' = %(encoder)s
@@ -129,7 +151,7 @@ WITH question AS (
             SELECT id, text_search_vector FROM public.nodes
             WHERE tenant_id = %(tenant_id)s AND classes @> '{Chunk}' {reads_words}
         ) n
-        WHERE n.text_search_vector @@ q.words
+        WHERE n.text_search_vector @@ q.found_by
         ORDER BY score DESC, n.id LIMIT %(depth)s
     ) matching
 ), fused AS (

@@ -8,7 +8,7 @@ import pytest
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.graph import search as search_module
-from activekg_pipelines.graph.search import search
+from activekg_pipelines.graph.search import SearchHit, search
 from activekg_pipelines.services import Services
 from tests.integration.syncing import sync
 from tests.s3_bucket import Bucket
@@ -35,10 +35,32 @@ def test_the_index_finds_what_exact_search_finds_and_as_many(
         assert len(set(by_index) & set(by_reading)) >= 18
 
 
+def test_of_many_chunks_only_those_with_a_rare_word_are_ranked_by_words(
+    services: Services, connector: Connector, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put_many({f"{n:02}.txt": f"Note {n} about the garden." for n in range(40)})
+    bucket.put("both.txt", "The o'neill\\zinnia-bed of the garden.")
+    bucket.put("rare.txt", "Of a zinnia, and of nothing else.")
+    sync(services, connector)
+    monkeypatch.setattr(search_module, "_EXACT_UP_TO", 0)
+    monkeypatch.setattr(search_module, "_INDEX_FROM", 1)
+    monkeypatch.setattr(search_module, "_RARE", {"sampled": 250, "candidates": 5})
+    scores = {hit.uri.rpartition("/")[2]: hit.score for hit in _hits(services, "garden o'neill\\zinnia-bed", limit=50)}
+    assert next(iter(scores)) == "both.txt", "ranked by all words, the frequent one too"
+    # A rank of one list alone gives at most 1 / 61.
+    assert {name for name, score in scores.items() if score > 1 / 61} == {"both.txt", "rare.txt"}
+    assert len(scores) == 42
+    assert len(_hits(services, "the of and", limit=50)) == 42, "a question without words"
+    monkeypatch.setattr(search_module, "_RARE", {"sampled": 250, "candidates": 1000})
+    assert sum(hit.score > 1 / 61 for hit in _hits(services, "garden zinnia", limit=50)) > 30
+
+
 def _ask(services: Services, question: str) -> list[str]:
-    return [
-        hit.uri for hit in search(services.database, services.encoder, tenant_id="acme_corp", query=question, limit=20)
-    ]
+    return [hit.uri for hit in _hits(services, question, limit=20)]
+
+
+def _hits(services: Services, question: str, *, limit: int) -> list[SearchHit]:
+    return search(services.database, services.encoder, tenant_id="acme_corp", query=question, limit=limit)
 
 
 def test_a_chunk_with_more_of_the_words_comes_before_one_that_repeats_a_single_one(
