@@ -189,7 +189,7 @@ def _ask(graph: _Graph, database: Database, what: str, tenants: list[str], numbe
         # Of which nothing is left but its vector: what words find is found exactly either way.
         vague = replace(question, text="the")
         found = _search(database, questioned, vague)
-        with patch.object(search, "_EXACT_UP_TO", 10**9):
+        with patch.object(search, "_READ_UP_TO", 10**9):
             exact = _search(database, questioned, vague)
         recalls.append(len(found & exact) / len(exact))
     recall, (p50, p95) = float(np.mean(recalls)), map(float, 1000 * np.percentile(seconds, [50, 95]))

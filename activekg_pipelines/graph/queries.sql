@@ -67,9 +67,9 @@ WHERE n.id = i.id AND n.tenant_id = %(tenant_id)s
 
 -- name: find_vectors
 -- Vectors of the tenant's chunks with these texts by this model, those of recently removed chunks included.
-SELECT DISTINCT ON (props ->> 'text_hash') props ->> 'text_hash', embedding FROM public.nodes
-WHERE tenant_id = %(tenant_id)s AND props ? 'text_hash' AND props ->> 'text_hash' = ANY(%(hashes)s::text[])
-  AND props ->> 'embedding_model' = %(encoder)s AND embedding IS NOT NULL
+SELECT DISTINCT ON (text_hash) text_hash, embedding FROM public.nodes
+WHERE tenant_id = %(tenant_id)s AND embedding_model = %(encoder)s AND text_hash = ANY(%(hashes)s::text[])
+  AND embedding IS NOT NULL
 UNION ALL
 SELECT text_hash, embedding FROM connectors.released_embeddings
 WHERE tenant_id = %(tenant_id)s AND encoder_version = %(encoder)s AND text_hash = ANY(%(hashes)s::text[])
@@ -84,8 +84,7 @@ DELETE FROM connectors.released_embeddings WHERE ctid IN (
 -- name: sample_chunks
 -- A few stored chunks, to check that the encoder still makes the vectors that are stored.
 SELECT props ->> 'text', embedding FROM public.nodes
-WHERE tenant_id = %(tenant_id)s AND props ? 'text_hash' AND props ->> 'embedding_model' = %(encoder)s
-  AND embedding IS NOT NULL
+WHERE tenant_id = %(tenant_id)s AND embedding_model = %(encoder)s AND text_hash IS NOT NULL AND embedding IS NOT NULL
 LIMIT %(limit)s
 
 -- name: dimensions
@@ -99,11 +98,10 @@ SELECT count(*) FROM (
 ) counted
 
 -- name: count_chunks
--- Whether a tenant has so many chunks of a model.
+-- Whether a tenant has so many chunks of a model; by the index alone.
 SELECT count(*) FROM (
     SELECT FROM public.nodes
-    WHERE tenant_id = %(tenant_id)s AND classes @> '{Chunk}' AND props ->> 'embedding_model' = %(encoder)s
-      AND embedding IS NOT NULL
+    WHERE tenant_id = %(tenant_id)s AND embedding_model = %(encoder)s AND text_hash IS NOT NULL
     LIMIT %(limit)s
 ) counted
 
@@ -112,8 +110,9 @@ SELECT count(*) FROM (
 -- The sample are the chunks whose texts have the lowest hashes: spread over all documents, and read along an index. The
 -- highest of these tells how many chunks there are (k minimum values: Bar-Yossef et al. 2002).
 WITH sample AS MATERIALIZED (
-    SELECT text_search_vector AS lexemes, props ->> 'text_hash' AS hash FROM public.nodes
-    WHERE tenant_id = %(tenant_id)s AND props ? 'text_hash' ORDER BY props ->> 'text_hash' LIMIT %(sampled)s
+    SELECT text_search_vector AS lexemes, text_hash AS hash FROM public.nodes
+    WHERE tenant_id = %(tenant_id)s AND embedding_model = %(encoder)s AND text_hash IS NOT NULL
+    ORDER BY text_hash LIMIT %(sampled)s
 ), chunks_each AS (
     SELECT 16^8 / (1 + ('x' || left(max(hash), 8))::bit(32)::bigint) AS number FROM sample
 ), words AS (
@@ -128,32 +127,44 @@ WITH sample AS MATERIALIZED (
 SELECT string_agg(word::text, '|')::tsquery FROM added, chunks_each
 WHERE coalesce(before, 0) * chunks_each.number < %(candidates)s
 
+-- name: read_candidates
+-- Every chunk of the tenant is read, once. A chunk of another model has words, but no distance.
+chunk AS MATERIALIZED (
+    SELECT id, CASE WHEN embedding_model = %(encoder)s THEN embedding <=> %(vector)s END AS distance,
+        CASE WHEN text_search_vector @@ q.words THEN ts_rank(text_search_vector, q.words) END AS score
+    FROM public.nodes CROSS JOIN question q
+    WHERE tenant_id = %(tenant_id)s AND classes @> '{Chunk}'
+), nearest AS (
+    SELECT id, distance FROM chunk WHERE distance IS NOT NULL ORDER BY distance LIMIT %(depth)s
+), matching AS (
+    SELECT id, score FROM chunk WHERE score IS NOT NULL ORDER BY score DESC, id LIMIT %(depth)s
+)
+
+-- name: look_up_candidates
+nearest AS (
+    SELECT id, embedding <=> %(vector)s AS distance FROM public.nodes
+    WHERE tenant_id = %(tenant_id)s AND classes @> '{Chunk}' AND embedding_model = %(encoder)s
+      AND embedding IS NOT NULL
+    ORDER BY embedding <=> %(vector)s LIMIT %(depth)s
+), matching AS (
+    SELECT n.id, ts_rank(n.text_search_vector, q.words) AS score
+    FROM public.nodes n CROSS JOIN question q
+    WHERE n.tenant_id = %(tenant_id)s AND n.classes @> '{Chunk}'
+      AND n.text_search_vector @@ coalesce(%(rare_words)s::tsquery, q.words)
+    ORDER BY score DESC, n.id LIMIT %(depth)s
+)
+
 -- name: search
--- Vector and full-text rankings fused by reciprocal rank: Cormack, Clarke, Buettcher 2009, k = 60.
--- Adding zero to the distance keeps the planner off the vector index where exact search is wanted; an offset keeps it off
--- the full-text index.
+-- Vector and full-text rankings of the candidates fused by reciprocal rank: Cormack, Clarke, Buettcher 2009, k = 60.
+-- Words count by ts_rank, not by cover density: where any word will do, one that comes five times would outrank five that
+-- come once.
 WITH question AS (
     -- Any of the words, not all of them: people ask in sentences.
-    SELECT words, coalesce(%(rare_words)s::tsquery, words) AS found_by
-    FROM (SELECT replace(plainto_tsquery('english', %(query)s)::text, '&', '|')::tsquery AS words) asked
-), nearest AS (
-    SELECT id, embedding <=> %(vector)s AS distance FROM public.nodes
-    WHERE tenant_id = %(tenant_id)s AND classes @> '{Chunk}' AND props ->> 'embedding_model' = %(encoder)s
-      AND embedding IS NOT NULL
-    ORDER BY (embedding <=> %(vector)s) {exactly} LIMIT %(depth)s
-), by_vector AS (
+    SELECT replace(plainto_tsquery('english', %(query)s)::text, '&', '|')::tsquery AS words
+), {candidates}, by_vector AS (
     SELECT id, row_number() OVER (ORDER BY distance, id) AS rank FROM nearest
 ), by_text AS (
-    SELECT id, row_number() OVER (ORDER BY score DESC, id) AS rank FROM (
-        -- Not by cover density: where any word will do, one that comes five times would outrank five that come once.
-        SELECT n.id, ts_rank(n.text_search_vector, q.words) AS score
-        FROM question q, (
-            SELECT id, text_search_vector FROM public.nodes
-            WHERE tenant_id = %(tenant_id)s AND classes @> '{Chunk}' {reads_words}
-        ) n
-        WHERE n.text_search_vector @@ q.found_by
-        ORDER BY score DESC, n.id LIMIT %(depth)s
-    ) matching
+    SELECT id, row_number() OVER (ORDER BY score DESC, id) AS rank FROM matching
 ), fused AS (
     SELECT id, sum(1.0 / (60 + rank)) AS score
     FROM (SELECT * FROM by_vector UNION ALL SELECT * FROM by_text) ranked

@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
 
-# Up to here reading every vector of the tenant is quick and exact; an index over all tenants would be walked far
-# before it meets enough of a small tenant's.
-_EXACT_UP_TO = 20_000
-# Up to here the words of each chunk are looked through, instead of an index that holds the words of all tenants.
-_READ_WORDS_UP_TO = 2_000
+# Up to here reading every chunk of the tenant is quick and exact; an index over all tenants would be walked far before
+# it meets enough of a small tenant's.
+_READ_UP_TO = 20_000
 # An index scan that the tenant filter starves goes on: by default only over 20,000 chunks of all tenants together.
 _INDEX_SCAN = {
     "hnsw.iterative_scan": "relaxed_order",
@@ -33,7 +31,7 @@ _INDEX_SCAN = {
     "enable_sort": "off",
 }
 # A tenant with fewer chunks of the current model is read: a new model has only begun.
-_INDEX_FROM = 2_000
+_LOOK_UP_FROM = 2_000
 # Ranking by words reads every chunk that holds one of them: a quarter of the tenant's for a long question. Of a tenant
 # whose vectors come from the index, only those are read that hold one of the rarest words, and ranked by all of them.
 _RARE = {"sampled": 250, "candidates": 1_000}
@@ -79,25 +77,23 @@ def search(database: Database, encoder: Encoder, *, tenant_id: str, query: str, 
         "limit": limit,
         # Each ranking is read deeper than asked, for the other one's candidates to meet it.
         "depth": max(50, 4 * limit),
-        "rare_words": None,
     }
     with database.transaction(tenant_id=tenant_id) as conn:
-        row = conn.execute(_SQL["count_nodes"], {"tenant_id": tenant_id, "limit": _EXACT_UP_TO + 1}).fetchone()
+        row = conn.execute(_SQL["count_nodes"], {"tenant_id": tenant_id, "limit": _READ_UP_TO + 1}).fetchone()
         nodes = row[0] if row else 0
         # Compiling takes longer than running, and what the settings below forbid has a cost that asks for it.
         conn.execute("SET LOCAL jit = off")
-        if nodes <= _EXACT_UP_TO or not _has_chunks(conn, parameters, _INDEX_FROM):
-            return _answer(conn, parameters, exact=True, reads_words=nodes <= _READ_WORDS_UP_TO)
+        if nodes <= _READ_UP_TO or not _has_chunks(conn, parameters, _LOOK_UP_FROM):
+            return _answer(conn, parameters, "read_candidates")
         for name, value in _INDEX_SCAN.items():
             conn.execute("SELECT set_config(%s, %s, true)", (name, value))
         rare = conn.execute(_SQL["rare_words"], parameters | _RARE).fetchone()
-        parameters["rare_words"] = rare[0] if rare else None
-        hits = _answer(conn, parameters, exact=False, reads_words=False)
+        hits = _answer(conn, parameters | {"rare_words": rare[0] if rare else None}, "look_up_candidates")
         if len(hits) >= limit:
             return hits
         # The index gave up before it met enough of this tenant's chunks.
         conn.execute("SET LOCAL enable_sort = on")
-        return _answer(conn, parameters, exact=True, reads_words=False)
+        return _answer(conn, parameters, "read_candidates")
 
 
 def _has_chunks(conn: Connection[TupleRow], parameters: dict[str, Any], number: int) -> bool:
@@ -105,9 +101,6 @@ def _has_chunks(conn: Connection[TupleRow], parameters: dict[str, Any], number: 
     return row is not None and row[0] >= number
 
 
-def _answer(
-    conn: Connection[TupleRow], parameters: dict[str, Any], *, exact: bool, reads_words: bool
-) -> list[SearchHit]:
-    sql = _SQL["search"].replace("{exactly}", "+ 0" if exact else "")
-    sql = sql.replace("{reads_words}", "OFFSET 0" if reads_words else "")
+def _answer(conn: Connection[TupleRow], parameters: dict[str, Any], candidates: str) -> list[SearchHit]:
+    sql = _SQL["search"].replace("{candidates}", _SQL[candidates])
     return [SearchHit(*row) for row in conn.execute(sql, parameters)]

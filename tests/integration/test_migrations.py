@@ -59,6 +59,19 @@ def test_every_earlier_revision_migrates_with_its_rows(empty_dsn: str) -> None:
         assert conn.execute("SELECT key, state::text FROM connectors.objects").fetchall() == [("a.txt", "pending")]
 
 
+def test_chunks_from_before_their_columns_are_found_by_them(empty_dsn: str) -> None:
+    migrate(empty_dsn, "0006")
+    with psycopg.connect(empty_dsn) as conn:
+        conn.execute(
+            "INSERT INTO nodes (id, tenant_id, classes, props) VALUES (gen_random_uuid(), 't', '{Chunk}',"
+            " '{\"text_hash\": \"00ff\", \"embedding_model\": \"a/b\"}'), (gen_random_uuid(), 't', '{Document}', '{}')"
+        )
+    migrate(empty_dsn)
+    with psycopg.connect(empty_dsn) as conn:
+        rows = conn.execute("SELECT classes[1], text_hash, embedding_model FROM nodes ORDER BY 1").fetchall()
+    assert rows == [("Chunk", "00ff", "a/b"), ("Document", None, None)]
+
+
 def test_two_migrations_at_once_both_succeed(empty_dsn: str) -> None:
     with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as processes:
         assert set(processes.map(migrate, [empty_dsn] * 3)) == {newest_revision()}

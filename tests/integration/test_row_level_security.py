@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -11,10 +13,12 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
+from activekg_pipelines import graph
 from activekg_pipelines.administration.operations import DocumentFate, reconfigure, remove
 from activekg_pipelines.administration.services import admin_services
 from activekg_pipelines.connectors.models import S3ConfigPatch
 from activekg_pipelines.database.migrate import migrate
+from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.embedding import Encoder
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
@@ -367,6 +371,23 @@ def test_everything_works_for_a_role_that_row_level_security_binds(
     assert remove(admin, other.id, DocumentFate.REMOVE) == 3
     assert found(services, "text", tenant_id="tenant_b") == set()
     services.database.close()
+
+
+def test_a_role_that_row_level_security_binds_finds_chunks_by_index(plain_owner: str, encoder: Encoder) -> None:
+    # Under row-level security a condition on a property is looked at row by row, through every chunk of the tenant.
+    migrate(plain_owner)
+    queries = load_queries(Path(graph.__path__[0]) / "queries.sql")
+    given = {"tenant_id": "tenant_a", "encoder": encoder.version, "hashes": ["00" * 32], "limit": 4}
+    conditions = {}
+    with psycopg.connect(plain_owner) as conn:
+        become(conn, "tenant_a")
+        conn.execute("SET enable_seqscan = off")
+        for name in ("find_vectors", "count_chunks", "sample_chunks"):
+            plan = "\n".join(line for (line,) in conn.execute("EXPLAIN " + queries[name], given))
+            conditions[name] = re.findall(r"idx_nodes_chunk_text on nodes.*\n\s*Index Cond: (.*)", plan)
+    assert [len(found) for found in conditions.values()] == [1, 1, 1], conditions
+    assert all("embedding_model = " in condition for (condition,) in conditions.values())
+    assert "text_hash = ANY" in conditions["find_vectors"][0]
 
 
 def test_an_existing_graph_without_row_level_security_is_not_opened_to_the_reader(empty_dsn: str) -> None:

@@ -24,11 +24,9 @@ def test_the_index_finds_what_exact_search_finds_and_as_many(
     sync(services, crowd)
     questions = ["Where are the books? library", "house 17", "something that grows in the garden"]
     exact = [_ask(services, question) for question in questions]
-    monkeypatch.setattr(search_module, "_READ_WORDS_UP_TO", 0)
-    assert [_ask(services, question) for question in questions] == exact, "words are found by their index, too"
-    monkeypatch.setattr(search_module, "_EXACT_UP_TO", 0)
+    monkeypatch.setattr(search_module, "_READ_UP_TO", 0)
     assert [_ask(services, question) for question in questions] == exact, "so few chunks of a model are read"
-    monkeypatch.setattr(search_module, "_INDEX_FROM", 1)
+    monkeypatch.setattr(search_module, "_LOOK_UP_FROM", 1)
     indexed = [_ask(services, question) for question in questions]
     for by_index, by_reading in zip(indexed, exact, strict=True):
         assert len(by_index) == len(by_reading) == 20
@@ -42,17 +40,17 @@ def test_of_many_chunks_only_those_with_a_rare_word_are_ranked_by_words(
     bucket.put("both.txt", "The o'neill\\zinnia-bed of the garden.")
     bucket.put("rare.txt", "Of a zinnia, and of nothing else.")
     sync(services, connector)
-    monkeypatch.setattr(search_module, "_EXACT_UP_TO", 0)
-    monkeypatch.setattr(search_module, "_INDEX_FROM", 1)
+    monkeypatch.setattr(search_module, "_READ_UP_TO", 0)
+    monkeypatch.setattr(search_module, "_LOOK_UP_FROM", 1)
     monkeypatch.setattr(search_module, "_RARE", {"sampled": 250, "candidates": 5})
-    scores = {hit.uri.rpartition("/")[2]: hit.score for hit in _hits(services, "garden o'neill\\zinnia-bed", limit=50)}
+    scores = {hit.uri.rpartition("/")[2]: hit.score for hit in _hits(services, "garden o'neill\\zinnia-bed", limit=42)}
     assert next(iter(scores)) == "both.txt", "ranked by all words, the frequent one too"
     # A rank of one list alone gives at most 1 / 61.
     assert {name for name, score in scores.items() if score > 1 / 61} == {"both.txt", "rare.txt"}
     assert len(scores) == 42
-    assert len(_hits(services, "the of and", limit=50)) == 42, "a question without words"
+    assert len(_hits(services, "the of and", limit=42)) == 42, "a question without words"
     monkeypatch.setattr(search_module, "_RARE", {"sampled": 250, "candidates": 1000})
-    assert sum(hit.score > 1 / 61 for hit in _hits(services, "garden zinnia", limit=50)) > 30
+    assert sum(hit.score > 1 / 61 for hit in _hits(services, "garden zinnia", limit=42)) > 30
 
 
 def _ask(services: Services, question: str) -> list[str]:
