@@ -31,7 +31,7 @@ WITH ledger AS MATERIALIZED (
 ), named AS MATERIALIZED (
     SELECT l.*, coalesce(l.document_id, CASE WHEN l.settled THEN (
         SELECT n.id FROM public.nodes n
-        WHERE n.tenant_id = l.tenant_id AND n.props ? 'external_id' AND n.props ->> 'external_id' = l.external_id
+        WHERE n.tenant_id = l.tenant_id AND n.props ? 'external_id' AND n.props ->> 'external_id' = l.external_id COLLATE "default"
     ) END) AS node_id
     FROM ledger l
 )

@@ -36,11 +36,16 @@ def migrate(dsn: str, revision: str = "head") -> str:
     """
     engine = _engine(dsn)
     try:
+        before = current_revision(dsn)
         with engine.connect() as connection:
             config = Config()
             config.set_main_option("script_location", str(_MIGRATIONS))
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
+        if current_revision(dsn) != before:
+            # A rewritten table has no statistics of its new columns, and no index answers alone; nothing else notices.
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("VACUUM (ANALYZE) public.nodes")
     except OperationalError as error:
         # SQLAlchemy's, around psycopg's own.
         reason = first_line(error.orig or error)

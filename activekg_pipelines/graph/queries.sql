@@ -36,7 +36,7 @@ WITH vanished AS (
     JOIN public.nodes c ON c.id = e.src
     JOIN public.nodes d ON d.id = e.dst
     WHERE e.dst = ANY(%(documents)s::uuid[]) AND e.rel = 'DERIVED_FROM'
-      AND c.tenant_id = %(tenant_id)s AND c.classes @> '{Chunk}'
+      AND d.tenant_id = %(tenant_id)s AND c.tenant_id = %(tenant_id)s AND c.classes @> '{Chunk}'
       AND c.props ->> 'parent_id' = d.props ->> 'external_id'
       AND NOT EXISTS (SELECT FROM incoming_nodes i WHERE i.id = c.id)
 ), released AS (
@@ -91,19 +91,15 @@ LIMIT %(limit)s
 -- Of the vector column; none when it takes any.
 SELECT nullif(atttypmod, -1) FROM pg_attribute WHERE attrelid = 'public.nodes'::regclass AND attname = 'embedding'
 
--- name: count_nodes
--- Whether a tenant has more than an exact search should read; by the index alone.
-SELECT count(*) FROM (
-    SELECT FROM public.nodes WHERE tenant_id = %(tenant_id)s LIMIT %(limit)s
+-- name: count_chunks
+-- How many chunks a tenant has, and how many of them are of a model, counting no further than a limit; by the index alone.
+SELECT count(*), count(*) FILTER (WHERE embedding_model = %(encoder)s) FROM (
+    SELECT embedding_model FROM public.nodes WHERE tenant_id = %(tenant_id)s AND text_hash IS NOT NULL LIMIT %(limit)s
 ) counted
 
--- name: count_chunks
--- Whether a tenant has so many chunks of a model; by the index alone.
-SELECT count(*) FROM (
-    SELECT FROM public.nodes
-    WHERE tenant_id = %(tenant_id)s AND embedding_model = %(encoder)s AND text_hash IS NOT NULL
-    LIMIT %(limit)s
-) counted
+-- name: question_words
+SELECT ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery AS word
+FROM unnest(tsvector_to_array(to_tsvector('english', %(query)s))) lexeme
 
 -- name: rare_words
 -- Those of the question's words, rarest first, that are together in so many of the tenant's chunks; null where it has none.
@@ -111,13 +107,12 @@ SELECT count(*) FROM (
 -- highest of these tells how many chunks there are (k minimum values: Bar-Yossef et al. 2002).
 WITH sample AS MATERIALIZED (
     SELECT text_search_vector AS lexemes, text_hash AS hash FROM public.nodes
-    WHERE tenant_id = %(tenant_id)s AND embedding_model = %(encoder)s AND text_hash IS NOT NULL
+    WHERE tenant_id = %(tenant_id)s AND text_hash IS NOT NULL AND text_hash ~ '^[0-9a-f]{8}'
     ORDER BY text_hash LIMIT %(sampled)s
 ), chunks_each AS (
     SELECT 16^8 / (1 + ('x' || left(max(hash), 8))::bit(32)::bigint) AS number FROM sample
 ), words AS (
-    SELECT ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery AS word
-    FROM unnest(tsvector_to_array(to_tsvector('english', %(query)s))) lexeme
+    {question_words}
 ), counted AS (
     SELECT word, (SELECT count(*) FROM sample WHERE lexemes @@ word) AS number FROM words
 ), added AS (
@@ -128,12 +123,12 @@ SELECT string_agg(word::text, '|')::tsquery FROM added, chunks_each
 WHERE coalesce(before, 0) * chunks_each.number < %(candidates)s
 
 -- name: read_candidates
--- Every chunk of the tenant is read, once. A chunk of another model has words, but no distance.
+-- Every chunk of the tenant is read, once. One of another model has words, but no distance.
 chunk AS MATERIALIZED (
     SELECT id, CASE WHEN embedding_model = %(encoder)s THEN embedding <=> %(vector)s END AS distance,
         CASE WHEN text_search_vector @@ q.words THEN ts_rank(text_search_vector, q.words) END AS score
     FROM public.nodes CROSS JOIN question q
-    WHERE tenant_id = %(tenant_id)s AND classes @> '{Chunk}'
+    WHERE tenant_id = %(tenant_id)s AND text_hash IS NOT NULL
 ), nearest AS (
     SELECT id, distance FROM chunk WHERE distance IS NOT NULL ORDER BY distance LIMIT %(depth)s
 ), matching AS (
@@ -143,13 +138,12 @@ chunk AS MATERIALIZED (
 -- name: look_up_candidates
 nearest AS (
     SELECT id, embedding <=> %(vector)s AS distance FROM public.nodes
-    WHERE tenant_id = %(tenant_id)s AND classes @> '{Chunk}' AND embedding_model = %(encoder)s
-      AND embedding IS NOT NULL
+    WHERE tenant_id = %(tenant_id)s AND text_hash IS NOT NULL AND embedding_model = %(encoder)s AND embedding IS NOT NULL
     ORDER BY embedding <=> %(vector)s LIMIT %(depth)s
 ), matching AS (
     SELECT n.id, ts_rank(n.text_search_vector, q.words) AS score
     FROM public.nodes n CROSS JOIN question q
-    WHERE n.tenant_id = %(tenant_id)s AND n.classes @> '{Chunk}'
+    WHERE n.tenant_id = %(tenant_id)s AND n.text_hash IS NOT NULL
       AND n.text_search_vector @@ coalesce(%(rare_words)s::tsquery, q.words)
     ORDER BY score DESC, n.id LIMIT %(depth)s
 )
@@ -160,7 +154,7 @@ nearest AS (
 -- come once.
 WITH question AS (
     -- Any of the words, not all of them: people ask in sentences.
-    SELECT replace(plainto_tsquery('english', %(query)s)::text, '&', '|')::tsquery AS words
+    SELECT coalesce(string_agg(word::text, '|'), '')::tsquery AS words FROM ({question_words}) each
 ), {candidates}, by_vector AS (
     SELECT id, row_number() OVER (ORDER BY distance, id) AS rank FROM nearest
 ), by_text AS (
@@ -177,8 +171,9 @@ SELECT d.props ->> 'uri', d.props ->> 'title',
 FROM fused f
 CROSS JOIN question q
 JOIN public.nodes c ON c.id = f.id
-JOIN public.edges e ON e.src = c.id AND e.rel = 'DERIVED_FROM'
-JOIN public.nodes d ON d.id = e.dst AND d.props ->> 'external_id' = c.props ->> 'parent_id'
+JOIN public.edges e ON e.src = c.id AND e.rel = 'DERIVED_FROM' AND e.tenant_id = %(tenant_id)s
+-- Another tenant's document is nobody's, whatever an edge and a property of the chunk say.
+JOIN public.nodes d ON d.id = e.dst AND d.tenant_id = %(tenant_id)s AND d.props ->> 'external_id' = c.props ->> 'parent_id'
 ORDER BY f.score DESC, c.id
 
 -- name: export_chunks
@@ -186,7 +181,7 @@ SELECT d.props ->> 'uri', d.props ->> 'title', d.props ->> 'etag', (e.props ->> 
     (e.props ->> 'char_start')::bigint, (e.props ->> 'char_end')::bigint, c.props ->> 'text',
     c.props ->> 'embedding_model', c.embedding
 FROM public.nodes d
-JOIN public.edges e ON e.dst = d.id AND e.rel = 'DERIVED_FROM'
-JOIN public.nodes c ON c.id = e.src AND c.classes @> '{Chunk}' AND c.embedding IS NOT NULL
+JOIN public.edges e ON e.dst = d.id AND e.rel = 'DERIVED_FROM' AND e.tenant_id = %(tenant_id)s
+JOIN public.nodes c ON c.id = e.src AND c.tenant_id = %(tenant_id)s AND c.classes @> '{Chunk}' AND c.embedding IS NOT NULL
 WHERE d.tenant_id = %(tenant_id)s AND d.classes @> '{Document}' AND c.props ->> 'parent_id' = d.props ->> 'external_id'
 ORDER BY d.id, (e.props ->> 'chunk_index')::int

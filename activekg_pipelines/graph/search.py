@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from activekg_pipelines.embedding import Encoder
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
+_RARE_WORDS = _SQL["rare_words"].replace("{question_words}", _SQL["question_words"])
+_SEARCH = {
+    candidates: _SQL["search"]
+    .replace("{candidates}", _SQL[candidates])
+    .replace("{question_words}", _SQL["question_words"])
+    for candidates in ("read_candidates", "look_up_candidates")
+}
 
 # Up to here reading every chunk of the tenant is quick and exact; an index over all tenants would be walked far before
 # it meets enough of a small tenant's.
@@ -79,15 +86,15 @@ def search(database: Database, encoder: Encoder, *, tenant_id: str, query: str, 
         "depth": max(50, 4 * limit),
     }
     with database.transaction(tenant_id=tenant_id) as conn:
-        row = conn.execute(_SQL["count_nodes"], {"tenant_id": tenant_id, "limit": _READ_UP_TO + 1}).fetchone()
-        nodes = row[0] if row else 0
         # Compiling takes longer than running, and what the settings below forbid has a cost that asks for it.
         conn.execute("SET LOCAL jit = off")
-        if nodes <= _READ_UP_TO or not _has_chunks(conn, parameters, _LOOK_UP_FROM):
+        row = conn.execute(_SQL["count_chunks"], parameters | {"limit": _READ_UP_TO + 1}).fetchone()
+        chunks, of_the_model = row or (0, 0)
+        if chunks <= _READ_UP_TO or of_the_model < _LOOK_UP_FROM:
             return _answer(conn, parameters, "read_candidates")
         for name, value in _INDEX_SCAN.items():
             conn.execute("SELECT set_config(%s, %s, true)", (name, value))
-        rare = conn.execute(_SQL["rare_words"], parameters | _RARE).fetchone()
+        rare = conn.execute(_RARE_WORDS, parameters | _RARE).fetchone()
         hits = _answer(conn, parameters | {"rare_words": rare[0] if rare else None}, "look_up_candidates")
         if len(hits) >= limit:
             return hits
@@ -96,11 +103,5 @@ def search(database: Database, encoder: Encoder, *, tenant_id: str, query: str, 
         return _answer(conn, parameters, "read_candidates")
 
 
-def _has_chunks(conn: Connection[TupleRow], parameters: dict[str, Any], number: int) -> bool:
-    row = conn.execute(_SQL["count_chunks"], parameters | {"limit": number}).fetchone()
-    return row is not None and row[0] >= number
-
-
 def _answer(conn: Connection[TupleRow], parameters: dict[str, Any], candidates: str) -> list[SearchHit]:
-    sql = _SQL["search"].replace("{candidates}", _SQL[candidates])
-    return [SearchHit(*row) for row in conn.execute(sql, parameters)]
+    return [SearchHit(*row) for row in conn.execute(_SEARCH[candidates], parameters)]

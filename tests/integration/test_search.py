@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.graph import search as search_module
+from activekg_pipelines.graph.export import export_chunks
 from activekg_pipelines.graph.search import SearchHit, search
 from activekg_pipelines.services import Services
 from tests.integration.syncing import sync
@@ -85,3 +87,38 @@ def test_what_a_search_reads_of_every_chunk_lies_in_its_row(
         ).fetchall()
     assert max(size for _, _, size in rows) > 1000
     assert {(vector, lexemes) for vector, lexemes, _ in rows} == {(None, None)}
+
+
+def test_a_chunk_that_points_at_another_tenants_document_shows_nothing_of_it(
+    services: Services, connector: Connector, bucket: Bucket, tmp_path: Path
+) -> None:
+    """Also to a role that row-level security does not bind, as the tests' is."""
+    bucket.put("secret.txt", "The secret merger.")
+    sync(services, connector)
+    bucket.put("public.txt", "The public garden.")
+    sync(services, bucket.register(services, "mallory", prefix="public"))
+    with services.database.transaction() as conn:
+        conn.execute(
+            "UPDATE nodes SET props = props || jsonb_build_object('parent_id', ("
+            "   SELECT props ->> 'external_id' FROM nodes WHERE tenant_id = 'acme_corp' AND classes @> '{Document}'))"
+            " WHERE tenant_id = 'mallory' AND classes @> '{Chunk}'"
+        )
+        conn.execute(
+            "UPDATE edges SET dst = (SELECT id FROM nodes WHERE tenant_id = 'acme_corp' AND classes @> '{Document}')"
+            " WHERE tenant_id = 'mallory'"
+        )
+    assert search(services.database, services.encoder, tenant_id="mallory", query="garden", limit=5) == []
+    assert export_chunks(services.database, "mallory", tmp_path / "chunks.parquet") == 0
+
+
+def test_chunks_of_others_neither_take_places_nor_break_the_answer(
+    services: Services, connector: Connector, bucket: Bucket
+) -> None:
+    bucket.put_many({f"{n}.txt": f"Note {n} about the zebra." for n in range(5)})
+    sync(services, connector)
+    with services.database.transaction(tenant_id="acme_corp") as conn:
+        conn.execute(
+            "INSERT INTO nodes (id, tenant_id, classes, props) SELECT gen_random_uuid(), 'acme_corp', '{Chunk}',"
+            " jsonb_build_object('text', 'zebra ' || n, 'external_id', 'other:' || n) FROM generate_series(1, 60) n"
+        )
+    assert len(_hits(services, "zebra", limit=5)) == 5

@@ -2,12 +2,13 @@
 -- not see it, and does not know that of a look into JSON: each batch of a sync, and each search, read the properties of
 -- every chunk of the tenant. Comparing plain columns is known to be safe. Generated, so that whoever writes a node need not
 -- know of them. Rewrites the table, which makes 0005 and 0006 hold for all rows.
-ALTER TABLE public.nodes
-    ADD COLUMN IF NOT EXISTS text_hash text GENERATED ALWAYS AS (props ->> 'text_hash') STORED,
-    ADD COLUMN IF NOT EXISTS embedding_model text GENERATED ALWAYS AS (props ->> 'embedding_model') STORED;
-
 DROP INDEX IF EXISTS public.idx_nodes_text_hash;
 DROP INDEX IF EXISTS public.idx_nodes_chunk_model;
+
+ALTER TABLE public.nodes
+    ADD COLUMN text_hash text GENERATED ALWAYS AS (props ->> 'text_hash') STORED,
+    ADD COLUMN embedding_model text GENERATED ALWAYS AS (props ->> 'embedding_model') STORED;
+
 -- A vector computed once for a text serves every later chunk of the tenant with that text.
-CREATE INDEX IF NOT EXISTS idx_nodes_chunk_text ON public.nodes (tenant_id, embedding_model, text_hash)
+CREATE INDEX idx_nodes_chunk_text ON public.nodes (tenant_id, text_hash) INCLUDE (embedding_model)
     WHERE text_hash IS NOT NULL;
