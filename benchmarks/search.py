@@ -187,7 +187,7 @@ def _made_up_words(number: int) -> list[str]:
 
 
 def _ask(graph: _Graph, database: Database, what: str, tenants: list[str], number: int) -> list[Result]:
-    questioned = Questioned(graph.services.encoder, graph.texts)
+    questioned = Questioned(graph.services.question_encoder, graph.texts)
     questions = [graph.question(tenants[turn % len(tenants)]) for turn in range(number)]
     for tenant_id in tenants:
         # These do not count: caches fill, statements are prepared.
@@ -232,7 +232,7 @@ def _by_powers_of_ten(sizes: dict[str, int]) -> list[str]:
 
 
 def _median(graph: _Graph, database: Database, tenant_id: str, chunks: int) -> Result:
-    questioned = Questioned(graph.services.encoder, graph.texts)
+    questioned = Questioned(graph.services.question_encoder, graph.texts)
     questions = [graph.question(tenant_id) for _ in range(20)]
     seconds = [measure(partial(_search, database, questioned, question)).wall for question in questions]
     return Result(
@@ -241,7 +241,7 @@ def _median(graph: _Graph, database: Database, tenant_id: str, chunks: int) -> R
 
 
 def _encoder_alone(graph: _Graph) -> Result:
-    questioned = Questioned(graph.services.encoder, graph.texts)
+    questioned = Questioned(graph.services.question_encoder, graph.texts)
     seconds = [measure(partial(questioned.encode, [])).wall for _ in range(50)]
     return Result("encoding a question: median", f"{1000 * np.median(seconds):.0f} ms")
 

@@ -56,7 +56,7 @@ def admin_services(shared: Services) -> AdminServices:
     """
 
     def find(tenant_id: str, query: str, limit: int) -> list[SearchHit]:
-        return search(shared.database, shared.encoder, tenant_id=tenant_id, query=query, limit=limit)
+        return search(shared.database, shared.question_encoder, tenant_id=tenant_id, query=query, limit=limit)
 
     return AdminServices(
         shared=shared,

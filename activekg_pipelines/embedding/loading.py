@@ -26,12 +26,14 @@ def load_encoder(
     threads: int | None,
     *,
     precision: Precision = Precision.AUTO,
+    single_texts: bool = False,
 ) -> Encoder:
     """Load a model, by name or from a folder.
 
     ``device`` is torch's name for one (``cuda``, ``cuda:1``, ``mps``, ``cpu``); without it a GPU is taken where there
     is one and the backend allows it, else the CPU. ``threads`` is the number of CPU threads, by default the backend's
-    own choice. OpenVINO and ONNX convert the model at the first call and keep the result in ``cache_dir``; later calls
+    own choice; with ``single_texts`` OpenVINO's work together on each text, as questions come, instead of each on texts
+    of its own. OpenVINO and ONNX convert the model at the first call and keep the result in ``cache_dir``; later calls
     do not import torch.
 
     Raises :class:`ModelError` when the model, the backend or the precision is not available.
@@ -49,7 +51,7 @@ def load_encoder(
     if backend is Backend.OPENVINO:
         from activekg_pipelines.embedding.openvino_encoder import OpenVinoEncoder
 
-        return OpenVinoEncoder(source, precision, cache_dir, threads)
+        return OpenVinoEncoder(source, precision, cache_dir, threads, single_texts=single_texts)
 
     from activekg_pipelines.embedding.onnx_encoder import OnnxEncoder
 

@@ -26,14 +26,16 @@ _HINTS: Final = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16"}
 
 
 class OpenVinoEncoder(CompiledEncoder):
-    def __init__(self, source: ModelSource, precision: Precision, cache_dir: Path, threads: int | None) -> None:
+    def __init__(
+        self, source: ModelSource, precision: Precision, cache_dir: Path, threads: int | None, *, single_texts: bool
+    ) -> None:
         openvino = _import_openvino()
         precision = _checked_precision(openvino, precision)
         folder = cache_dir / "openvino" / f"{source.fingerprint[:16]}-{openvino.__version__.split('-')[0]}-{precision}"
         self._graph = load_or_build(
             folder,
             build=lambda draft: _convert(source, precision, draft),
-            load=lambda built: _compile(built, precision, threads),
+            load=lambda built: _compile(built, precision, threads, "LATENCY" if single_texts else "THROUGHPUT"),
         )
         self._requests = openvino.AsyncInferQueue(self._graph)
         self._one_at_a_time = Lock()
@@ -76,11 +78,11 @@ def _checked_precision(openvino: Any, precision: Precision) -> Precision:
     return precision
 
 
-def _compile(folder: Path, precision: Precision, threads: int | None) -> Any:
+def _compile(folder: Path, precision: Precision, threads: int | None, hint: str) -> Any:
     openvino = _import_openvino()
     core = openvino.Core()
     settings: dict[str, Any] = {
-        "PERFORMANCE_HINT": "THROUGHPUT",
+        "PERFORMANCE_HINT": hint,
         # Without this OpenVINO takes bfloat16 wherever the CPU has it, and vectors depend on the machine.
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         # With it several processes on a machine are all pinned to the same cores.
@@ -105,7 +107,7 @@ def _convert(source: ModelSource, precision: Precision, folder: Path) -> None:
         warnings.simplefilter("ignore")
         graph = openvino.convert_model(module, example_input=example)
     openvino.save_model(graph, folder / _GRAPH, compress_to_fp16=False)
-    compiled = _compile(folder, precision, threads=None)
+    compiled = _compile(folder, precision, None, "THROUGHPUT")
     conversion.check_conversion(
         source, model, lambda input_ids, attention_mask: compiled([input_ids, attention_mask])[0], precision
     )

@@ -53,7 +53,7 @@ def services(app_settings: Settings, encoder: Encoder) -> Iterator[Services]:
     settings_module.settings.cache_clear()
     services_module.services.cache_clear()
     opened = services_module.services()
-    opened.encoder = encoder
+    opened.encoder = opened.question_encoder = encoder
     yield opened
     opened.database.close()
     settings_module.settings.cache_clear()
@@ -83,7 +83,7 @@ def configured(app_settings: Settings, encoder: Encoder, proxy: FaultProxy) -> I
         allowlist = (*app_settings.activekg_s3_endpoint_allowlist, proxy.url.removeprefix("http://"))
         settings = app_settings.model_copy(update={"activekg_s3_endpoint_allowlist": allowlist} | changes)
         opened = Services(settings)
-        opened.encoder = encoder
+        opened.encoder = opened.question_encoder = encoder
         made.append(opened)
         return opened
 

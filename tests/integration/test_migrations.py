@@ -69,7 +69,9 @@ def test_chunks_from_before_their_columns_are_found_by_them(empty_dsn: str) -> N
     migrate(empty_dsn)
     with psycopg.connect(empty_dsn) as conn:
         rows = conn.execute("SELECT classes[1], text_hash, embedding_model FROM nodes ORDER BY 1").fetchall()
-        known = conn.execute("SELECT FROM pg_stats WHERE tablename = 'nodes' AND attname = 'embedding_model'").fetchall()
+        known = conn.execute(
+            "SELECT FROM pg_stats WHERE tablename = 'nodes' AND attname = 'embedding_model'"
+        ).fetchall()
     assert rows == [("Chunk", "00ff", "a/b"), ("Document", None, None)]
     assert len(known) == 1, "the planner has statistics of it"
 

@@ -15,6 +15,7 @@ from activekg_pipelines.errors import CredentialsRefused, ModelError
 from activekg_pipelines.logs import ContextFields
 from activekg_pipelines.pipeline.backlog import Backlog
 from activekg_pipelines.pipeline.extract import extract_pending
+from activekg_pipelines.pipeline.lease import Lease
 from activekg_pipelines.pipeline.sync import Taken, extract_and_index
 from activekg_pipelines.s3.download import download
 from activekg_pipelines.services import Services
@@ -227,18 +228,18 @@ def test_refused_credentials_stop_the_indexing_and_what_was_extracted_stays(
     monkeypatch.setattr("activekg_pipelines.pipeline.extract._BATCH", 4)
     put_notes(bucket, 60)
     scan(proxied, via_proxy)
-    refused = threading.Event()
-    real_record = proxied.connectors.record_error
+    stopped = threading.Event()
+    real_stop = Lease.stop
 
-    def record_error(*arguments: Any) -> None:
-        real_record(*arguments)
-        refused.set()
+    def stop(held: Lease, cause: BaseException) -> None:
+        real_stop(held, cause)
+        stopped.set()
 
     def encode(_: Sequence[str]) -> None:
         proxy.inject("GET", None, status(403, "InvalidAccessKeyId"))
-        assert refused.wait(PATIENCE)
+        assert stopped.wait(PATIENCE)
 
-    monkeypatch.setattr(proxied.connectors, "record_error", record_error)
+    monkeypatch.setattr(Lease, "stop", stop)
     before_encoding(proxied, monkeypatch, encode)
     with pytest.raises(CredentialsRefused, match="InvalidAccessKeyId"):
         work(proxied, via_proxy)

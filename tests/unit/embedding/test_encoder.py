@@ -146,6 +146,10 @@ class TestBackends:
         encoder = load_encoder(DEFAULT_MODEL, Backend.AUTO, None, cache_dir, 1)
         assert type(encoder).__name__ == "OpenVinoEncoder"
 
+    def test_an_encoder_of_single_texts_makes_the_same_vectors(self, cache_dir: Path, encoder: Encoder) -> None:
+        alone = load_encoder(DEFAULT_MODEL, Backend.OPENVINO, None, cache_dir, None, single_texts=True)
+        np.testing.assert_allclose(alone.encode(TEXTS), encoder.encode(TEXTS), atol=1e-5)
+
     @pytest.mark.parametrize("backend", [Backend.OPENVINO, Backend.ONNX])
     def test_cpu_backends_refuse_a_gpu(self, backend: Backend, cache_dir: Path) -> None:
         with pytest.raises(ModelError, match="torch backend"):
