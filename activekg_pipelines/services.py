@@ -122,7 +122,7 @@ class Services:
 
     @cached_property
     def question_encoder(self) -> Encoder:
-        """The same model for one question at a time, which takes two thirds of the time so.
+        """The same model for one question at a time, which OpenVINO answers in two thirds of the time so.
 
         Raises:
             ModelError: it cannot be loaded.

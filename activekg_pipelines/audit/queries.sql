@@ -30,6 +30,7 @@ WITH ledger AS MATERIALIZED (
     ORDER BY o.key LIMIT %(limit)s
 ), named AS MATERIALIZED (
     SELECT l.*, coalesce(l.document_id, CASE WHEN l.settled THEN (
+        -- The key's collation is not the index's. A role that row-level security binds looks at every node all the same.
         SELECT n.id FROM public.nodes n
         WHERE n.tenant_id = l.tenant_id AND n.props ? 'external_id' AND n.props ->> 'external_id' = l.external_id COLLATE "default"
     ) END) AS node_id

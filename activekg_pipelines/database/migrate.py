@@ -32,7 +32,7 @@ def migrate(dsn: str, revision: str = "head") -> str:
         The revision that the database is at now.
 
     Raises:
-        SettingsError: the database cannot be reached.
+        SettingsError: the database cannot be reached, or is migrated and cannot be vacuumed.
     """
     engine = _engine(dsn)
     try:
@@ -42,17 +42,31 @@ def migrate(dsn: str, revision: str = "head") -> str:
             config.set_main_option("script_location", str(_MIGRATIONS))
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
-        if current_revision(dsn) != before:
-            # A rewritten table has no statistics of its new columns, and no index answers alone; nothing else notices.
-            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                connection.exec_driver_sql("VACUUM (ANALYZE) public.nodes")
+        changed = current_revision(dsn) != before
     except OperationalError as error:
         # SQLAlchemy's, around psycopg's own.
         reason = first_line(error.orig or error)
         raise SettingsError(f"The database that ACTIVEKG_DSN names cannot be reached: {reason}") from None
+    else:
+        if changed:
+            _vacuum(engine)
     finally:
         engine.dispose()
     return newest_revision() if revision == "head" else revision
+
+
+def _vacuum(engine: Engine) -> None:
+    """A table that a migration rewrote has no statistics of its new columns, and no page that an index may answer for
+    alone; autovacuum does not notice."""
+    try:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            # In parallel it would need shared memory, of which containers have little.
+            connection.exec_driver_sql("VACUUM (ANALYZE, PARALLEL 0) public.nodes")
+    except OperationalError as error:
+        raise SettingsError(
+            "The migration is done, but VACUUM (ANALYZE) public.nodes failed; run it before the next sync: "
+            f"{first_line(error.orig or error)}"
+        ) from None
 
 
 def current_revision(dsn: str) -> str | None:

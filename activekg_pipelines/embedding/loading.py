@@ -32,9 +32,9 @@ def load_encoder(
 
     ``device`` is torch's name for one (``cuda``, ``cuda:1``, ``mps``, ``cpu``); without it a GPU is taken where there
     is one and the backend allows it, else the CPU. ``threads`` is the number of CPU threads, by default the backend's
-    own choice; with ``single_texts`` OpenVINO's work together on each text, as questions come, instead of each on texts
-    of its own. OpenVINO and ONNX convert the model at the first call and keep the result in ``cache_dir``; later calls
-    do not import torch.
+    own choice; with ``single_texts`` all threads of OpenVINO encode one text together, which suits questions that come
+    one by one, and not each texts of its own. Other backends ignore it. OpenVINO and ONNX convert the model at the
+    first call and keep the result in ``cache_dir``; later calls do not import torch.
 
     Raises :class:`ModelError` when the model, the backend or the precision is not available.
     """

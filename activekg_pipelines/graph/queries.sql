@@ -92,17 +92,27 @@ LIMIT %(limit)s
 SELECT nullif(atttypmod, -1) FROM pg_attribute WHERE attrelid = 'public.nodes'::regclass AND attname = 'embedding'
 
 -- name: count_chunks
--- How many chunks a tenant has, and how many of them are of a model, counting no further than a limit; by the index alone.
-SELECT count(*), count(*) FILTER (WHERE embedding_model = %(encoder)s) FROM (
-    SELECT embedding_model FROM public.nodes WHERE tenant_id = %(tenant_id)s AND text_hash IS NOT NULL LIMIT %(limit)s
-) counted
+-- How many chunks a tenant has, and how many of a model, each counted no further than asked. By the index alone, where
+-- autovacuum has been since the last writes.
+SELECT (
+    SELECT count(*) FROM (
+        SELECT FROM public.nodes WHERE tenant_id = %(tenant_id)s AND text_hash IS NOT NULL LIMIT %(most)s
+    ) counted
+), (
+    SELECT count(*) FROM (
+        SELECT FROM public.nodes
+        WHERE tenant_id = %(tenant_id)s AND text_hash IS NOT NULL AND embedding_model = %(encoder)s
+        LIMIT %(most_of_the_model)s
+    ) counted
+)
 
 -- name: question_words
 SELECT ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery AS word
 FROM unnest(tsvector_to_array(to_tsvector('english', %(query)s))) lexeme
 
 -- name: rare_words
--- Those of the question's words, rarest first, that are together in so many of the tenant's chunks; null where it has none.
+-- The question's rarest words, as many as it takes for about so many of the tenant's chunks to hold one of them; null for
+-- a tenant without chunks, and for a question without words.
 -- The sample are the chunks whose texts have the lowest hashes: spread over all documents, and read along an index. The
 -- highest of these tells how many chunks there are (k minimum values: Bar-Yossef et al. 2002).
 WITH sample AS MATERIALIZED (

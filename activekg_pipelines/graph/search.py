@@ -69,7 +69,7 @@ def search(database: Database, encoder: Encoder, *, tenant_id: str, query: str, 
 
     Args:
         database: the graph database.
-        encoder: the one that embedded the chunks.
+        encoder: of the model that embedded the chunks.
         tenant_id: whose documents are searched, and nobody else's.
         query: a question or words; NUL characters are ignored.
         limit: hits at most, and exactly as many where the tenant has as many chunks.
@@ -88,7 +88,8 @@ def search(database: Database, encoder: Encoder, *, tenant_id: str, query: str, 
     with database.transaction(tenant_id=tenant_id) as conn:
         # Compiling takes longer than running, and what the settings below forbid has a cost that asks for it.
         conn.execute("SET LOCAL jit = off")
-        row = conn.execute(_SQL["count_chunks"], parameters | {"limit": _READ_UP_TO + 1}).fetchone()
+        bounds = {"most": _READ_UP_TO + 1, "most_of_the_model": _LOOK_UP_FROM}
+        row = conn.execute(_SQL["count_chunks"], parameters | bounds).fetchone()
         chunks, of_the_model = row or (0, 0)
         if chunks <= _READ_UP_TO or of_the_model < _LOOK_UP_FROM:
             return _answer(conn, parameters, "read_candidates")

@@ -149,6 +149,8 @@ class TestBackends:
     def test_an_encoder_of_single_texts_makes_the_same_vectors(self, cache_dir: Path, encoder: Encoder) -> None:
         alone = load_encoder(DEFAULT_MODEL, Backend.OPENVINO, None, cache_dir, None, single_texts=True)
         np.testing.assert_allclose(alone.encode(TEXTS), encoder.encode(TEXTS), atol=1e-5)
+        hints = [made._graph.get_property("PERFORMANCE_HINT") for made in (alone, encoder)]  # type: ignore[attr-defined]
+        assert hints == ["LATENCY", "THROUGHPUT"]
 
     @pytest.mark.parametrize("backend", [Backend.OPENVINO, Backend.ONNX])
     def test_cpu_backends_refuse_a_gpu(self, backend: Backend, cache_dir: Path) -> None:
