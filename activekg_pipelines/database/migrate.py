@@ -42,14 +42,12 @@ def migrate(dsn: str, revision: str = "head") -> str:
             config.set_main_option("script_location", str(_MIGRATIONS))
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
-        changed = current_revision(dsn) != before
+        if current_revision(dsn) != before:
+            _vacuum(engine)
     except OperationalError as error:
         # SQLAlchemy's, around psycopg's own.
         reason = first_line(error.orig or error)
         raise SettingsError(f"The database that ACTIVEKG_DSN names cannot be reached: {reason}") from None
-    else:
-        if changed:
-            _vacuum(engine)
     finally:
         engine.dispose()
     return newest_revision() if revision == "head" else revision
