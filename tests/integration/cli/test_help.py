@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,14 +61,6 @@ def test_a_command_needs_no_web_framework() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"boto3", "dagster", "fastapi", "numpy", "starlette", "torch"} & set(loaded) == set()
-
-
-def test_the_help_is_there_at_once() -> None:
-    # Time of the processor, because other tests keep this machine busy: 0.2 s.
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", "activekg_pipelines.cli.main", "--help"], check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 0.7
 
 
 def test_a_process_ends_with_the_exit_code() -> None:
