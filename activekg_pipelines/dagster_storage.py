@@ -150,6 +150,10 @@ class _Schedules(PostgresScheduleStorage):
         self._tables = self._tables or super().has_instigators_table()
         return self._tables
 
+    def _has_instigators_table(self, conn: Connection) -> bool:
+        # Asked twice a tick, and answered from a list of all tables.
+        return self._tables or super()._has_instigators_table(conn)
+
     def has_built_index(self, migration_name: str) -> bool:
         if migration_name not in self._built and super().has_built_index(migration_name):
             self._built.add(migration_name)

@@ -21,7 +21,8 @@ from dagster._core.scheduler.instigation import (
     SensorInstigatorData,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from sqlalchemy import text
+from sqlalchemy import event, text
+from sqlalchemy.engine import Engine
 
 from activekg_pipelines.dagster_storage import PooledPostgresStorage
 
@@ -68,6 +69,23 @@ def test_reading_and_writing_a_sensors_state_opens_no_connection(
     first = tick()
     assert len(first) == 1
     assert tick() == first
+
+
+def test_whether_the_tables_are_there_is_asked_once(
+    instance: dg.DagsterInstance, states: list[InstigatorState], request: pytest.FixtureRequest
+) -> None:
+    asked: list[str] = []
+
+    def note(conn: object, cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    request.addfinalizer(lambda: event.remove(Engine, "before_cursor_execute", note))
+    for _ in range(2):
+        asked.clear()
+        instance.update_instigator_state(states[0])
+    assert len(asked) == 3
+    assert not any("pg_catalog" in statement for statement in asked)
 
 
 def test_connections_that_the_server_ended_are_made_anew(
