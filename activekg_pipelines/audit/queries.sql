@@ -30,9 +30,7 @@ WITH ledger AS MATERIALIZED (
     ORDER BY o.key LIMIT %(limit)s
 ), named AS MATERIALIZED (
     SELECT l.*, coalesce(l.document_id, CASE WHEN l.settled THEN (
-        -- The key's collation is not the index's. A role that row-level security binds looks at every node all the same.
-        SELECT n.id FROM public.nodes n
-        WHERE n.tenant_id = l.tenant_id AND n.props ? 'external_id' AND n.props ->> 'external_id' = l.external_id COLLATE "default"
+        SELECT n.id FROM public.nodes n WHERE n.tenant_id = l.tenant_id AND n.external_id = l.external_id
     ) END) AS node_id
     FROM ledger l
 )
@@ -79,10 +77,10 @@ FROM connectors.objects WHERE connector_id = %(connector_id)s AND key = ANY(%(ke
 -- of the ledger stands behind, and those that do not hang together. One more row, without a difference, says how far the
 -- page goes and how many nodes of the connector it holds.
 WITH page AS MATERIALIZED (
-    SELECT n.id, n.classes, n.props ->> 'external_id' AS external_id, n.props ->> 'parent_id' AS parent_id
+    SELECT n.id, n.classes, n.external_id, n.props ->> 'parent_id' AS parent_id
     FROM public.nodes n
-    WHERE n.tenant_id = %(tenant_id)s AND n.props ? 'external_id' AND n.props ->> 'external_id' > %(after)s
-    ORDER BY n.props ->> 'external_id' LIMIT %(limit)s
+    WHERE n.tenant_id = %(tenant_id)s AND n.external_id > %(after)s
+    ORDER BY n.external_id LIMIT %(limit)s
 ), documents AS (
     SELECT id, substr(external_id, length(%(root)s) + 1) AS key FROM page
     WHERE classes @> '{Document}' AND starts_with(external_id, %(root)s || %(prefix)s)
@@ -90,7 +88,7 @@ WITH page AS MATERIALIZED (
     SELECT p.id, p.parent_id, substr(p.parent_id, length(%(root)s) + 1) AS key,
         EXISTS (
             SELECT FROM public.edges e JOIN public.nodes d ON d.id = e.dst
-            WHERE e.src = p.id AND e.rel = 'DERIVED_FROM' AND d.props ->> 'external_id' = p.parent_id
+            WHERE e.src = p.id AND e.rel = 'DERIVED_FROM' AND d.external_id = p.parent_id
         ) AS linked,
         ARRAY(
             SELECT e.dst FROM public.edges e

@@ -14,7 +14,7 @@ import pytest
 from activekg_pipelines.audit.audit import audit_connector
 from activekg_pipelines.audit.differences import Difference, Report
 from activekg_pipelines.audit.mend import Mended, mend_connector
-from activekg_pipelines.audit.walk import walk
+from activekg_pipelines.audit.walk import external_root, walk
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.defs.assets import extract_and_index, source_objects
 from activekg_pipelines.defs.checks import audit_connectors, no_drift, weekly_audit
@@ -678,6 +678,32 @@ def test_a_huge_listing_is_walked_in_bounded_pieces(services: Services, bucket: 
     report = audit_connector(services, connector)
     assert counted(report) == {Difference.NOT_IN_BUCKET: 3000}
     assert len(report.differences[Difference.NOT_IN_BUCKET].examples) == 5
+
+
+def test_nodes_are_walked_page_by_page_and_each_is_seen_once(
+    services: Services, filled: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query(services, f"DELETE FROM edges WHERE dst = ({DOCUMENT})")
+    query(services, "UPDATE connectors.objects SET key = 'note.tx', document_id = NULL WHERE key = 'note.txt'")
+    chunks = chunks_of_house(services)
+    # Others' nodes, before, between and behind the connector's in the order of external ids.
+    query(
+        services,
+        "INSERT INTO nodes (tenant_id, classes, props) SELECT 'acme_corp', '{Chunk}',"
+        " jsonb_build_object('external_id', mark || substr(%s, 1, length(%s) - 1) || beyond || n, 'parent_id', 'x')"
+        " FROM unnest('{s3:, chunk:s3:}'::text[]) mark, unnest('{., 0, ~}'::text[]) beyond, generate_series(1, 5) n",
+        external_root(filled).removeprefix("s3:"),
+        external_root(filled).removeprefix("s3:"),
+    )
+    whole = counted(audit_connector(services, filled))
+    assert whole[Difference.CHUNK_WITHOUT_EDGE] == chunks
+    assert whole[Difference.DOCUMENT_ORPHANED] == 1
+    for size in range(1, 6):
+        monkeypatch.setattr("activekg_pipelines.audit.walk._NODES", size)
+        pieces = [piece for piece in walk(services, filled) if not piece.objects]
+        assert all(piece.nodes <= size for piece in pieces)
+        assert sum(piece.nodes for piece in pieces) == chunks + 3, "two documents"
+        assert counted(audit_connector(services, filled)) == whole
 
 
 def test_an_audit_costs_a_few_statements_a_page_and_none_a_document(

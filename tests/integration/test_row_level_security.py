@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 from activekg_pipelines import graph
 from activekg_pipelines.administration.operations import DocumentFate, reconfigure, remove
 from activekg_pipelines.administration.services import admin_services
+from activekg_pipelines.audit.walk import SQL as AUDIT_SQL
 from activekg_pipelines.connectors.models import S3ConfigPatch
 from activekg_pipelines.database.migrate import migrate
 from activekg_pipelines.database.queries import load_queries
@@ -396,6 +398,30 @@ def test_a_role_that_row_level_security_binds_finds_chunks_by_index(plain_owner:
             )
     assert [scan for scan, _ in conditions["count_chunks"]] == ["Index Only Scan"] * 2
     assert "text_hash = ANY" in conditions["find_vectors"][0][1]
+
+
+def test_a_role_that_row_level_security_binds_audits_by_index(plain_owner: str) -> None:
+    # Without, each page of the walk and each object without a document would read every node of the tenant.
+    migrate(plain_owner)
+    given = {
+        "tenant_id": "tenant_a",
+        "connector_id": uuid4(),
+        "root": "s3:tenant_a:bucket/",
+        "prefix": "",
+        "after": "",
+        "upto": None,
+        "limit": 9,
+        "dimensions": 384,
+    }
+    with psycopg.connect(plain_owner) as conn:
+        become(conn, "tenant_a")
+        conn.execute("SET enable_seqscan = off")
+        conn.execute("SET enable_bitmapscan = off")
+        for name, condition in (("window", "external_id = "), ("graph_page", "external_id > ")):
+            plan = "\n".join(line for (line,) in conn.execute("EXPLAIN " + AUDIT_SQL[name], given))
+            conditions = re.findall(r"using idx_nodes_external_id on nodes.*\n\s*Index Cond: (.*)", plan)
+            assert len(conditions) == 1, plan
+            assert condition in conditions[0]
 
 
 def test_an_existing_graph_without_row_level_security_is_not_opened_to_the_reader(empty_dsn: str) -> None:
