@@ -66,13 +66,13 @@ def load_chunks(tokenizer_of: Encoder, folder: Path | None, count: int) -> list[
     return [distinct[row] for row in order]
 
 
-def gflops_peak() -> float:
-    """GFLOP/s of one core in float32: the best of several large matrix products."""
+def gflops_peak(precision: Precision) -> float:
+    """GFLOP/s of one core in float32 or bfloat16: the best of several large matrix products."""
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    left, right = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    left, right = torch.randn(2, 1024, 1024).to(getattr(torch, precision))
     seconds = min(measure(lambda: torch.mm(left, right)).wall for _ in range(20))
     torch.set_num_threads(threads)
     return float(2 * 1024**3 / seconds / 1e9)
@@ -169,10 +169,12 @@ def _results(models: Path, folder: Path | None, count: int) -> Iterator[Result]:
         f"{goal} x",
         speedup >= goal,
     )
-    peak = gflops_peak()
+    peak = gflops_peak(ours.precision)
     work = gflop([chunk.tokens for chunk in chunks[: len(timed)]])
     busy = work / min(sample.cpu for sample in samples["ours"]) / peak
-    yield Result(f"of the cores' measured peak, {peak:.0f} GFLOP/s in float32", f"{busy:.0%}", "60 %", busy >= 0.6)
+    yield Result(
+        f"of the cores' measured peak, {peak:,.0f} GFLOP/s in {ours.precision}", f"{busy:.0%}", "60 %", busy >= 0.6
+    )
     limit = peak / (work / len(timed))
     yield Result(
         "the most that peak allows", f"{limit:.1f} chunks per CPU second, {limit / _rate(samples, timed):.2f} x theirs"

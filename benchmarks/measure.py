@@ -73,7 +73,10 @@ def peak_memory() -> int:
 
 
 def machine() -> str:
-    """The machine in a line: processor, cores, the instructions that matter, memory, Python."""
+    """The machine in a line: processor, cores, the instructions that matter, memory, Python, and how fast it is now.
+
+    A virtual machine's cores do less when its neighbours do more, so that shares of a core tell nothing without that.
+    """
     cpuinfo = Path("/proc/cpuinfo").read_text("utf-8") if Path("/proc/cpuinfo").exists() else ""
     fields = dict(line.split(":", 1) for line in cpuinfo.splitlines() if ":" in line)
     fields = {name.strip(): value.strip() for name, value in fields.items()}
@@ -85,6 +88,7 @@ def machine() -> str:
         " ".join(name for name in _INSTRUCTIONS if name in known) or "no AVX2",
         f"{memory:.0f} GiB",
         f"Python {platform.python_version()}",
+        f"ten million steps of a loop in {_loop_seconds():.2f} s of CPU time",
     ]
     return ", ".join(parts)
 
@@ -96,6 +100,13 @@ def print_results(title: str, results: Iterable[Result]) -> None:
     for result in results:
         reached = "" if result.met is None else "yes" if result.met else "**no**"
         print(f"| {result.stage} | {result.value} | {result.target or ''} | {reached} |", flush=True)
+
+
+def _loop_seconds() -> float:
+    began = time.process_time()
+    for _ in range(10_000_000):
+        pass
+    return time.process_time() - began
 
 
 def _cpu_seconds() -> float:

@@ -50,7 +50,7 @@ def markdown_files(home: Path, number: int) -> list[Result]:
     return [
         Result(f"{ours.output['chunks']:,} chunks", f"{speed:.0f} chunks/s", ">= 80 chunks/s", speed >= 80),
         Result(
-            "- at the cores' float32 peak, with nothing but the encoder",
+            "- at the cores' peak, with nothing but the encoder",
             f"{ours.output['chunks'] / least:.0f} chunks/s",
         ),
         Result("for a CPU second of the run's processes", f"{ours.output['chunks'] / ours.cpu_seconds:.0f} chunks"),
@@ -78,7 +78,7 @@ def mixed_documents(home: Path, number: int) -> list[Result]:
             share >= 5,
         ),
         Result(
-            "- at the cores' float32 peak, with nothing but the encoder",
+            "- at the cores' peak, with nothing but the encoder",
             f"{theirs.output['seconds'] / least:.1f} x the naive pipeline",
         ),
         Result("in CPU seconds of the processes", f"{theirs.cpu_seconds / ours.cpu_seconds:.1f} x the naive pipeline"),
@@ -103,10 +103,10 @@ def _sync(services: Services, endpoint: str, objects: int) -> Watched:
 
 
 def _least_seconds(services: Services) -> float:
-    """What encoding the graph's chunks takes at least in float32: all cores at their peak, nothing padded."""
+    """What encoding the graph's chunks takes at least: all cores at their peak, nothing padded."""
     with services.database.transaction() as conn:
         rows = conn.execute("SELECT (props ->> 'tokens')::int FROM nodes WHERE classes @> '{Chunk}'").fetchall()
-    return gflop([tokens for (tokens,) in rows]) / gflops_peak() / (os.cpu_count() or 1)
+    return gflop([tokens for (tokens,) in rows]) / gflops_peak(services.encoder.precision) / (os.cpu_count() or 1)
 
 
 def _memory(watched: Watched, most: float) -> Result:

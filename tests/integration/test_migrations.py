@@ -64,15 +64,18 @@ def test_chunks_from_before_their_columns_are_found_by_them(empty_dsn: str) -> N
     with psycopg.connect(empty_dsn) as conn:
         conn.execute(
             "INSERT INTO nodes (id, tenant_id, classes, props) VALUES (gen_random_uuid(), 't', '{Chunk}',"
-            " '{\"text_hash\": \"00ff\", \"embedding_model\": \"a/b\"}'), (gen_random_uuid(), 't', '{Document}', '{}')"
+            ' \'{"text_hash": "00ff", "embedding_model": "a/b", "external_id": "x#1"}\'),'
+            " (gen_random_uuid(), 't', '{Document}', '{\"external_id\": null}')"
         )
     migrate(empty_dsn)
     with psycopg.connect(empty_dsn) as conn:
-        rows = conn.execute("SELECT classes[1], text_hash, embedding_model FROM nodes ORDER BY 1").fetchall()
+        rows = conn.execute(
+            "SELECT classes[1], text_hash, embedding_model, external_id FROM nodes ORDER BY 1"
+        ).fetchall()
         known = conn.execute(
             "SELECT FROM pg_stats WHERE tablename = 'nodes' AND attname = 'embedding_model'"
         ).fetchall()
-    assert rows == [("Chunk", "00ff", "a/b"), ("Document", None, None)]
+    assert rows == [("Chunk", "00ff", "a/b", "x#1"), ("Document", None, None, None)]
     assert len(known) == 1, "the planner has statistics of it"
 
 

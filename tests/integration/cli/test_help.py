@@ -1,4 +1,4 @@
-"""The help teaches, and is there at once."""
+"""The help teaches, and loads nothing heavy."""
 
 from __future__ import annotations
 

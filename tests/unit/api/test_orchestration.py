@@ -122,7 +122,7 @@ def test_only_this_packages_location_is_reloaded() -> None:
 
 def test_a_burst_of_requests_makes_one_reload_at_once_and_one_after_the_last() -> None:
     webserver = Webserver(entry("ours", "work_queue"))
-    orchestrator = webserver.orchestrator(reload_interval_seconds=0.3)
+    orchestrator = webserver.orchestrator(reload_interval_seconds=1.0)
     asked = time.monotonic()
     orchestrator.reload()
     assert webserver.called.wait(5)
@@ -131,7 +131,7 @@ def test_a_burst_of_requests_makes_one_reload_at_once_and_one_after_the_last() -
     orchestrator.close()
     assert len(webserver.reloaded) == 2
     # Between the beginnings of two reloads: the first may have come late to its mutation.
-    assert webserver.reloaded[1][1] - asked >= 0.29
+    assert webserver.reloaded[1][1] - asked >= 0.99
 
 
 def test_an_unreachable_webserver_is_logged_and_no_error(caplog: pytest.LogCaptureFixture) -> None:
