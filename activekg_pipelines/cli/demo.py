@@ -83,7 +83,7 @@ def run_demo(console: Console, *, once: bool) -> None:
                     soft_wrap=True,
                 )
             else:
-                _stay_up(console, stack, token)
+                _stay_up(console, stack, token, endpoint)
 
 
 def _play(demo: _Demo, endpoint: str) -> None:
@@ -234,11 +234,17 @@ def _now(demo: _Demo) -> str:
     return str(row[0].isoformat()) if row else ""
 
 
-def _stay_up(console: Console, stack: Stack, token: str) -> None:
+def _stay_up(console: Console, stack: Stack, token: str, endpoint: str) -> None:
     console.print(f"\nDagster UI   {stack.webserver_url}")
     console.print(f"Admin API    {stack.api_url}")
     console.print(f"Admin token  {token}", soft_wrap=True, highlight=False)
-    console.print("Everything stays up. Ctrl-C stops it.")
+    allowed = endpoint.removeprefix("http://")
+    console.print(
+        f"Everything stays up. Ctrl-C stops it. In other terminals, for what reads the bucket: "
+        f"export ACTIVEKG_S3_ENDPOINT_ALLOWLIST={allowed}",
+        soft_wrap=True,
+        highlight=False,
+    )
     stack.run_forever()
 
 
