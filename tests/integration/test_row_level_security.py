@@ -329,8 +329,11 @@ def test_every_table_of_tenants_has_forced_row_level_security(services: Services
 
 
 @pytest.fixture
-def plain_owner(postgres: str, empty_dsn: str) -> str:
-    """DSN of an empty database whose owner is no superuser, may create no roles and is bound by row-level security."""
+def plain_owner(postgres: str, empty_dsn: str, migrated_template: str) -> str:
+    """DSN of an empty database whose owner is no superuser, may create no roles and is bound by row-level security.
+
+    The server has the reader's role already, by the template.
+    """
     name = conninfo_to_dict(empty_dsn)["dbname"]
     owner = f"owner_of_{name}"
     with psycopg.connect(postgres, autocommit=True) as conn:
@@ -342,7 +345,7 @@ def plain_owner(postgres: str, empty_dsn: str) -> str:
 
 
 def test_everything_works_for_a_role_that_row_level_security_binds(
-    plain_owner: str, migrated_template: str, app_settings: Settings, encoder: Encoder, bucket: Bucket
+    plain_owner: str, app_settings: Settings, encoder: Encoder, bucket: Bucket
 ) -> None:
     migrate(plain_owner)
     services = Services(app_settings.model_copy(update={"activekg_dsn": SecretStr(plain_owner)}))
