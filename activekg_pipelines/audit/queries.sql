@@ -197,7 +197,7 @@ WITH stray AS (
     SELECT n.id FROM public.nodes n
     WHERE n.id = ANY(%(ids)s::uuid[]) AND n.tenant_id = %(tenant_id)s AND NOT EXISTS (
         SELECT FROM public.edges e JOIN public.nodes d ON d.id = e.dst
-        WHERE e.src = n.id AND e.rel = 'DERIVED_FROM' AND d.props ->> 'external_id' = n.props ->> 'parent_id'
+        WHERE e.src = n.id AND e.rel = 'DERIVED_FROM' AND d.external_id = n.props ->> 'parent_id'
     )
     FOR UPDATE
 ), edges_removed AS (
@@ -215,7 +215,7 @@ WHERE e.src = ANY(%(ids)s::uuid[]) AND e.rel = 'DERIVED_FROM'
 SELECT n.id FROM public.nodes n
 WHERE n.id = ANY(%(ids)s::uuid[]) AND n.tenant_id = %(tenant_id)s AND NOT EXISTS (
     SELECT FROM connectors.objects o
-    WHERE o.connector_id = %(connector_id)s AND o.key = substr(n.props ->> 'external_id', length(%(root)s) + 1) COLLATE "C"
+    WHERE o.connector_id = %(connector_id)s AND o.key = substr(n.external_id, length(%(root)s) + 1)
       AND (o.document_id IS NULL OR o.document_id = n.id)
 )
 FOR UPDATE

@@ -69,7 +69,7 @@ def run_demo(console: Console, *, once: bool) -> None:
         raise SettingsError(f"ACTIVEKG_DEMO_S3_PORT must be a port number, not {given!r}.")
     port = int(given)
     with _s3_stand_in(port) as endpoint:
-        os.environ["ACTIVEKG_S3_ENDPOINT_ALLOWLIST"] = endpoint.removeprefix("http://")
+        allowed = os.environ["ACTIVEKG_S3_ENDPOINT_ALLOWLIST"] = endpoint.removeprefix("http://")
         with local_stack(console) as stack:
             token = mint_token(stack.services.settings, "demo", TENANT, ["connectors:admin", "search:read"], 12 * 3600)
             with httpx.Client(base_url=stack.api_url, headers={"Authorization": f"Bearer {token}"}, timeout=60) as api:
@@ -83,7 +83,7 @@ def run_demo(console: Console, *, once: bool) -> None:
                     soft_wrap=True,
                 )
             else:
-                _stay_up(console, stack, token, endpoint)
+                _stay_up(console, stack, token, allowed)
 
 
 def _play(demo: _Demo, endpoint: str) -> None:
@@ -234,11 +234,10 @@ def _now(demo: _Demo) -> str:
     return str(row[0].isoformat()) if row else ""
 
 
-def _stay_up(console: Console, stack: Stack, token: str, endpoint: str) -> None:
+def _stay_up(console: Console, stack: Stack, token: str, allowed: str) -> None:
     console.print(f"\nDagster UI   {stack.webserver_url}")
     console.print(f"Admin API    {stack.api_url}")
     console.print(f"Admin token  {token}", soft_wrap=True, highlight=False)
-    allowed = endpoint.removeprefix("http://")
     console.print(
         f"Everything stays up. Ctrl-C stops it. In other terminals, for what reads the bucket: "
         f"export ACTIVEKG_S3_ENDPOINT_ALLOWLIST={allowed}",
