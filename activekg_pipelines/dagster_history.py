@@ -1,7 +1,7 @@
 """What Dagster remembers of this package, and for how long.
 
-Dagster itself purges only ticks. Its runs, some twenty rows each, and their logs stay for ever: this deletes the old
-ones, and keeps what says how each partition stands.
+Dagster itself purges only ticks. Its runs, some twenty rows each, and their logs stay
+for ever: this deletes the old ones, and keeps what says how each partition stands.
 """
 
 from __future__ import annotations
@@ -30,12 +30,15 @@ AD_HOC_JOB = "__ASSET_JOB"
 
 
 class UnknownStorage(ActiveKGError):
-    """Dagster's history is not in PostgreSQL, and only there does this package know how to purge it."""
+    """Dagster's history is not in PostgreSQL, and only there does this package know how
+    to purge it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Territory:
-    """Which part of a Dagster instance is this package's; other code locations' history is theirs.
+    """Which part of a Dagster instance is this package's; other code locations' history
+    is theirs.
 
     Attributes:
         jobs: names of its jobs.
@@ -78,7 +81,8 @@ class HistoryPurge:
 def purge_history(
     instance: dg.DagsterInstance, territory: Territory, *, days: int, budget_seconds: float
 ) -> HistoryPurge:
-    """Delete what is older than ``days``, except what says how a partition stands or is not finished.
+    """Delete what is older than ``days``, except what says how a partition stands or is
+    not finished.
 
     May be repeated, cut short, and done twice at once.
 
@@ -126,7 +130,9 @@ def purge_history(
 def _old_runs(
     instance: dg.DagsterInstance, territory: Territory, cutoff: datetime, keep: Collection[str]
 ) -> Iterator[dg.DagsterRun]:
-    """Runs to delete, oldest first; the caller deletes each before it asks for the next."""
+    """Runs to delete, oldest first; the caller deletes each before it asks for the
+    next.
+    """
     for job in (*territory.jobs, AD_HOC_JOB):
         old = dg.RunsFilter(job_name=job, statuses=list(_FINISHED), updated_before=cutoff)
         # The last run that stayed: a cursor that was deleted finds nothing.
@@ -140,12 +146,20 @@ def _old_runs(
 
 
 def _purge_ticks(instance: dg.DagsterInstance, territory: Territory, cutoff: datetime) -> None:
-    """Delete old ticks also of sensors that are gone; Dagster purges a sensor's ticks only when that sensor ticks."""
+    """Delete old ticks also of sensors that are gone; Dagster purges a sensor's ticks
+    only when that sensor ticks.
+    """
     states = instance.all_instigator_state()
-    own = {state.repository_selector_id for state in states if state.instigator_name == territory.sensor}
+    own = {
+        state.repository_selector_id
+        for state in states
+        if state.instigator_name == territory.sensor
+    }
     for state in states:
         if state.repository_selector_id in own:
-            instance.purge_ticks(state.instigator_origin_id, state.selector_id, before=cutoff.timestamp())
+            instance.purge_ticks(
+                state.instigator_origin_id, state.selector_id, before=cutoff.timestamp()
+            )
 
 
 def _delete(storage: PostgresEventLogStorage, query: str, parameters: dict[str, Any]) -> int:

@@ -1,7 +1,8 @@
 """Dagster's own storage in Postgres, over connections that stay open.
 
-Dagster makes a connection for each statement, and asks before most of them whether its tables are there: thirty
-connections for a tick that finds nothing. With a thousand tenants that is most of what an idle installation does.
+Dagster makes a connection for each statement, and asks before most of them whether its
+tables are there: thirty connections for a tick that finds nothing. With a thousand
+tenants that is most of what an idle installation does.
 """
 
 from __future__ import annotations
@@ -29,15 +30,16 @@ if TYPE_CHECKING:
     from dagster_postgres.auth import PgTokenProvider
     from sqlalchemy.engine import Connection
 
-# Of each instance, of which a process has one as a rule. Ticks that run at the same time open further ones while they
-# need them.
+# Of each instance, of which a process has one as a rule. Ticks that run at the same
+# time open further ones while they need them.
 _KEPT: Final = 3
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
     """``storage`` of ``dagster.yaml``; configured as Dagster's ``postgres`` is.
 
-    Events go through Dagster's own storage, connection by connection: runs write them, and idle ticks do not.
+    Events go through Dagster's own storage, connection by connection: runs write them,
+    and idle ticks do not.
     """
 
     def __init__(
@@ -90,8 +92,9 @@ class _Connections:
             connect_args=KEEPALIVES,
             pool_size=_KEPT,
         )
-        # None is refused for others being open: a daemon that waits for a connection would look dead. Renewed after
-        # five minutes, so that a name which leads to another server now is followed.
+        # None is refused for others being open: a daemon that waits for a connection
+        # would look dead. Renewed after five minutes, so that a name which leads to
+        # another server now is followed.
         self._engine = self._make(max_overflow=-1, pool_recycle=300)
 
     def connect(self) -> AbstractContextManager[Connection]:
@@ -101,7 +104,9 @@ class _Connections:
         self._engine.dispose()
         self._engine = self._make(max_overflow=max_overflow, pool_recycle=pool_recycle)
         event.listen(
-            self._engine, "connect", lambda connection, _: set_pg_statement_timeout(connection, statement_timeout)
+            self._engine,
+            "connect",
+            lambda connection, _: set_pg_statement_timeout(connection, statement_timeout),
         )
 
     def dispose(self) -> None:
@@ -109,15 +114,21 @@ class _Connections:
 
 
 class _Runs(PostgresRunStorage):
-    def __init__(self, postgres_url: str, token_provider: PgTokenProvider | None, connections: _Connections) -> None:
-        super().__init__(postgres_url, should_autocreate_tables=False, token_provider=token_provider)
+    def __init__(
+        self, postgres_url: str, token_provider: PgTokenProvider | None, connections: _Connections
+    ) -> None:
+        super().__init__(
+            postgres_url, should_autocreate_tables=False, token_provider=token_provider
+        )
         self._connections = connections
         self._columns = False
 
     def connect(self) -> AbstractContextManager[Connection]:
         return self._connections.connect()
 
-    def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
+    def optimize_for_webserver(
+        self, statement_timeout: int, pool_recycle: int, max_overflow: int
+    ) -> None:
         self._connections.limit(statement_timeout, pool_recycle, max_overflow)
 
     def dispose(self) -> None:
@@ -131,18 +142,25 @@ class _Runs(PostgresRunStorage):
 
 
 class _Schedules(PostgresScheduleStorage):
-    def __init__(self, postgres_url: str, token_provider: PgTokenProvider | None, connections: _Connections) -> None:
-        super().__init__(postgres_url, should_autocreate_tables=False, token_provider=token_provider)
+    def __init__(
+        self, postgres_url: str, token_provider: PgTokenProvider | None, connections: _Connections
+    ) -> None:
+        super().__init__(
+            postgres_url, should_autocreate_tables=False, token_provider=token_provider
+        )
         self._connections = connections
         self._tables = False
         self._built: set[str] = set()
-        # Of sensors and of schedules, by how they are stored: another thread of the daemon reads each.
+        # Of sensors and of schedules, by how they are stored: another thread of the
+        # daemon reads each.
         self._states: dict[Any, dict[str, Any]] = {}
 
     def connect(self, run_id: str | None = None) -> AbstractContextManager[Connection]:
         return self._connections.connect()
 
-    def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
+    def optimize_for_webserver(
+        self, statement_timeout: int, pool_recycle: int, max_overflow: int
+    ) -> None:
         self._connections.limit(statement_timeout, pool_recycle, max_overflow)
 
     def has_instigators_table(self) -> bool:
@@ -160,12 +178,16 @@ class _Schedules(PostgresScheduleStorage):
         return migration_name in self._built
 
     def _deserialize_rows(self, rows: Any, *as_type: Any) -> Any:
-        """The daemon reads the state of every sensor each five seconds, and few have changed since."""
+        """The daemon reads the state of every sensor each five seconds, and few have
+        changed since.
+        """
         if len(rows) < 2:
             return super()._deserialize_rows(rows, *as_type)
         before = ChainMap(*self._states.values())
         new = [row for row in rows if row[0] not in before]
-        made = dict(zip((row[0] for row in new), super()._deserialize_rows(new, *as_type), strict=True))
+        made = dict(
+            zip((row[0] for row in new), super()._deserialize_rows(new, *as_type), strict=True)
+        )
         states = {row[0]: before.get(row[0]) or made[row[0]] for row in rows}
         kind = next(iter(states.values())).instigator_type
         self._states = self._states | {kind: states}

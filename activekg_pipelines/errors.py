@@ -1,4 +1,5 @@
-"""Every exception this package raises on purpose; a class's docstring is the message a person reads.
+"""Every exception this package raises on purpose; a class's docstring is the message a
+person reads.
 
 ActiveKGError
 ├── SettingsError                 the environment or a configuration file is unusable
@@ -30,9 +31,13 @@ class Disposition(StrEnum):
     """What the ledger does with an object that ended in an :class:`ObjectError`."""
 
     SKIP = "skip"
-    """Not a failure: the object holds nothing this system indexes. Looked at again when its ETag changes."""
+    """Not a failure: the object holds nothing this system indexes. Looked at again when
+    its ETag changes.
+    """
     DEAD = "dead"
-    """Permanent: trying the same bytes again cannot help. Goes to the dead letters at once."""
+    """Permanent: trying the same bytes again cannot help. Goes to the dead letters at
+    once.
+    """
     RETRY = "retry"
     """Transient: tried again with backoff; a dead letter once the attempts are used up."""
     GONE = "gone"
@@ -102,7 +107,9 @@ class BucketMissing(SourceError):
 
 
 class BucketAccessDenied(SourceError):
-    """S3 denies listing the bucket: check that the IAM policy allows s3:ListBucket on it."""
+    """S3 denies listing the bucket: check that the IAM policy allows s3:ListBucket on
+    it.
+    """
 
     code = "access_denied"
 
@@ -120,7 +127,9 @@ class ClockSkewed(SourceError):
 
 
 class ConnectorChanged(SourceError):
-    """The connector's bucket or prefix changed while it was being read; the next scan reads the new one."""
+    """The connector's bucket or prefix changed while it was being read; the next scan
+    reads the new one.
+    """
 
     code = "connector_changed"
     retryable = True
@@ -140,13 +149,17 @@ class EndpointUnreachable(SourceError):
 
 
 class ListingOutOfOrder(SourceError):
-    """The store lists keys out of order (as S3 directory buckets do), so a listing cannot be resumed or compared."""
+    """The store lists keys out of order (as S3 directory buckets do), so a listing
+    cannot be resumed or compared.
+    """
 
     code = "listing_out_of_order"
 
 
 class SourceUnavailable(SourceError):
-    """S3 failed while listing the bucket; nothing was deleted and the next scan starts where this one stopped."""
+    """S3 failed while listing the bucket; nothing was deleted and the next scan starts
+    where this one stopped.
+    """
 
     code = "source_unavailable"
     retryable = True
@@ -194,7 +207,9 @@ class FolderMarker(ObjectError):
 
 
 class AccessDenied(ObjectError):
-    """S3 denies reading the object: check that the IAM policy allows s3:GetObject on it."""
+    """S3 denies reading the object: check that the IAM policy allows s3:GetObject on
+    it.
+    """
 
     code = "access_denied"
     disposition = Disposition.DEAD

@@ -1,6 +1,8 @@
-"""Sends this package's log records to standard error, as text or as JSON lines, with the fields of the work at hand.
+"""Sends this package's log records to standard error, as text or as JSON lines, with
+the fields of the work at hand.
 
-What a record is about (tenant, connector, run, object) stands in a context variable, so that no call has to pass it on.
+What a record is about (tenant, connector, run, object) stands in a context variable, so
+that no call has to pass it on.
 """
 
 from __future__ import annotations
@@ -21,20 +23,24 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Everything a record carries by itself; what is left was passed as ``extra`` and is a field.
+# Everything a record carries by itself; what is left was passed as ``extra`` and is a
+# field.
 _BUILT_IN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
-_fields: ContextVar[Mapping[str, str]] = ContextVar("activekg_log_fields", default={})  # noqa: B039 - never changed
+_fields: ContextVar[Mapping[str, str]] = ContextVar("activekg_log_fields", default={})
 
 
 @contextmanager
 def log_fields(**fields: str) -> Iterator[None]:
-    """Every record made inside carries these fields, beside those of the surrounding work.
+    """Every record made inside carries these fields, beside those of the surrounding
+    work.
 
-    A thread starts without them: run its work in a copy of the context (``contextvars.copy_context().run``).
+    A thread starts without them: run its work in a copy of the context
+    (``contextvars.copy_context().run``).
 
     Args:
-        fields: ``tenant``, ``connector`` (its name), ``run`` (Dagster's id), ``object`` (its URI).
+        fields: ``tenant``, ``connector`` (its name), ``run`` (Dagster's id), ``object``
+            (its URI).
     """
     token = _fields.set({**_fields.get(), **fields})
     try:
@@ -57,7 +63,9 @@ def logs_connector(
 
 
 class ContextFields(logging.Filter):
-    """Puts the fields of the work at hand on each record; those that the record brings itself win."""
+    """Puts the fields of the work at hand on each record; those that the record brings
+    itself win.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass."""
@@ -68,9 +76,11 @@ class ContextFields(logging.Filter):
 
 
 class Redaction(logging.Filter):
-    """The second net: no code of this package logs a secret, and what looks like one does not get out all the same.
+    """The second net: no code of this package logs a secret, and what looks like one
+    does not get out all the same.
 
-    Changes the record itself, so that handlers further up the tree get it without the secret too.
+    Changes the record itself, so that handlers further up the tree get it without the
+    secret too.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -82,23 +92,29 @@ class Redaction(logging.Filter):
             record.exc_text = redact(record.exc_text)
         for name, value in vars(record).items():
             if name not in _BUILT_IN:
-                vars(record)[name] = _REDACTED if _SECRET_NAME.fullmatch(name) else _redact_value(value)
+                vars(record)[name] = (
+                    _REDACTED if _SECRET_NAME.fullmatch(name) else _redact_value(value)
+                )
         return True
 
 
 class TextFormatter(logging.Formatter):
-    """``LEVEL: message``; what breaks lines or commands terminals is shown, not done: object keys may hold any."""
+    """``LEVEL: message``; what breaks lines or commands terminals is shown, not done:
+    object keys may hold any.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(levelname)s: %(message)s")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+    def formatMessage(self, record: logging.LogRecord) -> str:
         """The record's first line."""
         return super().formatMessage(record).translate(_CONTROLS)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and the record's own fields."""
+    """One JSON object a line: time, level, logger, message, and the record's own
+    fields.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line."""
@@ -115,7 +131,8 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(level: str, style: str) -> None:
-    """Attach one handler to this package's logger; calling it again changes level and style.
+    """Attach one handler to this package's logger; calling it again changes level and
+    style.
 
     Args:
         level: a name of :mod:`logging`'s.
@@ -131,16 +148,20 @@ def configure_logging(level: str, style: str) -> None:
 
 
 _REDACTED: Final = "[redacted]"
-# Control characters, line and paragraph separators, and those that turn the direction of what follows.
+# Control characters, line and paragraph separators, and those that turn the direction
+# of what follows.
 _INVISIBLE: Final = (*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F)
 _TURNING: Final = (*range(0x2028, 0x202F), *range(0x2066, 0x206A))
-_CONTROLS: Final = {code: chr(code).encode("unicode_escape").decode() for code in (*_INVISIBLE, *_TURNING)}
+_CONTROLS: Final = {
+    code: chr(code).encode("unicode_escape").decode() for code in (*_INVISIBLE, *_TURNING)
+}
 _SECRET_NAME: Final = re.compile(
     r"(?i)[\w.-]*(?:password|passwd|pwd|passphrase|secret|token|credential|authorization|api_?key|kek)[\w.-]*"
 )
 # Each pattern's groups stay; what is between them goes.
 _PATTERNS: Final = (
-    # password=…, secret_access_key: "…", X-Amz-Signature=…: quoted values to their end, others to the next separator.
+    # password=…, secret_access_key: "…", X-Amz-Signature=…: quoted values to their end,
+    # others to the next separator.
     re.compile(
         r"""(?ix) (
             [\w.-]*
@@ -160,8 +181,9 @@ _PATTERNS: Final = (
     # AWS access key id.
     re.compile(r"()\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b()"),
 )
-# An AWS secret is 40 characters of base64, and so may be the path of an object: URIs of objects are left as they are.
-# Upper and lower case and a digit tell it from a SHA-1 in hexadecimal and from long words.
+# An AWS secret is 40 characters of base64, and so may be the path of an object: URIs of
+# objects are left as they are. Upper and lower case and a digit tell it from a SHA-1 in
+# hexadecimal and from long words.
 _AWS_SECRET: Final = re.compile(
     r"(s3://\S+)|(?<![A-Za-z0-9+/=])(?=[^a-z]{0,39}[a-z])(?=[^A-Z]{0,39}[A-Z])(?=[^0-9+]{0,39}[0-9+])"
     r"[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=])"
@@ -179,7 +201,8 @@ def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except (TypeError, ValueError):
-        # Arguments that do not fit the message must neither be lost nor end the work that logs.
+        # Arguments that do not fit the message must neither be lost nor end the work
+        # that logs.
         return f"{record.msg} {record.args}"
 
 
@@ -189,7 +212,9 @@ def _redact_value(value: object) -> object:
             return value
         case dict():
             return {
-                key: _REDACTED if isinstance(key, str) and _SECRET_NAME.fullmatch(key) else _redact_value(item)
+                key: _REDACTED
+                if isinstance(key, str) and _SECRET_NAME.fullmatch(key)
+                else _redact_value(item)
                 for key, item in value.items()
             }
         case list() | tuple() | set() | frozenset():

@@ -1,7 +1,9 @@
-"""What the API and the command line ask of Dagster: partitions, a reload of the definitions, links, health.
+"""What the API and the command line ask of Dagster: partitions, a reload of the
+definitions, links, health.
 
-Speaks to Dagster's storage for partitions and to the webserver's GraphQL for all else. Imports Dagster only when a
-partition is touched: it costs a second, and most commands never need it.
+Speaks to Dagster's storage for partitions and to the webserver's GraphQL for all else.
+Imports Dagster only when a partition is touched: it costs a second, and most commands
+never need it.
 """
 
 from __future__ import annotations
@@ -58,7 +60,8 @@ query ActiveKGDaemons {
 }
 """
 
-# A reload of a small location took 3.5 s; one with a thousand sensors takes longer, and nobody waits for it.
+# A reload of a small location took 3.5 s; one with a thousand sensors takes longer, and
+# nobody waits for it.
 _RELOAD_TIMEOUT_SECONDS = 60.0
 # Readiness probes come every few seconds and must not pile up.
 _HEALTH_TIMEOUT_SECONDS = 3.0
@@ -70,7 +73,9 @@ class OrchestratorError(ActiveKGError):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One named answer to "does this part work?"; ``detail`` is for people and holds no secret."""
+    """One named answer to "does this part work?"; ``detail`` is for people and holds no
+    secret.
+    """
 
     name: str
     ok: bool
@@ -93,11 +98,13 @@ class CodeLocation:
 
 
 class Orchestrator:
-    """Dagster as the API and the command line need it. Safe to use from several threads.
+    """Dagster as the API and the command line need it. Safe to use from several
+    threads.
 
     Args:
         webserver_url: where GraphQL is asked and where links lead.
-        instance: opens Dagster's instance; by default the one that ``DAGSTER_HOME`` names.
+        instance: opens Dagster's instance; by default the one that ``DAGSTER_HOME``
+            names.
         transport: carries the HTTP requests; by default the network.
         reload_interval_seconds: reloads start at least this far apart.
     """
@@ -111,7 +118,8 @@ class Orchestrator:
         reload_interval_seconds: float = 5.0,
     ) -> None:
         self._url = webserver_url.rstrip("/")
-        # The address is the operator's own: no proxy from the environment belongs in between.
+        # The address is the operator's own: no proxy from the environment belongs in
+        # between.
         self._http = httpx.Client(base_url=self._url, transport=transport, trust_env=False)
         self._open_instance = instance or _default_instance
         self._instance: DagsterInstance | None = None
@@ -130,7 +138,8 @@ class Orchestrator:
         self.close()
 
     def add_partition(self, key: str) -> None:
-        """Make a connector's partition known, so that every way of starting runs accepts it; twice is no error.
+        """Make a connector's partition known, so that every way of starting runs
+        accepts it; twice is no error.
 
         Raises:
             OrchestratorError: Dagster's storage cannot be reached.
@@ -152,14 +161,18 @@ class Orchestrator:
             OrchestratorError: Dagster's storage cannot be reached.
         """
         found: list[str] = []
-        self._with_instance(lambda instance: found.extend(instance.get_dynamic_partitions(PARTITIONS)))
+        self._with_instance(
+            lambda instance: found.extend(instance.get_dynamic_partitions(PARTITIONS))
+        )
         return len(found)
 
     def reload(self) -> None:
-        """Have the webserver load the definitions again, soon and in the background: sensors follow the registry.
+        """Have the webserver load the definitions again, soon and in the background:
+        sensors follow the registry.
 
-        A request while one is scheduled joins it. An unreachable webserver is logged and not an error: it loads the
-        definitions when it starts, and the ``work_queue`` sensor starts first syncs without any reload.
+        A request while one is scheduled joins it. An unreachable webserver is logged
+        and not an error: it loads the definitions when it starts, and the
+        ``work_queue`` sensor starts first syncs without any reload.
         """
         with self._schedule_lock:
             if self._scheduled is not None:
@@ -177,7 +190,9 @@ class Orchestrator:
         """Webserver, code location and daemon, each with a name; never raises."""
         try:
             locations = self._locations(_HEALTH_TIMEOUT_SECONDS)
-            daemons = self._graphql(DAEMONS_QUERY, {}, _HEALTH_TIMEOUT_SECONDS)["instance"]["daemonHealth"]
+            daemons = self._graphql(DAEMONS_QUERY, {}, _HEALTH_TIMEOUT_SECONDS)["instance"][
+                "daemonHealth"
+            ]
         except (httpx.HTTPError, ValueError, LookupError, TypeError):
             unreachable = "unknown, because the webserver does not answer"
             return [
@@ -213,27 +228,37 @@ class Orchestrator:
                     self._instance = self._open_instance()
                 action(self._instance)
         except (DagsterError, SQLAlchemyError, OSError) as error:
-            # The cause may quote the storage's connection string: only its kind is told.
+            # The cause may quote the storage's connection string: only its kind is
+            # told.
             raise OrchestratorError(
-                f"Dagster's storage cannot be used ({type(error).__name__}): check DAGSTER_HOME and its dagster.yaml."
+                f"Dagster's storage cannot be used ({type(error).__name__}): check DAGSTER_HOME "
+                "and its dagster.yaml."
             ) from error
 
     def _reload_now(self) -> None:
         with self._reload_lock:
             with self._schedule_lock:
-                # From here on a new request needs a reload of its own: this one may already have read the registry.
+                # From here on a new request needs a reload of its own: this one may
+                # already have read the registry.
                 self._running, self._scheduled = self._scheduled, None
                 self._last_reload = time.monotonic()
             try:
                 for name in locations_to_reload(self._locations(_RELOAD_TIMEOUT_SECONDS)):
-                    answer = self._graphql(RELOAD_MUTATION, {"location": name}, _RELOAD_TIMEOUT_SECONDS)
+                    answer = self._graphql(
+                        RELOAD_MUTATION, {"location": name}, _RELOAD_TIMEOUT_SECONDS
+                    )
                     outcome = answer["reloadRepositoryLocation"]
                     if _reload_failed(outcome):
-                        _log.warning("The code location %s could not be reloaded: %s", name, outcome["__typename"])
+                        _log.warning(
+                            "The code location %s could not be reloaded: %s",
+                            name,
+                            outcome["__typename"],
+                        )
             except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
                 # Without the address, which may hold a password.
                 _log.warning(
-                    "The webserver could not be asked to reload (%s): check ACTIVEKG_WEBSERVER_URL; "
+                    "The webserver could not be asked to reload (%s): check "
+                    "ACTIVEKG_WEBSERVER_URL; "
                     "new sensors appear with its next start",
                     type(error).__name__,
                 )
@@ -243,18 +268,21 @@ class Orchestrator:
         return [_location(entry) for entry in workspace["locationEntries"]]
 
     def _graphql(self, document: str, variables: dict[str, str], timeout: float) -> dict[str, Any]:
-        answer = self._http.post("/graphql", json={"query": document, "variables": variables}, timeout=timeout)
+        answer = self._http.post(
+            "/graphql", json={"query": document, "variables": variables}, timeout=timeout
+        )
         answer.raise_for_status()
         data = answer.json()["data"]
         if not isinstance(data, dict):
-            raise ValueError("The GraphQL answer holds no data.")  # noqa: TRY004
+            raise ValueError("The GraphQL answer holds no data.")
         return data
 
 
 def locations_to_reload(locations: Sequence[CodeLocation]) -> list[str]:
     """The names of this package's code locations among all of a workspace.
 
-    One that failed cannot be told from another that failed, so where none of ours is loaded, all broken ones are tried.
+    One that failed cannot be told from another that failed, so where none of ours is
+    loaded, all broken ones are tried.
     """
     own = [location.name for location in locations if OWN_SENSOR in location.sensors]
     return own or [location.name for location in locations if location.failed or location.loading]
@@ -276,7 +304,9 @@ def check_daemons(statuses: Sequence[dict[str, Any]]) -> Check:
     Args:
         statuses: ``daemonType``, ``required`` and ``healthy`` of each.
     """
-    missing = sorted(status["daemonType"] for status in statuses if status["required"] and not status["healthy"])
+    missing = sorted(
+        status["daemonType"] for status in statuses if status["required"] and not status["healthy"]
+    )
     if missing:
         return Check("dagster_daemon", False, f"no heartbeat from: {', '.join(missing)}")
     return Check("dagster_daemon", True, "heartbeats are current")
@@ -289,14 +319,19 @@ def _location(entry: dict[str, Any]) -> CodeLocation:
         loading=entry["loadStatus"] == "LOADING",
         failed=loaded["__typename"] == "PythonError",
         sensors=frozenset(
-            sensor["name"] for repository in loaded.get("repositories", ()) for sensor in repository["sensors"]
+            sensor["name"]
+            for repository in loaded.get("repositories", ())
+            for sensor in repository["sensors"]
         ),
     )
 
 
 def _reload_failed(outcome: dict[str, Any]) -> bool:
     loaded = outcome.get("locationOrLoadError") or {}
-    return outcome["__typename"] != "WorkspaceLocationEntry" or loaded.get("__typename") == "PythonError"
+    return (
+        outcome["__typename"] != "WorkspaceLocationEntry"
+        or loaded.get("__typename") == "PythonError"
+    )
 
 
 def _default_instance() -> DagsterInstance:

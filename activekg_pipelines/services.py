@@ -1,4 +1,6 @@
-"""What pipeline, API and command line share in one process: settings, pool, stores, clients, the encoder."""
+"""What pipeline, API and command line share in one process: settings, pool, stores,
+clients, the encoder.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Configured:
-    """A connector as its S3 client sees it: the same one until somebody changes its configuration.
+    """A connector as its S3 client sees it: the same one until somebody changes its
+    configuration.
 
-    Scans and polls rewrite other columns all the time; compared by those, every poll would make a client of its own.
+    Scans and polls rewrite other columns all the time; compared by those, every poll
+    would make a client of its own.
     """
 
     id: UUID
@@ -47,13 +51,15 @@ class _Configured:
 
 
 class Services:
-    """Everything that is opened once a process. Parts are made when they are first used.
+    """Everything that is opened once a process. Parts are made when they are first
+    used.
 
     Args:
         settings: the process's configuration.
 
     Raises:
-        SettingsError: at the first use of what the settings leave out (the database, the encryption keys).
+        SettingsError: at the first use of what the settings leave out (the database,
+            the encryption keys).
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -122,7 +128,8 @@ class Services:
 
     @cached_property
     def question_encoder(self) -> Encoder:
-        """The same model for one question at a time, which OpenVINO answers in two thirds of the time so.
+        """The same model for one question at a time, which OpenVINO answers in two
+        thirds of the time so.
 
         Raises:
             ModelError: it cannot be loaded.
@@ -167,7 +174,9 @@ class Services:
         return self._client(_Configured(connector.id, connector.updated_at, connector))
 
     def _make_client(self, configured: _Configured) -> S3Client:
-        return make_client(configured.connector, self.connectors.credentials(configured.id), self.settings)
+        return make_client(
+            configured.connector, self.connectors.credentials(configured.id), self.settings
+        )
 
 
 @cache

@@ -1,4 +1,6 @@
-"""One changed document among many: from the sensor's tick to its being searchable, on the running system."""
+"""One changed document among many: from the sensor's tick to its being searchable, on
+the running system.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,8 @@ def one_changed(home: Path, objects: int) -> list[Result]:
     names = list(times)
     whole = times[names[-1]] - times[names[0]]
     parts = [
-        Result(f"{first} … {second}", f"{times[second] - times[first]:.1f} s") for first, second in pairwise(names)
+        Result(f"{first} … {second}", f"{times[second] - times[first]:.1f} s")
+        for first, second in pairwise(names)
     ]
     return [Result("tick to searchable", f"{whole:.1f} s", "< 15 s", whole < 15), *parts]
 
@@ -67,16 +70,27 @@ def _environment(opened: Services) -> dict[str, str]:
     return {name: environ[name] for name in names}
 
 
-def _change(opened: Services, system: System, connector: Connector, endpoint: str, version: int) -> dict[str, float]:
-    """Overwrite one object, make the connector due, and read off when what happened: seconds since the epoch."""
+def _change(
+    opened: Services, system: System, connector: Connector, endpoint: str, version: int
+) -> dict[str, float]:
+    """Overwrite one object, make the connector due, and read off when what happened:
+    seconds since the epoch.
+    """
     keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
     client = boto3.client("s3", endpoint_url=endpoint, **keys)
-    etag = client.put_object(Bucket="benchmark", Key=KEY, Body=note(0, version).encode())["ETag"].strip('"')
+    etag = client.put_object(Bucket="benchmark", Key=KEY, Body=note(0, version).encode())[
+        "ETag"
+    ].strip('"')
     with opened.database.transaction() as conn:
-        conn.execute("UPDATE connectors.connectors SET last_scan_started_at = now() - interval '1 day'")
+        conn.execute(
+            "UPDATE connectors.connectors SET last_scan_started_at = now() - interval '1 day'"
+        )
     found = _wait(lambda: _indexed(opened, connector, etag))
     run = _wait(lambda: _ended_run(system, found.run_id))
-    events = {event["__typename"]: int(event["timestamp"]) / 1000 for event in run["eventConnection"]["events"]}
+    events = {
+        event["__typename"]: int(event["timestamp"]) / 1000
+        for event in run["eventConnection"]["events"]
+    }
     return {
         "tick begins": _last_tick(system, connector, before=found.detected),
         "change found": found.detected,
@@ -91,7 +105,9 @@ def _change(opened: Services, system: System, connector: Connector, endpoint: st
 
 @dataclass(frozen=True, slots=True)
 class _Indexed:
-    """Moments of the object's way through the ledger, and Dagster's id of the run that indexed it."""
+    """Moments of the object's way through the ledger, and Dagster's id of the run that
+    indexed it.
+    """
 
     detected: float
     requested: float
@@ -102,7 +118,8 @@ class _Indexed:
 
 def _indexed(opened: Services, connector: Connector, etag: str) -> _Indexed | None:
     with opened.database.transaction() as conn:
-        # Not the tick's own run: `work_queue` may see the object before the tick has listed the rest of the bucket.
+        # Not the tick's own run: `work_queue` may see the object before the tick has
+        # listed the rest of the bucket.
         row = conn.execute(
             "SELECT o.detected_at, r.requested_at, t.extracted_at, o.indexed_at, r.dagster_run_id"
             " FROM connectors.objects o JOIN connectors.texts t ON t.object_id = o.id"

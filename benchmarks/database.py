@@ -1,10 +1,12 @@
-"""What writing documents into the graph costs against a bare binary COPY of the same rows into the same tables.
+"""What writing documents into the graph costs against a bare binary COPY of the same
+rows into the same tables.
 
     python -m benchmarks.database [--chunks 50000] [--rounds 3]
 
-Ours is what a run does: lock the ledger's rows, replace the documents, record them, count, in transactions of 64
-documents. The COPY is one of nodes and one of edges, without the ledger. Both meet the same triggers and indexes: all
-that there are, and all but the vector index.
+Ours is what a run does: lock the ledger's rows, replace the documents, record them,
+count, in transactions of 64 documents. The COPY is one of nodes and one of edges,
+without the ledger. Both meet the same triggers and indexes: all that there are, and all
+but the vector index.
 """
 
 from __future__ import annotations
@@ -43,16 +45,22 @@ def main() -> None:
     arguments = parser.parse_args()
     documents = make_documents(arguments.chunks // CHUNKS_PER_DOCUMENT)
     with folder() as home, services(home) as opened:
-        database = _Database(opened, documents, int((home / "postgres" / "postmaster.pid").read_text().split()[0]))
+        database = _Database(
+            opened, documents, int((home / "postgres" / "postmaster.pid").read_text().split()[0])
+        )
         results = [
             *_compare(database, "all indexes", arguments.rounds),
             *_without_vector_index(database, arguments.rounds),
         ]
-    print_results(f"Database: {len(documents):,} documents, {database.chunks:,} chunks, their edges", results)
+    print_results(
+        f"Database: {len(documents):,} documents, {database.chunks:,} chunks, their edges", results
+    )
 
 
 def make_documents(number: int) -> list[Document]:
-    """Documents of 15 chunks of about 1,000 characters, with vectors around a few hundred topics."""
+    """Documents of 15 chunks of about 1,000 characters, with vectors around a few
+    hundred topics.
+    """
     directions = np.random.default_rng(1)
     topics = directions.normal(size=(300, DIMENSIONS))
     text = "\n\n".join(markdown(index) for index in range(200))
@@ -67,10 +75,12 @@ def make_documents(number: int) -> list[Document]:
 
 def _parts(index: int, text: str) -> list[tuple[int, str]]:
     starts = [
-        (index * CHUNKS_PER_DOCUMENT + number) * 1009 % (len(text) - 1100) for number in range(CHUNKS_PER_DOCUMENT)
+        (index * CHUNKS_PER_DOCUMENT + number) * 1009 % (len(text) - 1100)
+        for number in range(CHUNKS_PER_DOCUMENT)
     ]
     return [
-        (start, f"Document {index}, part {number}. {text[start : start + 950]}") for number, start in enumerate(starts)
+        (start, f"Document {index}, part {number}. {text[start : start + 950]}")
+        for number, start in enumerate(starts)
     ]
 
 
@@ -125,19 +135,36 @@ class _Database:
         now = datetime.now(UTC)
         with self.services.database.transaction() as conn:
             with conn.cursor().copy(
-                "COPY public.nodes (id, tenant_id, classes, props, embedding, embedding_status, embedding_updated_at,"
+                "COPY public.nodes (id, tenant_id, classes, props, embedding, embedding_status, "
+                "embedding_updated_at,"
                 " last_refreshed) FROM STDIN WITH (FORMAT BINARY)"
             ) as copy:
-                copy.set_types(["uuid", "text", "text[]", "jsonb", "vector", "text", "timestamptz", "timestamptz"])
+                copy.set_types(
+                    [
+                        "uuid",
+                        "text",
+                        "text[]",
+                        "jsonb",
+                        "vector",
+                        "text",
+                        "timestamptz",
+                        "timestamptz",
+                    ]
+                )
                 for document in self._documents:
                     props = Jsonb(document.props())
-                    copy.write_row((document.id, TENANT, ["Document"], props, None, "skipped", now, now))
+                    copy.write_row(
+                        (document.id, TENANT, ["Document"], props, None, "skipped", now, now)
+                    )
                     for chunk, vector in zip(document.chunks, document.vectors, strict=True):
                         chunk_id = node_id(document.chunk_external_id(chunk))
                         props = Jsonb(document.chunk_props(chunk, ENCODER))
-                        copy.write_row((chunk_id, TENANT, ["Chunk"], props, vector, "ready", now, now))
+                        copy.write_row(
+                            (chunk_id, TENANT, ["Chunk"], props, vector, "ready", now, now)
+                        )
             with conn.cursor().copy(
-                "COPY public.edges (src, rel, dst, props, tenant_id) FROM STDIN WITH (FORMAT BINARY)"
+                "COPY public.edges (src, rel, dst, props, tenant_id) FROM STDIN WITH (FORMAT "
+                "BINARY)"
             ) as copy:
                 copy.set_types(["uuid", "text", "uuid", "jsonb", "text"])
                 for document in self._documents:
@@ -147,7 +174,9 @@ class _Database:
                         copy.write_row((chunk_id, "DERIVED_FROM", document.id, props, TENANT))
 
     def measure(self, work: Callable[[], object]) -> Sample:
-        """As :func:`benchmarks.measure.measure`, with the CPU time of the database's processes."""
+        """As :func:`benchmarks.measure.measure`, with the CPU time of the database's
+        processes.
+        """
         before = self._server_seconds()
         sample = measure(work)
         return Sample(sample.wall, sample.cpu + self._server_seconds() - before)
@@ -159,7 +188,9 @@ class _Database:
     def drop_vector_index(self) -> str:
         """Returns the statement that makes it again."""
         with self.services.database.transaction() as conn:
-            row = conn.execute("SELECT pg_get_indexdef('public.idx_nodes_embedding_hnsw'::regclass)").fetchone()
+            row = conn.execute(
+                "SELECT pg_get_indexdef('public.idx_nodes_embedding_hnsw'::regclass)"
+            ).fetchone()
             conn.execute("DROP INDEX public.idx_nodes_embedding_hnsw")
         assert row is not None
         return str(row[0])
@@ -171,19 +202,25 @@ class _Database:
             conn.execute(statement.encode())
 
 
-def _fill_ledger(services: Services, connector: Connector, documents: Sequence[Document]) -> list[int]:
+def _fill_ledger(
+    services: Services, connector: Connector, documents: Sequence[Document]
+) -> list[int]:
     """A ledger row and a text for each document; returns the rows' ids."""
     with services.database.transaction() as conn:
         rows = conn.execute(
-            "INSERT INTO connectors.objects (connector_id, tenant_id, key, etag, size, modified_at, state)"
-            " SELECT %s, %s, key, etag, 15000, now(), 'extracted' FROM unnest(%s::text[], %s::text[]) AS d (key, etag)"
+            "INSERT INTO connectors.objects (connector_id, tenant_id, key, etag, size, "
+            "modified_at, state)"
+            " SELECT %s, %s, key, etag, 15000, now(), 'extracted' FROM unnest(%s::text[], "
+            "%s::text[]) AS d (key, etag)"
             " RETURNING id",
             (connector.id, TENANT, [one.key for one in documents], [one.etag for one in documents]),
         ).fetchall()
         conn.execute(
             "INSERT INTO connectors.texts"
-            " (object_id, tenant_id, text, mime_type, characters, content_hash, text_hash, extractor_version)"
-            " SELECT id, tenant_id, key, 'text/markdown', length(key), '', '', '1' FROM connectors.objects"
+            " (object_id, tenant_id, text, mime_type, characters, content_hash, text_hash, "
+            "extractor_version)"
+            " SELECT id, tenant_id, key, 'text/markdown', length(key), '', '', '1' FROM "
+            "connectors.objects"
         )
     return [row[0] for row in rows]
 
@@ -203,7 +240,9 @@ def _compare(database: _Database, indexes: str, rounds: int) -> list[Result]:
         )
         share = ratio(ours, bare, clock)
         value = f"{share:.2f} x bare COPY ({speeds})"
-        results.append(Result(f"swap with its ledger, {indexes}: {name}", value, "<= 1.5 x", share <= 1.5))
+        results.append(
+            Result(f"swap with its ledger, {indexes}: {name}", value, "<= 1.5 x", share <= 1.5)
+        )
     return results
 
 

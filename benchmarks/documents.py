@@ -1,4 +1,6 @@
-"""Documents as indexing hands them to the graph, without an object or a parser behind them."""
+"""Documents as indexing hands them to the graph, without an object or a parser behind
+them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from activekg_pipelines.graph.nodes import Document
 CHUNKS_PER_DOCUMENT: Final = 15
 
 
-def handbook(tenant_id: str, index: int, parts: Sequence[tuple[int, str]], vectors: NDArray[np.float32]) -> Document:
+def handbook(
+    tenant_id: str, index: int, parts: Sequence[tuple[int, str]], vectors: NDArray[np.float32]
+) -> Document:
     """The document number ``index`` of a tenant.
 
     Args:
@@ -26,7 +30,9 @@ def handbook(tenant_id: str, index: int, parts: Sequence[tuple[int, str]], vecto
         vectors: float32[chunks, dimensions].
     """
     chunks = [
-        Chunk(number, start, start + len(part), part, 200, hashlib.sha256(part.encode()).digest(), 0)
+        Chunk(
+            number, start, start + len(part), part, 200, hashlib.sha256(part.encode()).digest(), 0
+        )
         for number, (start, part) in enumerate(parts)
     ]
     return Document(

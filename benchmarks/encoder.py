@@ -1,4 +1,5 @@
-"""The encoder against sentence-transformers' defaults, and against what the cores can do at most.
+"""The encoder against sentence-transformers' defaults, and against what the cores can
+do at most.
 
     python -m benchmarks.encoder [--chunks 2000] [--texts FOLDER]
 
@@ -60,14 +61,20 @@ def load_texts(folder: Path | None, made_up: int) -> list[str]:
 def load_chunks(tokenizer_of: Encoder, folder: Path | None, count: int) -> list[Chunk]:
     """``count`` chunks with distinct texts, drawn with a fixed seed."""
     texts = load_texts(folder, count // 12)
-    made = [chunk for text in texts for chunk in chunk_document(text, tokenizer_of.tokenizer, tokenizer_of.max_tokens)]
+    made = [
+        chunk
+        for text in texts
+        for chunk in chunk_document(text, tokenizer_of.tokenizer, tokenizer_of.max_tokens)
+    ]
     distinct = list({chunk.text_hash: chunk for chunk in made}.values())
     order = np.random.default_rng(1).permutation(len(distinct))[:count]
     return [distinct[row] for row in order]
 
 
 def gflops_peak(precision: Precision) -> float:
-    """GFLOP/s of one core in float32 or bfloat16: the best of several large matrix products."""
+    """GFLOP/s of one core in float32 or bfloat16: the best of several large matrix
+    products.
+    """
     import torch
 
     threads = torch.get_num_threads()
@@ -79,13 +86,17 @@ def gflops_peak(precision: Precision) -> float:
 
 
 def gflop(tokens: Sequence[int]) -> float:
-    """GFLOP of encoding texts of these lengths without any padding: the products with weights, and attention's own."""
+    """GFLOP of encoding texts of these lengths without any padding: the products with
+    weights, and attention's own.
+    """
     a_token = 4 * _WIDTH * _WIDTH + 2 * _WIDTH * _INNER
     return sum(_LAYERS * (2 * n * a_token + 4 * n * n * _WIDTH) for n in tokens) / 1e9
 
 
 def top10_overlap(ours: Any, reference: Any) -> float:
-    """Mean share of each text's ten nearest neighbours among the others that both sets of vectors agree on."""
+    """Mean share of each text's ten nearest neighbours among the others that both sets
+    of vectors agree on.
+    """
 
     def neighbours(vectors: Any) -> Any:
         likeness = vectors @ vectors.T
@@ -101,19 +112,30 @@ def padding_waste(encoder: Encoder, texts: Sequence[str]) -> float:
     from activekg_pipelines.embedding.batching import length_sorted_batches
 
     ids = [encoding.ids for encoding in encoder.tokenizer.encode_batch_fast(list(texts))]
-    computed = sum(batch.input_ids.size for batch in length_sorted_batches(ids, 0, encoder.max_tokens))
+    computed = sum(
+        batch.input_ids.size for batch in length_sorted_batches(ids, 0, encoder.max_tokens)
+    )
     return 1 - sum(map(len, ids)) / computed
 
 
 def first_vector_seconds(models: Path) -> tuple[float, bool]:
-    """Wall time of a fresh process to its first vector, the median of five, and whether it imported torch."""
+    """Wall time of a fresh process to its first vector, the median of five, and whether
+    it imported torch.
+    """
     command = [sys.executable, "-c", _FIRST_VECTOR, str(models)]
-    outputs = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for _ in range(5)]
-    return float(np.median([float(seconds) for seconds, _ in outputs])), any(loaded == "True" for _, loaded in outputs)
+    outputs = [
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        for _ in range(5)
+    ]
+    return float(np.median([float(seconds) for seconds, _ in outputs])), any(
+        loaded == "True" for _, loaded in outputs
+    )
 
 
 def chunking_share(encoder: Encoder, texts: Sequence[str]) -> float:
-    """Chunking's speed as a share of the bare tokenizer's on the same texts, in CPU time."""
+    """Chunking's speed as a share of the bare tokenizer's on the same texts, in CPU
+    time.
+    """
 
     def bare() -> None:
         for text in texts:
@@ -135,7 +157,9 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, default=corpus if corpus.is_dir() else None)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print_results("Encoder and chunker", _results(Path(folder), arguments.texts, arguments.chunks))
+        print_results(
+            "Encoder and chunker", _results(Path(folder), arguments.texts, arguments.chunks)
+        )
 
 
 def _results(models: Path, folder: Path | None, count: int) -> Iterator[Result]:
@@ -146,11 +170,24 @@ def _results(models: Path, folder: Path | None, count: int) -> Iterator[Result]:
     yield Result("converting the model, once", f"{time.perf_counter() - began:.1f} s")
     first, torch_loaded = first_vector_seconds(models)
     note = ", WITH TORCH" if torch_loaded else ""
-    yield Result(f"first vector of a fresh process, median of 5{note}", f"{first:.2f} s", "< 1 s", first < 1)
-    for kind, texts in (("real", load_texts(folder, 0)), ("made-up", [markdown(number) for number in range(50)])):
+    yield Result(
+        f"first vector of a fresh process, median of 5{note}", f"{first:.2f} s", "< 1 s", first < 1
+    )
+    for kind, texts in (
+        ("real", load_texts(folder, 0)),
+        ("made-up", [markdown(number) for number in range(50)]),
+    ):
         share = chunking_share(ours, texts)
-        size = f"{len(texts)} {kind} texts of {sum(map(len, texts)) / len(texts) / 1000:.0f} kB on average"
-        yield Result(f"chunking {size}, as a share of the bare tokenizer's speed", f"{share:.0%}", "80 %", share >= 0.8)
+        size = (
+            f"{len(texts)} {kind} texts of {sum(map(len, texts)) / len(texts) / 1000:.0f} kB "
+            "on average"
+        )
+        yield Result(
+            f"chunking {size}, as a share of the bare tokenizer's speed",
+            f"{share:.0%}",
+            "80 %",
+            share >= 0.8,
+        )
 
     chunks = load_chunks(ours, folder, count)
     texts = [chunk.text for chunk in chunks]
@@ -159,7 +196,9 @@ def _results(models: Path, folder: Path | None, count: int) -> Iterator[Result]:
 
     theirs = SentenceTransformer(str(resolve_model(DEFAULT_MODEL, models).path), device="cpu")
     timed = texts[: min(len(texts), 256)]
-    samples = interleave({"theirs": lambda: theirs.encode(timed), "ours": lambda: ours.encode(timed)}, ROUNDS)
+    samples = interleave(
+        {"theirs": lambda: theirs.encode(timed), "ours": lambda: ours.encode(timed)}, ROUNDS
+    )
     speedup = ratio(samples["theirs"], samples["ours"])
     mean = np.mean([chunk.tokens for chunk in chunks[: len(timed)]])
     goal = 2.5 if ours.precision is Precision.FLOAT32 else 5.0
@@ -173,15 +212,24 @@ def _results(models: Path, folder: Path | None, count: int) -> Iterator[Result]:
     work = gflop([chunk.tokens for chunk in chunks[: len(timed)]])
     busy = work / min(sample.cpu for sample in samples["ours"]) / peak
     yield Result(
-        f"of the cores' measured peak, {peak:,.0f} GFLOP/s in {ours.precision}", f"{busy:.0%}", "60 %", busy >= 0.6
+        f"of the cores' measured peak, {peak:,.0f} GFLOP/s in {ours.precision}",
+        f"{busy:.0%}",
+        "60 %",
+        busy >= 0.6,
     )
     limit = peak / (work / len(timed))
     yield Result(
-        "the most that peak allows", f"{limit:.1f} chunks per CPU second, {limit / _rate(samples, timed):.2f} x theirs"
+        "the most that peak allows",
+        f"{limit:.1f} chunks per CPU second, {limit / _rate(samples, timed):.2f} x theirs",
     )
     reference = theirs.encode(texts, normalize_embeddings=True)
     overlap = top10_overlap(ours.encode(texts), reference)
-    yield Result(f"top-10 overlap with float32 over {len(texts)} chunks", f"{overlap:.4f}", "0.98", overlap >= 0.98)
+    yield Result(
+        f"top-10 overlap with float32 over {len(texts)} chunks",
+        f"{overlap:.4f}",
+        "0.98",
+        overlap >= 0.98,
+    )
     yield from _int8(models, timed, texts, theirs, reference)
 
 
@@ -189,16 +237,23 @@ def _rate(samples: dict[str, Any], texts: Sequence[str]) -> float:
     return len(texts) / float(np.median([sample.cpu for sample in samples["theirs"]]))
 
 
-def _int8(models: Path, timed: list[str], texts: list[str], theirs: Any, reference: Any) -> list[Result]:
+def _int8(
+    models: Path, timed: list[str], texts: list[str], theirs: Any, reference: Any
+) -> list[Result]:
     try:
-        small = load_encoder(DEFAULT_MODEL, Backend.AUTO, None, models, None, precision=Precision.INT8)
+        small = load_encoder(
+            DEFAULT_MODEL, Backend.AUTO, None, models, None, precision=Precision.INT8
+        )
     except ModelError as error:
         return [Result("int8 (opt-in)", error.message)]
-    pairs = interleave({"theirs": lambda: theirs.encode(timed), "int8": lambda: small.encode(timed)}, ROUNDS)
+    pairs = interleave(
+        {"theirs": lambda: theirs.encode(timed), "int8": lambda: small.encode(timed)}, ROUNDS
+    )
     vectors = small.encode(texts)
     cosine = np.einsum("ij,ij->i", vectors, reference)
     value = (
-        f"{ratio(pairs['theirs'], pairs['int8']):.2f} x sentence-transformers' defaults, cosine {cosine.mean():.3f} "
+        f"{ratio(pairs['theirs'], pairs['int8']):.2f} x sentence-transformers' defaults, cosine "
+        f"{cosine.mean():.3f} "
         f"(worst {cosine.min():.3f}), top-10 overlap {top10_overlap(vectors, reference):.3f}"
     )
     return [Result("int8 (opt-in)", value)]

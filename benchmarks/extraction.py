@@ -1,9 +1,11 @@
-"""Extraction against the obvious way: PDF, Word, HTML and legacy text, in CPU seconds and in what of the text is right.
+"""Extraction against the obvious way: PDF, Word, HTML and legacy text, in CPU seconds
+and in what of the text is right.
 
     python -m benchmarks.extraction [--limit 20] [--corpus FOLDER]
 
-The corpus is a folder with ``pdf``, ``docx`` and ``html`` folders in it; without one, the shipped documents are read.
-PDF texts are compared with poppler's pdftotext where that is installed.
+The corpus is a folder with ``pdf``, ``docx`` and ``html`` folders in it; without one,
+the shipped documents are read. PDF texts are compared with poppler's pdftotext where
+that is installed.
 """
 
 from __future__ import annotations
@@ -95,7 +97,9 @@ def _f1(found: Counter[str], truth: Counter[str]) -> float:
 
 @dataclass(slots=True)
 class _Pages:
-    """CPU seconds, and count, of the pages of one kind in one round: pdfplumber's and ours."""
+    """CPU seconds, and count, of the pages of one kind in one round: pdfplumber's and
+    ours.
+    """
 
     count: int = 0
     theirs: float = 0.0
@@ -112,7 +116,11 @@ class _PlumberPages:
 def _pdf(paths: list[Path]) -> list[Result]:
     theirs = {path: pages for path in paths if (pages := _by_pdfplumber(path)) is not None}
     ours = {path: pages for path in paths if (pages := _our_pages(path)) is not None}
-    common = [path for path in paths if path in theirs and path in ours and len(theirs[path].texts) == len(ours[path])]
+    common = [
+        path
+        for path in paths
+        if path in theirs and path in ours and len(theirs[path].texts) == len(ours[path])
+    ]
     pages = sum(len(ours[path]) for path in common)
     samples = interleave(
         {
@@ -124,7 +132,12 @@ def _pdf(paths: list[Path]) -> list[Result]:
     speed = ratio(samples["pdfplumber"], samples["ours"])
     what = f"PDF, {pages} pages of {len(common)} files that both read"
     return [
-        Result(f"{what}, pages per CPU second", f"{speed:.1f} x pdfplumber's text and tables", "25 x", speed >= 25),
+        Result(
+            f"{what}, pages per CPU second",
+            f"{speed:.1f} x pdfplumber's text and tables",
+            "25 x",
+            speed >= 25,
+        ),
         *_pdf_by_kind(common),
         _pdf_tables(common, theirs, ours),
         _pdf_text(paths, theirs),
@@ -143,19 +156,27 @@ def _by_pdfplumber(path: Path) -> _PlumberPages | None:
                 found.tables.append(sum(map(_is_table, page.extract_tables())))
                 page.close()
                 found.seconds.append(time.process_time() - began)
-    except Exception:  # noqa: BLE001 - it raises whatever a damaged file leads it to
+    except Exception:
         return None
     return found
 
 
 def _is_table(rows: list[list[str | None]]) -> bool:
-    """Two rows and two columns with something in them, and four filled cells: what we take for a table."""
-    filled = [(y, x) for y, row in enumerate(rows) for x, cell in enumerate(row) if cell and cell.strip()]
-    return len(filled) >= 4 and len({y for y, _ in filled}) >= 2 and len({x for _, x in filled}) >= 2
+    """Two rows and two columns with something in them, and four filled cells: what we
+    take for a table.
+    """
+    filled = [
+        (y, x) for y, row in enumerate(rows) for x, cell in enumerate(row) if cell and cell.strip()
+    ]
+    return (
+        len(filled) >= 4 and len({y for y, _ in filled}) >= 2 and len({x for _, x in filled}) >= 2
+    )
 
 
 def _our_pages(path: Path) -> list[tuple[float, int]] | None:
-    """CPU seconds and number of tables of each page; None for a file that PDFium refuses."""
+    """CPU seconds and number of tables of each page; None for a file that PDFium
+    refuses.
+    """
     import pypdfium2
 
     from activekg_pipelines.extraction.pdf_page import page_text
@@ -190,7 +211,9 @@ def _pdf_by_kind(paths: list[Path]) -> Iterator[Result]:
             kind.ours += our_seconds
     for name, kind in kinds.items():
         if kind.count:
-            yield Result(f"- the {kind.count} pages {name} tables", f"{kind.theirs / kind.ours:.1f} x")
+            yield Result(
+                f"- the {kind.count} pages {name} tables", f"{kind.theirs / kind.ours:.1f} x"
+            )
 
 
 def _pdf_tables(
@@ -204,7 +227,10 @@ def _pdf_tables(
     found = sum(their_tables for their_tables, _ in pages)
     both = sum(their_tables and our_tables for their_tables, our_tables in pages)
     more = sum(our_tables and not their_tables for their_tables, our_tables in pages)
-    return Result("- pages with a table by pdfplumber that have one as Markdown", f"{both} of {found}, {more} more")
+    return Result(
+        "- pages with a table by pdfplumber that have one as Markdown",
+        f"{both} of {found}, {more} more",
+    )
 
 
 def _pdf_text(paths: list[Path], theirs: dict[Path, _PlumberPages]) -> Result:
@@ -219,7 +245,9 @@ def _pdf_text(paths: list[Path], theirs: dict[Path, _PlumberPages]) -> Result:
         truth = _words(output.decode("utf-8", errors="replace"))
         if truth:
             ours_f1.append(_f1(_words(_read(path)), truth))
-            theirs_f1.append(_f1(_words("\n".join(theirs[path].texts)) if path in theirs else Counter(), truth))
+            theirs_f1.append(
+                _f1(_words("\n".join(theirs[path].texts)) if path in theirs else Counter(), truth)
+            )
     mine, other = (sum(values) / len(values) for values in (ours_f1, theirs_f1))
     value = f"{mine:.3f}, pdfplumber {other:.3f} ({len(ours_f1)} files with text)"
     return Result(stage, value, "pdfplumber's", mine >= other)
@@ -243,7 +271,12 @@ def _pdf_memory(path: Path, pages: int = 600) -> Result:
     peak = subprocess.run(command, capture_output=True, check=True, text=True).stdout
     megabytes = int(peak) / (1e6 if sys.platform == "darwin" else 1e3) / 1.048576
     value = f"{megabytes:.0f} MiB, every parser loaded"
-    return Result(f"- peak memory of a worker, {pages} pages with a table each", value, "< 300 MB", megabytes < 286)
+    return Result(
+        f"- peak memory of a worker, {pages} pages with a table each",
+        value,
+        "< 300 MB",
+        megabytes < 286,
+    )
 
 
 # Word
@@ -251,7 +284,11 @@ def _pdf_memory(path: Path, pages: int = 600) -> Result:
 
 def _docx(paths: list[Path]) -> list[Result]:
     samples = interleave(
-        {"naive": lambda: [_paragraphs(path) for path in paths], "ours": lambda: [_read(path) for path in paths]}, 5
+        {
+            "naive": lambda: [_paragraphs(path) for path in paths],
+            "ours": lambda: [_read(path) for path in paths],
+        },
+        5,
     )
     cost = 1 / ratio(samples["naive"], samples["ours"])
     whole: int = 0
@@ -279,12 +316,14 @@ def _paragraphs(path: Path) -> str:
 
     try:
         return "\n".join(paragraph.text for paragraph in docx.Document(str(path)).paragraphs)
-    except Exception:  # noqa: BLE001 - it raises whatever a damaged file leads it to
+    except Exception:
         return ""
 
 
 def _all_words(path: Path) -> Counter[str] | None:
-    """The words of every part of a Word file with text in it, of equal headers and footers once; None for no Word."""
+    """The words of every part of a Word file with text in it, of equal headers and
+    footers once; None for no Word.
+    """
     from lxml import etree
 
     words: Counter[str] = Counter()
@@ -327,10 +366,16 @@ def _part_text(element: Any) -> Iterator[str]:
 
 def _html_speed(paths: list[Path]) -> Iterator[Result]:
     samples = interleave(
-        {"soup": lambda: [_soup(path) for path in paths], "ours": lambda: [_read(path) for path in paths]}, 5
+        {
+            "soup": lambda: [_soup(path) for path in paths],
+            "ours": lambda: [_read(path) for path in paths],
+        },
+        5,
     )
     speed = ratio(samples["soup"], samples["ours"])
-    yield Result(f"HTML, {len(paths)} files", f"{speed:.2f} x BeautifulSoup's html.parser", "2 x", speed >= 2)
+    yield Result(
+        f"HTML, {len(paths)} files", f"{speed:.2f} x BeautifulSoup's html.parser", "2 x", speed >= 2
+    )
 
 
 def _soup(path: Path) -> str:
@@ -340,7 +385,9 @@ def _soup(path: Path) -> str:
 
 
 def _html_content(path: Path) -> Iterator[Result]:
-    """Pages whose main text is known, since they are made up; the corpus says of its pages only that a truth exists."""
+    """Pages whose main text is known, since they are made up; the corpus says of its
+    pages only that a truth exists.
+    """
     scores: dict[str, list[tuple[float, float]]] = {"ours": [], "soup": []}
     for number in range(60):
         main, page = _page(number)
@@ -361,17 +408,26 @@ def _html_content(path: Path) -> Iterator[Result]:
 
 
 def _page(number: int) -> tuple[str, str]:
-    """The main text of a made-up page and the page: an article among menus, teasers, banners and comments."""
+    """The main text of a made-up page and the page: an article among menus, teasers,
+    banners and comments.
+    """
     chance = random.Random(number)
     paragraphs = [
-        line for line in markdown(number, words=600).splitlines() if len(line) > 80 and not line.startswith(("#", "-"))
+        line
+        for line in markdown(number, words=600).splitlines()
+        if len(line) > 80 and not line.startswith(("#", "-"))
     ]
-    paragraphs = paragraphs[:12] or ["This page has a single paragraph, which says what there is to say about it."]
+    paragraphs = paragraphs[:12] or [
+        "This page has a single paragraph, which says what there is to say about it."
+    ]
     title = f"Handbook {number}: what to know"
     noise = [line for line in markdown(1000 + number, words=900).splitlines() if len(line) > 40]
-    links = "".join(f'<li><a href="/{index}">{text[:40]}</a></li>' for index, text in enumerate(noise[:14]))
+    links = "".join(
+        f'<li><a href="/{index}">{text[:40]}</a></li>' for index, text in enumerate(noise[:14])
+    )
     teasers = "".join(
-        f'<div class="teaser"><a href="/t{i}"><h4>{text[:50]}</h4></a></div>' for i, text in enumerate(noise[14:20])
+        f'<div class="teaser"><a href="/t{i}"><h4>{text[:50]}</h4></a></div>'
+        for i, text in enumerate(noise[14:20])
     )
     comments = "".join(f'<div class="comment"><p>{text[:160]}</p></div>' for text in noise[20:25])
     body = "".join(f"<p>{text}</p>" for text in paragraphs)
@@ -383,12 +439,16 @@ def _page(number: int) -> tuple[str, str]:
             ("<article>", "</article>"),
         ]
     )
-    menu = chance.choice(["<nav><ul>{}</ul></nav>", '<div class="menu"><ul>{}</ul></div>']).format(links)
+    menu = chance.choice(["<nav><ul>{}</ul></nav>", '<div class="menu"><ul>{}</ul></div>']).format(
+        links
+    )
     side = chance.choice(["<aside>{}</aside>", '<div class="sidebar">{}</div>']).format(teasers)
     return f"{title} {' '.join(paragraphs)}", (
-        f"<!DOCTYPE html><html><head><title>{title}</title><style>p {{ margin: 0 }}</style></head><body>"
+        f"<!DOCTYPE html><html><head><title>{title}</title><style>p "
+        f"{{ margin: 0 }}</style></head><body>"
         f'<header><a href="/">Example</a></header>{menu}'
-        f'<div class="cookie-banner"><p>We use cookies to make this site better.</p><button>Accept</button></div>'
+        '<div class="cookie-banner"><p>We use cookies to make this site '
+        "better.</p><button>Accept</button></div>"
         f"{open_main}<h1>{title}</h1>{body}{close_main}{side}"
         f'<section id="comments" class="comments"><h3>Comments</h3>{comments}</section>'
         f"<footer><p>All rights reserved. Imprint and privacy.</p><ul>{links}</ul></footer>"
@@ -406,7 +466,8 @@ def _legacy() -> Iterator[Result]:
     ours = _garbled(texts, lambda data: decode(data).text)
     naive = _garbled(texts, lambda data: data.decode("utf-8", errors="replace"))
     yield Result(
-        f"Text, {len(texts)} files in {len({text.encoding for text in texts})} legacy encodings: garbled",
+        f"Text, {len(texts)} files in {len({text.encoding for text in texts})} legacy encodings: "
+        "garbled",
         f'{ours / len(texts):.1%}, errors="replace" {naive / len(texts):.0%}',
         "5 %",
         ours <= 0.05 * len(texts),

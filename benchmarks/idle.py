@@ -1,9 +1,11 @@
-"""What many tenants cost in whose buckets nothing happens: CPU of the daemon and of the code server.
+"""What many tenants cost in whose buckets nothing happens: CPU of the daemon and of the
+code server.
 
     python -m benchmarks.idle [--tenants 100 1000]
 
-Every tenant has one connector that is polled every 900 seconds, over HTTP, on a running system. The watch begins when
-every sensor has ticked once, and lasts for 900 seconds, in which each ticks once more.
+Every tenant has one connector that is polled every 900 seconds, over HTTP, on a running
+system. The watch begins when every sensor has ticked once, and lasts for 900 seconds,
+in which each ticks once more.
 """
 
 from __future__ import annotations
@@ -57,7 +59,8 @@ def _results(tenants: int) -> list[Result]:
     parts = ", ".join(f"{name} {100 * cpu / _POLL_SECONDS:.1f} %" for name, cpu in used.items())
     return [
         Result(
-            f"{tenants:,} tenants polled every {_POLL_SECONDS} s: daemon and code server, of a core",
+            f"{tenants:,} tenants polled every {_POLL_SECONDS} s: daemon and code server, of a "
+            "core",
             f"{100 * share:.1f} % ({parts})",
             "< 10 %" if tenants == 1000 else None,
             share < 0.1 if tenants == 1000 else None,
@@ -85,13 +88,16 @@ def _wait_for_a_tick_of_each(system: System, tenants: int) -> None:
 def _spread(opened: Services) -> None:
     with opened.database.transaction() as conn:
         conn.execute(
-            "UPDATE connectors.connectors SET last_scan_started_at = now() - random() * %s * interval '1 second'",
+            "UPDATE connectors.connectors SET last_scan_started_at = now() - random() * %s * "
+            "interval '1 second'",
             (_POLL_SECONDS,),
         )
 
 
 def _watch(opened: Services, system: System) -> tuple[int, dict[str, float], int]:
-    """Scans completed, CPU seconds by part, and memory of all parts at the end, in bytes."""
+    """Scans completed, CPU seconds by part, and memory of all parts at the end, in
+    bytes.
+    """
     before, scans = _cpu(system), _scans(opened)
     time.sleep(_POLL_SECONDS)
     after = _cpu(system)

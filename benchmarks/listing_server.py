@@ -1,4 +1,5 @@
-"""An S3 server that only lists: as many objects as it is told, made up page by page, so that none has to be stored.
+"""An S3 server that only lists: as many objects as it is told, made up page by page, so
+that none has to be stored.
 
     python -m benchmarks.listing_server OBJECTS
 
@@ -46,8 +47,12 @@ def main() -> None:
             body = _ANSWER.format(
                 count=last - first,
                 truncated="true" if last < objects else "false",
-                entries="".join(_ENTRY.format(key=escape(key(number))) for number in range(first, last)),
-                token=f"<NextContinuationToken>{key(last - 1)}</NextContinuationToken>" if last < objects else "",
+                entries="".join(
+                    _ENTRY.format(key=escape(key(number))) for number in range(first, last)
+                ),
+                token=f"<NextContinuationToken>{key(last - 1)}</NextContinuationToken>"
+                if last < objects
+                else "",
             ).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/xml")

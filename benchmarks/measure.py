@@ -1,4 +1,6 @@
-"""Measuring two ways of the same work in turn, and printing what came out beside the machine it ran on."""
+"""Measuring two ways of the same work in turn, and printing what came out beside the
+machine it ran on.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Seconds of one run: wall time, and CPU time of this process and of the children that it has waited for."""
+    """Seconds of one run: wall time, and CPU time of this process and of the children
+    that it has waited for.
+    """
 
     wall: float
     cpu: float
@@ -40,7 +44,8 @@ class Result:
 
 
 def interleave(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[Sample]]:
-    """Run every way in turn, ``rounds`` times, after one run of each that does not count.
+    """Run every way in turn, ``rounds`` times, after one run of each that does not
+    count.
 
     Other load on the machine falls on all of them alike; CPU time feels it least.
     """
@@ -61,9 +66,13 @@ def measure(work: Callable[[], object]) -> Sample:
 
 
 def ratio(baseline: list[Sample], ours: list[Sample], clock: str = "cpu") -> float:
-    """How many times faster ours is: the median over the rounds, each pair having run one after the other."""
+    """How many times faster ours is: the median over the rounds, each pair having run
+    one after the other.
+    """
     pairs = zip(baseline, ours, strict=True)
-    return statistics.median(getattr(theirs, clock) / getattr(mine, clock) for theirs, mine in pairs)
+    return statistics.median(
+        getattr(theirs, clock) / getattr(mine, clock) for theirs, mine in pairs
+    )
 
 
 def peak_memory() -> int:
@@ -73,9 +82,11 @@ def peak_memory() -> int:
 
 
 def machine() -> str:
-    """The machine in a line: processor, cores, the instructions that matter, memory, Python, and how fast it is now.
+    """The machine in a line: processor, cores, the instructions that matter, memory,
+    Python, and how fast it is now.
 
-    A virtual machine's cores do less when its neighbours do more, so that shares of a core tell nothing without that.
+    A virtual machine's cores do less when its neighbours do more, so that shares of a
+    core tell nothing without that.
     """
     cpuinfo = Path("/proc/cpuinfo").read_text("utf-8") if Path("/proc/cpuinfo").exists() else ""
     fields = dict(line.split(":", 1) for line in cpuinfo.splitlines() if ":" in line)
@@ -94,12 +105,16 @@ def machine() -> str:
 
 
 def print_results(title: str, results: Iterable[Result]) -> None:
-    """A table that reads in a terminal and in Markdown, line by line as the results come."""
+    """A table that reads in a terminal and in Markdown, line by line as the results
+    come.
+    """
     print(f"\n### {title}\n\n{machine()}\n")
     print("| stage | measured | shall reach | reached |\n|---|---|---|---|")
     for result in results:
         reached = "" if result.met is None else "yes" if result.met else "**no**"
-        print(f"| {result.stage} | {result.value} | {result.target or ''} | {reached} |", flush=True)
+        print(
+            f"| {result.stage} | {result.value} | {result.target or ''} | {reached} |", flush=True
+        )
 
 
 def _loop_seconds() -> float:

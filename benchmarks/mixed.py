@@ -1,4 +1,6 @@
-"""Documents as companies keep them, in every format: the shipped and given ones, and made-up ones up to any number."""
+"""Documents as companies keep them, in every format: the shipped and given ones, and
+made-up ones up to any number.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,20 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from benchmarks.texts import markdown
-from examples.make_documents import MARKDOWN, Source, read_blocks, render_docx, render_html, render_pdf
+from examples.make_documents import (
+    MARKDOWN,
+    Source,
+    read_blocks,
+    render_docx,
+    render_html,
+    render_pdf,
+)
 
 _ROOT = Path(__file__).parents[1]
 _FOLDERS = (_ROOT / "examples" / "documents", _ROOT.parent / "shared" / "corpus")
 _SUFFIXES = {".pdf", ".docx", ".html", ".htm", ".md", ".txt"}
-# Two PDFs and two pages of HTML for each Word and each text file: about what public repositories have.
+# Two PDFs and two pages of HTML for each Word and each text file: about what public
+# repositories have.
 _MADE_UP = ("pdf", "html", "docx", "pdf", "html", "md")
 _WORDS = 600
 
@@ -21,9 +31,15 @@ _WORDS = 600
 def mixed_documents(number: int) -> Iterator[tuple[str, bytes]]:
     """``number`` keys and bodies.
 
-    Real documents come first, in an order that a fixed seed gives: by path, a small number would be of one source.
+    Real documents come first, in an order that a fixed seed gives: by path, a small
+    number would be of one source.
     """
-    found = sorted(path for folder in _FOLDERS for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    found = sorted(
+        path
+        for folder in _FOLDERS
+        for path in folder.rglob("*")
+        if path.suffix.lower() in _SUFFIXES
+    )
     random.Random(1).shuffle(found)
     real = [(path.name, path) for path in found[:number]]
     for index, (name, path) in enumerate(real):
@@ -66,5 +82,10 @@ def made_up(index: int, kind: str) -> bytes:
 
 
 def _table(chance: random.Random) -> str:
-    rows = [f"| P-{chance.randint(100, 999)} | {chance.randint(1, 40)} | {chance.random():.3f} |" for _ in range(20)]
-    return "\n".join(["## Figures", "", "| Pump | Pressure | Wear |", "|---|---|---|", *rows]) + "\n"
+    rows = [
+        f"| P-{chance.randint(100, 999)} | {chance.randint(1, 40)} | {chance.random():.3f} |"
+        for _ in range(20)
+    ]
+    return (
+        "\n".join(["## Figures", "", "| Pump | Pressure | Wear |", "|---|---|---|", *rows]) + "\n"
+    )

@@ -1,9 +1,11 @@
-"""The pipeline that the specification's list of libraries suggests at first sight, to compare with. Prints JSON.
+"""The pipeline that the specification's list of libraries suggests at first sight, to
+compare with. Prints JSON.
 
     python -m benchmarks.naive ENDPOINT DSN
 
-pdfplumber page by page, BeautifulSoup's html.parser, python-docx's paragraphs, chunks of 1,000 characters,
-sentence-transformers at its defaults, one SELECT an object, one INSERT a row, one commit a document.
+pdfplumber page by page, BeautifulSoup's html.parser, python-docx's paragraphs, chunks
+of 1,000 characters, sentence-transformers at its defaults, one SELECT an object, one
+INSERT a row, one commit a document.
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ def main() -> None:
                 try:
                     chunks += _sync(client, conn, model, entry["Key"], entry["ETag"])
                     done += 1
-                except Exception:  # noqa: BLE001 - parsers raise anything
+                except Exception:
                     failed += 1
                     conn.rollback()
                 finally:
@@ -78,7 +80,9 @@ def main() -> None:
 
 
 def _sync(client, conn, model, key: str, etag: str) -> int:  # type: ignore[no-untyped-def]
-    row = conn.execute("SELECT props ->> 'etag' FROM nodes WHERE props ->> 'uri' = %s", (key,)).fetchone()
+    row = conn.execute(
+        "SELECT props ->> 'etag' FROM nodes WHERE props ->> 'uri' = %s", (key,)
+    ).fetchone()
     if row and row[0] == etag:
         return 0
     body = client.get_object(Bucket="benchmark", Key=key)["Body"].read()
@@ -86,14 +90,26 @@ def _sync(client, conn, model, key: str, etag: str) -> int:  # type: ignore[no-u
     parts = [text[start : start + 1000] for start in range(0, len(text), 1000)]
     vectors = model.encode(parts, show_progress_bar=False) if parts else []
     document = uuid5(NAMESPACE_URL, key)
-    _insert(conn, document, "Document", {"external_id": key, "uri": key, "etag": etag, "title": key}, None)
+    _insert(
+        conn,
+        document,
+        "Document",
+        {"external_id": key, "uri": key, "etag": etag, "title": key},
+        None,
+    )
     for index, (part, vector) in enumerate(zip(parts, vectors, strict=True)):
         chunk = uuid5(NAMESPACE_URL, f"{key}#{index}")
         text_hash = hashlib.sha256(part.encode()).hexdigest()
-        props = {"external_id": f"{key}#{index}", "parent_id": key, "text": part, "text_hash": text_hash}
+        props = {
+            "external_id": f"{key}#{index}",
+            "parent_id": key,
+            "text": part,
+            "text_hash": text_hash,
+        }
         _insert(conn, chunk, "Chunk", props, vector)
         conn.execute(
-            "INSERT INTO edges (src, rel, dst, props, tenant_id) VALUES (%s, 'DERIVED_FROM', %s, %s, %s)",
+            "INSERT INTO edges (src, rel, dst, props, tenant_id) VALUES (%s, 'DERIVED_FROM', %s, "
+            "%s, %s)",
             (chunk, document, Jsonb({"chunk_index": index}), TENANT),
         )
     conn.commit()

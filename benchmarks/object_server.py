@@ -20,7 +20,9 @@ def documents(kind: str, number: int) -> Iterator[tuple[str, bytes]]:
     """Keys and bodies."""
     match kind:
         case "markdown":
-            return ((f"handbooks/{index:06}.md", markdown(index).encode()) for index in range(number))
+            return (
+                (f"handbooks/{index:06}.md", markdown(index).encode()) for index in range(number)
+            )
         case "notes":
             return ((f"notes/{index:06}.txt", note(index, 0).encode()) for index in range(number))
         case "mixed":
@@ -32,7 +34,10 @@ def documents(kind: str, number: int) -> Iterator[tuple[str, bytes]]:
 
 def note(index: int, version: int) -> str:
     """A short text that no other note has."""
-    return f"Note {index}, version {version}: pump P-{index} runs at {index % 90 + 10} bar since its last inspection."
+    return (
+        f"Note {index}, version {version}: pump P-{index} runs at {index % 90 + 10} bar since "
+        "its last inspection."
+    )
 
 
 def main() -> None:

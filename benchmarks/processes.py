@@ -21,8 +21,8 @@ class Watched:
 
     Attributes:
         output: its last line, as JSON.
-        peak_bytes: memory of it and its children at most; pages that several share count once (PSS), where the system
-            tells.
+        peak_bytes: memory of it and its children at most; pages that several share
+            count once (PSS), where the system tells.
         cpu_seconds: of it and its children.
         idle: share of the machine's CPU time that nobody used meanwhile.
         processes: how many there were at most.

@@ -1,8 +1,10 @@
-"""What a scan of an unchanged bucket costs beyond the LIST requests that it has to make, and how that grows.
+"""What a scan of an unchanged bucket costs beyond the LIST requests that it has to
+make, and how that grows.
 
     python -m benchmarks.scan [--objects 10000 200000 1000000] [--rounds 3]
 
-The S3 server makes its listing up, so that a million objects need not exist; everything else is real.
+The S3 server makes its listing up, so that a million objects need not exist; everything
+else is real.
 """
 
 from __future__ import annotations
@@ -66,9 +68,17 @@ def main() -> None:
     print_results("Scan", results)
 
 
-def _measure(services: Services, connector: Connector, endpoint_url: str, objects: int, rounds: int) -> list[Result]:
+def _measure(
+    services: Services, connector: Connector, endpoint_url: str, objects: int, rounds: int
+) -> list[Result]:
     ours = services.client(connector)
-    stock = boto3.client("s3", "us-east-1", endpoint_url=endpoint_url, aws_access_key_id="a", aws_secret_access_key="b")
+    stock = boto3.client(
+        "s3",
+        "us-east-1",
+        endpoint_url=endpoint_url,
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+    )
 
     def scan() -> None:
         scan_connector(services, connector, budget_seconds=None)

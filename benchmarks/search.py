@@ -1,12 +1,14 @@
-"""Search among the chunks of many tenants of very different size: how much of the exact answer, and how soon.
+"""Search among the chunks of many tenants of very different size: how much of the exact
+answer, and how soon.
 
     python -m benchmarks.search [--chunks 100000] [--tenants 50] [--questions 400]
 
-Vectors are those of real chunks, moved along the differences between others, so that they lie to each other as real
-ones do. Words are made up and as frequent as those of English are (Zipf's law, the most frequent hundred being stop
-words), since a made-up text of few sentences would hold every word in every third chunk. A question is eight words out
-of a chunk, and has a vector near that of the chunk; in its place as many English words are encoded. The exact
-answer reads every chunk of the tenant.
+Vectors are those of real chunks, moved along the differences between others, so that
+they lie to each other as real ones do. Words are made up and as frequent as those of
+English are (Zipf's law, the most frequent hundred being stop words), since a made-up
+text of few sentences would hold every word in every third chunk. A question is eight
+words out of a chunk, and has a vector near that of the chunk; in its place as many
+English words are encoded. The exact answer reads every chunk of the tenant.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ _STOP_WORDS = """
 the of and to in a is that for it as was with be by on not he i this are or his from at which but have an had they you
 were there one all we can her has been if more when will would who so no out up into do any your what its about than
 then them some could these other only over such after also did many through where much most should very those
-""".split()  # noqa: SIM905 - eighty of them read better so
+""".split()
 _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
 
 
@@ -57,7 +59,9 @@ class Question:
 
 
 class Questioned:
-    """The encoder at work on real questions, with made-up vectors in place of what it returns."""
+    """The encoder at work on real questions, with made-up vectors in place of what it
+    returns.
+    """
 
     def __init__(self, encoder: Encoder, sentences: Iterable[str]) -> None:
         self._encoder = encoder
@@ -66,7 +70,9 @@ class Questioned:
         self.vector: NDArray[np.float32] = np.zeros(0, np.float32)
 
     def encode(self, _: Sequence[str]) -> NDArray[np.float32]:
-        """Encode eight English words, which made-up ones would be three times the tokens of."""
+        """Encode eight English words, which made-up ones would be three times the
+        tokens of.
+        """
         self._encoder.encode([next(self._questions)])
         return self.vector[None]
 
@@ -82,31 +88,59 @@ def main() -> None:
         sizes = tenant_sizes(arguments.chunks, arguments.tenants)
         graph = _Graph(opened, [chunk.text for chunk in load_chunks(opened.encoder, None, _REAL)])
         graph.fill(sizes)
-        # A superuser sees past row-level security, an application's role does not, nor does an owner who is none.
+        # A superuser sees past row-level security, an application's role does not, nor
+        # does an owner who is none.
         with opened.database.transaction() as conn:
             # What such an owner may read and an application may not.
             conn.execute("GRANT SELECT ON connectors.released_embeddings TO activekg_reader")
-        bound = Database(make_conninfo(opened.settings.require_dsn(), options="-c role=activekg_reader"))
+        bound = Database(
+            make_conninfo(opened.settings.require_dsn(), options="-c role=activekg_reader")
+        )
         all_of_them, number = list(sizes), arguments.questions
         results = [
             _encoder_alone(graph),
-            *_ask(graph, opened.database, f"{arguments.tenants} tenants in turn", all_of_them, number),
-            *[_median(graph, opened.database, tenant_id, sizes[tenant_id]) for tenant_id in _by_powers_of_ten(sizes)],
-            *_ask(graph, opened.database, f"the largest, {max(sizes.values()):,} chunks", [_largest(sizes)], 100),
-            *_ask(graph, bound, f"{arguments.tenants} tenants, row-level security", all_of_them, number),
+            *_ask(
+                graph, opened.database, f"{arguments.tenants} tenants in turn", all_of_them, number
+            ),
+            *[
+                _median(graph, opened.database, tenant_id, sizes[tenant_id])
+                for tenant_id in _by_powers_of_ten(sizes)
+            ],
+            *_ask(
+                graph,
+                opened.database,
+                f"the largest, {max(sizes.values()):,} chunks",
+                [_largest(sizes)],
+                100,
+            ),
+            *_ask(
+                graph,
+                bound,
+                f"{arguments.tenants} tenants, row-level security",
+                all_of_them,
+                number,
+            ),
             *_ask(graph, bound, "the largest, row-level security", [_largest(sizes)], 100),
             _known_texts(graph, bound, _largest(sizes)),
         ]
         bound.close()
-    title = f"Search: {sum(sizes.values()):,} chunks of {len(sizes)} tenants with {min(sizes.values())} and more each"
+    title = (
+        f"Search: {sum(sizes.values()):,} chunks of {len(sizes)} tenants with "
+        f"{min(sizes.values())} and more each"
+    )
     print_results(title, results)
 
 
 def tenant_sizes(chunks: int, tenants: int) -> dict[str, int]:
-    """Chunks of each tenant: the second has a bit under half of the first, and so on (Zipf, exponent 1.2)."""
+    """Chunks of each tenant: the second has a bit under half of the first, and so on
+    (Zipf, exponent 1.2).
+    """
     shares = np.arange(1, tenants + 1) ** -1.2
     documents = np.maximum(1, shares / shares.sum() * chunks / CHUNKS_PER_DOCUMENT).astype(int)
-    return {f"tenant_{number:02}": int(count) * CHUNKS_PER_DOCUMENT for number, count in enumerate(documents)}
+    return {
+        f"tenant_{number:02}": int(count) * CHUNKS_PER_DOCUMENT
+        for number, count in enumerate(documents)
+    }
 
 
 class _Graph:
@@ -124,15 +158,20 @@ class _Graph:
         self._samples: dict[str, list[tuple[str, NDArray[np.float32]]]] = {}
 
     def fill(self, sizes: dict[str, int]) -> None:
-        """Write all tenants' documents, the vector index last: maintaining it would take most of the time."""
+        """Write all tenants' documents, the vector index last: maintaining it would
+        take most of the time.
+        """
         database = self.services.database
         with database.transaction() as conn:
-            row = conn.execute("SELECT pg_get_indexdef('public.idx_nodes_embedding_hnsw'::regclass)").fetchone()
+            row = conn.execute(
+                "SELECT pg_get_indexdef('public.idx_nodes_embedding_hnsw'::regclass)"
+            ).fetchone()
             assert row is not None
             conn.execute("DROP INDEX public.idx_nodes_embedding_hnsw")
         # In turns, as documents arrive: no tenant's chunks lie all together.
         waiting = {
-            tenant_id: self._documents(tenant_id, chunks // CHUNKS_PER_DOCUMENT) for tenant_id, chunks in sizes.items()
+            tenant_id: self._documents(tenant_id, chunks // CHUNKS_PER_DOCUMENT)
+            for tenant_id, chunks in sizes.items()
         }
         while waiting:
             for tenant_id, documents in list(waiting.items()):
@@ -157,7 +196,9 @@ class _Graph:
         text, vector = samples[int(self._chance.integers(len(samples)))]
         words = text.split()
         start = int(self._chance.integers(max(1, len(words) - 8)))
-        return Question(tenant_id, " ".join(words[start : start + 8]), self._moved(vector[None], 0.3)[0])
+        return Question(
+            tenant_id, " ".join(words[start : start + 8]), self._moved(vector[None], 0.3)[0]
+        )
 
     def _documents(self, tenant_id: str, number: int) -> Iterator[Document]:
         samples = self._samples[tenant_id] = []
@@ -172,7 +213,10 @@ class _Graph:
     def _moved(self, vectors: NDArray[np.float32], how_far: float) -> NDArray[np.float32]:
         ones, others = self._chance.integers(len(self._real), size=(2, len(vectors)))
         moved = vectors + how_far * (self._real[ones] - self._real[others])
-        return cast("NDArray[np.float32]", (moved / np.linalg.norm(moved, axis=1, keepdims=True)).astype(np.float32))
+        return cast(
+            "NDArray[np.float32]",
+            (moved / np.linalg.norm(moved, axis=1, keepdims=True)).astype(np.float32),
+        )
 
     def _parts(self) -> list[tuple[int, str]]:
         size = (CHUNKS_PER_DOCUMENT, _WORDS_A_CHUNK)
@@ -182,26 +226,36 @@ class _Graph:
 
 def _made_up_words(number: int) -> list[str]:
     """Words of five letters."""
-    made = ["".join(letters) for letters in itertools.product(*(_CONSONANTS, _VOWELS) * 2, _CONSONANTS)]
+    made = [
+        "".join(letters) for letters in itertools.product(*(_CONSONANTS, _VOWELS) * 2, _CONSONANTS)
+    ]
     return [made[place * len(made) // number] for place in range(number)]
 
 
-def _ask(graph: _Graph, database: Database, what: str, tenants: list[str], number: int) -> list[Result]:
+def _ask(
+    graph: _Graph, database: Database, what: str, tenants: list[str], number: int
+) -> list[Result]:
     questioned = Questioned(graph.services.question_encoder, graph.texts)
     questions = [graph.question(tenants[turn % len(tenants)]) for turn in range(number)]
     for tenant_id in tenants:
         # These do not count: caches fill, statements are prepared.
         _search(database, questioned, graph.question(tenant_id))
-    seconds = [measure(partial(_search, database, questioned, question)).wall for question in questions]
+    seconds = [
+        measure(partial(_search, database, questioned, question)).wall for question in questions
+    ]
     recalls = []
     for question in questions:
-        # Of which nothing is left but its vector: what words find is found exactly either way.
+        # Of which nothing is left but its vector: what words find is found exactly
+        # either way.
         vague = replace(question, text="the")
         found = _search(database, questioned, vague)
         with patch.object(search, "_READ_UP_TO", 10**9):
             exact = _search(database, questioned, vague)
         recalls.append(len(found & exact) / len(exact))
-    recall, (p50, p95) = float(np.mean(recalls)), map(float, 1000 * np.percentile(seconds, [50, 95]))
+    recall, (p50, p95) = (
+        float(np.mean(recalls)),
+        map(float, 1000 * np.percentile(seconds, [50, 95])),
+    )
     return [
         Result(
             f"{what}: recall@{LIMIT} of the vectors against the exact answer",
@@ -234,9 +288,12 @@ def _by_powers_of_ten(sizes: dict[str, int]) -> list[str]:
 def _median(graph: _Graph, database: Database, tenant_id: str, chunks: int) -> Result:
     questioned = Questioned(graph.services.question_encoder, graph.texts)
     questions = [graph.question(tenant_id) for _ in range(20)]
-    seconds = [measure(partial(_search, database, questioned, question)).wall for question in questions]
+    seconds = [
+        measure(partial(_search, database, questioned, question)).wall for question in questions
+    ]
     return Result(
-        f"- one tenant asked again and again, {chunks:,} chunks: median", f"{1000 * np.median(seconds):.0f} ms"
+        f"- one tenant asked again and again, {chunks:,} chunks: median",
+        f"{1000 * np.median(seconds):.0f} ms",
     )
 
 
@@ -249,11 +306,15 @@ def _encoder_alone(graph: _Graph) -> Result:
 def _known_texts(graph: _Graph, bound: Database, tenant_id: str) -> Result:
     """What a sync asks for each batch of documents."""
     hashes = [hashlib.sha256(str(number).encode()).digest() for number in range(700)]
-    find = partial(graph.services.graph.find_vectors, encoder_version=graph.services.encoder.version)
+    find = partial(
+        graph.services.graph.find_vectors, encoder_version=graph.services.encoder.version
+    )
 
     def seconds(database: Database) -> float:
         with database.transaction(tenant_id=tenant_id) as conn:
-            return min(measure(partial(find, conn, tenant_id, text_hashes=hashes)).wall for _ in range(5))
+            return min(
+                measure(partial(find, conn, tenant_id, text_hashes=hashes)).wall for _ in range(5)
+            )
 
     freely, safely = seconds(graph.services.database), seconds(bound)
     return Result(
@@ -265,7 +326,11 @@ def _known_texts(graph: _Graph, bound: Database, tenant_id: str) -> Result:
 def _search(database: Database, encoder: Questioned, question: Question) -> set[tuple[str, int]]:
     encoder.vector = question.vector
     hits = search.search(
-        database, cast("Encoder", encoder), tenant_id=question.tenant_id, query=question.text, limit=LIMIT
+        database,
+        cast("Encoder", encoder),
+        tenant_id=question.tenant_id,
+        query=question.text,
+        limit=LIMIT,
     )
     return {(hit.uri, hit.chunk_index) for hit in hits}
 

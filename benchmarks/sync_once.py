@@ -1,4 +1,5 @@
-"""What a run does, without the orchestrator, in a process of its own: scan, extract, index. Prints what it did as JSON.
+"""What a run does, without the orchestrator, in a process of its own: scan, extract,
+index. Prints what it did as JSON.
 
 python -m benchmarks.sync_once PARTITION_KEY MAX_OBJECTS
 """

@@ -1,4 +1,6 @@
-"""What a benchmark runs on: an embedded Postgres of its own, the package's services on it, and S3 servers beside it."""
+"""What a benchmark runs on: an embedded Postgres of its own, the package's services on
+it, and S3 servers beside it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from activekg_pipelines.settings import load_settings
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """A folder that is gone afterwards; other users may pass through it, since Postgres as root runs as another one."""
+    """A folder that is gone afterwards; other users may pass through it, since Postgres
+    as root runs as another one.
+    """
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         home.chmod(0o755)
@@ -28,7 +32,8 @@ def folder() -> Iterator[Path]:
 
 @contextmanager
 def services(home: Path, **settings: str) -> Iterator[Services]:
-    """Services on a fresh, migrated database; the environment says so too, for processes that are started from here.
+    """Services on a fresh, migrated database; the environment says so too, for
+    processes that are started from here.
 
     Args:
         home: folder of the database and the converted model.
@@ -61,14 +66,21 @@ def services(home: Path, **settings: str) -> Iterator[Services]:
 def server(module: str, *arguments: object) -> Iterator[str]:
     """A server in a process of its own, which prints its port; yields its address."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdin and process.stdout
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
         process.stdin.close()
 
 
-def register(services: Services, endpoint_url: str, bucket: str, tenant_id: str = "acme_corp") -> Connector:
+def register(
+    services: Services, endpoint_url: str, bucket: str, tenant_id: str = "acme_corp"
+) -> Connector:
     """A connector for a bucket of one of these servers, which check no keys."""
-    keys = {"access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}
+    keys = {
+        "access_key_id": "AKIAIOSFODNN7EXAMPLE",
+        "secret_access_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    }
     config = S3Config.model_validate({"bucket": bucket, "endpoint_url": endpoint_url, **keys})
     return services.connectors.create(tenant_id, config)

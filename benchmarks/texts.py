@@ -1,4 +1,6 @@
-"""Markdown documents of any number, made up from the sentences of the shipped ones; the same number, the same text."""
+"""Markdown documents of any number, made up from the sentences of the shipped ones; the
+same number, the same text.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,11 @@ _SENTENCE = re.compile(r"[A-Z][^.!?|#\n]{30,250}[.!?]")
 
 
 def markdown(number: int, *, words: int = 1650) -> str:
-    """A document of headings, paragraphs and lists; 1,650 words are about 15 chunks of all-MiniLM-L6-v2.
+    """A document of headings, paragraphs and lists; 1,650 words are about 15 chunks of
+    all-MiniLM-L6-v2.
 
-    Lengths vary as those of real documents do: most are shorter than the mean, and a few several times longer.
+    Lengths vary as those of real documents do: most are shorter than the mean, and a
+    few several times longer.
 
     Args:
         number: which one.
@@ -29,7 +33,9 @@ def markdown(number: int, *, words: int = 1650) -> str:
         for _ in range(chance.randint(1, 4)):
             sentences = [_sentence(chance) for _ in range(chance.randint(2, 6))]
             is_list = chance.random() < 0.2
-            section.append("\n".join(f"- {one}" for one in sentences) if is_list else " ".join(sentences))
+            section.append(
+                "\n".join(f"- {one}" for one in sentences) if is_list else " ".join(sentences)
+            )
         parts += section
         written += sum(len(part.split()) for part in section)
     return "\n\n".join(parts) + "\n"
@@ -42,7 +48,9 @@ def _title(chance: random.Random) -> str:
 def _sentence(chance: random.Random) -> str:
     """A shipped sentence with another number in it, so that hardly two are the same."""
     sentence = chance.choice(_sentences())
-    return f"{sentence[:-1]} ({chance.randint(100, 99_999)})." if chance.random() < 0.5 else sentence
+    return (
+        f"{sentence[:-1]} ({chance.randint(100, 99_999)})." if chance.random() < 0.5 else sentence
+    )
 
 
 @cache

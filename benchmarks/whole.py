@@ -1,8 +1,10 @@
-"""Whole syncs: many Markdown files, mixed documents against the naive pipeline, and one changed document among many.
+"""Whole syncs: many Markdown files, mixed documents against the naive pipeline, and one
+changed document among many.
 
     python -m benchmarks.whole [--files 300] [--documents 1000] [--objects 10000]
 
-A number of 0 leaves a part out. S3 is moto's server in another process, on the same machine.
+A number of 0 leaves a part out. S3 is moto's server in another process, on the same
+machine.
 """
 
 from __future__ import annotations
@@ -34,33 +36,53 @@ def main() -> None:
     arguments = parser.parse_args()
     with folder() as home:
         if arguments.files:
-            print_results(f"{arguments.files} Markdown files, cold", markdown_files(home, arguments.files))
+            print_results(
+                f"{arguments.files} Markdown files, cold", markdown_files(home, arguments.files)
+            )
         if arguments.documents:
             print_results("Mixed documents, cold", mixed_documents(home, arguments.documents))
         if arguments.objects:
-            print_results(f"1 changed document among {arguments.objects:,}", one_changed(home, arguments.objects))
+            print_results(
+                f"1 changed document among {arguments.objects:,}",
+                one_changed(home, arguments.objects),
+            )
 
 
 def markdown_files(home: Path, number: int) -> list[Result]:
-    """From the first listing to the last commit, in a process that starts with a converted model."""
-    with _system(home / "markdown", home) as opened, server("benchmarks.object_server", "markdown", number) as endpoint:
+    """From the first listing to the last commit, in a process that starts with a
+    converted model.
+    """
+    with (
+        _system(home / "markdown", home) as opened,
+        server("benchmarks.object_server", "markdown", number) as endpoint,
+    ):
         ours = _sync(opened, endpoint, number)
         least = _least_seconds(opened)
     speed = ours.output["chunks"] / ours.output["seconds"]
     return [
-        Result(f"{ours.output['chunks']:,} chunks", f"{speed:.0f} chunks/s", ">= 80 chunks/s", speed >= 80),
+        Result(
+            f"{ours.output['chunks']:,} chunks",
+            f"{speed:.0f} chunks/s",
+            ">= 80 chunks/s",
+            speed >= 80,
+        ),
         Result(
             "- at the cores' peak, with nothing but the encoder",
             f"{ours.output['chunks'] / least:.0f} chunks/s",
         ),
-        Result("for a CPU second of the run's processes", f"{ours.output['chunks'] / ours.cpu_seconds:.0f} chunks"),
+        Result(
+            "for a CPU second of the run's processes",
+            f"{ours.output['chunks'] / ours.cpu_seconds:.0f} chunks",
+        ),
         Result("CPU that nobody used", f"{ours.idle:.0%}", "< 10 %", ours.idle < 0.1),
         _memory(ours, 1.5),
     ]
 
 
 def mixed_documents(home: Path, number: int) -> list[Result]:
-    """The same documents by the naive pipeline, on the same server and a database of its own."""
+    """The same documents by the naive pipeline, on the same server and a database of
+    its own.
+    """
     with server("benchmarks.object_server", "mixed", number) as endpoint:
         with _system(home / "mixed", home) as opened:
             ours = _sync(opened, endpoint, number)
@@ -71,7 +93,8 @@ def mixed_documents(home: Path, number: int) -> list[Result]:
     settled = sum(ours.output[name] for name in ("indexed", "skipped", "failed", "dead"))
     return [
         Result(
-            f"{settled} documents, {ours.output['indexed']} of them indexed in {ours.output['chunks']:,} chunks"
+            f"{settled} documents, {ours.output['indexed']} of them indexed in "
+            f"{ours.output['chunks']:,} chunks"
             f" (naive: {theirs.output['indexed']} in {theirs.output['chunks']:,})",
             f"{share:.1f} x the naive pipeline",
             ">= 5 x",
@@ -81,7 +104,10 @@ def mixed_documents(home: Path, number: int) -> list[Result]:
             "- at the cores' peak, with nothing but the encoder",
             f"{theirs.output['seconds'] / least:.1f} x the naive pipeline",
         ),
-        Result("in CPU seconds of the processes", f"{theirs.cpu_seconds / ours.cpu_seconds:.1f} x the naive pipeline"),
+        Result(
+            "in CPU seconds of the processes",
+            f"{theirs.cpu_seconds / ours.cpu_seconds:.1f} x the naive pipeline",
+        ),
         _memory(ours, 3.0),
         Result("the naive pipeline's memory", f"{theirs.peak_bytes / _GIB:.2f} GiB"),
     ]
@@ -103,10 +129,18 @@ def _sync(services: Services, endpoint: str, objects: int) -> Watched:
 
 
 def _least_seconds(services: Services) -> float:
-    """What encoding the graph's chunks takes at least: all cores at their peak, nothing padded."""
+    """What encoding the graph's chunks takes at least: all cores at their peak, nothing
+    padded.
+    """
     with services.database.transaction() as conn:
-        rows = conn.execute("SELECT (props ->> 'tokens')::int FROM nodes WHERE classes @> '{Chunk}'").fetchall()
-    return gflop([tokens for (tokens,) in rows]) / gflops_peak(services.encoder.precision) / (os.cpu_count() or 1)
+        rows = conn.execute(
+            "SELECT (props ->> 'tokens')::int FROM nodes WHERE classes @> '{Chunk}'"
+        ).fetchall()
+    return (
+        gflop([tokens for (tokens,) in rows])
+        / gflops_peak(services.encoder.precision)
+        / (os.cpu_count() or 1)
+    )
 
 
 def _memory(watched: Watched, most: float) -> Result:

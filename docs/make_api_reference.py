@@ -1,4 +1,6 @@
-"""Writes docs/api-reference.md from the OpenAPI document: ``python docs/make_api_reference.py``."""
+"""Writes docs/api-reference.md from the OpenAPI document: ``python
+docs/make_api_reference.py``.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,14 @@ _FORMATS = {"uuid": "UUID", "date-time": "time", "password": "string"}
 
 def api_reference(document: Mapping[str, Any]) -> str:
     """The page for an OpenAPI document."""
-    lines = [HEAD, *_problems(document), *_routes(document), "## Shapes of answers", "", *_shapes(document)]
+    lines = [
+        HEAD,
+        *_problems(document),
+        *_routes(document),
+        "## Shapes of answers",
+        "",
+        *_shapes(document),
+    ]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -124,8 +133,15 @@ def _operations(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _route(name: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[str]:
-    scopes = [scope for requirement in operation.get("security", []) for held in requirement.values() for scope in held]
-    who = f"Scope: {', '.join(f'`{scope}`' for scope in scopes)}." if scopes else "Open to everybody."
+    scopes = [
+        scope
+        for requirement in operation.get("security", [])
+        for held in requirement.values()
+        for scope in held
+    ]
+    who = (
+        f"Scope: {', '.join(f'`{scope}`' for scope in scopes)}." if scopes else "Open to everybody."
+    )
     yield from (f"### {name}", "", *operation["description"].splitlines(), "", who, "")
     if parameters := operation.get("parameters"):
         yield from ("| parameter | in | type | default | |", "|---|---|---|---|---|")
@@ -133,7 +149,13 @@ def _route(name: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]) 
             # Null has no spelling in an address.
             type_ = _type(_without_null(parameter["schema"]), schemas)
             default = _default(parameter["schema"], required=parameter["required"])
-            yield _row(f"`{parameter['name']}`", parameter["in"], type_, default, _description(parameter["schema"]))
+            yield _row(
+                f"`{parameter['name']}`",
+                parameter["in"],
+                type_,
+                default,
+                _description(parameter["schema"]),
+            )
         yield ""
     if body := operation.get("requestBody"):
         yield from _body(body, schemas)
@@ -143,7 +165,12 @@ def _route(name: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]) 
 def _body(body: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[str]:
     schema = _resolved(_without_null(body["content"]["application/json"]["schema"]), schemas)
     optional = "" if body.get("required") else " It may be left out."
-    yield from (f"Body: {schema['description']}{optional}", "", "| field | type | default | |", "|---|---|---|---|")
+    yield from (
+        f"Body: {schema['description']}{optional}",
+        "",
+        "| field | type | default | |",
+        "|---|---|---|---|",
+    )
     yield from _fields(schema, schemas)
     yield ""
 
@@ -161,7 +188,9 @@ def _answers(responses: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterat
         yield from ("", f"Problems: {'; '.join(problems)}.")
 
 
-def _fields(schema: Mapping[str, Any], schemas: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def _fields(
+    schema: Mapping[str, Any], schemas: Mapping[str, Any], prefix: str = ""
+) -> Iterator[str]:
     described = _resolved(schema, schemas)
     for name, field in described["properties"].items():
         if "properties" in _resolved(field, schemas):
@@ -177,7 +206,14 @@ def _shapes(document: Mapping[str, Any]) -> Iterator[str]:
         schema = schemas[name]
         if "enum" in schema or name.startswith("Page_"):
             continue
-        yield from (f"### {name}", "", schema["description"], "", "| field | type | |", "|---|---|---|")
+        yield from (
+            f"### {name}",
+            "",
+            schema["description"],
+            "",
+            "| field | type | |",
+            "|---|---|---|",
+        )
         for field, described in schema["properties"].items():
             yield _row(f"`{field}`", _type(described, schemas), _description(described))
         yield ""
@@ -203,7 +239,9 @@ def _answered(document: Mapping[str, Any]) -> set[str]:
 
 
 def _resolved(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, Any]:
-    named: Mapping[str, Any] = schemas[schema["$ref"].removeprefix(_REFERENCE)] if "$ref" in schema else schema
+    named: Mapping[str, Any] = (
+        schemas[schema["$ref"].removeprefix(_REFERENCE)] if "$ref" in schema else schema
+    )
     return named
 
 
@@ -237,7 +275,9 @@ def _type(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
 
 
 def _bounds(schema: Mapping[str, Any], of: str, unit: str) -> str:
-    least, most = (f"{schema[key]:,.0f}" if key in schema else "" for key in (f"min{of}", f"max{of}"))
+    least, most = (
+        f"{schema[key]:,.0f}" if key in schema else "" for key in (f"min{of}", f"max{of}")
+    )
     if least and most:
         return f" ({least} to {most}{unit})"
     if most:

@@ -1,8 +1,9 @@
 """Regenerate the sample documents of the fictional Acme Corp.
 
-``content/<folder>/<name>.<ext>.md`` becomes ``documents/<folder>/<name>.<ext>`` (pdf, docx or html).
-``.md`` files are copied as they are, ``.txt`` files are written in the encoding that ``TEXT_ENCODINGS`` names.
-``content_changes`` is treated the same way and fills ``documents_changes``. The output is reproducible byte for byte.
+``content/<folder>/<name>.<ext>.md`` becomes ``documents/<folder>/<name>.<ext>`` (pdf,
+docx or html). ``.md`` files are copied as they are, ``.txt`` files are written in the
+encoding that ``TEXT_ENCODINGS`` names. ``content_changes`` is treated the same way and
+fills ``documents_changes``. The output is reproducible byte for byte.
 
 The Markdown parser is markdown-it-py, which rich brings along.
 """
@@ -50,7 +51,8 @@ from reportlab.platypus import (
 
 HERE = Path(__file__).parent
 TREES = {HERE / "content": HERE / "documents", HERE / "content_changes": HERE / "documents_changes"}
-# The codec, and the line ending that the system which wrote such a file would have used.
+# The codec, and the line ending that the system which wrote such a file would have
+# used.
 TEXT_ENCODINGS = {
     "hr/betriebsvereinbarung-arbeitszeit.txt": ("cp1252", "\r\n"),
     "operations/shift-log-brno-2025-04-17.txt": ("utf-16-le", "\r\n"),
@@ -58,7 +60,9 @@ TEXT_ENCODINGS = {
 }
 UTF16_BOM = "\ufeff"
 MARKDOWN = MarkdownIt("commonmark").enable("table")
-REFERENCE_LINE = re.compile(r"<!-- (?P<ref>[^|]+) \| (?P<owner>[^|]+) \| (?P<date>\d{4}-\d\d-\d\d) -->\n")
+REFERENCE_LINE = re.compile(
+    r"<!-- (?P<ref>[^|]+) \| (?P<owner>[^|]+) \| (?P<date>\d{4}-\d\d-\d\d) -->\n"
+)
 ACCENT = "#1F4E79"
 FIXED_DATE = datetime(2025, 1, 1, tzinfo=UTC)
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -79,7 +83,9 @@ class Span:
 
 @dataclass(frozen=True)
 class Block:
-    """One heading, paragraph, list, table or code block; ``parts`` are its paragraphs, items or rows of cells."""
+    """One heading, paragraph, list, table or code block; ``parts`` are its paragraphs,
+    items or rows of cells.
+    """
 
     kind: str
     level: int = 0
@@ -89,7 +95,9 @@ class Block:
 
 @dataclass(frozen=True)
 class Source:
-    """A parsed Markdown source file with the reference line that goes into headers and footers."""
+    """A parsed Markdown source file with the reference line that goes into headers and
+    footers.
+    """
 
     ref: str
     owner: str
@@ -103,7 +111,9 @@ class Source:
         text = path.read_text(encoding="utf-8")
         match = REFERENCE_LINE.match(text)
         if match is None:
-            raise ValueError(f"{path}: the first line must be '<!-- reference | owner | YYYY-MM-DD -->'")
+            raise ValueError(
+                f"{path}: the first line must be '<!-- reference | owner | YYYY-MM-DD -->'"
+            )
         body = text[match.end() :]
         blocks = tuple(read_blocks(MARKDOWN.parse(body)))
         title = "".join(span.text for span in blocks[0].parts[0][0])
@@ -158,7 +168,9 @@ def read_blocks(tokens: list[Token]) -> Iterator[Block]:
 
 BODY = ParagraphStyle("body", fontName="Helvetica", fontSize=10, leading=13.5, spaceAfter=6)
 CELL = ParagraphStyle("cell", parent=BODY, fontSize=8.8, leading=11.5, spaceAfter=0)
-CELL_HEAD = ParagraphStyle("cell-head", parent=CELL, fontName="Helvetica-Bold", textColor=colors.white)
+CELL_HEAD = ParagraphStyle(
+    "cell-head", parent=CELL, fontName="Helvetica-Bold", textColor=colors.white
+)
 MONO = ParagraphStyle("mono", parent=BODY, fontName="Courier", fontSize=8.5, leading=11)
 HEADINGS = {
     level: ParagraphStyle(
@@ -187,7 +199,9 @@ GRID = TableStyle(
 def pdf_markup(spans: tuple[Span, ...]) -> str:
     out = []
     for span in spans:
-        span.text.encode("cp1252")  # The built-in fonts have no other characters: fail here, not with a black box.
+        span.text.encode(
+            "cp1252"
+        )  # The built-in fonts have no other characters: fail here, not with a black box.
         text = html.escape(span.text, quote=False)
         text = f'<font face="Courier">{text}</font>' if span.code else text
         out.append(f"<b>{text}</b>" if span.bold else text)
@@ -195,16 +209,26 @@ def pdf_markup(spans: tuple[Span, ...]) -> str:
 
 
 def column_widths(block: Block) -> list[float]:
-    """Shares of the page width: each column gets room for its longest word, and the rest goes to the longest cells."""
+    """Shares of the page width: each column gets room for its longest word, and the
+    rest goes to the longest cells.
+    """
     needs, wishes = [], []
     for column in zip(*block.parts, strict=True):
         cells = ["".join(span.text for span in cell) for cell in column]
         words = [word for cell in cells for word in cell.split()]
-        needs.append(max(stringWidth(word, CELL_HEAD.fontName, CELL.fontSize) for word in words) + CELL_PADDING)
-        widest = max(stringWidth(cell, CELL.fontName, CELL.fontSize) for cell in cells) + CELL_PADDING
+        needs.append(
+            max(stringWidth(word, CELL_HEAD.fontName, CELL.fontSize) for word in words)
+            + CELL_PADDING
+        )
+        widest = (
+            max(stringWidth(cell, CELL.fontName, CELL.fontSize) for cell in cells) + CELL_PADDING
+        )
         wishes.append(max(min(widest, FRAME_WIDTH * 0.45) - needs[-1], 6))
     rest = FRAME_WIDTH - sum(needs)
-    return [(need + rest * wish / sum(wishes)) / FRAME_WIDTH for need, wish in zip(needs, wishes, strict=True)]
+    return [
+        (need + rest * wish / sum(wishes)) / FRAME_WIDTH
+        for need, wish in zip(needs, wishes, strict=True)
+    ]
 
 
 def pdf_flowables(block: Block) -> Iterator[Flowable]:
@@ -225,7 +249,11 @@ def pdf_flowables(block: Block) -> Iterator[Flowable]:
         yield Spacer(1, 4 * mm)
     else:
         items = [ListItem(Paragraph(pdf_markup(item[0]), BODY)) for item in block.parts]
-        bullet = {"bulletType": "1", "bulletFormat": "%s."} if block.kind == "ordered" else {"bulletType": "bullet"}
+        bullet = (
+            {"bulletType": "1", "bulletFormat": "%s."}
+            if block.kind == "ordered"
+            else {"bulletType": "bullet"}
+        )
         yield ListFlowable(items, leftIndent=16, bulletFontSize=9, **bullet)
 
 
@@ -258,7 +286,9 @@ def render_pdf(source: Source) -> bytes:
     )
     page = partial(decorate_page, source)
     template.build(
-        [flowable for block in source.blocks for flowable in pdf_flowables(block)], onFirstPage=page, onLaterPages=page
+        [flowable for block in source.blocks for flowable in pdf_flowables(block)],
+        onFirstPage=page,
+        onLaterPages=page,
     )
     return out.getvalue()
 
@@ -285,7 +315,9 @@ def add_page_number(paragraph: Any) -> None:
 
 
 def new_numbering(document: Any) -> int:
-    """A fresh numbered list that starts at 1; lists of the style alone would go on counting through the document."""
+    """A fresh numbered list that starts at 1; lists of the style alone would go on
+    counting through the document.
+    """
     style_number = document.styles["List Number"].element.pPr.numPr.numId.val
     numbering = document.part.numbering_part.element
     number = numbering.add_num(numbering.num_having_numId(style_number).abstractNumId.val)
@@ -297,7 +329,9 @@ def add_table(document: Any, block: Block) -> None:
     table = document.add_table(rows=len(block.parts), cols=len(block.parts[0]), style="Table Grid")
     table.autofit = False
     for row_index, row in enumerate(block.parts):
-        for cell, spans, share in zip(table.rows[row_index].cells, row, column_widths(block), strict=True):
+        for cell, spans, share in zip(
+            table.rows[row_index].cells, row, column_widths(block), strict=True
+        ):
             cell.width = Cm(16.2 * share)
             add_spans(cell.paragraphs[0], spans)
             for run in cell.paragraphs[0].runs:
@@ -339,7 +373,9 @@ def render_docx(source: Source) -> bytes:
     normal = document.styles["Normal"].font
     normal.name, normal.size = "Calibri", Pt(10.5)
     for level in (1, 2, 3):
-        document.styles[f"Heading {level}"].font.color.rgb = RGBColor.from_string(ACCENT.removeprefix("#"))
+        document.styles[f"Heading {level}"].font.color.rgb = RGBColor.from_string(
+            ACCENT.removeprefix("#")
+        )
     section.header.paragraphs[0].text = f"Acme Corp · {source.title}"
     footer = section.footer.paragraphs[0]
     footer.alignment = WD_ALIGN_PARAGRAPH.CENTER
@@ -401,7 +437,10 @@ def render(path: Path, key: str) -> tuple[str, bytes]:
 
 def main() -> None:
     for source_root, target_root in TREES.items():
-        written = [render(path, path.relative_to(source_root).as_posix()) for path in sorted(source_root.glob("*/*.*"))]
+        written = [
+            render(path, path.relative_to(source_root).as_posix())
+            for path in sorted(source_root.glob("*/*.*"))
+        ]
         shutil.rmtree(target_root, ignore_errors=True)
         for key, data in written:
             target = target_root / key

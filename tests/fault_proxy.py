@@ -1,4 +1,6 @@
-"""An S3 endpoint that fails on demand: a proxy in front of the real one, with rules for each operation and key."""
+"""An S3 endpoint that fails on demand: a proxy in front of the real one, with rules for
+each operation and key.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,15 @@ from urllib.parse import parse_qs, unquote, urlsplit
 LIST = "LIST"
 """The operation of a bucket listing; every other operation is its HTTP method."""
 
-_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "content-length"}
+_HOP_BY_HOP = {
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "content-length",
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,8 @@ class Request:
     Attributes:
         operation: ``LIST`` or the HTTP method.
         bucket: name.
-        key: the object's, decoded; of a listing its ``start-after``, "" on the first page.
+        key: the object's, decoded; of a listing its ``start-after``, "" on the first
+            page.
     """
 
     operation: str
@@ -134,7 +145,11 @@ class _Rule:
 
     def applies(self, request: Request) -> bool:
         """Whether the rule is this request's; counts it."""
-        if request.operation != self.operation or self.key not in {None, request.key} or self.times == 0:
+        if (
+            request.operation != self.operation
+            or self.key not in {None, request.key}
+            or self.times == 0
+        ):
             return False
         if self.skip > 0:
             self.skip -= 1
@@ -155,7 +170,13 @@ class FaultProxy:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def inject(
-        self, operation: str, key: str | None, fault: Fault, *, skip: int = 0, times: int | None = None
+        self,
+        operation: str,
+        key: str | None,
+        fault: Fault,
+        *,
+        skip: int = 0,
+        times: int | None = None,
     ) -> object:
         """Let requests fail; returns the rule, for :meth:`heal`.
 
@@ -174,12 +195,18 @@ class FaultProxy:
     def heal(self, *rules: object) -> None:
         """Forget these rules, or every one."""
         with self._lock:
-            self._rules = [rule for rule in self._rules if rules and not any(rule is healed for healed in rules)]
+            self._rules = [
+                rule
+                for rule in self._rules
+                if rules and not any(rule is healed for healed in rules)
+            ]
 
     def count(self, operation: str, key: str | None = None) -> int:
         """Requests so far."""
         with self._lock:
-            return sum(seen.operation == operation and key in {None, seen.key} for seen in self.requests)
+            return sum(
+                seen.operation == operation and key in {None, seen.key} for seen in self.requests
+            )
 
     def fault_for(self, request: Request) -> Fault | None:
         """Note a request, and what is to happen to it: the oldest rule that applies."""
@@ -196,7 +223,9 @@ def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
     server.daemon_threads = True
     proxy.url = f"http://127.0.0.1:{server.server_port}"
     # shutdown() waits for a turn of this loop.
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    ).start()
     try:
         yield proxy
     finally:
@@ -209,7 +238,8 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        # Headers and body are two writes: without this each answer waits 40 ms for an acknowledgement.
+        # Headers and body are two writes: without this each answer waits 40 ms for an
+        # acknowledgement.
         disable_nagle_algorithm = True
 
         def handle_any(self) -> None:
@@ -219,7 +249,7 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
             self._send(fault(answer) if fault else answer)
 
         # The names that the base class looks for.
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_any  # noqa: N815
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_any
 
         def log_message(self, *_: object) -> None:
             pass
@@ -227,7 +257,9 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
         def _ask(self, body: bytes) -> Answer:
             connection = http.client.HTTPConnection(host, timeout=30)
             try:
-                connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+                connection.putrequest(
+                    self.command, self.path, skip_host=True, skip_accept_encoding=True
+                )
                 for name, value in self.headers.items():
                     if name.lower() not in _HOP_BY_HOP:
                         connection.putheader(name, value)
@@ -235,7 +267,11 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
                 connection.endheaders(body)
                 answer = connection.getresponse()
                 content = answer.read()
-                headers = {name: value for name, value in answer.getheaders() if name.lower() not in _HOP_BY_HOP}
+                headers = {
+                    name: value
+                    for name, value in answer.getheaders()
+                    if name.lower() not in _HOP_BY_HOP
+                }
                 declared = int(answer.headers.get("Content-Length", len(content)))
                 return Answer(answer.status, headers, content, declared)
             finally:
@@ -256,14 +292,18 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
             if answer.reset:
                 self.wfile.flush()
                 # Linger of zero seconds: the kernel sends RST instead of a polite end.
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
                 self.close_connection = True
 
         def _send_body(self, answer: Answer) -> None:
             for start in range(0, len(answer.body), answer.piece):
                 time.sleep(answer.pause)
                 piece = answer.body[start : start + answer.piece]
-                self.wfile.write(piece if answer.declared is not None else b"%x\r\n%s\r\n" % (len(piece), piece))
+                self.wfile.write(
+                    piece if answer.declared is not None else b"%x\r\n%s\r\n" % (len(piece), piece)
+                )
             if answer.declared is None:
                 self.wfile.write(b"0\r\n\r\n")
 

@@ -67,6 +67,8 @@ class Bucket:
         }
         return S3Config.model_validate(values | changes)
 
-    def register(self, services: Services, tenant_id: str = "acme_corp", **changes: object) -> Connector:
+    def register(
+        self, services: Services, tenant_id: str = "acme_corp", **changes: object
+    ) -> Connector:
         """Register a connector for the bucket."""
         return services.connectors.create(tenant_id, self.config(**changes))

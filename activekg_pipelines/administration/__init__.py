@@ -1,1 +1,3 @@
-"""What people do to connectors and see of them, for API and command line alike. Knows neither FastAPI nor typer."""
+"""What people do to connectors and see of them, for API and command line alike. Knows
+neither FastAPI nor typer.
+"""

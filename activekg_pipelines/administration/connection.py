@@ -1,4 +1,6 @@
-"""Whether a sync would be able to read a source, as the answer that people and programs get."""
+"""Whether a sync would be able to read a source, as the answer that people and programs
+get.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ def try_configuration(services: AdminServices, config: S3Config) -> ConnectionTe
     Raises:
         InvalidConnector: the endpoint is not on the operator's list.
     """
-    credentials = Credentials(config.access_key_id.get_secret_value(), config.secret_access_key.get_secret_value())
+    credentials = Credentials(
+        config.access_key_id.get_secret_value(), config.secret_access_key.get_secret_value()
+    )
     return _try(services, config, credentials)
 
 
@@ -30,7 +34,10 @@ def try_connector(services: AdminServices, connector: Connector) -> ConnectionTe
         credentials = services.connectors.credentials(connector.id)
     except EncryptionError as error:
         return ConnectionTest(
-            status="error", error_type="credentials_unreadable", message=error.message, fix=fix_for(error)
+            status="error",
+            error_type="credentials_unreadable",
+            message=error.message,
+            fix=fix_for(error),
         )
     answer = _try(services, connector, credentials)
     if answer.status == "success":
@@ -38,12 +45,16 @@ def try_connector(services: AdminServices, connector: Connector) -> ConnectionTe
     return answer
 
 
-def _try(services: AdminServices, source: Connector | S3Config, credentials: Credentials) -> ConnectionTest:
+def _try(
+    services: AdminServices, source: Connector | S3Config, credentials: Credentials
+) -> ConnectionTest:
     client = make_client(source, credentials, services.settings)
     try:
         found = probe(client, source.bucket, source.prefix)
     except (SourceError, ObjectError) as error:
-        return ConnectionTest(status="error", error_type=error.code, message=error.message, fix=fix_for(error))
+        return ConnectionTest(
+            status="error", error_type=error.code, message=error.message, fix=fix_for(error)
+        )
     finally:
         client.close()
     return ConnectionTest(

@@ -1,6 +1,8 @@
-"""A connector's registry entry and objects inside one transaction: locked, fenced, forgotten.
+"""A connector's registry entry and objects inside one transaction: locked, fenced,
+forgotten.
 
-What takes objects out of a connector's reach goes in batches; :mod:`operations` says when.
+What takes objects out of a connector's reach goes in batches; :mod:`operations` says
+when.
 """
 
 from __future__ import annotations
@@ -23,12 +25,14 @@ from activekg_pipelines.errors import ConnectorNotFound
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
 
 BATCH = 500
-"""Objects whose documents leave in one transaction. A hundred thousand in one would hold locks, and keep the database
-from tidying up, for minutes."""
+"""Objects whose documents leave in one transaction. A hundred thousand in one would
+hold locks, and keep the database from tidying up, for minutes."""
 
 
 class _OneTransaction(Database):
-    """A transaction that is under way in the place of a pool: what a store writes commits with the rest."""
+    """A transaction that is under way in the place of a pool: what a store writes
+    commits with the rest.
+    """
 
     def __init__(self, conn: Connection[TupleRow]) -> None:
         self._conn = conn
@@ -60,7 +64,8 @@ def lock(conn: Connection[TupleRow], connector_id: UUID, tenant_id: str | None) 
 
 
 def fence(conn: Connection[TupleRow], connector_id: UUID, *, pause: bool) -> None:
-    """Give whoever read the connector before nothing more to do, and let no poll come due for an interval.
+    """Give whoever read the connector before nothing more to do, and let no poll come
+    due for an interval.
 
     Args:
         conn: a transaction that holds :func:`lock`.
@@ -71,7 +76,9 @@ def fence(conn: Connection[TupleRow], connector_id: UUID, *, pause: bool) -> Non
 
 
 def newest_object(conn: Connection[TupleRow], connector_id: UUID) -> int:
-    """Where a removal in batches ends, so that it ends: what a scan adds meanwhile has higher ids."""
+    """Where a removal in batches ends, so that it ends: what a scan adds meanwhile has
+    higher ids.
+    """
     row = conn.execute(_SQL["newest_object"], {"connector_id": connector_id}).fetchone()
     return int(row[0]) if row else 0
 
@@ -84,12 +91,18 @@ def lock_objects(
     upto: int | None = None,
     limit: int | None = None,
 ) -> list[tuple[int, UUID | None]]:
-    """Lock the connector's objects outside ``keep_prefix`` (all for None): the first ``limit``, ids up to ``upto``.
+    """Lock the connector's objects outside ``keep_prefix`` (all for None): the first
+    ``limit``, ids up to ``upto``.
 
     Returns:
         Each object's id and that of the document made of it.
     """
-    parameters = {"connector_id": connector.id, "keep_prefix": keep_prefix, "upto": upto, "limit": limit}
+    parameters = {
+        "connector_id": connector.id,
+        "keep_prefix": keep_prefix,
+        "upto": upto,
+        "limit": limit,
+    }
     return [(row[0], row[1]) for row in conn.execute(_SQL["lock_objects"], parameters)]
 
 
@@ -101,7 +114,9 @@ def forget_objects(
     *,
     remove_documents: bool,
 ) -> int:
-    """Forget locked objects, with or without their documents; returns how many documents there are."""
+    """Forget locked objects, with or without their documents; returns how many
+    documents there are.
+    """
     documents = [document for _, document in objects if document is not None]
     if remove_documents:
         services.graph.remove(conn, connector.tenant_id, documents)

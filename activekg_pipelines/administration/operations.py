@@ -1,4 +1,5 @@
-"""What people do to connectors, each across registry, ledger, graph and Dagster at once, or not at all.
+"""What people do to connectors, each across registry, ledger, graph and Dagster at
+once, or not at all.
 
 The HTTP routes and the command line both call these.
 """
@@ -56,14 +57,17 @@ class DocumentsAffected(ConnectorConflict):
     def __init__(self, documents: int) -> None:
         super().__init__(
             f"{documents} documents come from objects outside the new bucket or prefix. "
-            "Say what becomes of them: repeat the request with ?documents=remove or ?documents=keep."
+            "Say what becomes of them: repeat the request with ?documents=remove or "
+            "?documents=keep."
         )
         self.documents = documents
 
 
 @dataclass(frozen=True, slots=True)
 class Reconfigured:
-    """A changed connector, and how many documents it no longer covers; ``fate`` is None where there are none."""
+    """A changed connector, and how many documents it no longer covers; ``fate`` is None
+    where there are none.
+    """
 
     connector: Connector
     documents: int
@@ -80,23 +84,28 @@ class SyncRequested:
 
 @dataclass(frozen=True, slots=True)
 class DeletionsConfirmed:
-    """How many deletions may go on; ``sync_id`` is the sync that carries them out, if one could be asked for."""
+    """How many deletions may go on; ``sync_id`` is the sync that carries them out, if
+    one could be asked for.
+    """
 
     deletions: int
     sync_id: UUID | None
 
 
 def register(services: AdminServices, tenant_id: str, config: S3Config) -> Connector:
-    """Register a connector, its partition and, by reloading the definitions, its tenant's sensor.
+    """Register a connector, its partition and, by reloading the definitions, its
+    tenant's sensor.
 
     Raises:
-        ConnectorConflict, ConnectorLimit, InvalidConnector: as :meth:`ConnectorStore.create`.
+        ConnectorConflict, ConnectorLimit, InvalidConnector: as
+            :meth:`ConnectorStore.create`.
         OrchestratorError: Dagster's storage cannot be reached; nothing was registered.
     """
     with services.database.transaction() as conn:
         connector = registry(services, conn).create(tenant_id, config)
-        # Before the commit: a connector without a partition could not be synced by hand, one that failed to be
-        # registered leaves at worst a partition that the next try takes up.
+        # Before the commit: a connector without a partition could not be synced by
+        # hand, one that failed to be registered leaves at worst a partition that the
+        # next try takes up.
         services.orchestrator.add_partition(connector.partition_key)
     services.orchestrator.reload()
     return connector
@@ -109,10 +118,12 @@ def reconfigure(
     tenant_id: str | None = None,
     documents: DocumentFate | None = None,
 ) -> Reconfigured:
-    """Change the given fields. A new bucket or prefix starts a new listing, and takes documents out of reach.
+    """Change the given fields. A new bucket or prefix starts a new listing, and takes
+    documents out of reach.
 
-    Many documents go in batches, before the change itself. Where that is cut short, the connector is as it was, and its
-    next scan brings back what is gone already; the same call again goes on.
+    Many documents go in batches, before the change itself. Where that is cut short, the
+    connector is as it was, and its next scan brings back what is gone already; the same
+    call again goes on.
 
     Args:
         services: this process's.
@@ -122,17 +133,22 @@ def reconfigure(
         documents: what becomes of documents that the connector no longer covers.
 
     Raises:
-        ConnectorNotFound, ConnectorConflict, InvalidConnector: as :meth:`ConnectorStore.update`.
-        DocumentsAffected: there are such documents, and ``documents`` says nothing; nothing was changed.
+        ConnectorNotFound, ConnectorConflict, InvalidConnector: as
+            :meth:`ConnectorStore.update`.
+        DocumentsAffected: there are such documents, and ``documents`` says nothing;
+            nothing was changed.
     """
     moves = bool({"bucket", "prefix", "endpoint_url"} & patch.changes().keys())
-    left_before = _leave_in_batches(services, connector_id, patch, tenant_id, documents) if moves else 0
+    left_before = (
+        _leave_in_batches(services, connector_id, patch, tenant_id, documents) if moves else 0
+    )
     with services.database.transaction() as conn:
         store = registry(services, conn)
         if moves:
             lock(conn, connector_id, tenant_id)
         old = store.get(connector_id, tenant_id)
-        # Row-level security may bind this role to one tenant's rows: without this, nothing would be removed.
+        # Row-level security may bind this role to one tenant's rows: without this,
+        # nothing would be removed.
         act_for(conn, old.tenant_id)
         new = store.update(connector_id, patch, tenant_id)
         left = left_before
@@ -144,11 +160,18 @@ def reconfigure(
     return Reconfigured(new, left, documents if left else None)
 
 
-def remove(services: AdminServices, connector_id: UUID, documents: DocumentFate, tenant_id: str | None = None) -> int:
-    """Forget a connector with its ledger, history and partition. A run under way writes nothing afterwards.
+def remove(
+    services: AdminServices,
+    connector_id: UUID,
+    documents: DocumentFate,
+    tenant_id: str | None = None,
+) -> int:
+    """Forget a connector with its ledger, history and partition. A run under way writes
+    nothing afterwards.
 
-    It is paused first, then its documents go in batches, then it. Where that is cut short, a paused connector with the
-    rest of its documents is left; the same call again goes on.
+    It is paused first, then its documents go in batches, then it. Where that is cut
+    short, a paused connector with the rest of its documents is left; the same call
+    again goes on.
 
     Returns:
         How many documents were removed or kept.
@@ -161,7 +184,8 @@ def remove(services: AdminServices, connector_id: UUID, documents: DocumentFate,
         lock(conn, connector_id, tenant_id)
         connector = registry(services, conn).get(connector_id, tenant_id)
         fence(conn, connector_id, pause=True)
-        # First, so that nobody starts another run, and nothing is removed while Dagster is away.
+        # First, so that nobody starts another run, and nothing is removed while Dagster
+        # is away.
         services.orchestrator.remove_partition(connector.partition_key)
         upto = newest_object(conn, connector_id)
     goes = documents is DocumentFate.REMOVE
@@ -199,7 +223,8 @@ def request_sync(
         connector_id: which.
         tenant_id: whose it must be; None for any tenant's.
         mode: which objects the sync takes up.
-        keys: objects to process again whatever their state; others than those that the ledger knows are left out.
+        keys: objects to process again whatever their state; others than those that the
+            ledger knows are left out.
 
     Raises:
         ConnectorNotFound: it does not exist, or is another tenant's.
@@ -207,12 +232,18 @@ def request_sync(
     """
     connector = services.connectors.get(connector_id, tenant_id)
     if not connector.enabled:
-        raise ConnectorDisabled("The connector is paused: set `enabled` to true (connectors resume) before syncing it.")
+        raise ConnectorDisabled(
+            "The connector is paused: set `enabled` to true (connectors resume) before syncing it."
+        )
     queued = 0
     if keys:
         with services.database.transaction(tenant_id=connector.tenant_id) as conn:
-            queued = conn.execute(_SQL["requeue_objects"], {"connector_id": connector.id, "keys": list(keys)}).rowcount
-    return SyncRequested(services.ledger.request_manual_run(connector.id, connector.tenant_id, mode=mode), queued)
+            queued = conn.execute(
+                _SQL["requeue_objects"], {"connector_id": connector.id, "keys": list(keys)}
+            ).rowcount
+    return SyncRequested(
+        services.ledger.request_manual_run(connector.id, connector.tenant_id, mode=mode), queued
+    )
 
 
 def replay_dead_letters(
@@ -248,7 +279,9 @@ def replay_dead_letters(
         return conn.execute(_SQL["replay_dead_letters"], parameters).rowcount
 
 
-def confirm_deletions(services: AdminServices, connector_id: UUID, tenant_id: str | None = None) -> DeletionsConfirmed:
+def confirm_deletions(
+    services: AdminServices, connector_id: UUID, tenant_id: str | None = None
+) -> DeletionsConfirmed:
     """Let the deletions go on that the delete-storm guard holds back, with a sync now.
 
     Raises:
@@ -258,7 +291,9 @@ def confirm_deletions(services: AdminServices, connector_id: UUID, tenant_id: st
     deletions = services.connectors.confirm_deletions(connector.id, tenant_id)
     if deletions == 0 or not connector.enabled:
         return DeletionsConfirmed(deletions, None)
-    return DeletionsConfirmed(deletions, services.ledger.request_manual_run(connector.id, connector.tenant_id))
+    return DeletionsConfirmed(
+        deletions, services.ledger.request_manual_run(connector.id, connector.tenant_id)
+    )
 
 
 def _source(connector: Connector) -> tuple[str, str, str | None]:
@@ -267,7 +302,8 @@ def _source(connector: Connector) -> tuple[str, str, str | None]:
 
 def _kept_prefix(old: Connector, new: Connector) -> str | None:
     """Objects under it stay the connector's; None where none does."""
-    # Equal keys in another bucket are other objects, even under equal ETags: their URIs differ.
+    # Equal keys in another bucket are other objects, even under equal ETags: their URIs
+    # differ.
     return new.prefix if new.bucket == old.bucket else None
 
 
@@ -278,7 +314,9 @@ def _leave_in_batches(
     tenant_id: str | None,
     fate: DocumentFate | None,
 ) -> int:
-    """Forget all but the last batch of what the connector's new source will not hold; returns how many documents."""
+    """Forget all but the last batch of what the connector's new source will not hold;
+    returns how many documents.
+    """
     left = 0
     upto: int | None = None
     while True:
@@ -287,7 +325,8 @@ def _leave_in_batches(
             store = registry(services, conn)
             old = store.get(connector_id, tenant_id)
             act_for(conn, old.tenant_id)
-            # Whether the change is possible, and what it would leave, anew each time: somebody may change it, too.
+            # Whether the change is possible, and what it would leave, anew each time:
+            # somebody may change it, too.
             with conn.transaction():
                 new = store.update(connector_id, patch, tenant_id)
                 raise Rollback
@@ -300,12 +339,17 @@ def _leave_in_batches(
             if len(batch) < BATCH:
                 # Few enough to go in the transaction that changes the connector.
                 return left
-            left += forget_objects(services, conn, old, batch, remove_documents=fate is DocumentFate.REMOVE)
+            left += forget_objects(
+                services, conn, old, batch, remove_documents=fate is DocumentFate.REMOVE
+            )
             fence(conn, connector_id, pause=False)
 
 
 def _check_fate(
-    conn: Connection[TupleRow], connector: Connector, keep_prefix: str | None, fate: DocumentFate | None
+    conn: Connection[TupleRow],
+    connector: Connector,
+    keep_prefix: str | None,
+    fate: DocumentFate | None,
 ) -> None:
     parameters = {"connector_id": connector.id, "keep_prefix": keep_prefix}
     row = None if fate else conn.execute(_SQL["count_documents"], parameters).fetchone()
@@ -314,13 +358,21 @@ def _check_fate(
 
 
 def _leave_source(
-    services: AdminServices, conn: Connection[TupleRow], old: Connector, new: Connector, fate: DocumentFate | None
+    services: AdminServices,
+    conn: Connection[TupleRow],
+    old: Connector,
+    new: Connector,
+    fate: DocumentFate | None,
 ) -> int:
-    """Forget what the connector's new source does not hold; returns how many documents that concerns."""
+    """Forget what the connector's new source does not hold; returns how many documents
+    that concerns.
+    """
     keep_prefix = _kept_prefix(old, new)
     _check_fate(conn, old, keep_prefix, fate)
     objects = lock_objects(conn, old, keep_prefix=keep_prefix)
-    documents = forget_objects(services, conn, old, objects, remove_documents=fate is DocumentFate.REMOVE)
+    documents = forget_objects(
+        services, conn, old, objects, remove_documents=fate is DocumentFate.REMOVE
+    )
     conn.execute(_SQL["stop_scans"], {"connector_id": old.id, "tenant_id": None})
     conn.execute(_SQL["expect_first_scan"], {"connector_id": old.id})
     return documents

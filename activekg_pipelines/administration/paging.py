@@ -26,7 +26,9 @@ class PageQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    cursor: Annotated[str | None, Field(max_length=4096, description="`next_cursor` of the page before.")] = None
+    cursor: Annotated[
+        str | None, Field(max_length=4096, description="`next_cursor` of the page before.")
+    ] = None
     limit: Annotated[int, Field(ge=1, le=1000, description="Items at most.")] = 100
 
 
@@ -60,19 +62,25 @@ class Cursor(Generic[Position]):
         if cursor is None:
             return None
         try:
-            return self._adapter.validate_json(base64.b64decode(cursor + "=" * (-len(cursor) % 4), "-_", validate=True))
+            return self._adapter.validate_json(
+                base64.b64decode(cursor + "=" * (-len(cursor) % 4), "-_", validate=True)
+            )
         except (ValueError, ValidationError):
             raise InvalidCursor from None
 
 
 TimeAndId = tuple[AwareDatetime, UUID]
 by_time: Cursor[tuple[datetime, UUID]] = Cursor(TypeAdapter(TimeAndId))
-# Cursors come from outside like all else: a key that Postgres cannot take is refused here.
+# Cursors come from outside like all else: a key that Postgres cannot take is refused
+# here.
 by_key: Cursor[str] = Cursor(TypeAdapter(Prefix))
 
 
 def page_of(
-    rows: Sequence[Position], limit: int, show: Callable[[Position], Item], mark: Callable[[Position], str]
+    rows: Sequence[Position],
+    limit: int,
+    show: Callable[[Position], Item],
+    mark: Callable[[Position], str],
 ) -> Page[Item]:
     """A page from one row more than it shows.
 
@@ -83,4 +91,7 @@ def page_of(
         mark: the cursor behind a row.
     """
     shown = rows[:limit]
-    return Page(items=[show(row) for row in shown], next_cursor=mark(shown[-1]) if len(rows) > limit else None)
+    return Page(
+        items=[show(row) for row in shown],
+        next_cursor=mark(shown[-1]) if len(rows) > limit else None,
+    )

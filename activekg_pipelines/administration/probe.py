@@ -1,4 +1,6 @@
-"""Tries a source the way a sync uses it, list and get, and says in the connector's document's words what is wrong."""
+"""Tries a source the way a sync uses it, list and get, and says in the connector's
+document's words what is wrong.
+"""
 
 from __future__ import annotations
 
@@ -36,19 +38,27 @@ _READING_SECONDS: Final = 10.0
 
 _ALLOW: Final = "Verify that the IAM policy includes s3:GetObject and s3:ListBucket"
 _FIXES: Final[dict[type[ActiveKGError], str]] = {
-    CredentialsRefused: "Regenerate the access keys in the IAM console, update the connector with the new keys, and "
+    CredentialsRefused: "Regenerate the access keys in the IAM console, update the connector with "
+    "the new keys, and "
     "test the connection again.",
-    BucketMissing: "Check the spelling of `bucket` and that the bucket exists in the account of these credentials.",
-    BucketAccessDenied: f"{_ALLOW}, check that the bucket policy doesn't deny access, and verify that the credentials "
+    BucketMissing: "Check the spelling of `bucket` and that the bucket exists in the account of "
+    "these credentials.",
+    BucketAccessDenied: f"{_ALLOW}, check that the bucket policy doesn't deny access, and verify "
+    "that the credentials "
     "are correct.",
-    AccessDenied: f"{_ALLOW}, check that the bucket policy doesn't deny access, and allow kms:Decrypt where objects "
+    AccessDenied: f"{_ALLOW}, check that the bucket policy doesn't deny access, and allow "
+    "kms:Decrypt where objects "
     "are encrypted with a KMS key.",
-    WrongRegion: "Set `region` to the region that the S3 console shows for the bucket, or correct `endpoint_url`.",
+    WrongRegion: "Set `region` to the region that the S3 console shows for the bucket, or correct "
+    "`endpoint_url`.",
     ClockSkewed: "Synchronise the clock of the machine that runs ActiveKG (NTP).",
-    EndpointForbidden: "Give the public address of the store as `endpoint_url`, or ask the operator to allow its "
+    EndpointForbidden: "Give the public address of the store as `endpoint_url`, or ask the "
+    "operator to allow its "
     "network in ACTIVEKG_S3_PRIVATE_NETWORKS.",
-    EndpointUnreachable: "Check `endpoint_url` and `region`, and that the network lets ActiveKG reach S3.",
-    EncryptionError: "Ask the operator to set the key that encrypted these credentials, or update the connector with "
+    EndpointUnreachable: "Check `endpoint_url` and `region`, and that the network lets ActiveKG "
+    "reach S3.",
+    EncryptionError: "Ask the operator to set the key that encrypted these credentials, or update "
+    "the connector with "
     "its access keys.",
 }
 _TRY_AGAIN: Final = "Test again in a few minutes; if it stays, look into the log of the API."
@@ -91,20 +101,27 @@ def probe(client: S3Client, bucket: str, prefix: str) -> Found:
 
 
 def fix_for(error: SourceError | ObjectError | EncryptionError) -> str:
-    """What a person does about an error, as the document's Troubleshooting section says it."""
+    """What a person does about an error, as the document's Troubleshooting section says
+    it.
+    """
     return _FIXES.get(type(error), _TRY_AGAIN)
 
 
 def warning_about(found: Found, prefix: str) -> str | None:
-    """What a working source's owner should look at before a first sync: a prefix that matches nothing."""
+    """What a working source's owner should look at before a first sync: a prefix that
+    matches nothing.
+    """
     if found.objects or not prefix:
         return None
     if prefix.startswith("/"):
         return (
-            f"No key begins with {prefix!r}. Keys of S3 rarely begin with a slash: {prefix.lstrip('/')!r} is probably "
+            f"No key begins with {prefix!r}. Keys of S3 rarely begin with a slash: "
+            f"{prefix.lstrip('/')!r} is probably "
             "meant."
         )
-    return f"No key begins with {prefix!r}: check the prefix, which is case-sensitive and no pattern."
+    return (
+        f"No key begins with {prefix!r}: check the prefix, which is case-sensitive and no pattern."
+    )
 
 
 def _first_with_content(entries: Sequence[ObjectVersion]) -> ObjectVersion | None:

@@ -46,7 +46,8 @@ class AdminServices:
 
 
 def admin_services(shared: Services) -> AdminServices:
-    """Everything for administration. Opens no connection and loads no model: each part does so at its first use.
+    """Everything for administration. Opens no connection and loads no model: each part
+    does so at its first use.
 
     Args:
         shared: the process's parts.
@@ -56,7 +57,9 @@ def admin_services(shared: Services) -> AdminServices:
     """
 
     def find(tenant_id: str, query: str, limit: int) -> list[SearchHit]:
-        return search(shared.database, shared.question_encoder, tenant_id=tenant_id, query=query, limit=limit)
+        return search(
+            shared.database, shared.question_encoder, tenant_id=tenant_id, query=query, limit=limit
+        )
 
     return AdminServices(
         shared=shared,

@@ -1,4 +1,6 @@
-"""The JSON shapes that the API answers with and that the command line prints with ``--json``; fields are promises."""
+"""The JSON shapes that the API answers with and that the command line prints with
+``--json``; fields are promises.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ class ConfigView(BaseModel):
     prefix: str
     region: str
     access_key_id: str = Field(description="First and last four characters.")
-    secret_access_key: Literal["********"] = "********"  # noqa: S105 (a mask)
+    secret_access_key: Literal["********"] = "********"
     poll_interval_seconds: int
     enabled: bool
     endpoint_url: str | None
@@ -79,7 +81,9 @@ class ConnectorView(BaseModel):
 
 
 class TenantLimitsView(BaseModel):
-    """What a tenant may use, and what it has used. Limits are null where there is none; the operator sets them."""
+    """What a tenant may use, and what it has used. Limits are null where there is none;
+    the operator sets them.
+    """
 
     tenant_id: str
     max_connectors: int | None
@@ -87,10 +91,13 @@ class TenantLimitsView(BaseModel):
     max_bytes_per_day: int | None
     is_own: bool = Field(description="The operator set limits for this tenant.")
     connectors: int
-    objects_over_limit: int = Field(description="New objects of all connectors that the last scans did not take in.")
+    objects_over_limit: int = Field(
+        description="New objects of all connectors that the last scans did not take in."
+    )
     bytes_today: int = Field(description="Downloaded since midnight, UTC.")
     waits_until: datetime | None = Field(
-        description="When downloads go on, once the bytes of the day are used up; until then pending objects wait."
+        description="When downloads go on, once the bytes of the day are used up; until then "
+        "pending objects wait."
     )
 
 
@@ -125,7 +132,9 @@ class ConnectionTest(BaseModel):
     objects_found_is_lower_bound: bool | None = None
     error_type: str | None = Field(default=None, description="Stable, for programs.")
     fix: str | None = Field(default=None, description="What to do about it.")
-    warning: str | None = Field(default=None, description="What is odd although it works: a prefix without objects.")
+    warning: str | None = Field(
+        default=None, description="What is odd although it works: a prefix without objects."
+    )
 
 
 class SyncAccepted(BaseModel):
@@ -231,7 +240,9 @@ class PreviewChange(BaseModel):
 
     objects: int
     bytes: int = Field(description="Their sizes together.")
-    sample: list[str] = Field(description="Up to 20 of their keys, the first in the bucket's order.")
+    sample: list[str] = Field(
+        description="Up to 20 of their keys, the first in the bucket's order."
+    )
 
 
 class PreviewChanges(BaseModel):
@@ -239,10 +250,18 @@ class PreviewChanges(BaseModel):
 
     add: PreviewChange = Field(description="New in the bucket.")
     update: PreviewChange = Field(description="Another ETag than before.")
-    delete: PreviewChange = Field(description="Gone from the bucket; their documents leave the graph.")
-    skip: PreviewChange = Field(description="New or changed, and by name or size nothing that is indexed.")
-    waiting: PreviewChange = Field(description="Found before and not done yet, or failed and due again.")
-    outdated: PreviewChange = Field(description="Made by another version of extractor, chunker or model.")
+    delete: PreviewChange = Field(
+        description="Gone from the bucket; their documents leave the graph."
+    )
+    skip: PreviewChange = Field(
+        description="New or changed, and by name or size nothing that is indexed."
+    )
+    waiting: PreviewChange = Field(
+        description="Found before and not done yet, or failed and due again."
+    )
+    outdated: PreviewChange = Field(
+        description="Made by another version of extractor, chunker or model."
+    )
     unchanged: PreviewChange
 
 
@@ -251,7 +270,9 @@ class PreviewEstimate(BaseModel):
 
     chunks: int | None = Field(description="Null where no document was indexed before.")
     seconds: float | None = Field(description="Null where no run indexed anything before.")
-    basis: Basis | None = Field(description="Whose history it comes from; null where there is none.")
+    basis: Basis | None = Field(
+        description="Whose history it comes from; null where there is none."
+    )
     documents: int = Field(description="Indexed documents that it comes from.")
     runs: int = Field(description="Runs that it comes from.")
 
@@ -265,7 +286,8 @@ class PreviewView(BaseModel):
     listed: int
     changes: PreviewChanges
     deletions_held_back: bool | None = Field(
-        description="Whether the deletions would wait for a confirmation; null where the listing is not complete."
+        description="Whether the deletions would wait for a confirmation; null where the listing "
+        "is not complete."
     )
     bytes_to_fetch: int
     estimate: PreviewEstimate
@@ -302,7 +324,8 @@ def rotation_view(rotation: Rotation) -> KeyRotation:
         rotated=rotation.rotated,
         remaining=rotation.remaining,
         failed=[
-            KeyRotationFailure(config_id=failure.connector_id, reason=failure.reason) for failure in rotation.failed
+            KeyRotationFailure(config_id=failure.connector_id, reason=failure.reason)
+            for failure in rotation.failed
         ],
         dry_run=rotation.dry_run,
         active_version=rotation.active_version,
@@ -342,9 +365,15 @@ def connector_view(connector: Connector) -> ConnectorView:
     return ConnectorView(**connector_fields(connector))
 
 
-def connector_detail(connector: Connector, objects: dict[str, int], usage: TenantUsage) -> ConnectorDetail:
-    """A connector as it is shown alone, with its objects by state and its tenant's limits."""
-    return ConnectorDetail(**connector_fields(connector), objects=objects, limits=limits_view(usage))
+def connector_detail(
+    connector: Connector, objects: dict[str, int], usage: TenantUsage
+) -> ConnectorDetail:
+    """A connector as it is shown alone, with its objects by state and its tenant's
+    limits.
+    """
+    return ConnectorDetail(
+        **connector_fields(connector), objects=objects, limits=limits_view(usage)
+    )
 
 
 def limits_view(usage: TenantUsage) -> TenantLimitsView:
@@ -381,7 +410,9 @@ def _last_error(connector: Connector) -> LastError | None:
     if connector.last_error_code is None or connector.last_error_at is None:
         return None
     return LastError(
-        error_type=connector.last_error_code, message=connector.last_error_message or "", at=connector.last_error_at
+        error_type=connector.last_error_code,
+        message=connector.last_error_message or "",
+        at=connector.last_error_at,
     )
 
 

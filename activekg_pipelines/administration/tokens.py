@@ -1,4 +1,6 @@
-"""Tokens (JWT): what they say, which ones this installation accepts, and signing one. Knows nothing of HTTP."""
+"""Tokens (JWT): what they say, which ones this installation accepts, and signing one.
+Knows nothing of HTTP.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ MAX_TOKEN_BYTES: Final = 8 * 1024
 _ASYMMETRIC: Final = frozenset({"RS256", "ES256"})
 # RFC 7518, section 3.2: a key as long as the hash.
 _MIN_SECRET_BYTES: Final = 32
-_HOW_TO_MAKE_A_SECRET: Final = "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"  # noqa: S105
+_HOW_TO_MAKE_A_SECRET: Final = (
+    "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+)
 _tenant_ids: TypeAdapter[str] = TypeAdapter(TenantId)
 
 
@@ -35,8 +39,8 @@ class AccessScope(StrEnum):
     SEARCH_READ = "search:read"
     """Search in the token's own tenant's documents."""
     METRICS_READ = "metrics:read"
-    """The metrics of the token's own tenant. A token for nothing else may name no tenant (that of a Prometheus server):
-    it reads the metrics of all."""
+    """The metrics of the token's own tenant. A token for nothing else may name no
+    tenant (that of a Prometheus server): it reads the metrics of all."""
 
 
 class TokenRefused(Exception):
@@ -52,7 +56,8 @@ class Principal:
     """Whom a valid token names.
 
     Attributes:
-        tenant_id: None only for a super admin, or a reader of metrics and nothing else, whose token names no tenant.
+        tenant_id: None only for a super admin, or a reader of metrics and nothing else,
+            whose token names no tenant.
     """
 
     subject: str
@@ -66,7 +71,9 @@ class Principal:
 
     @property
     def boundary(self) -> str | None:
-        """The only tenant whose rows the caller may meet; None for a super admin, who may meet all."""
+        """The only tenant whose rows the caller may meet; None for a super admin, who
+        may meet all.
+        """
         return None if self.is_super_admin else self.tenant_id
 
     def may(self, scope: AccessScope) -> bool:
@@ -118,7 +125,8 @@ class TokenVerifier:
             return jwt.decode(
                 token,
                 self._key,
-                # From the settings alone: what the token's own header says decides nothing.
+                # From the settings alone: what the token's own header says decides
+                # nothing.
                 algorithms=[self._settings.jwt_algorithm],
                 audience=self._settings.jwt_audience,
                 issuer=self._settings.jwt_issuer,
@@ -135,15 +143,21 @@ class TokenVerifier:
             raise TokenRefused("The token is for another audience.") from None
         except jwt.InvalidIssuerError:
             raise TokenRefused("The token is from another issuer.") from None
-        # The others are what PyJWT lets through from numbers and nesting that it does not expect.
+        # The others are what PyJWT lets through from numbers and nesting that it does
+        # not expect.
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise TokenRefused("The token is not a valid one of this installation.") from None
 
 
 def mint_token(
-    settings: Settings, subject: str, tenant_id: str | None, scopes: Collection[str], ttl_seconds: int
+    settings: Settings,
+    subject: str,
+    tenant_id: str | None,
+    scopes: Collection[str],
+    ttl_seconds: int,
 ) -> str:
-    """A token that this installation's API accepts; for installations that sign with ``JWT_SECRET_KEY`` themselves.
+    """A token that this installation's API accepts; for installations that sign with
+    ``JWT_SECRET_KEY`` themselves.
 
     Args:
         settings: key, audience and issuer.
@@ -153,14 +167,18 @@ def mint_token(
         ttl_seconds: seconds until it expires, at least 1.
 
     Raises:
-        SettingsError: there is no secret to sign with, or an argument would make a token that the API refuses.
+        SettingsError: there is no secret to sign with, or an argument would make a
+            token that the API refuses.
     """
     if settings.jwt_algorithm != "HS256":
         raise SettingsError(
-            f"Tokens are signed elsewhere: JWT_ALGORITHM is {settings.jwt_algorithm}, and only the public key is here."
+            f"Tokens are signed elsewhere: JWT_ALGORITHM is {settings.jwt_algorithm}, and only "
+            "the public key is here."
         )
     if unknown := sorted(set(scopes) - set(AccessScope)):
-        raise SettingsError(f"Unknown scopes: {', '.join(unknown)}. Known are: {', '.join(AccessScope)}.")
+        raise SettingsError(
+            f"Unknown scopes: {', '.join(unknown)}. Known are: {', '.join(AccessScope)}."
+        )
     if ttl_seconds < 1:
         raise SettingsError("A token must live for at least 1 second.")
     now = int(time.time())
@@ -186,13 +204,20 @@ def _verification_key(settings: Settings) -> str:
     algorithm = settings.jwt_algorithm
     if algorithm == "HS256":
         if settings.jwt_secret_key is None:
-            raise SettingsError(f"JWT_SECRET_KEY is not set: nothing can be signed or checked. {_HOW_TO_MAKE_A_SECRET}")
+            raise SettingsError(
+                "JWT_SECRET_KEY is not set: nothing can be signed or checked. "
+                f"{_HOW_TO_MAKE_A_SECRET}"
+            )
         key = settings.jwt_secret_key.get_secret_value()
         if len(key.encode()) < _MIN_SECRET_BYTES:
-            raise SettingsError(f"JWT_SECRET_KEY is shorter than {_MIN_SECRET_BYTES} bytes. {_HOW_TO_MAKE_A_SECRET}")
+            raise SettingsError(
+                f"JWT_SECRET_KEY is shorter than {_MIN_SECRET_BYTES} bytes. {_HOW_TO_MAKE_A_SECRET}"
+            )
     elif algorithm in _ASYMMETRIC:
         if settings.jwt_public_key is None:
-            raise SettingsError(f"JWT_PUBLIC_KEY is not set, and JWT_ALGORITHM={algorithm} needs it (PEM).")
+            raise SettingsError(
+                f"JWT_PUBLIC_KEY is not set, and JWT_ALGORITHM={algorithm} needs it (PEM)."
+            )
         key = settings.jwt_public_key.get_secret_value()
     else:
         raise SettingsError("JWT_ALGORITHM must be HS256, RS256 or ES256.")
@@ -212,7 +237,8 @@ def _principal(claims: dict[str, Any]) -> Principal:
     scopes = _scopes(claims)
     tenant_id = claims.get("tenant_id")
     if tenant_id is None:
-        # Nothing but the metrics may be open to a token without a tenant: elsewhere no tenant means all of them.
+        # Nothing but the metrics may be open to a token without a tenant: elsewhere no
+        # tenant means all of them.
         if AccessScope.SUPER_ADMIN not in scopes and scopes != {AccessScope.METRICS_READ}:
             raise TokenRefused("The token has no tenant_id claim.")
     else:

@@ -23,7 +23,9 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One sync as the ledger has it; counts are objects, ``errors`` objects by error code."""
+    """One sync as the ledger has it; counts are objects, ``errors`` objects by error
+    code.
+    """
 
     id: UUID
     connector_id: UUID
@@ -145,7 +147,13 @@ class Views:
         return self._fetch(
             ObjectRow,
             "objects",
-            {"connector_id": connector_id, "state": state, "error_type": error_type, "after": after, "limit": limit},
+            {
+                "connector_id": connector_id,
+                "state": state,
+                "error_type": error_type,
+                "after": after,
+                "limit": limit,
+            },
         )
 
     def check_credentials(self, keyring: KeyRing) -> None:
@@ -161,4 +169,8 @@ class Views:
 
     def _fetch(self, row_class: type[Row], query: str, parameters: Mapping[str, Any]) -> list[Row]:
         with self._database.transaction() as conn:
-            return conn.cursor(row_factory=class_row(row_class)).execute(_SQL[query], parameters).fetchall()
+            return (
+                conn.cursor(row_factory=class_row(row_class))
+                .execute(_SQL[query], parameters)
+                .fetchall()
+            )

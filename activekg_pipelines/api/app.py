@@ -1,4 +1,6 @@
-"""Assembles the API and runs it. Everything but the health routes needs a token, whatever the route says."""
+"""Assembles the API and runs it. Everything but the health routes needs a token,
+whatever the route says.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,17 @@ from starlette.middleware import Middleware
 
 from activekg_pipelines.administration.services import AdminServices, admin_services
 from activekg_pipelines.administration.tokens import TokenVerifier
-from activekg_pipelines.api import configs, health, keys, metrics, objects, preview, problems, runs, search
+from activekg_pipelines.api import (
+    configs,
+    health,
+    keys,
+    metrics,
+    objects,
+    preview,
+    problems,
+    runs,
+    search,
+)
 from activekg_pipelines.api.auth import AuthenticationMiddleware
 from activekg_pipelines.api.limits import BodyLimitMiddleware, rate_limited, too_many_requests
 from activekg_pipelines.errors import SettingsError
@@ -33,11 +45,14 @@ def create_app(services: AdminServices) -> FastAPI:
         services: what its routes work with; closed when the application shuts down.
 
     Raises:
-        SettingsError: tokens could not be checked with the key and algorithm that are set, or the rate limit is none.
+        SettingsError: tokens could not be checked with the key and algorithm that are
+            set, or the rate limit is none.
     """
     settings = services.settings
     open_paths = health.OPEN_PATHS | metrics.open_paths(settings)
-    authentication = Middleware(AuthenticationMiddleware, verifier=TokenVerifier(settings), open_paths=open_paths)
+    authentication = Middleware(
+        AuthenticationMiddleware, verifier=TokenVerifier(settings), open_paths=open_paths
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -50,11 +65,15 @@ def create_app(services: AdminServices) -> FastAPI:
         # Served below, behind a token like all else.
         openapi_url=None,
         redirect_slashes=False,
-        # Outermost first. An address that sent too many bad tokens is refused before its next token is looked at: it
-        # could go on guessing otherwise. A caller is counted once the token has said who it is (an address may be a
-        # whole office's), and before a byte of the body is read, so that bodies that are too large count as requests.
+        # Outermost first. An address that sent too many bad tokens is refused before
+        # its next token is looked at: it could go on guessing otherwise. A caller is
+        # counted once the token has said who it is (an address may be a whole
+        # office's), and before a byte of the body is read, so that bodies that are too
+        # large count as requests.
         middleware=[
-            *rate_limited(authentication, settings, open_paths=open_paths, exempt_paths=health.OPEN_PATHS),
+            *rate_limited(
+                authentication, settings, open_paths=open_paths, exempt_paths=health.OPEN_PATHS
+            ),
             Middleware(BodyLimitMiddleware, max_bytes=MAX_BODY_BYTES),
         ],
     )
@@ -92,7 +111,8 @@ def _description() -> dict[str, Any]:
     return {
         "title": "ActiveKG connectors",
         "version": version("activekg-pipelines"),
-        "summary": "Registers S3 buckets, shows and steers their syncs, and searches their documents.",
+        "summary": "Registers S3 buckets, shows and steers their syncs, and searches their "
+        "documents.",
     }
 
 
@@ -106,7 +126,9 @@ def _include_documented_routes(app: FastAPI) -> None:
 
 
 def main() -> None:
-    """Run the API with the environment's settings; an unusable one is a sentence and exit code 1."""
+    """Run the API with the environment's settings; an unusable one is a sentence and
+    exit code 1.
+    """
     try:
         _serve()
     except SettingsError as error:
@@ -118,7 +140,9 @@ def _serve() -> None:
     settings = shared.settings
     configure_logging(settings.activekg_log_level, settings.activekg_log_style)
     app = create_app(admin_services(shared))
-    uvicorn.run(app, host=settings.activekg_api_host, port=settings.activekg_api_port, server_header=False)
+    uvicorn.run(
+        app, host=settings.activekg_api_host, port=settings.activekg_api_port, server_header=False
+    )
 
 
 if __name__ == "__main__":

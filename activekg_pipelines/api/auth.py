@@ -10,12 +10,18 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from activekg_pipelines.administration.tokens import AccessScope, Principal, TokenRefused, TokenVerifier
+from activekg_pipelines.administration.tokens import (
+    AccessScope,
+    Principal,
+    TokenRefused,
+    TokenVerifier,
+)
 from activekg_pipelines.api.problems import ProblemError, problem
 
 
 class AuthenticationMiddleware:
-    """Lets a request in only with a valid token, whatever the route: a route that forgets about it is closed.
+    """Lets a request in only with a valid token, whatever the route: a route that
+    forgets about it is closed.
 
     The caller stands in ``request.state.principal`` afterwards.
 
@@ -37,7 +43,9 @@ class AuthenticationMiddleware:
                 principal = self._verifier.verify(_bearer_token(Headers(scope=scope)))
             except TokenRefused as error:
                 refusal = problem(
-                    401, str(error), headers={"WWW-Authenticate": 'Bearer realm="activekg", error="invalid_token"'}
+                    401,
+                    str(error),
+                    headers={"WWW-Authenticate": 'Bearer realm="activekg", error="invalid_token"'},
                 )
                 await refusal(scope, receive, send)
                 return
@@ -49,7 +57,9 @@ class AuthenticationMiddleware:
 _bearer = HTTPBearer(bearerFormat="JWT", auto_error=False)
 
 
-def authenticated(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]) -> Principal:
+def authenticated(
+    request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+) -> Principal:
     """The caller."""
     principal: Principal = request.state.principal
     return principal
@@ -100,6 +110,9 @@ def _require(caller: Principal, scope: AccessScope) -> Principal:
         raise ProblemError(
             403,
             f"The token lacks the scope {scope}.",
-            headers={"WWW-Authenticate": f'Bearer realm="activekg", error="insufficient_scope", scope="{scope}"'},
+            headers={
+                "WWW-Authenticate": 'Bearer realm="activekg", error="insufficient_scope", '
+                f'scope="{scope}"'
+            },
         )
     return caller

@@ -1,4 +1,6 @@
-"""Routes under ``/configs``: registering, showing, changing, testing, syncing and removing connectors."""
+"""Routes under ``/configs``: registering, showing, changing, testing, syncing and
+removing connectors.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ ObjectKey = Annotated[Prefix, Field(min_length=1)]
 
 
 class Body(BaseModel):
-    """A request's body: unknown fields are refused, and so is text that no database can store."""
+    """A request's body: unknown fields are refused, and so is text that no database can
+    store.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -70,9 +74,14 @@ class Changes(Body):
     def _refuse_null(self) -> Self:
         # Only the endpoint may be taken away: null stands for AWS.
         if absent := [
-            name for name, value in self.config.changes().items() if value is None and name != "endpoint_url"
+            name
+            for name, value in self.config.changes().items()
+            if value is None and name != "endpoint_url"
         ]:
-            raise ValueError(f"{', '.join(sorted(absent))}: must not be null; leave fields out that stay as they are")
+            raise ValueError(
+                f"{', '.join(sorted(absent))}: must not be null; leave fields out that stay as "
+                "they are"
+            )
         return self
 
 
@@ -81,7 +90,8 @@ class SyncRequest(Body):
 
     mode: Mode = Field(
         default=Mode.CHANGED,
-        description="`changed`: what is new, changed or due; `failed`: failures, dead letters too; `all`: everything.",
+        description="`changed`: what is new, changed or due; `failed`: failures, dead letters "
+        "too; `all`: everything.",
     )
     keys: list[ObjectKey] = Field(
         default=[], max_length=1000, description="Objects to process again, whatever their state."
@@ -91,7 +101,9 @@ class SyncRequest(Body):
 class ListQuery(PageQuery):
     """Filters of the list of connectors."""
 
-    tenant_id: TenantId | None = Field(default=None, description="For super admins: only this tenant's.")
+    tenant_id: TenantId | None = Field(
+        default=None, description="For super admins: only this tenant's."
+    )
     provider: Literal["s3"] | None = None
 
 
@@ -101,7 +113,9 @@ class ChangeQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     documents: DocumentFate | None = Field(
-        default=None, description="`remove` takes them out of the graph, `keep` leaves them as they are for good."
+        default=None,
+        description="`remove` takes them out of the graph, `keep` leaves them as they are for "
+        "good.",
     )
 
 
@@ -118,9 +132,13 @@ class RemovalQuery(BaseModel):
 @router.post(
     "",
     status_code=201,
-    responses=documented(401, 403, 409, 413, 422, 503, codes={409: ("conflict", "connector_limit")}),
+    responses=documented(
+        401, 403, 409, 413, 422, 503, codes={409: ("conflict", "connector_limit")}
+    ),
 )
-def register(body: Registration, response: Response, caller: Admin, services: ServicesOfApp) -> ConnectorView:
+def register(
+    body: Registration, response: Response, caller: Admin, services: ServicesOfApp
+) -> ConnectorView:
     """Register a connector; its first sync starts by itself."""
     caller.acting_for(body.tenant_id)
     connector = operations.register(services, body.tenant_id, body.config)
@@ -134,7 +152,9 @@ def list_connectors(
 ) -> Page[ConnectorView]:
     """Connectors, oldest first."""
     rows = services.connectors.page(
-        caller.acting_for(query.tenant_id), after=by_time.decode(query.cursor), limit=query.limit + 1
+        caller.acting_for(query.tenant_id),
+        after=by_time.decode(query.cursor),
+        limit=query.limit + 1,
     )
     return page_of(
         rows,
@@ -144,7 +164,9 @@ def list_connectors(
     )
 
 
-@router.post("/test", response_model_exclude_none=True, responses=documented(401, 403, 413, 422, 503))
+@router.post(
+    "/test", response_model_exclude_none=True, responses=documented(401, 403, 413, 422, 503)
+)
 def try_configuration(body: Registration, caller: Admin, services: ServicesOfApp) -> ConnectionTest:
     """Test a configuration before it is registered; nothing is stored."""
     caller.acting_for(body.tenant_id)
@@ -164,7 +186,9 @@ def show(config_id: UUID, caller: Admin, services: ServicesOfApp) -> ConnectorDe
 
 @router.put(
     "/{config_id}",
-    responses=documented(401, 403, 404, 409, 413, 422, 503, codes={409: ("conflict", "documents_affected")}),
+    responses=documented(
+        401, 403, 404, 409, 413, 422, 503, codes={409: ("conflict", "documents_affected")}
+    ),
 )
 def change(
     config_id: UUID,
@@ -175,28 +199,42 @@ def change(
 ) -> ChangedConnector:
     """Change the given fields and no others.
 
-    A new bucket or prefix is listed afresh. Where that leaves documents without a source, the answer is 409 with their
-    number, and nothing is changed, until `documents` says what becomes of them.
+    A new bucket or prefix is listed afresh. Where that leaves documents without a
+    source, the answer is 409 with their number, and nothing is changed, until
+    `documents` says what becomes of them.
     """
     try:
-        changed = operations.reconfigure(services, config_id, body.config, caller.boundary, query.documents)
+        changed = operations.reconfigure(
+            services, config_id, body.config, caller.boundary, query.documents
+        )
     except DocumentsAffected as error:
         raise ProblemError(
-            409, error.message, code="documents_affected", extensions={"documents_affected": error.documents}
+            409,
+            error.message,
+            code="documents_affected",
+            extensions={"documents_affected": error.documents},
         ) from None
-    return ChangedConnector(**connector_fields(changed.connector), **settled_documents(changed.documents, changed.fate))
+    return ChangedConnector(
+        **connector_fields(changed.connector), **settled_documents(changed.documents, changed.fate)
+    )
 
 
 @router.delete("/{config_id}", responses=documented(401, 403, 404, 422, 503))
 def remove(
     config_id: UUID, query: Annotated[RemovalQuery, Query()], caller: Admin, services: ServicesOfApp
 ) -> RemovedConnector:
-    """Remove a connector with its ledger, history, partition and sensor; its documents as `documents` says."""
+    """Remove a connector with its ledger, history, partition and sensor; its documents
+    as `documents` says.
+    """
     documents = operations.remove(services, config_id, query.documents, caller.boundary)
     return RemovedConnector(id=config_id, **settled_documents(documents, query.documents))
 
 
-@router.post("/{config_id}/test", response_model_exclude_none=True, responses=documented(401, 403, 404, 422, 503))
+@router.post(
+    "/{config_id}/test",
+    response_model_exclude_none=True,
+    responses=documented(401, 403, 404, 422, 503),
+)
 def test_connection(config_id: UUID, caller: Admin, services: ServicesOfApp) -> ConnectionTest:
     """Test what a sync needs: listing the bucket and reading an object."""
     return connection.try_connector(services, services.connectors.get(config_id, caller.boundary))
@@ -208,11 +246,17 @@ def test_connection(config_id: UUID, caller: Admin, services: ServicesOfApp) -> 
     response_model_exclude_none=True,
     responses=documented(401, 403, 404, 409, 413, 422, 503),
 )
-def sync(config_id: UUID, caller: Admin, services: ServicesOfApp, body: SyncRequest | None = None) -> SyncAccepted:
+def sync(
+    config_id: UUID, caller: Admin, services: ServicesOfApp, body: SyncRequest | None = None
+) -> SyncAccepted:
     """Sync now. A second call while one waits joins it."""
     wanted = body or SyncRequest()
-    accepted = operations.request_sync(services, config_id, caller.boundary, mode=wanted.mode, keys=wanted.keys)
-    return SyncAccepted(sync_id=accepted.id, objects_queued=accepted.objects_queued if wanted.keys else None)
+    accepted = operations.request_sync(
+        services, config_id, caller.boundary, mode=wanted.mode, keys=wanted.keys
+    )
+    return SyncAccepted(
+        sync_id=accepted.id, objects_queued=accepted.objects_queued if wanted.keys else None
+    )
 
 
 @router.post("/{config_id}/confirm-deletes", responses=documented(401, 403, 404, 422, 503))

@@ -1,4 +1,6 @@
-"""Routes ``/healthz`` and ``/readyz``: open to everybody, so they name what fails and quote nothing."""
+"""Routes ``/healthz`` and ``/readyz``: open to everybody, so they name what fails and
+quote nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ router = APIRouter(tags=["health"])
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 
-# Probes come every few seconds and must not pile up behind a database that does not answer.
+# Probes come every few seconds and must not pile up behind a database that does not
+# answer.
 _CONNECT_TIMEOUT_SECONDS = 3
 
 
@@ -49,7 +52,9 @@ def healthz() -> Alive:
     return Alive()
 
 
-@router.get("/readyz", responses={503: {"model": Readiness, "description": "A part does not work."}})
+@router.get(
+    "/readyz", responses={503: {"model": Readiness, "description": "A part does not work."}}
+)
 def readyz(response: Response, services: ServicesOfApp) -> Readiness:
     """Whether everything that syncs and searches need works, part by part."""
     checks = [*_database_checks(services), *services.orchestrator.health()]
@@ -94,5 +99,7 @@ def _encryption_check(services: AdminServices) -> Check:
     try:
         services.views.check_credentials(services.keyring)
     except EncryptionError:
-        return Check("encryption_key", False, "stored credentials cannot be read with the keys that are set")
+        return Check(
+            "encryption_key", False, "stored credentials cannot be read with the keys that are set"
+        )
     return Check("encryption_key", True, "reads the stored credentials")

@@ -21,17 +21,26 @@ router = APIRouter(tags=["keys"])
 class RotationRequest(Body):
     """Whose credentials to encrypt anew, and how."""
 
-    dry_run: bool = Field(default=False, strict=True, description="Change nothing; say what would be done.")
+    dry_run: bool = Field(
+        default=False, strict=True, description="Change nothing; say what would be done."
+    )
     tenant_id: TenantId | None = Field(
-        default=None, description="Only this tenant's; a super admin who leaves it out means every tenant."
+        default=None,
+        description="Only this tenant's; a super admin who leaves it out means every tenant.",
     )
     provider: Literal["s3"] | None = None
-    batch_size: Annotated[int, Field(ge=1, le=1000, strict=True, description="Connectors of one transaction.")] = 100
+    batch_size: Annotated[
+        int, Field(ge=1, le=1000, strict=True, description="Connectors of one transaction.")
+    ] = 100
 
 
 @router.post("/rotate_keys", responses=documented(401, 403, 413, 422, 503))
-def rotate(caller: Admin, services: ServicesOfApp, body: RotationRequest | None = None) -> KeyRotation:
-    """Encrypt stored credentials of old key versions with the active key. Syncs go on meanwhile."""
+def rotate(
+    caller: Admin, services: ServicesOfApp, body: RotationRequest | None = None
+) -> KeyRotation:
+    """Encrypt stored credentials of old key versions with the active key. Syncs go on
+    meanwhile.
+    """
     wanted = body or RotationRequest()
     return rotation_view(
         rotate_keys(

@@ -1,7 +1,9 @@
-"""How much a client may ask for: requests in a time, and bytes in a body. Every refusal is a problem.
+"""How much a client may ask for: requests in a time, and bytes in a body. Every refusal
+is a problem.
 
-Requests are counted in the memory of one API process: two processes behind a load balancer let through twice as many,
-and a restart forgets. That is enough to keep one client from taking the others' share; it is no quota.
+Requests are counted in the memory of one API process: two processes behind a load
+balancer let through twice as many, and a restart forgets. That is enough to keep one
+client from taking the others' share; it is no quota.
 """
 
 from __future__ import annotations
@@ -49,9 +51,12 @@ def rate_limit(settings: Settings) -> RateLimitItem | None:
         rates = parse_many(given)
     except ValueError:
         rates = []
-    if len(rates) != 1 or not (1 <= rates[0].amount <= _MAX_REQUESTS and rates[0].get_expiry() <= _MAX_WINDOW_SECONDS):
+    if len(rates) != 1 or not (
+        1 <= rates[0].amount <= _MAX_REQUESTS and rates[0].get_expiry() <= _MAX_WINDOW_SECONDS
+    ):
         raise SettingsError(
-            f"ACTIVEKG_API_RATE_LIMIT must be one rate such as 600/minute, of 1 to {_MAX_REQUESTS:,} requests in at "
+            "ACTIVEKG_API_RATE_LIMIT must be one rate such as 600/minute, of 1 to "
+            f"{_MAX_REQUESTS:,} requests in at "
             f"most one hour, or {OFF}."
         )
     return rates[0]
@@ -60,9 +65,10 @@ def rate_limit(settings: Settings) -> RateLimitItem | None:
 class RequestWindows:
     """The requests of each client in the last second, minute or hour.
 
-    A client whose window is over is forgotten, and so is the one that was quiet for longest when there are too many:
-    clients can make up addresses faster than windows end. :class:`MemoryStorage` alone keeps an empty list of every
-    client that it ever saw (limits 5.8).
+    A client whose window is over is forgotten, and so is the one that was quiet for
+    longest when there are too many: clients can make up addresses faster than windows
+    end. :class:`MemoryStorage` alone keeps an empty list of every client that it ever
+    saw (limits 5.8).
 
     Not for several threads at once.
 
@@ -90,17 +96,22 @@ class RequestWindows:
         self._last_request[client] = now
         self._last_request.move_to_end(client)
         ended = now - self._rate.get_expiry()
-        while len(self._last_request) > self._max_clients or next(iter(self._last_request.values())) < ended:
+        while (
+            len(self._last_request) > self._max_clients
+            or next(iter(self._last_request.values())) < ended
+        ):
             self._forget(self._last_request.popitem(last=False)[0])
 
     def _forget(self, client: str) -> None:
-        # The storage's own thread cuts lists under this lock, and would put a list back that went away meanwhile.
+        # The storage's own thread cuts lists under this lock, and would put a list back
+        # that went away meanwhile.
         with self._storage.locks[self._rate.key_for(client)]:
             self._limiter.clear(self._rate, client)
 
 
 class RefusalLimitMiddleware:
-    """Refuses an address that sent too many tokens that were refused, before it looks at another one.
+    """Refuses an address that sent too many tokens that were refused, before it looks
+    at another one.
 
     Args:
         app: what lies behind; its 401 says that a token was refused.
@@ -132,7 +143,8 @@ class RefusalLimitMiddleware:
 
 
 class RateLimitMiddleware:
-    """Refuses a caller who asks too often: a token's subject in its tenant, or an address where no token is needed.
+    """Refuses a caller who asks too often: a token's subject in its tenant, or an
+    address where no token is needed.
 
     Args:
         app: what lies behind.
@@ -140,7 +152,9 @@ class RateLimitMiddleware:
         exempt_paths: paths that anybody may ask for as often as they like.
     """
 
-    def __init__(self, app: ASGIApp, windows: RequestWindows, exempt_paths: Collection[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, windows: RequestWindows, exempt_paths: Collection[str]
+    ) -> None:
         self._app = app
         self._windows = windows
         self._exempt_paths = frozenset(exempt_paths)
@@ -157,12 +171,14 @@ class RateLimitMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Refuses bodies that are too large: at once by their declared length, else when too many bytes have arrived.
+    """Refuses bodies that are too large: at once by their declared length, else when
+    too many bytes have arrived.
 
     FastAPI's own ``max_body_size`` answers in plain text.
 
     Args:
-        app: what lies behind; must turn Starlette's HTTPException into an answer, as FastAPI does.
+        app: what lies behind; must turn Starlette's HTTPException into an answer, as
+            FastAPI does.
         max_bytes: a body at most.
     """
 
@@ -194,9 +210,14 @@ class BodyLimitMiddleware:
 
 
 def rate_limited(
-    authentication: Middleware, settings: Settings, *, open_paths: Collection[str], exempt_paths: Collection[str]
+    authentication: Middleware,
+    settings: Settings,
+    *,
+    open_paths: Collection[str],
+    exempt_paths: Collection[str],
 ) -> list[Middleware]:
-    """``authentication`` between the two rate limits, the outermost first; alone where there is no limit.
+    """``authentication`` between the two rate limits, the outermost first; alone where
+    there is no limit.
 
     Args:
         authentication: answers 401, or lets in whom ``request.state.principal`` names.
@@ -210,7 +231,8 @@ def rate_limited(
     rate = rate_limit(settings)
     if rate is None:
         return [authentication]
-    # Windows of their own: somebody with many addresses makes the server forget other addresses, but no caller.
+    # Windows of their own: somebody with many addresses makes the server forget other
+    # addresses, but no caller.
     return [
         Middleware(RefusalLimitMiddleware, windows=RequestWindows(rate), open_paths=open_paths),
         authentication,
@@ -232,22 +254,28 @@ def too_many_requests() -> dict[int | str, dict[str, Any]]:
 
 
 def _too_many(seconds: int) -> Response:
-    return problem(429, f"Too many requests: try again in {seconds} seconds.", headers={"Retry-After": str(seconds)})
+    return problem(
+        429,
+        f"Too many requests: try again in {seconds} seconds.",
+        headers={"Retry-After": str(seconds)},
+    )
 
 
 def _caller(scope: Scope) -> str:
     principal: Principal | None = scope.get("state", {}).get("principal")
     if principal is None:
         return f"address {_address(scope)}"
-    # The tenant first: it holds no space, so that no two callers share a window. The token's id would be no key: a
-    # client that mints tokens would have a new window with each.
+    # The tenant first: it holds no space, so that no two callers share a window. The
+    # token's id would be no key: a client that mints tokens would have a new window
+    # with each.
     return f"caller {principal.tenant_id or ''} {principal.subject}"
 
 
 def _address(scope: Scope) -> str:
     """The client's address, as far as it names one client.
 
-    Behind a proxy it is the proxy's, unless uvicorn may believe that one's headers (``FORWARDED_ALLOW_IPS``).
+    Behind a proxy it is the proxy's, unless uvicorn may believe that one's headers
+    (``FORWARDED_ALLOW_IPS``).
     """
     host = scope["client"][0] if scope.get("client") else ""
     try:

@@ -1,6 +1,8 @@
-"""Route ``/metrics``: what Postgres has counted, in Prometheus' text format. This process counts nothing itself.
+"""Route ``/metrics``: what Postgres has counted, in Prometheus' text format. This
+process counts nothing itself.
 
-So the numbers are the same from every process, and neither a restart nor a killed run changes them.
+So the numbers are the same from every process, and neither a restart nor a killed run
+changes them.
 """
 
 from __future__ import annotations
@@ -41,10 +43,12 @@ from activekg_pipelines.settings import Settings
 METRICS_PATH: Final = "/metrics"
 
 _SQL = load_queries(Path(__file__).with_name("metrics.sql"))
-# Rows that one part of the scrape counts at most. With a million objects, 300,000 of them waiting, and a thousand
-# connectors a scrape took 60 to 150 ms, and 0.4 to 0.8 s before their first vacuum, when index entries alone do not do.
+# Rows that one part of the scrape counts at most. With a million objects, 300,000 of
+# them waiting, and a thousand connectors a scrape took 60 to 150 ms, and 0.4 to 0.8 s
+# before their first vacuum, when index entries alone do not do.
 _MOST = 100_000
-# Prometheus gives up after 10 seconds by default; a scrape that nobody waits for must not go on.
+# Prometheus gives up after 10 seconds by default; a scrape that nobody waits for must
+# not go on.
 _STATEMENT_TIMEOUT = "8s"
 
 
@@ -65,7 +69,8 @@ class _Family:
     Attributes:
         metric: its name, of a counter without ``_total``.
         label: name of the further label; None where there is none.
-        zeros: values of that label that every tenant has from the start, so that the first increase shows as one.
+        zeros: values of that label that every tenant has from the start, so that the
+            first increase shows as one.
     """
 
     metric: str
@@ -76,10 +81,17 @@ class _Family:
 
 _COUNTERS: Final[Mapping[str, _Family]] = {
     Counter.ITEMS: _Family(
-        "connector_run_items", "Objects that syncs settled, by what became of them.", "status", ITEM_STATUSES
+        "connector_run_items",
+        "Objects that syncs settled, by what became of them.",
+        "status",
+        ITEM_STATUSES,
     ),
-    Counter.ERRORS: _Family("connector_worker_errors", "Failed attempts at objects, by error code.", "error_type"),
-    Counter.BYTES: _Family("connector_bytes_fetched", "Bytes downloaded from buckets.", zeros=("",)),
+    Counter.ERRORS: _Family(
+        "connector_worker_errors", "Failed attempts at objects, by error code.", "error_type"
+    ),
+    Counter.BYTES: _Family(
+        "connector_bytes_fetched", "Bytes downloaded from buckets.", zeros=("",)
+    ),
     Counter.EMBEDDINGS: _Family(
         "connector_embeddings",
         "Vectors of indexed chunks: computed by the model, or reused because the text had one.",
@@ -101,7 +113,8 @@ _HISTOGRAMS: Final[Mapping[str, tuple[_Family, Sequence[float]]]] = {
     Counter.LATENCY: (
         _Family(
             "connector_detection_to_searchable_seconds",
-            "Seconds from the listing that showed a new or changed object to the commit that made it searchable.",
+            "Seconds from the listing that showed a new or changed object to the commit that made "
+            "it searchable.",
         ),
         LATENCY_BUCKETS,
     ),
@@ -115,38 +128,53 @@ _GAUGES: Final[Mapping[str, _Family]] = {
     ),
     "oldest_pending": _Family(
         "connector_oldest_pending_age_seconds",
-        "Seconds that the object waits which waits longest for being extracted or indexed; retries do not count.",
+        "Seconds that the object waits which waits longest for being extracted or indexed; "
+        "retries do not count.",
         zeros=("",),
     ),
     "dead_letters": _Family(
         "connector_dead_letters", "Objects that nobody tries any more, by error code.", "error_type"
     ),
     "runs_live": _Family(
-        "connector_runs", "Runs that wait or are under way, by status.", "status", ("waiting", "running")
+        "connector_runs",
+        "Runs that wait or are under way, by status.",
+        "status",
+        ("waiting", "running"),
     ),
-    "enabled": _Family("connector_enabled", "1 for a connector that is polled, 0 for a paused one.", "connector"),
+    "enabled": _Family(
+        "connector_enabled", "1 for a connector that is polled, 0 for a paused one.", "connector"
+    ),
     "registered_at": _Family(
-        "connector_registered_timestamp_seconds", "When a polled connector was registered, in Unix time.", "connector"
+        "connector_registered_timestamp_seconds",
+        "When a polled connector was registered, in Unix time.",
+        "connector",
     ),
     "last_scan": _Family(
         "connector_last_completed_scan_timestamp_seconds",
-        "When a polled connector's bucket was last listed to the end, in Unix time; absent before the first time.",
+        "When a polled connector's bucket was last listed to the end, in Unix time; absent before "
+        "the first time.",
         "connector",
     ),
     "poll_interval": _Family(
-        "connector_poll_interval_seconds", "Seconds between two polls of a polled connector.", "connector"
+        "connector_poll_interval_seconds",
+        "Seconds between two polls of a polled connector.",
+        "connector",
     ),
     "held_back": _Family(
-        "connector_deletions_held_back", "Deletions that wait for somebody to confirm them.", "connector"
+        "connector_deletions_held_back",
+        "Deletions that wait for somebody to confirm them.",
+        "connector",
     ),
     "objects_over_limit": _Family(
         "connector_objects_over_limit",
-        "New objects that the last scan did not take in, because the connector holds as many as its tenant may have.",
+        "New objects that the last scan did not take in, because the connector holds as many as "
+        "its tenant may have.",
         "connector",
     ),
     "bytes_limit_reached": _Family(
         "connector_daily_bytes_used_up",
-        "1 for a tenant that has downloaded its bytes of the day; its pending objects wait for midnight, UTC.",
+        "1 for a tenant that has downloaded its bytes of the day; its pending objects wait for "
+        "midnight, UTC.",
         zeros=("",),
     ),
 }
@@ -187,7 +215,9 @@ def families(samples: Iterable[Sample], components: Sequence[Check]) -> Iterator
         samples: rows of the scrape's query.
         components: Dagster's parts, and whether they work.
     """
-    series: dict[str, dict[tuple[str, str], dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    series: dict[str, dict[tuple[str, str], dict[str, float]]] = defaultdict(
+        lambda: defaultdict(dict)
+    )
     owners: dict[tuple[str, str], None] = {}
     for name, tenant, provider, label, value in sorted(samples):
         series[name][tenant, provider][label] = value
@@ -219,13 +249,16 @@ def router(settings: Settings) -> APIRouter:
     made = APIRouter()
     if settings.activekg_metrics != "off":
         route = _all_metrics if settings.activekg_metrics == "open" else _metrics_of_caller
-        # Not in the OpenAPI document: its format is Prometheus', and its reader a scrape configuration.
+        # Not in the OpenAPI document: its format is Prometheus', and its reader a
+        # scrape configuration.
         made.add_api_route(METRICS_PATH, route, include_in_schema=False)
     return made
 
 
 def open_paths(settings: Settings) -> frozenset[str]:
-    """The paths here that need no token. Switched off, there is nothing to protect: 404 for everybody."""
+    """The paths here that need no token. Switched off, there is nothing to protect: 404
+    for everybody.
+    """
     return frozenset() if settings.activekg_metrics == "token" else frozenset({METRICS_PATH})
 
 
@@ -233,7 +266,9 @@ def _all_metrics(services: ServicesOfApp) -> Response:
     return _exposition(services, None)
 
 
-def _metrics_of_caller(services: ServicesOfApp, caller: Annotated[Principal, Depends(metrics_reader)]) -> Response:
+def _metrics_of_caller(
+    services: ServicesOfApp, caller: Annotated[Principal, Depends(metrics_reader)]
+) -> Response:
     return _exposition(services, caller.boundary)
 
 
@@ -248,16 +283,24 @@ def _label_names(family: _Family) -> list[str]:
 
 
 def _values(
-    family: _Family, series: Mapping[tuple[str, str], Mapping[str, float]], owners: Iterable[tuple[str, str]]
+    family: _Family,
+    series: Mapping[tuple[str, str], Mapping[str, float]],
+    owners: Iterable[tuple[str, str]],
 ) -> Iterator[tuple[list[str], float]]:
     for owner in owners:
-        for label, value in (dict.fromkeys(family.zeros, 0.0) | dict(series.get(owner, {}))).items():
+        for label, value in (
+            dict.fromkeys(family.zeros, 0.0) | dict(series.get(owner, {}))
+        ).items():
             yield [*owner, label] if family.label else [*owner], value
 
 
 def _cumulative(observed: Mapping[str, float], buckets: Sequence[float]) -> list[tuple[str, float]]:
-    """Bucket counts as Prometheus wants them. Bounds of an older version of this package stay as they were counted."""
-    counts = dict.fromkeys(buckets, 0.0) | {float(label): n for label, n in observed.items() if label != SUM}
+    """Bucket counts as Prometheus wants them. Bounds of an older version of this
+    package stay as they were counted.
+    """
+    counts = dict.fromkeys(buckets, 0.0) | {
+        float(label): n for label, n in observed.items() if label != SUM
+    }
     bounds = sorted(counts)
     return [
         (bucket(bound), total)
@@ -277,11 +320,17 @@ def _errors(series: Mapping[tuple[str, str], Mapping[str, float]]) -> Metric:
     return gauge
 
 
-def _rotations(series: Mapping[tuple[str, str], Mapping[str, float]], owners: Iterable[tuple[str, str]]) -> Metric:
+def _rotations(
+    series: Mapping[tuple[str, str], Mapping[str, float]], owners: Iterable[tuple[str, str]]
+) -> Metric:
     counter = CounterMetricFamily(
-        "connector_key_rotations", "Credentials that were encrypted again under another key.", labels=["tenant"]
+        "connector_key_rotations",
+        "Credentials that were encrypted again under another key.",
+        labels=["tenant"],
     )
-    rotated = {tenant: 0.0 for tenant, _ in owners} | {tenant: labels[""] for (tenant, _), labels in series.items()}
+    rotated = {tenant: 0.0 for tenant, _ in owners} | {
+        tenant: labels[""] for (tenant, _), labels in series.items()
+    }
     for tenant, value in rotated.items():
         counter.add_metric([tenant], value)
     return counter
@@ -290,7 +339,8 @@ def _rotations(series: Mapping[tuple[str, str], Mapping[str, float]], owners: It
 def _components(components: Sequence[Check]) -> Metric:
     gauge = GaugeMetricFamily(
         "connector_component_up",
-        "1 for a part of Dagster that works; the daemon does while all of its heartbeats are current.",
+        "1 for a part of Dagster that works; the daemon does while all of its heartbeats are "
+        "current.",
         labels=["component"],
     )
     for check in components:

@@ -1,4 +1,6 @@
-"""Routes on a connector's objects: the ledger, the dead letters, and trying those again."""
+"""Routes on a connector's objects: the ledger, the dead letters, and trying those
+again.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,10 @@ def list_objects(
 
 @router.get("/dead-letters", responses=documented(401, 403, 404, 422, 503, codes=CURSOR_CODES))
 def list_dead_letters(
-    config_id: UUID, query: Annotated[DeadLettersQuery, Query()], caller: Admin, services: ServicesOfApp
+    config_id: UUID,
+    query: Annotated[DeadLettersQuery, Query()],
+    caller: Admin,
+    services: ServicesOfApp,
 ) -> Page[ObjectView]:
     """Objects that nobody tries any more, by key, each with its cause."""
     connector = services.connectors.get(config_id, caller.boundary)
@@ -70,7 +75,9 @@ def list_dead_letters(
 
 
 @router.post("/dead-letters/replay", responses=documented(401, 403, 404, 413, 422, 503))
-def replay(config_id: UUID, body: ReplayRequest, caller: Admin, services: ServicesOfApp) -> Replayed:
+def replay(
+    config_id: UUID, body: ReplayRequest, caller: Admin, services: ServicesOfApp
+) -> Replayed:
     """Try dead letters again with fresh attempts; a run takes them up within seconds."""
     replayed = operations.replay_dead_letters(
         services, config_id, caller.boundary, keys=body.keys, error_type=body.error_type
@@ -79,8 +86,19 @@ def replay(config_id: UUID, body: ReplayRequest, caller: Admin, services: Servic
 
 
 def _page(
-    services: AdminServices, connector: Connector, query: PageQuery, state: ObjectState | None, error_type: str | None
+    services: AdminServices,
+    connector: Connector,
+    query: PageQuery,
+    state: ObjectState | None,
+    error_type: str | None,
 ) -> Page[ObjectView]:
     after = by_key.decode(query.cursor)
-    rows = services.views.objects(connector.id, state=state, error_type=error_type, after=after, limit=query.limit + 1)
-    return page_of(rows, query.limit, lambda row: object_view(row, connector), lambda row: by_key.encode(row.key))
+    rows = services.views.objects(
+        connector.id, state=state, error_type=error_type, after=after, limit=query.limit + 1
+    )
+    return page_of(
+        rows,
+        query.limit,
+        lambda row: object_view(row, connector),
+        lambda row: by_key.encode(row.key),
+    )

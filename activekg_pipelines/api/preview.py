@@ -24,22 +24,35 @@ class PreviewQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # A page takes some 0.2 seconds, and clients and proxies wait for one minute at most.
-    max_pages: Annotated[int, Field(ge=1, le=1000, description="Pages of 1,000 keys that are listed at most.")] = 100
+    # A page takes some 0.2 seconds, and clients and proxies wait for one minute at
+    # most.
+    max_pages: Annotated[
+        int, Field(ge=1, le=1000, description="Pages of 1,000 keys that are listed at most.")
+    ] = 100
 
 
 @router.post(
     "/preview",
     responses=documented(
-        401, 403, 404, 422, 502, 503, codes={502: [kind.code for kind in SourceError.__subclasses__()]}
+        401,
+        403,
+        404,
+        422,
+        502,
+        503,
+        codes={502: [kind.code for kind in SourceError.__subclasses__()]},
     ),
 )
 def preview(
     config_id: UUID, query: Annotated[PreviewQuery, Query()], caller: Admin, services: ServicesOfApp
 ) -> PreviewView:
-    """What a sync would add, update, delete and skip, and how much work that is. Changes nothing."""
+    """What a sync would add, update, delete and skip, and how much work that is.
+    Changes nothing.
+    """
     connector = services.connectors.get(config_id, caller.boundary)
     try:
-        return preview_view(connector, preview_sync(services.shared, connector, max_pages=query.max_pages))
+        return preview_view(
+            connector, preview_sync(services.shared, connector, max_pages=query.max_pages)
+        )
     except SourceError as error:
         raise ProblemError(502, f"{error.message} {fix_for(error)}", code=error.code) from None

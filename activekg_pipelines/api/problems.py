@@ -1,4 +1,6 @@
-"""Every error as an RFC 9457 problem: a stable code, a sentence for people, and never what the caller sent."""
+"""Every error as an RFC 9457 problem: a stable code, a sentence for people, and never
+what the caller sent.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,9 @@ class FieldProblem(BaseModel):
 class Problem(BaseModel):
     """An error answer as RFC 9457 shapes it."""
 
-    type: str = Field(description="A URN that identifies the kind of problem; `code` is its last part.")
+    type: str = Field(
+        description="A URN that identifies the kind of problem; `code` is its last part."
+    )
     title: str
     status: int
     detail: str
@@ -153,7 +157,9 @@ def problem(
     return Response(content, status, headers, MEDIA_TYPE)
 
 
-def documented(*statuses: int, codes: Mapping[int, Sequence[str]] | None = None) -> dict[int | str, dict[str, Any]]:
+def documented(
+    *statuses: int, codes: Mapping[int, Sequence[str]] | None = None
+) -> dict[int | str, dict[str, Any]]:
     """A route's ``responses``: these error answers in the OpenAPI document.
 
     Args:
@@ -164,7 +170,8 @@ def documented(*statuses: int, codes: Mapping[int, Sequence[str]] | None = None)
     all_codes = {status: (code,) for status, code in _CODES.items()} | dict(codes or {})
     return {
         status: {
-            "description": f"{_MEANINGS[status]} Code: {', '.join(f'`{code}`' for code in all_codes[status])}.",
+            "description": f"{_MEANINGS[status]} Code: "
+            f"{', '.join(f'`{code}`' for code in all_codes[status])}.",
             "content": content,
         }
         for status in statuses
@@ -183,7 +190,13 @@ def install(app: FastAPI) -> None:
 
 
 def _on_problem(_: Request, error: ProblemError) -> Response:
-    return problem(error.status, error.detail, code=error.code, headers=error.headers, extensions=error.extensions)
+    return problem(
+        error.status,
+        error.detail,
+        code=error.code,
+        headers=error.headers,
+        extensions=error.extensions,
+    )
 
 
 def _on_invalid_request(_: Request, error: RequestValidationError) -> Response:
@@ -196,7 +209,8 @@ def _invalid(errors: Sequence[FieldProblem]) -> Response:
 
 def _on_http_exception(request: Request, error: HTTPException) -> Response:
     if error.status_code == 400:
-        # FastAPI's word for a body that fails before it is known whether it is JSON: text that is not UTF-8, say.
+        # FastAPI's word for a body that fails before it is known whether it is JSON:
+        # text that is not UTF-8, say.
         return _invalid([FieldProblem(location="body", field="", rule=_RULES["json_invalid"])])
     details = {
         404: "There is nothing at this address.",
@@ -208,11 +222,16 @@ def _on_http_exception(request: Request, error: HTTPException) -> Response:
 
 
 def _methods_at(request: Request) -> str:
-    """What RFC 9110, section 15.5.6, wants to know; the framework names the methods of one route of several."""
+    """What RFC 9110, section 15.5.6, wants to know; the framework names the methods of
+    one route of several.
+    """
     return ", ".join(
         method
         for method in ("GET", "POST", "PUT", "DELETE")
-        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
     )
 
 
@@ -224,7 +243,9 @@ def _on_package_error(request: Request, error: ActiveKGError) -> Response:
 
 
 def _on_database_error(_: Request, __: Exception) -> Response:
-    return problem(503, "The database cannot be used right now; try again.", headers={"Retry-After": "5"})
+    return problem(
+        503, "The database cannot be used right now; try again.", headers={"Retry-After": "5"}
+    )
 
 
 def _on_bug(_: Request, __: Exception) -> Response:

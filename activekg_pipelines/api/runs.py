@@ -19,7 +19,8 @@ router = APIRouter(prefix="/runs", tags=["runs"])
 
 
 def _no_number(value: Any) -> Any:
-    # Pydantic would take 20260131 for seconds, and a list from 1970 on looks like any other.
+    # Pydantic would take 20260131 for seconds, and a list from 1970 on looks like any
+    # other.
     try:
         float(value)
     except (TypeError, ValueError):
@@ -31,16 +32,23 @@ class RunsQuery(PageQuery):
     """Filters of the history."""
 
     config_id: UUID | None = None
-    tenant_id: TenantId | None = Field(default=None, description="For super admins: only this tenant's.")
+    tenant_id: TenantId | None = Field(
+        default=None, description="For super admins: only this tenant's."
+    )
     status: RunStatus | None = None
     since: Annotated[AwareDatetime, BeforeValidator(_no_number)] | None = Field(
-        default=None, description="Only syncs asked for at or after this time, for example 2026-01-31T08:00:00Z."
+        default=None,
+        description="Only syncs asked for at or after this time, for example 2026-01-31T08:00:00Z.",
     )
 
 
 @router.get("", responses=documented(401, 403, 404, 422, 503, codes=CURSOR_CODES))
-def list_runs(query: Annotated[RunsQuery, Query()], caller: Admin, services: ServicesOfApp) -> Page[RunView]:
-    """Syncs, newest first: of one connector, one tenant, or all that the caller may see."""
+def list_runs(
+    query: Annotated[RunsQuery, Query()], caller: Admin, services: ServicesOfApp
+) -> Page[RunView]:
+    """Syncs, newest first: of one connector, one tenant, or all that the caller may
+    see.
+    """
     tenant_id = caller.acting_for(query.tenant_id)
     if query.config_id is not None:
         services.connectors.get(query.config_id, caller.boundary)

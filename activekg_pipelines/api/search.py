@@ -27,15 +27,25 @@ class SearchQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    q: Annotated[str, Field(max_length=2000, description="A question or words."), AfterValidator(_words)]
+    q: Annotated[
+        str, Field(max_length=2000, description="A question or words."), AfterValidator(_words)
+    ]
     limit: Annotated[int, Field(ge=1, le=100)] = 10
-    tenant_id: TenantId | None = Field(default=None, description="For super admins: whose documents.")
+    tenant_id: TenantId | None = Field(
+        default=None, description="For super admins: whose documents."
+    )
 
 
 @router.get("", responses=documented(401, 403, 422, 503))
-def search(query: Annotated[SearchQuery, Query()], caller: Searcher, services: ServicesOfApp) -> SearchAnswer:
+def search(
+    query: Annotated[SearchQuery, Query()], caller: Searcher, services: ServicesOfApp
+) -> SearchAnswer:
     """The passages of the tenant's documents that answer best."""
     tenant_id = caller.acting_for(query.tenant_id) or caller.tenant_id
     if tenant_id is None:
-        raise ProblemError(422, "The token names no tenant: say whose documents to search with `tenant_id`.")
-    return SearchAnswer(hits=[hit_view(hit) for hit in services.search(tenant_id, query.q, query.limit)])
+        raise ProblemError(
+            422, "The token names no tenant: say whose documents to search with `tenant_id`."
+        )
+    return SearchAnswer(
+        hits=[hit_view(hit) for hit in services.search(tenant_id, query.q, query.limit)]
+    )

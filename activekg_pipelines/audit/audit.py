@@ -17,7 +17,8 @@ Progress = Callable[[Report], None]
 def audit_connector(
     services: Services, connector: Connector, *, vectors: int = 0, progress: Progress | None = None
 ) -> Report:
-    """Compare listing, ledger, texts, documents, chunks, edges and vectors of a connector. Writes nothing.
+    """Compare listing, ledger, texts, documents, chunks, edges and vectors of a
+    connector. Writes nothing.
 
     Args:
         services: of this process.
@@ -26,7 +27,8 @@ def audit_connector(
         progress: called after each piece.
 
     Raises:
-        SourceError: the bucket cannot be listed, or the connector's source changed meanwhile.
+        SourceError: the bucket cannot be listed, or the connector's source changed
+            meanwhile.
         ModelError: vectors are to be computed, and the model cannot be loaded.
     """
     report = Report()

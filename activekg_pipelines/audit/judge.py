@@ -1,4 +1,6 @@
-"""Decides from what was read whether ledger, text, document, chunks and vectors of an object agree. Pure."""
+"""Decides from what was read whether ledger, text, document, chunks and vectors of an
+object agree. Pure.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +20,17 @@ class Facts:
     """An object's row of the ledger, and what text and graph hold of it.
 
     Attributes:
-        settled: neither a scan nor a run is about to change it; otherwise text and graph were not read.
+        settled: neither a scan nor a run is about to change it; otherwise text and
+            graph were not read.
         claimed: a run holds it.
         text: None where there is none, and where the object is not settled.
         node_id: its document's node, where there is one.
         linked: chunks of its own at its document's edges.
         dangling: edges to its document that begin at no node.
-        other_tenant, without_vector, damaged_vectors, other_model: how many of the linked ones are.
-        places: of each linked chunk: index, total, start and end on its edge, SHA-256 of its text, and the hash that it
-            carries.
+        other_tenant, without_vector, damaged_vectors, other_model: how many of the
+            linked ones are.
+        places: of each linked chunk: index, total, start and end on its edge, SHA-256
+            of its text, and the hash that it carries.
     """
 
     id: int
@@ -72,7 +76,8 @@ def disagreements(
         facts: of one object.
         tenant_id: whose it is.
         bucket: in which.
-        encoder_version: the model in use, where outdated documents are already known to be none; None otherwise.
+        encoder_version: the model in use, where outdated documents are already known to
+            be none; None otherwise.
     """
     if facts.state == ObjectState.EXTRACTED and not facts.has_text and not facts.claimed:
         # No run would ever take it up: there is nothing to index.
@@ -136,9 +141,9 @@ def _chunks(facts: Facts) -> Iterator[tuple[Difference, int]]:
     if facts.dangling:
         yield Difference.EDGE_WITHOUT_CHUNK, facts.dangling
     places = facts.places or []
-    if sorted((place[0] for place in places), key=repr) != sorted(range(facts.linked), key=repr) or any(
-        place[1] != facts.linked for place in places
-    ):
+    if sorted((place[0] for place in places), key=repr) != sorted(
+        range(facts.linked), key=repr
+    ) or any(place[1] != facts.linked for place in places):
         yield Difference.CHUNKS_OUT_OF_ORDER, 1
     if moved := sum(_text_differs(place, facts) for place in places):
         yield Difference.CHUNK_TEXT_DIFFERS, moved
@@ -157,6 +162,8 @@ def _text_differs(place: list[Any], facts: Facts) -> bool:
     if facts.text is None or facts.indexed_text_hash != facts.text_hash:
         # The text that the chunks were made of is not stored any more.
         return False
-    if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(facts.text)):
+    if not (
+        isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(facts.text)
+    ):
         return True
     return bool(hashlib.sha256(facts.text[start:end].encode()).hexdigest() != digest)

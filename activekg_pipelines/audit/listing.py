@@ -19,10 +19,12 @@ class Standing:
     """What the connector's scans have seen.
 
     Attributes:
-        scanned_at: when the last completed one began; None when none was completed since the source changed.
+        scanned_at: when the last completed one began; None when none was completed
+            since the source changed.
         scanning: one is under way.
         over_limit: a limit of the tenant keeps new objects out of the ledger.
-        versions: extractor, chunker and encoder that outdated rows were last looked for with.
+        versions: extractor, chunker and encoder that outdated rows were last looked for
+            with.
     """
 
     generation: int
@@ -34,7 +36,9 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the ledger says of a key; ``settled`` is as in :class:`~activekg_pipelines.audit.judge.Facts`."""
+    """What the ledger says of a key; ``settled`` is as in
+    :class:`~activekg_pipelines.audit.judge.Facts`.
+    """
 
     key: str
     etag: str
@@ -63,6 +67,11 @@ def in_flight(entry: ObjectVersion | None, row: Row | None, standing: Standing) 
     """Whether a scan or a run is about to settle the object."""
     if row is not None and not row.settled:
         return True
-    same = entry is not None and row is not None and row.state != ObjectState.DELETED and row.etag == entry.etag
+    same = (
+        entry is not None
+        and row is not None
+        and row.state != ObjectState.DELETED
+        and row.etag == entry.etag
+    )
     gone = entry is None and (row is None or row.state == ObjectState.DELETED)
     return not same and not gone and compare(entry, row, standing) is None

@@ -1,7 +1,8 @@
-"""Mends what an audit found: takes away what nothing stands behind, and queues objects for the next run.
+"""Mends what an audit found: takes away what nothing stands behind, and queues objects
+for the next run.
 
-Nothing is taken from a run that works on it, and no object is deleted: what is missing from the bucket is for a
-completed scan, with its guard, to decide.
+Nothing is taken from a run that works on it, and no object is deleted: what is missing
+from the bucket is for a completed scan, with its guard, to decide.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from activekg_pipelines.services import Services
 _FETCH: Final = frozenset({Difference.TEXT_MISSING, Difference.TEXT_DAMAGED, Difference.STALE})
 """The stored text cannot be trusted: the object is fetched again."""
 _STRAY: Final = frozenset({Difference.CHUNK_WITHOUT_EDGE, Difference.EDGE_WITHOUT_DOCUMENT})
-"""Taken away. Where the document needs the chunk, its count differs too, and it is written again for that."""
+"""Taken away. Where the document needs the chunk, its count differs too, and it is
+written again for that.
+"""
 _VECTORS: Final = frozenset(
     {
         Difference.VECTOR_MISSING,
@@ -48,11 +51,15 @@ class Mended:
     Attributes:
         fetch: objects queued to be fetched and indexed again.
         index: objects queued to be indexed again from their stored text.
-        documents, chunks, edges, texts: how many were taken away because nothing stands behind them.
-        left_to_runs: objects that a run holds or a scan decides about; the next audit shows what is left of them.
+        documents, chunks, edges, texts: how many were taken away because nothing stands
+            behind them.
+        left_to_runs: objects that a run holds or a scan decides about; the next audit
+            shows what is left of them.
         left_to_scan: differences that the next scan of the bucket settles.
-        orphans_held_back: documents outside the ledger that stay, because there are suspiciously many.
-        sync_id: the sync that does the rest; None where nothing is left to do, or the connector is paused.
+        orphans_held_back: documents outside the ledger that stay, because there are
+            suspiciously many.
+        sync_id: the sync that does the rest; None where nothing is left to do, or the
+            connector is paused.
     """
 
     fetch: int = 0
@@ -67,14 +74,18 @@ class Mended:
     sync_id: UUID | None = None
 
 
-def mend_connector(services: Services, connector: Connector, report: Report, *, remove_orphans: int = 0) -> Mended:
-    """Mend what an audit of the connector reported, looking at everything once more on the way.
+def mend_connector(
+    services: Services, connector: Connector, report: Report, *, remove_orphans: int = 0
+) -> Mended:
+    """Mend what an audit of the connector reported, looking at everything once more on
+    the way.
 
     Args:
         services: of this process.
         connector: which.
         report: what the audit found.
-        remove_orphans: how many documents outside the ledger somebody said may go; suspiciously many others stay.
+        remove_orphans: how many documents outside the ledger somebody said may go;
+            suspiciously many others stay.
 
     Raises:
         SourceError: as for the audit.
@@ -96,12 +107,16 @@ class _Plan:
 
 
 class _Mending:
-    def __init__(self, services: Services, connector: Connector, report: Report, remove_orphans: int) -> None:
+    def __init__(
+        self, services: Services, connector: Connector, report: Report, remove_orphans: int
+    ) -> None:
         self._services = services
         self._connector = connector
         self._report = report
         self._done = Mended(
-            left_to_scan=sum(tally.count for kind, tally in report.differences.items() if kind in BY_SCAN)
+            left_to_scan=sum(
+                tally.count for kind, tally in report.differences.items() if kind in BY_SCAN
+            )
         )
         self._dimensions = dimensions(services)
         orphans = report.differences.get(Difference.DOCUMENT_ORPHANED)
@@ -116,14 +131,20 @@ class _Mending:
 
     def carry_out(self) -> Mended:
         done = self._done
-        for piece in chain(walk(self._services, self._connector), [Piece(self._report.wrong_vectors)]):
+        for piece in chain(
+            walk(self._services, self._connector), [Piece(self._report.wrong_vectors)]
+        ):
             if piece.found:
                 # Asked of the bucket before anything is locked.
                 orphans = self._orphans(piece.found)
-                with self._services.database.transaction(tenant_id=self._connector.tenant_id) as conn:
+                with self._services.database.transaction(
+                    tenant_id=self._connector.tenant_id
+                ) as conn:
                     self._mend(conn, piece.found, orphans)
         if (done.fetch or done.index or done.left_to_scan) and self._connector.enabled:
-            done.sync_id = self._services.ledger.request_manual_run(self._connector.id, self._connector.tenant_id)
+            done.sync_id = self._services.ledger.request_manual_run(
+                self._connector.id, self._connector.tenant_id
+            )
         return done
 
     def _mend(self, conn: Connection[TupleRow], found: list[Found], orphans: list[UUID]) -> None:
@@ -139,9 +160,13 @@ class _Mending:
         self._drop_strays(conn, [one.node_id for one in found if one.difference in _STRAY])
         if orphans:
             parameters = {"ids": orphans, **self._whose()}
-            plan.drop_documents += [row[0] for row in conn.execute(SQL["still_orphaned"], parameters)]
+            plan.drop_documents += [
+                row[0] for row in conn.execute(SQL["still_orphaned"], parameters)
+            ]
         forgotten = self._services.ledger.forget_documents(conn, plan.forget) if plan.forget else []
-        self._services.graph.remove(conn, self._connector.tenant_id, [*plan.drop_documents, *forgotten])
+        self._services.graph.remove(
+            conn, self._connector.tenant_id, [*plan.drop_documents, *forgotten]
+        )
         self._done.documents += len(plan.drop_documents) + len(forgotten)
         self._done.texts += conn.execute(SQL["drop_texts"], {"ids": plan.drop_texts}).rowcount
         conn.execute(SQL["requeue"], {"fetch": plan.fetch, "index": plan.index})
@@ -149,7 +174,11 @@ class _Mending:
         self._done.index += len(plan.index)
 
     def _clear_graph(
-        self, conn: Connection[TupleRow], plan: _Plan, found: list[Found], kinds: dict[int, set[Difference]]
+        self,
+        conn: Connection[TupleRow],
+        plan: _Plan,
+        found: list[Found],
+        kinds: dict[int, set[Difference]],
     ) -> None:
         """Take away what a swap of the documents would leave as it is."""
         if not plan.keys:
@@ -159,17 +188,26 @@ class _Mending:
         self._done.edges += conn.execute(SQL["drop_broken_edges"], whose).rowcount
         if keys := [key for id_, key in plan.keys.items() if kinds[id_] & _VECTORS]:
             wrong = [one.node_id for one in found if one.difference is Difference.VECTOR_WRONG]
-            parameters = {"wrong": wrong, "dimensions": self._dimensions, **self._whose(), **self._documents(keys)}
+            parameters = {
+                "wrong": wrong,
+                "dimensions": self._dimensions,
+                **self._whose(),
+                **self._documents(keys),
+            }
             conn.execute(SQL["forget_released"], parameters)
             conn.execute(SQL["disown_vectors"], parameters)
 
     def _drop_strays(self, conn: Connection[TupleRow], nodes: list[UUID | None]) -> None:
         if nodes:
             self._done.edges += conn.execute(SQL["drop_edges_to_nowhere"], {"ids": nodes}).rowcount
-            self._done.chunks += conn.execute(SQL["drop_stray_chunks"], {"ids": nodes, **self._whose()}).rowcount
+            self._done.chunks += conn.execute(
+                SQL["drop_stray_chunks"], {"ids": nodes, **self._whose()}
+            ).rowcount
 
     def _orphans(self, found: list[Found]) -> list[UUID]:
-        """Documents outside the ledger whose object is not in the bucket either. The others are for the next scan."""
+        """Documents outside the ledger whose object is not in the bucket either. The
+        others are for the next scan.
+        """
         orphans: list[UUID] = []
         for one in found:
             if one.difference is not Difference.DOCUMENT_ORPHANED or one.node_id is None:
@@ -195,10 +233,15 @@ class _Mending:
 
     def _documents(self, keys: Iterable[str]) -> dict[str, Any]:
         external_ids = [external_root(self._connector) + key for key in keys]
-        return {"external_ids": external_ids, "documents": [node_id(external_id) for external_id in external_ids]}
+        return {
+            "external_ids": external_ids,
+            "documents": [node_id(external_id) for external_id in external_ids],
+        }
 
 
-def _plan(rows: Iterable[TupleRow], kinds: dict[int, set[Difference]], found: Iterable[Found]) -> _Plan:
+def _plan(
+    rows: Iterable[TupleRow], kinds: dict[int, set[Difference]], found: Iterable[Found]
+) -> _Plan:
     """What becomes of the objects.
 
     Args:
@@ -206,7 +249,11 @@ def _plan(rows: Iterable[TupleRow], kinds: dict[int, set[Difference]], found: It
         kinds: what was found at each.
         found: the same with the nodes.
     """
-    nodes = {one.object_id: one.node_id for one in found if one.difference is Difference.DOCUMENT_LEFT_OVER}
+    nodes = {
+        one.object_id: one.node_id
+        for one in found
+        if one.difference is Difference.DOCUMENT_LEFT_OVER
+    }
     plan = _Plan()
     for id_, key, state, has_text in rows:
         match ObjectState(state):
@@ -214,7 +261,8 @@ def _plan(rows: Iterable[TupleRow], kinds: dict[int, set[Difference]], found: It
                 (plan.index if has_text and not kinds[id_] & _FETCH else plan.fetch).append(id_)
                 plan.keys[id_] = key
             case ObjectState.DEAD if kinds[id_] - _STRAY - {Difference.DOCUMENT_LEFT_OVER}:
-                # Half of a document that cannot be read any more is worse than none; it is tried once more.
+                # Half of a document that cannot be read any more is worse than none; it
+                # is tried once more.
                 plan.forget.append(id_)
                 plan.fetch.append(id_)
             case ObjectState.EXTRACTED if not has_text:

@@ -1,4 +1,6 @@
-"""Computes some stored vectors again, to see whether they are those that the model makes."""
+"""Computes some stored vectors again, to see whether they are those that the model
+makes.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,15 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.services import Services
 
 _SAME_COSINE: Final = 0.99
-"""As at the start of a run: runtimes agree to 0.9999, other models and broken kernels stay far below."""
+"""As at the start of a run: runtimes agree to 0.9999, other models and broken kernels
+stay far below.
+"""
 _BATCH: Final = 256
 
 
-def check_vectors(services: Services, connector: Connector, *, at_most: int) -> Iterator[tuple[int, Piece]]:
+def check_vectors(
+    services: Services, connector: Connector, *, at_most: int
+) -> Iterator[tuple[int, Piece]]:
     """Encode a random sample of the connector's chunks.
 
     Args:

@@ -1,7 +1,9 @@
-"""Goes through a connector once, in bounded pieces: its listing beside its ledger, then its nodes.
+"""Goes through a connector once, in bounded pieces: its listing beside its ledger, then
+its nodes.
 
-Every piece is one snapshot of the database, so that a run that writes is seen before or after its write. Memory holds
-one page of the listing, the bare rows of its keys, and one text.
+Every piece is one snapshot of the database, so that a run that writes is seen before or
+after its write. Memory holds one page of the listing, the bare rows of its keys, and
+one text.
 """
 
 from __future__ import annotations
@@ -55,7 +57,9 @@ def external_root(connector: Connector) -> str:
 
 
 def dimensions(services: Services) -> int:
-    """Dimensions that every vector has: the column's, or the model's where the column takes any."""
+    """Dimensions that every vector has: the column's, or the model's where the column
+    takes any.
+    """
     with services.database.transaction() as conn:
         return services.graph.dimensions(conn) or services.encoder.dimensions
 
@@ -67,7 +71,8 @@ def snapshot(services: Services, connector: Connector) -> Iterator[Connection[Tu
         # Before the first query, and so before the tenant is set.
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         let_idle(conn)
-        # Compiling the window's statement takes longer than running it, a thousand times over.
+        # Compiling the window's statement takes longer than running it, a thousand
+        # times over.
         conn.execute("SET LOCAL jit = off")
         act_for(conn, connector.tenant_id)
         yield conn
@@ -77,7 +82,8 @@ def walk(services: Services, connector: Connector) -> Generator[Piece]:
     """All of the connector, piece by piece. Writes nothing.
 
     Raises:
-        SourceError: the bucket cannot be listed, or the connector reads another one by now.
+        SourceError: the bucket cannot be listed, or the connector reads another one by
+            now.
     """
     size = dimensions(services)
     after = ""
@@ -137,7 +143,10 @@ def _look(
 
 
 def _differences(
-    keys: Iterable[str], listed: Mapping[str, ObjectVersion], rows: Mapping[str, Row], standing: Standing
+    keys: Iterable[str],
+    listed: Mapping[str, ObjectVersion],
+    rows: Mapping[str, Row],
+    standing: Standing,
 ) -> dict[str, Difference]:
     compared = {key: compare(listed.get(key), rows.get(key), standing) for key in keys}
     return {key: difference for key, difference in compared.items() if difference is not None}
@@ -146,7 +155,9 @@ def _differences(
 def _look_again(
     services: Services, connector: Connector, suspects: Mapping[str, Difference], after: str
 ) -> Iterable[str]:
-    """The suspects at which listing and ledger still disagree: the bucket moves between the two looks."""
+    """The suspects at which listing and ledger still disagree: the bucket moves between
+    the two looks.
+    """
     last = max(suspects)
     listed: dict[str, ObjectVersion] = {}
     pages = list_pages(services.client(connector), connector.bucket, connector.prefix, after)
@@ -168,12 +179,16 @@ def _standing(conn: Connection[TupleRow], connector: Connector) -> Standing:
     cursor = conn.cursor(row_factory=class_row(Standing))
     standing = cursor.execute(SQL["standing"], {"connector_id": connector.id}).fetchone()
     if standing is None or standing.generation != connector.generation:
-        raise ConnectorChanged("The connector reads another bucket or prefix by now, or is gone: audit it once more.")
+        raise ConnectorChanged(
+            "The connector reads another bucket or prefix by now, or is gone: audit it once more."
+        )
     return standing
 
 
 def _looked_through(services: Services, standing: Standing) -> bool:
-    """Whether a scan has queued what other versions made; before that, outdated documents are work under way."""
+    """Whether a scan has queued what other versions made; before that, outdated
+    documents are work under way.
+    """
     versions = services.versions
     return standing.versions == f"{versions.extractor} {versions.chunker} {versions.encoder}"
 
@@ -191,7 +206,8 @@ def _walk_graph(services: Services, connector: Connector) -> Iterator[Piece]:
             "limit": _NODES,
         }
         with snapshot(services, connector) as conn:
-            # Until a listing was completed, what was kept from another connector has no row yet.
+            # Until a listing was completed, what was kept from another connector has no
+            # row yet.
             listed_once = _standing(conn, connector).scanned_at is not None
             rows = conn.execute(SQL["graph_page"], parameters).fetchall()
         *found, (_, piece.nodes, reached, seen, _) = rows

@@ -33,22 +33,35 @@ COULD_NOT_LOOK: Final = 2
 
 def audit(
     connectors: Annotated[
-        list[str] | None, typer.Argument(metavar="CONNECTOR...", help="By id, or tenant/name; all by default.")
+        list[str] | None,
+        typer.Argument(metavar="CONNECTOR...", help="By id, or tenant/name; all by default."),
     ] = None,
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's connectors.")] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Mend what was found: clear what nothing stands behind, queue the rest.")
+        bool,
+        typer.Option(
+            "--repair",
+            help="Mend what was found: clear what nothing stands behind, queue the rest.",
+        ),
     ] = False,
     remove_orphans: Annotated[
-        int, typer.Option(min=0, help="Up to so many documents outside the ledger may go, suspicious or not.")
+        int,
+        typer.Option(
+            min=0, help="Up to so many documents outside the ledger may go, suspicious or not."
+        ),
     ] = 0,
-    vectors: Annotated[int, typer.Option(min=0, help="Compute so many vectors of each connector again.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON, for scripts, instead of text.")] = False,
+    vectors: Annotated[
+        int, typer.Option(min=0, help="Compute so many vectors of each connector again.")
+    ] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="JSON, for scripts, instead of text.")
+    ] = False,
 ) -> None:
     """Compare bucket, ledger, texts, documents, chunks, edges, vectors.
 
-    Reads everything and lists the bucket; changes nothing without --repair. What a scan or run is about to settle by
-    itself is no difference. Exits with 1 where something differs, with 2 where it could not look.
+    Reads everything and lists the bucket; changes nothing without --repair. What a scan
+    or run is about to settle by itself is no difference. Exits with 1 where something
+    differs, with 2 where it could not look.
 
     \b
     Examples:
@@ -65,7 +78,9 @@ def audit(
                 else list(services.connectors.every(tenant))
             )
             for connector in chosen:
-                answer = _audit(services, connector, vectors, remove_orphans if repair else None, quiet=as_json)
+                answer = _audit(
+                    services, connector, vectors, remove_orphans if repair else None, quiet=as_json
+                )
                 answers.append(answer)
     except ActiveKGError as error:
         fail(error.message, COULD_NOT_LOOK)
@@ -80,7 +95,12 @@ def audit(
 
 
 def _audit(
-    services: AdminServices, connector: Connector, vectors: int, remove_orphans: int | None, *, quiet: bool
+    services: AdminServices,
+    connector: Connector,
+    vectors: int,
+    remove_orphans: int | None,
+    *,
+    quiet: bool,
 ) -> dict[str, Any]:
     """One connector's answer; it is mended where ``remove_orphans`` is a number."""
     from activekg_pipelines.audit.mend import mend_connector
@@ -90,22 +110,38 @@ def _audit(
         report = _look(services, connector, vectors)
         if remove_orphans is not None and not report.clean:
             with err.status(f"Mending {connector.partition_key} …"):
-                mended = mend_connector(services.shared, connector, report, remove_orphans=remove_orphans)
+                mended = mend_connector(
+                    services.shared, connector, report, remove_orphans=remove_orphans
+                )
     except ActiveKGError as error:
         if not quiet:
-            err.print(f"{connector.partition_key} could not be audited: {error.message}", soft_wrap=True, markup=False)
+            err.print(
+                f"{connector.partition_key} could not be audited: {error.message}",
+                soft_wrap=True,
+                markup=False,
+            )
         return {"connector": connector.partition_key, "error": error.message, "differences": []}
     if not quiet:
         _print(connector, report)
         if mended is not None:
             _print_mended(connector, mended)
         elif not report.clean:
-            out.print(f"Mend it: activekg-pipelines audit {connector.partition_key} --repair", soft_wrap=True)
+            out.print(
+                f"Mend it: activekg-pipelines audit {connector.partition_key} --repair",
+                soft_wrap=True,
+            )
     return _shape(connector, report, mended)
 
 
 def _look(services: AdminServices, connector: Connector, vectors: int) -> Report:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
 
     from activekg_pipelines.audit.audit import audit_connector, known_objects
 
@@ -117,22 +153,33 @@ def _look(services: AdminServices, connector: Connector, vectors: int) -> Report
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=err, transient=True) as progress:
-        bar = progress.add_task(connector.partition_key, total=known_objects(services.shared, connector) or None)
+        bar = progress.add_task(
+            connector.partition_key, total=known_objects(services.shared, connector) or None
+        )
 
         def show(report: Report) -> None:
             nodes = f", {report.nodes:,} nodes" if report.nodes else ""
             checked = f", {report.vectors_checked:,} vectors" if report.vectors_checked else ""
-            progress.update(bar, description=f"{connector.partition_key}{nodes}{checked}", completed=report.objects)
+            progress.update(
+                bar,
+                description=f"{connector.partition_key}{nodes}{checked}",
+                completed=report.objects,
+            )
 
         return audit_connector(services.shared, connector, vectors=vectors, progress=show)
 
 
 def _print(connector: Connector, report: Report) -> None:
-    vectors = f" {report.vectors_checked:,} vectors were computed again." if report.vectors_checked else ""
+    vectors = (
+        f" {report.vectors_checked:,} vectors were computed again."
+        if report.vectors_checked
+        else ""
+    )
     waiting = f" {report.in_flight:,} objects are under way." if report.in_flight else ""
     verdict = "Everything agrees." if report.clean else "Not everything agrees:"
     out.print(
-        f"{connector.partition_key}: {report.listed:,} objects in the bucket, {report.objects:,} in the ledger, "
+        f"{connector.partition_key}: {report.listed:,} objects in the bucket, {report.objects:,} "
+        "in the ledger, "
         f"{report.nodes:,} documents and chunks in the graph.{vectors}{waiting} {verdict}",
         soft_wrap=True,
         markup=False,
@@ -156,29 +203,51 @@ def _print(connector: Connector, report: Report) -> None:
 def _print_mended(connector: Connector, mended: Mended) -> None:
     lines = []
     if mended.fetch or mended.index:
-        lines.append(f"{mended.fetch:,} objects are fetched again, {mended.index:,} indexed again from their text.")
-    removed = {"documents": mended.documents, "chunks": mended.chunks, "edges": mended.edges, "texts": mended.texts}
+        lines.append(
+            f"{mended.fetch:,} objects are fetched again, {mended.index:,} indexed again from "
+            "their text."
+        )
+    removed = {
+        "documents": mended.documents,
+        "chunks": mended.chunks,
+        "edges": mended.edges,
+        "texts": mended.texts,
+    }
     if any(removed.values()):
-        lines.append("Removed: " + ", ".join(f"{count:,} {name}" for name, count in removed.items() if count) + ".")
+        lines.append(
+            "Removed: "
+            + ", ".join(f"{count:,} {name}" for name, count in removed.items() if count)
+            + "."
+        )
     if mended.left_to_scan:
-        lines.append(f"{mended.left_to_scan:,} differences are for the next scan of the bucket to settle.")
+        lines.append(
+            f"{mended.left_to_scan:,} differences are for the next scan of the bucket to settle."
+        )
     if mended.left_to_runs:
         lines.append(
-            f"{mended.left_to_runs:,} objects are held by a run or missing from the bucket, and were left alone."
+            f"{mended.left_to_runs:,} objects are held by a run or missing from the bucket, and "
+            "were left alone."
         )
     if mended.orphans_held_back:
         lines.append(
-            f"{mended.orphans_held_back:,} documents outside the ledger stay, because there are suspiciously many. "
-            "Those whose object is in the bucket are taken up by the scan. To remove the others, if that is meant: "
-            f"activekg-pipelines audit {connector.partition_key} --repair --remove-orphans {mended.orphans_held_back}"
+            f"{mended.orphans_held_back:,} documents outside the ledger stay, because there are "
+            "suspiciously many. "
+            "Those whose object is in the bucket are taken up by the scan. To remove the others, "
+            "if that is meant: "
+            f"activekg-pipelines audit {connector.partition_key} --repair --remove-orphans "
+            f"{mended.orphans_held_back}"
         )
     if mended.sync_id is not None:
         lines.append(
-            f"Sync {mended.sync_id} does the rest; it starts within seconds while Dagster runs. Then look again: "
+            f"Sync {mended.sync_id} does the rest; it starts within seconds while Dagster runs. "
+            "Then look again: "
             f"activekg-pipelines audit {connector.partition_key}"
         )
     elif not connector.enabled:
-        lines.append(f"The connector is paused: activekg-pipelines connectors resume {connector.partition_key}")
+        lines.append(
+            "The connector is paused: activekg-pipelines connectors resume "
+            f"{connector.partition_key}"
+        )
     for line in lines:
         out.print(line, soft_wrap=True, markup=False)
 
@@ -193,7 +262,12 @@ def _shape(connector: Connector, report: Report, mended: Mended | None) -> dict[
         "in_flight": report.in_flight,
         "vectors_checked": report.vectors_checked,
         "differences": [
-            {"kind": kind.value, "description": kind.sentence, "count": tally.count, "examples": tally.examples}
+            {
+                "kind": kind.value,
+                "description": kind.sentence,
+                "count": tally.count,
+                "examples": tally.examples,
+            }
             for kind, tally in report.differences.items()
         ],
         "mended": None

@@ -1,4 +1,6 @@
-"""``python -m activekg_pipelines.cli.bound_dagster``: Dagster's command line, which ends when its parent dies."""
+"""``python -m activekg_pipelines.cli.bound_dagster``: Dagster's command line, which
+ends when its parent dies.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from dagster._cli import main
 _PR_SET_PDEATHSIG = 1
 
 if __name__ == "__main__":
-    # Linux only. Elsewhere a killed parent leaves Dagster running, as any terminal would.
+    # Linux only. Elsewhere a killed parent leaves Dagster running, as any terminal
+    # would.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     main()  # type: ignore[no-untyped-call]

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound="BaseModel")
 
 app = typer.Typer(
-    help="Register, look at, change, test, sync, pause, remove S3 buckets.", no_args_is_help=True, rich_markup_mode=None
+    help="Register, look at, change, test, sync, pause, remove S3 buckets.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 _WAIT_SECONDS = 3600.0
@@ -45,11 +47,18 @@ def add(
     prefix: Annotated[str, typer.Option(help="Only keys that start with this.")] = "",
     region: Annotated[str, typer.Option(help="The bucket's AWS region.")] = "us-east-1",
     name: Annotated[
-        str | None, typer.Option(help="What people call it; made from bucket and prefix by default.")
+        str | None,
+        typer.Option(help="What people call it; made from bucket and prefix by default."),
     ] = None,
-    endpoint_url: Annotated[str | None, typer.Option(help="Of an S3-compatible store; none for AWS.")] = None,
-    poll_interval: Annotated[int, typer.Option(help="Seconds between two looks, 60 to 3600.")] = 900,
-    paused: Annotated[bool, typer.Option("--paused", help="Register it, but sync nothing yet.")] = False,
+    endpoint_url: Annotated[
+        str | None, typer.Option(help="Of an S3-compatible store; none for AWS.")
+    ] = None,
+    poll_interval: Annotated[
+        int, typer.Option(help="Seconds between two looks, 60 to 3600.")
+    ] = 900,
+    paused: Annotated[
+        bool, typer.Option("--paused", help="Register it, but sync nothing yet.")
+    ] = False,
     access_key_id: Annotated[
         str | None, typer.Option(envvar="AWS_ACCESS_KEY_ID", help="Asked for when it is not given.")
     ] = None,
@@ -57,12 +66,14 @@ def add(
 ) -> None:
     """Register a bucket; its first sync starts by itself.
 
-    The secret access key comes from AWS_SECRET_ACCESS_KEY, or is asked for without being shown. It is never an
-    argument, which other users of the machine could read. It is stored encrypted.
+    The secret access key comes from AWS_SECRET_ACCESS_KEY, or is asked for without
+    being shown. It is never an argument, which other users of the machine could read.
+    It is stored encrypted.
 
     \b
     Example:
-      activekg-pipelines connectors add --tenant acme_corp --bucket my-documents --prefix documents/
+      activekg-pipelines connectors add --tenant acme_corp --bucket my-documents
+      --prefix documents/
     """
     from activekg_pipelines.connectors.models import S3Config
 
@@ -84,7 +95,9 @@ def add(
         if as_json:
             print_json(connector_view(connector))
             return
-        out.print(f"Registered {connector.partition_key} ({connector.id}).", soft_wrap=True, markup=False)
+        out.print(
+            f"Registered {connector.partition_key} ({connector.id}).", soft_wrap=True, markup=False
+        )
         waits = (
             "It is paused: activekg-pipelines connectors resume"
             if paused
@@ -112,7 +125,10 @@ def list_connectors(
     with administration() as services:
         rows = services.connectors.page(tenant, after=by_time.decode(cursor), limit=limit + 1)
         page = page_of(
-            rows, limit, connector_view, lambda connector: by_time.encode((connector.created_at, connector.id))
+            rows,
+            limit,
+            connector_view,
+            lambda connector: by_time.encode((connector.created_at, connector.id)),
         )
     if as_json:
         print_json(page)
@@ -134,7 +150,9 @@ def list_connectors(
     if page.items:
         print_table(made)
     else:
-        err.print("No connector is registered. Begin with: activekg-pipelines connectors add --help")
+        err.print(
+            "No connector is registered. Begin with: activekg-pipelines connectors add --help"
+        )
     print_more(page.next_cursor)
 
 
@@ -158,8 +176,15 @@ def show(connector: ConnectorName, as_json: AsJson = False) -> None:
     print_fields(
         [
             *_fields(detail),
-            ("objects", ", ".join(f"{count} {state}" for state, count in sorted(detail.objects.items())) or "none yet"),
-            ("downloads wait until", detail.limits.waits_until and moment(detail.limits.waits_until)),
+            (
+                "objects",
+                ", ".join(f"{count} {state}" for state, count in sorted(detail.objects.items()))
+                or "none yet",
+            ),
+            (
+                "downloads wait until",
+                detail.limits.waits_until and moment(detail.limits.waits_until),
+            ),
         ]
     )
 
@@ -168,11 +193,19 @@ def show(connector: ConnectorName, as_json: AsJson = False) -> None:
 def update(
     connector: ConnectorName,
     bucket: Annotated[str | None, typer.Option(help="Another bucket.")] = None,
-    prefix: Annotated[str | None, typer.Option(help="Only keys that start with this; empty for all.")] = None,
+    prefix: Annotated[
+        str | None, typer.Option(help="Only keys that start with this; empty for all.")
+    ] = None,
     region: Annotated[str | None, typer.Option(help="The bucket's AWS region.")] = None,
-    endpoint_url: Annotated[str | None, typer.Option(help="Of an S3-compatible store; empty for AWS.")] = None,
-    poll_interval: Annotated[int | None, typer.Option(help="Seconds between two looks, 60 to 3600.")] = None,
-    access_key_id: Annotated[str | None, typer.Option(help="A new access key; its secret is asked for.")] = None,
+    endpoint_url: Annotated[
+        str | None, typer.Option(help="Of an S3-compatible store; empty for AWS.")
+    ] = None,
+    poll_interval: Annotated[
+        int | None, typer.Option(help="Seconds between two looks, 60 to 3600.")
+    ] = None,
+    access_key_id: Annotated[
+        str | None, typer.Option(help="A new access key; its secret is asked for.")
+    ] = None,
     documents: Annotated[
         Literal["remove", "keep"] | None,
         typer.Option(help="What becomes of documents that a new bucket or prefix leaves behind."),
@@ -181,18 +214,29 @@ def update(
 ) -> None:
     """Change a connector; what is not given stays.
 
-    The secret access key of a new access key comes from AWS_SECRET_ACCESS_KEY, or is asked for without being shown.
+    The secret access key of a new access key comes from AWS_SECRET_ACCESS_KEY, or is
+    asked for without being shown.
 
     \b
     Examples:
-      activekg-pipelines connectors update acme_corp/my-documents --access-key-id AKIAIOSFODNN7EXAMPLE
-      activekg-pipelines connectors update acme_corp/my-documents --prefix contracts/ --documents remove
+      activekg-pipelines connectors update acme_corp/my-documents --access-key-id
+      AKIAIOSFODNN7EXAMPLE activekg-pipelines connectors update acme_corp/my-documents
+      --prefix contracts/ --documents remove
     """
     from activekg_pipelines.administration import operations
-    from activekg_pipelines.administration.shapes import ChangedConnector, connector_fields, settled_documents
+    from activekg_pipelines.administration.shapes import (
+        ChangedConnector,
+        connector_fields,
+        settled_documents,
+    )
     from activekg_pipelines.connectors.models import S3ConfigPatch
 
-    given = {"bucket": bucket, "prefix": prefix, "region": region, "poll_interval_seconds": poll_interval}
+    given = {
+        "bucket": bucket,
+        "prefix": prefix,
+        "region": region,
+        "poll_interval_seconds": poll_interval,
+    }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if endpoint_url is not None:
         changes["endpoint_url"] = endpoint_url or None
@@ -204,11 +248,15 @@ def update(
     fate = operations.DocumentFate(documents) if documents else None
     with administration() as services:
         try:
-            changed = operations.reconfigure(services, resolve(services, connector).id, patch, documents=fate)
+            changed = operations.reconfigure(
+                services, resolve(services, connector).id, patch, documents=fate
+            )
         except operations.DocumentsAffected as error:
             fail(
-                f"{error.documents} documents come from objects outside the new bucket or prefix. Nothing was changed. "
-                "Say what becomes of them: repeat the command with --documents remove or --documents keep."
+                f"{error.documents} documents come from objects outside the new bucket or prefix. "
+                "Nothing was changed. "
+                "Say what becomes of them: repeat the command with --documents remove or "
+                "--documents keep."
             )
     if as_json:
         settled = settled_documents(changed.documents, changed.fate)
@@ -249,11 +297,17 @@ def test(connector: ConnectorName, as_json: AsJson = False) -> None:
 def sync(
     connector: ConnectorName,
     mode: Annotated[
-        Mode, typer.Option(help="changed: what is new or changed; failed: failures and dead letters too; all: all.")
+        Mode,
+        typer.Option(
+            help="changed: what is new or changed; failed: failures and dead letters too; all: all."
+        ),
     ] = Mode.CHANGED,
-    key: Annotated[list[str] | None, typer.Option(help="Repeatable: process this object again.")] = None,
+    key: Annotated[
+        list[str] | None, typer.Option(help="Repeatable: process this object again.")
+    ] = None,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Follow the sync until its end; exits with 1 where it fails.")
+        bool,
+        typer.Option("--wait", help="Follow the sync until its end; exits with 1 where it fails."),
     ] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait at most.")] = _WAIT_SECONDS,
     as_json: AsJson = False,
@@ -263,7 +317,8 @@ def sync(
     \b
     Examples:
       activekg-pipelines connectors sync acme_corp/my-documents --wait
-      activekg-pipelines connectors sync acme_corp/my-documents --key documents/contract.pdf
+      activekg-pipelines connectors sync acme_corp/my-documents --key
+      documents/contract.pdf
     """
     from activekg_pipelines.administration.operations import request_sync
     from activekg_pipelines.administration.shapes import SyncAccepted, run_view
@@ -278,9 +333,15 @@ def sync(
                 shape = SyncAccepted(sync_id=accepted.id, objects_queued=queued)
                 print_json(shape.model_dump(mode="json", exclude_none=True))
             else:
-                out.print(f"Sync {accepted.id} waits; it starts within seconds while Dagster runs.", soft_wrap=True)
+                out.print(
+                    f"Sync {accepted.id} waits; it starts within seconds while Dagster runs.",
+                    soft_wrap=True,
+                )
                 if queued is not None:
-                    out.print(f"{queued} of the {len(key or [])} objects are known and will be processed again.")
+                    out.print(
+                        f"{queued} of the {len(key or [])} objects are known and will be "
+                        "processed again."
+                    )
             return
         row = follow_sync(services, found, accepted.id, seconds=timeout)
         view = run_view(row, services.orchestrator)
@@ -293,7 +354,11 @@ def sync(
         fail(f"The sync {view.status}.{why}{where}")
     if not as_json:
         did = {name: count for name, count in view.objects.model_dump().items() if count}
-        out.print("Done: " + (", ".join(f"{count} {name}" for name, count in did.items()) or "nothing to do") + ".")
+        out.print(
+            "Done: "
+            + (", ".join(f"{count} {name}" for name, count in did.items()) or "nothing to do")
+            + "."
+        )
         if view.errors:
             causes = ", ".join(f"{count} {cause}" for cause, count in view.errors.items())
             see = f"activekg-pipelines dead-letters list {found.partition_key}"
@@ -302,7 +367,8 @@ def sync(
             look = f"activekg-pipelines preview {found.partition_key}"
             confirm = f"activekg-pipelines connectors confirm-deletes {found.partition_key}"
             err.print(
-                f"{now.deletions_held_back} deletions are held back. Look with: {look}. Confirm with: {confirm}",
+                f"{now.deletions_held_back} deletions are held back. Look with: {look}. Confirm "
+                f"with: {confirm}",
                 soft_wrap=True,
             )
 
@@ -344,7 +410,9 @@ def confirm_deletes(connector: ConnectorName, as_json: AsJson = False) -> None:
     with administration() as services:
         confirmed = confirm_deletions(services, resolve(services, connector).id)
     if as_json:
-        print_json(DeletionsConfirmed(deletions_confirmed=confirmed.deletions, sync_id=confirmed.sync_id))
+        print_json(
+            DeletionsConfirmed(deletions_confirmed=confirmed.deletions, sync_id=confirmed.sync_id)
+        )
     elif confirmed.deletions == 0:
         out.print("No deletion is held back.")
     else:
@@ -356,7 +424,9 @@ def remove(
     connector: ConnectorName,
     documents: Annotated[
         Literal["remove", "keep"],
-        typer.Option(help="What becomes of its documents: they leave the graph, or stay as they are."),
+        typer.Option(
+            help="What becomes of its documents: they leave the graph, or stay as they are."
+        ),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,
@@ -374,13 +444,19 @@ def remove(
     with administration() as services:
         found = resolve(services, connector)
         if not yes:
-            typer.confirm(f"Remove {found.partition_key} and {documents} its documents?", abort=True, err=True)
+            typer.confirm(
+                f"Remove {found.partition_key} and {documents} its documents?", abort=True, err=True
+            )
         count = operations.remove(services, found.id, fate)
     if as_json:
         print_json(RemovedConnector(id=found.id, **settled_documents(count, fate)))
     else:
         settled = "removed" if fate is operations.DocumentFate.REMOVE else "kept"
-        out.print(f"Removed {found.partition_key}; {count} documents {settled}.", soft_wrap=True, markup=False)
+        out.print(
+            f"Removed {found.partition_key}; {count} documents {settled}.",
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def _enable(name: str, *, enabled: bool, as_json: bool) -> None:
@@ -389,7 +465,9 @@ def _enable(name: str, *, enabled: bool, as_json: bool) -> None:
     from activekg_pipelines.connectors.models import S3ConfigPatch
 
     with administration() as services:
-        changed = reconfigure(services, resolve(services, name).id, S3ConfigPatch(enabled=enabled)).connector
+        changed = reconfigure(
+            services, resolve(services, name).id, S3ConfigPatch(enabled=enabled)
+        ).connector
     if as_json:
         print_json(connector_view(changed))
     else:
@@ -409,24 +487,35 @@ def _access_keys(access_key_id: str | None) -> dict[str, str]:
         }
     except typer.Abort:
         raise typer.BadParameter(
-            "The access keys are missing: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or answer the questions."
+            "The access keys are missing: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+            "answer the questions."
         ) from None
 
 
 def _validated(model: type[Model], values: dict[str, Any]) -> Model:
-    """The values as the model takes them, or the rules that they break; never the values, which hold a secret."""
+    """The values as the model takes them, or the rules that they break; never the
+    values, which hold a secret.
+    """
     from pydantic import ValidationError
 
-    options = {"poll_interval_seconds": "--poll-interval", "secret_access_key": "the secret access key"}
+    options = {
+        "poll_interval_seconds": "--poll-interval",
+        "secret_access_key": "the secret access key",
+    }
     try:
         return model.model_validate(values)
     except ValidationError as error:
         rules = [
-            (str(item["loc"][0]) if item["loc"] else "", str(item["msg"]).removeprefix("Value error, "))
+            (
+                str(item["loc"][0]) if item["loc"] else "",
+                str(item["msg"]).removeprefix("Value error, "),
+            )
             for item in error.errors(include_input=False, include_url=False, include_context=False)
         ]
     raise typer.BadParameter(
-        "; ".join(f"{options.get(name, '--' + name.replace('_', '-'))}: {rule}" for name, rule in rules)
+        "; ".join(
+            f"{options.get(name, '--' + name.replace('_', '-'))}: {rule}" for name, rule in rules
+        )
     )
 
 
@@ -439,7 +528,8 @@ def _tenant(value: str) -> str:
         return TypeAdapter[str](TenantId).validate_python(value)
     except ValidationError:
         raise typer.BadParameter(
-            "--tenant: letters, digits, '_', '.', '@' and '-', at most 128, beginning with a letter or digit"
+            "--tenant: letters, digits, '_', '.', '@' and '-', at most 128, beginning with a "
+            "letter or digit"
         ) from None
 
 

@@ -1,4 +1,6 @@
-"""What every command prints with: consoles, tables whose lines are never broken, JSON, exit codes."""
+"""What every command prints with: consoles, tables whose lines are never broken, JSON,
+exit codes.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ TEST_FAILED: Final = 3
 PART_BROKEN: Final = 4
 
 EXIT_CODES: Final = (
-    "Exit codes: 0 done; 1 failed, with a sentence that says why; 2 the command was called wrongly; "
+    "Exit codes: 0 done; 1 failed, with a sentence that says why; 2 the command was called "
+    "wrongly; "
     "3 `connectors test` found a fault; 4 `doctor` found a broken part. "
     "`audit`: 1 something differs, 2 it could not look."
 )
@@ -46,7 +49,9 @@ class CommandFailed(ActiveKGError):
 
 
 class KnownErrors(typer.core.TyperGroup):
-    """A group of commands in which a known error is one sentence and an exit code, never a traceback."""
+    """A group of commands in which a known error is one sentence and an exit code,
+    never a traceback.
+    """
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
@@ -64,7 +69,8 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
 
 @contextmanager
 def administration() -> Iterator[AdminServices]:
-    """The services of this installation, from the environment or the local system; closed afterwards.
+    """The services of this installation, from the environment or the local system;
+    closed afterwards.
 
     Raises:
         CommandFailed: the database cannot be used.
@@ -89,11 +95,17 @@ def administration() -> Iterator[AdminServices]:
         finally:
             services.close()
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-        raise CommandFailed("The database was never migrated. Run: activekg-pipelines migrate") from None
+        raise CommandFailed(
+            "The database was never migrated. Run: activekg-pipelines migrate"
+        ) from None
     except PoolTimeout:
-        raise CommandFailed("The database does not answer. Run: activekg-pipelines doctor") from None
+        raise CommandFailed(
+            "The database does not answer. Run: activekg-pipelines doctor"
+        ) from None
     except psycopg.Error as error:
-        raise CommandFailed(f"The database refused: {first_line(error)}. Run: activekg-pipelines doctor") from None
+        raise CommandFailed(
+            f"The database refused: {first_line(error)}. Run: activekg-pipelines doctor"
+        ) from None
 
 
 def resolve(services: AdminServices, name: str) -> Connector:
@@ -113,7 +125,8 @@ def resolve(services: AdminServices, name: str) -> Connector:
             return services.connectors.get_by_partition(name)
     except ConnectorNotFound:
         raise ConnectorNotFound(
-            f"No connector is called {name!r}. Name it by its id or as tenant/name: activekg-pipelines connectors list"
+            f"No connector is called {name!r}. Name it by its id or as tenant/name: "
+            "activekg-pipelines connectors list"
         ) from None
 
 
@@ -124,11 +137,16 @@ def print_json(value: BaseModel | Mapping[str, Any]) -> None:
 
 
 def table(*columns: str) -> Table:
-    """A table without rules, for :func:`print_table`; columns whose name ends in "#" hold numbers."""
+    """A table without rules, for :func:`print_table`; columns whose name ends in "#"
+    hold numbers.
+    """
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         made.add_column(
-            column.rstrip("#"), justify="right" if column.endswith("#") else "left", no_wrap=True, overflow="ignore"
+            column.rstrip("#"),
+            justify="right" if column.endswith("#") else "left",
+            no_wrap=True,
+            overflow="ignore",
         )
     return made
 
@@ -141,17 +159,25 @@ def sentences(made: Table, *columns: str) -> Table:
 
 
 def add_row(made: Table, *cells: object) -> None:
-    """Add a row; what is stored elsewhere is shown as it is, never taken for markup or for the terminal's commands."""
-    made.add_row(*(Text("" if cell is None else printable(str(cell), lines=True)) for cell in cells))
+    """Add a row; what is stored elsewhere is shown as it is, never taken for markup or
+    for the terminal's commands.
+    """
+    made.add_row(
+        *(Text("" if cell is None else printable(str(cell), lines=True)) for cell in cells)
+    )
 
 
 def print_table(made: Table) -> None:
-    """Print a table as wide as it is: a terminal wraps what it cannot show, and copied keys and URIs stay whole."""
+    """Print a table as wide as it is: a terminal wraps what it cannot show, and copied
+    keys and URIs stay whole.
+    """
     needed = Measurement.get(out, out.options.update(max_width=_WIDEST), made).maximum
     if needed <= out.width:
         out.print(made)
     else:
-        Console(width=needed, highlight=False, force_terminal=out.is_terminal).print(made, crop=False)
+        Console(width=needed, highlight=False, force_terminal=out.is_terminal).print(
+            made, crop=False
+        )
 
 
 def print_fields(fields: Sequence[tuple[str, object]]) -> None:
@@ -165,11 +191,14 @@ def print_fields(fields: Sequence[tuple[str, object]]) -> None:
 def print_more(next_cursor: str | None) -> None:
     """How to see the next page, on standard error."""
     if next_cursor is not None:
-        err.print(f"There is more: repeat with --cursor {next_cursor}", soft_wrap=True, markup=False)
+        err.print(
+            f"There is more: repeat with --cursor {next_cursor}", soft_wrap=True, markup=False
+        )
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """``text`` with characters that command terminals written as escapes: S3 keys may hold any.
+    """``text`` with characters that command terminals written as escapes: S3 keys may
+    hold any.
 
     Args:
         text: from outside.

@@ -1,4 +1,6 @@
-"""Commands on dead letters: objects that nobody tries any more, until somebody asks for it."""
+"""Commands on dead letters: objects that nobody tries any more, until somebody asks for
+it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ app = typer.Typer(
 @app.command("list")
 def list_dead_letters(
     connector: ConnectorName,
-    error_type: Annotated[str | None, typer.Option(help="Only those that ended with this error.")] = None,
+    error_type: Annotated[
+        str | None, typer.Option(help="Only those that ended with this error.")
+    ] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
     as_json: AsJson = False,
@@ -47,8 +51,9 @@ def replay(
 
     \b
     Examples:
-      activekg-pipelines dead-letters replay acme_corp/my-documents --key documents/scan.pdf
-      activekg-pipelines dead-letters replay acme_corp/my-documents --error-type fetch_failed
+      activekg-pipelines dead-letters replay acme_corp/my-documents --key
+      documents/scan.pdf activekg-pipelines dead-letters replay acme_corp/my-documents
+      --error-type fetch_failed
     """
     if sum([bool(key), error_type is not None, everything]) != 1:
         raise typer.BadParameter("Give exactly one of --key, --error-type and --all.")

@@ -1,7 +1,8 @@
-"""The demonstration: a tenant registers a bucket, asks questions, changes documents, and asks again.
+"""The demonstration: a tenant registers a bucket, asks questions, changes documents,
+and asks again.
 
-Everything is as in production but the bucket, which a local stand-in for AWS S3 serves, and the database, which is
-embedded unless ACTIVEKG_DSN says otherwise.
+Everything is as in production but the bucket, which a local stand-in for AWS S3 serves,
+and the database, which is embedded unless ACTIVEKG_DSN says otherwise.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from uuid import UUID
 
 import httpx
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from activekg_pipelines.administration.tokens import mint_token
 from activekg_pipelines.cli.environment import project_file
@@ -34,7 +42,7 @@ BUCKET = "acme-documents"
 _REGION = "us-east-1"
 # The stand-in takes any key pair; these are the ones of AWS's own documentation.
 _ACCESS_KEY_ID = "AKIAIOSFODNN7EXAMPLE"
-_SECRET_ACCESS_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # noqa: S105
+_SECRET_ACCESS_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 _SYNC_SECONDS = 300.0
 _QUESTIONS_SHOWN = 4
 
@@ -55,7 +63,8 @@ def run_demo(console: Console, *, once: bool) -> None:
 
     Args:
         console: where it shows itself.
-        once: stop everything after the answers; otherwise the system stays up until Ctrl-C.
+        once: stop everything after the answers; otherwise the system stays up until
+            Ctrl-C.
 
     Raises:
         SettingsError, StackError: what went wrong, in a sentence.
@@ -63,7 +72,9 @@ def run_demo(console: Console, *, once: bool) -> None:
     started = time.monotonic()
     examples = project_file("dagster.yaml").parent / "examples"
     if not examples.is_dir():
-        raise SettingsError("The demonstration's documents are missing: run it in a checkout of activekg-pipelines.")
+        raise SettingsError(
+            "The demonstration's documents are missing: run it in a checkout of activekg-pipelines."
+        )
     given = os.environ.get("ACTIVEKG_DEMO_S3_PORT", "5055")
     if not given.isdecimal() or not 0 < int(given) < 65536:
         raise SettingsError(f"ACTIVEKG_DEMO_S3_PORT must be a port number, not {given!r}.")
@@ -71,14 +82,23 @@ def run_demo(console: Console, *, once: bool) -> None:
     with _s3_stand_in(port) as endpoint:
         allowed = os.environ["ACTIVEKG_S3_ENDPOINT_ALLOWLIST"] = endpoint.removeprefix("http://")
         with local_stack(console) as stack:
-            token = mint_token(stack.services.settings, "demo", TENANT, ["connectors:admin", "search:read"], 12 * 3600)
-            with httpx.Client(base_url=stack.api_url, headers={"Authorization": f"Bearer {token}"}, timeout=60) as api:
+            token = mint_token(
+                stack.services.settings,
+                "demo",
+                TENANT,
+                ["connectors:admin", "search:read"],
+                12 * 3600,
+            )
+            with httpx.Client(
+                base_url=stack.api_url, headers={"Authorization": f"Bearer {token}"}, timeout=60
+            ) as api:
                 demo = _Demo(console, stack, api, _client(endpoint), examples)
                 _play(demo, endpoint)
             console.print(f"\nDone in {time.monotonic() - started:.0f} seconds.")
             if once:
                 console.print(
-                    f"The connector stays registered, without its stand-in for S3. Remove it while the system is up: "
+                    "The connector stays registered, without its stand-in for S3. Remove it "
+                    "while the system is up: "
                     f"activekg-pipelines connectors remove {TENANT}/documents --documents remove",
                     soft_wrap=True,
                 )
@@ -91,12 +111,14 @@ def _play(demo: _Demo, endpoint: str) -> None:
     changes = json.loads((demo.examples / "changes.json").read_text(encoding="utf-8"))
     count = _fill(demo)
     demo.console.print(
-        f"\n[bold]1. A bucket[/] s3://{BUCKET} with {count} documents, served by moto, a local stand-in for AWS S3 "
+        f"\n[bold]1. A bucket[/] s3://{BUCKET} with {count} documents, served by moto, a local "
+        "stand-in for AWS S3 "
         f"at {endpoint}."
     )
     config_id, existed = _register(demo, endpoint)
     demo.console.print(
-        f"\n[bold]2. Tenant {TENANT} {'has registered' if existed else 'registers'} it[/] through the admin API: "
+        f"\n[bold]2. Tenant {TENANT} {'has registered' if existed else 'registers'} it[/] through "
+        "the admin API: "
         f"connector {config_id}."
     )
     # A new connector's first sync starts by itself.
@@ -110,7 +132,9 @@ def _play(demo: _Demo, endpoint: str) -> None:
     demo.console.print("\n[bold]4. One document changes, one is deleted, one is added[/]")
     since = _now(demo)
     for item in (change, add):
-        demo.s3.put_object(Bucket=BUCKET, Key=item["key"], Body=(demo.examples / item["file"]).read_bytes())
+        demo.s3.put_object(
+            Bucket=BUCKET, Key=item["key"], Body=(demo.examples / item["file"]).read_bytes()
+        )
     demo.s3.delete_object(Bucket=BUCKET, Key=delete["key"])
     for verb, item in (("changed", change), ("deleted", delete), ("added", add)):
         demo.console.print(f"   {verb:8} s3://{BUCKET}/{item['key']}")
@@ -119,18 +143,24 @@ def _play(demo: _Demo, endpoint: str) -> None:
     demo.console.print(f"   The sync touched {touched}.")
     expected = {"added": 1, "changed": 1, "deleted": 1, "indexed": 2}
     if touched != expected:
-        raise StackError(f"The second sync should have touched {expected}, but it touched {touched}.")
+        raise StackError(
+            f"The second sync should have touched {expected}, but it touched {touched}."
+        )
     _ask(demo, change["question"], change["key"])
     _ask(demo, add["question"], add["key"])
 
 
 def _fill(demo: _Demo) -> int:
-    """Put the shipped documents into the bucket; what a demonstration before left in it is undone."""
+    """Put the shipped documents into the bucket; what a demonstration before left in it
+    is undone.
+    """
     folder = demo.examples / "documents"
     demo.s3.create_bucket(Bucket=BUCKET)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in files:
-        demo.s3.put_object(Bucket=BUCKET, Key=path.relative_to(folder).as_posix(), Body=path.read_bytes())
+        demo.s3.put_object(
+            Bucket=BUCKET, Key=path.relative_to(folder).as_posix(), Body=path.read_bytes()
+        )
     return len(files)
 
 
@@ -140,7 +170,9 @@ def _register(demo: _Demo, endpoint: str) -> tuple[str, bool]:
     for config in listed["items"]:
         if config["config"]["bucket"] == BUCKET:
             change = {"config": {"endpoint_url": endpoint}}
-            demo.api.put(f"/_admin/connectors/configs/{config['id']}", json=change).raise_for_status()
+            demo.api.put(
+                f"/_admin/connectors/configs/{config['id']}", json=change
+            ).raise_for_status()
             return str(config["id"]), True
     body = {
         "tenant_id": TENANT,
@@ -182,7 +214,10 @@ def _watch(demo: _Demo, config_id: str, sync_id: str | None) -> None:
         TimeElapsedColumn(),
         console=demo.console,
     ) as progress:
-        bars = {name: progress.add_task(f"{name:9}", total=None) for name in ("found", "extracted", "embedded")}
+        bars = {
+            name: progress.add_task(f"{name:9}", total=None)
+            for name in ("found", "extracted", "embedded")
+        }
         deadline = time.monotonic() + _SYNC_SECONDS
         while time.monotonic() < deadline:
             demo.stack.check()
@@ -202,30 +237,48 @@ def _watch(demo: _Demo, config_id: str, sync_id: str | None) -> None:
             if run["status"] == "succeeded" and done["embedded"] == known:
                 return
             time.sleep(0.5)
-    raise StackError(f"The sync did not end within {_SYNC_SECONDS:.0f} seconds; see {demo.stack.webserver_url}/runs")
+    raise StackError(
+        f"The sync did not end within {_SYNC_SECONDS:.0f} seconds; see "
+        f"{demo.stack.webserver_url}/runs"
+    )
 
 
 def _run(demo: _Demo, config_id: str, sync_id: str | None) -> dict[str, Any]:
-    answer = demo.api.get("/_admin/connectors/runs", params={"config_id": config_id}).raise_for_status()
+    answer = demo.api.get(
+        "/_admin/connectors/runs", params={"config_id": config_id}
+    ).raise_for_status()
     matching = [run for run in answer.json()["items"] if sync_id in {None, run["id"]}]
     return dict(matching[0]) if matching else {"status": "waiting"}
 
 
 def _touched(demo: _Demo, config_id: str, since: str) -> dict[str, int]:
-    """Counts of the runs since a time: a poll may have come between the change and the sync that was asked for."""
+    """Counts of the runs since a time: a poll may have come between the change and the
+    sync that was asked for.
+    """
     params = {"config_id": config_id, "since": since}
-    items = demo.api.get("/_admin/connectors/runs", params=params).raise_for_status().json()["items"]
-    return {name: sum(run["objects"][name] for run in items) for name in ("added", "changed", "deleted", "indexed")}
+    items = (
+        demo.api.get("/_admin/connectors/runs", params=params).raise_for_status().json()["items"]
+    )
+    return {
+        name: sum(run["objects"][name] for run in items)
+        for name in ("added", "changed", "deleted", "indexed")
+    }
 
 
 def _ask(demo: _Demo, question: str, expected_key: str) -> None:
-    hits = demo.api.get("/search", params={"q": question, "limit": 3}).raise_for_status().json()["hits"]
+    hits = (
+        demo.api.get("/search", params={"q": question, "limit": 3})
+        .raise_for_status()
+        .json()["hits"]
+    )
     demo.console.print(f"\n   [italic]{question}[/]", highlight=False)
     for rank, hit in enumerate(hits, 1):
         snippet = " ".join(hit["snippet"].split())
         demo.console.print(f"   {rank}. {hit['uri']}\n      [dim]{snippet}[/]", highlight=False)
     if not any(hit["uri"] == f"s3://{BUCKET}/{expected_key}" for hit in hits):
-        raise StackError(f"The answers to {question!r} should name s3://{BUCKET}/{expected_key}, but do not.")
+        raise StackError(
+            f"The answers to {question!r} should name s3://{BUCKET}/{expected_key}, but do not."
+        )
 
 
 def _now(demo: _Demo) -> str:
@@ -252,7 +305,9 @@ def _s3_stand_in(port: int) -> Iterator[str]:
     try:
         from moto.server import ThreadedMotoServer
     except ImportError:
-        raise SettingsError("The demonstration needs moto: pip install 'activekg-pipelines[demo]'") from None
+        raise SettingsError(
+            "The demonstration needs moto: pip install 'activekg-pipelines[demo]'"
+        ) from None
     # Its request log would run through the progress bars.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     require_free_port("127.0.0.1", port, "ACTIVEKG_DEMO_S3_PORT")

@@ -1,4 +1,6 @@
-"""Looks at each part of an installation and says what to do about what is broken. Mends nothing itself."""
+"""Looks at each part of an installation and says what to do about what is broken. Mends
+nothing itself.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,19 @@ _OF_THIS_MACHINE: Final = ("model", "sandbox", "temporary_space")
 PARTS: Final = ("settings", "token_key", "database", *_ON_DATABASE, *_DAGSTER, *_OF_THIS_MACHINE)
 
 _CONNECT_SECONDS = 5
-# pgvector 0.8 brought the iterative index scans that search under a tenant filter needs.
+# pgvector 0.8 brought the iterative index scans that search under a tenant filter
+# needs.
 _PGVECTOR = (0, 8)
-# S3 refuses requests that are 15 minutes off, the admin API tokens that are JWT_LEEWAY_SECONDS off: 30 by default.
+# S3 refuses requests that are 15 minutes off, the admin API tokens that are
+# JWT_LEEWAY_SECONDS off: 30 by default.
 _CLOCK_SECONDS = 30.0
-_DOCUMENT = b"<html><head><title>Doctor</title></head><body><p>The patient is well.</p></body></html>"
-_START_DAGSTER = "Start Dagster (activekg-pipelines up), or set ACTIVEKG_WEBSERVER_URL to where its webserver answers."
+_DOCUMENT = (
+    b"<html><head><title>Doctor</title></head><body><p>The patient is well.</p></body></html>"
+)
+_START_DAGSTER = (
+    "Start Dagster (activekg-pipelines up), or set ACTIVEKG_WEBSERVER_URL to where "
+    "its webserver answers."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,9 @@ def _all() -> Iterator[Finding]:
     try:
         current = load_settings()
     except ActiveKGError as error:
-        yield Finding("settings", False, error.message, "Correct these variables in the environment.")
+        yield Finding(
+            "settings", False, error.message, "Correct these variables in the environment."
+        )
         yield from _unknown(PARTS[1:], "the settings cannot be read")
         return
     unreachable = None
@@ -94,7 +105,9 @@ def _database(settings: Settings) -> Iterator[Finding]:
     import psycopg
 
     try:
-        conn = psycopg.connect(settings.require_dsn(), connect_timeout=_CONNECT_SECONDS, autocommit=True)
+        conn = psycopg.connect(
+            settings.require_dsn(), connect_timeout=_CONNECT_SECONDS, autocommit=True
+        )
     except psycopg.Error as error:
         yield from _no_database(first_line(error))
         return
@@ -114,7 +127,12 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 def _no_database(reason: str) -> Iterator[Finding]:
-    yield Finding("database", False, reason, "Start Postgres, and check ACTIVEKG_DSN and ACTIVEKG_DAGSTER_DSN.")
+    yield Finding(
+        "database",
+        False,
+        reason,
+        "Start Postgres, and check ACTIVEKG_DSN and ACTIVEKG_DAGSTER_DSN.",
+    )
     yield from _unknown(_ON_DATABASE, "the database does not answer")
 
 
@@ -128,7 +146,10 @@ def _pgvector(conn: Connection[Any]) -> str:
     if version is None:
         raise _Broken("is not there", "Install pgvector 0.8 or newer on the database server.")
     if tuple(int(part) for part in version.split("-")[0].split(".")[:2]) < _PGVECTOR:
-        raise _Broken(f"{version} is too old", "Install pgvector 0.8 or newer, then run: ALTER EXTENSION vector UPDATE")
+        raise _Broken(
+            f"{version} is too old",
+            "Install pgvector 0.8 or newer, then run: ALTER EXTENSION vector UPDATE",
+        )
     return version if installed else f"{version} is available; the migration creates it"
 
 
@@ -160,9 +181,13 @@ def _encryption_keys(settings: Settings, conn: Connection[Any]) -> str:
         except ActiveKGError as error:
             unreadable.append(f"version {version}, of {count} connectors: {error.message}")
     if unreadable:
-        raise _Broken("; ".join(unreadable), "Set these keys again, or give the connectors new access keys.")
+        raise _Broken(
+            "; ".join(unreadable), "Set these keys again, or give the connectors new access keys."
+        )
     old = sum(count for version, count, _, _ in rows if version != ring.active_version)
-    later = f"; {old} connectors still use an older one: activekg-pipelines rotate-keys" if old else ""
+    later = (
+        f"; {old} connectors still use an older one: activekg-pipelines rotate-keys" if old else ""
+    )
     return f"read every stored credential; version {ring.active_version} is active{later}"
 
 
@@ -181,7 +206,8 @@ def _clock(conn: Connection[Any]) -> str:
     if abs(skew) > _CLOCK_SECONDS:
         raise _Broken(
             f"the database's clock is {skew:+.0f} seconds from this machine's",
-            "Synchronise both clocks (NTP): S3 and tokens are refused when this machine's is wrong.",
+            "Synchronise both clocks (NTP): S3 and tokens are refused when this machine's is "
+            "wrong.",
         )
     return f"{abs(skew):.1f} seconds between this machine and the database"
 
@@ -202,7 +228,8 @@ def _s3_endpoints(settings: Settings, conn: Connection[Any]) -> str:
             refused.append(f"{endpoint} of {', '.join(connectors)}")
     if refused:
         raise _Broken(
-            f"not allowed: {'; '.join(refused)}", "Add the hosts to ACTIVEKG_S3_ENDPOINT_ALLOWLIST of every process."
+            f"not allowed: {'; '.join(refused)}",
+            "Add the hosts to ACTIVEKG_S3_ENDPOINT_ALLOWLIST of every process.",
         )
     if not settings.activekg_s3_endpoint_allowlist:
         return "AWS only"
@@ -222,8 +249,10 @@ def _dagster(settings: Settings) -> Iterator[Finding]:
 
     fixes = {
         "dagster_webserver": _START_DAGSTER,
-        "dagster_code_location": "See the error under Deployment in the webserver, mend it, and reload.",
-        "dagster_daemon": "Start dagster-daemon (one process), with the same DAGSTER_HOME as the webserver.",
+        "dagster_code_location": "See the error under Deployment in the webserver, mend it, and "
+        "reload.",
+        "dagster_daemon": "Start dagster-daemon (one process), with the same DAGSTER_HOME as the "
+        "webserver.",
     }
     with Orchestrator(settings.activekg_webserver_url) as orchestrator:
         checks = orchestrator.health()
@@ -258,7 +287,10 @@ def _sandbox(settings: Settings) -> str:
         document.write_bytes(_DOCUMENT)
         text = sandbox.submit(document, document.name, None).result().text
     if "The patient is well." not in text:
-        raise _Broken("a page was read wrongly", "Install the package's dependencies in the versions that it names.")
+        raise _Broken(
+            "a page was read wrongly",
+            "Install the package's dependencies in the versions that it names.",
+        )
     return f"a page was read in a process of its own in {time.monotonic() - started:.1f} seconds"
 
 
@@ -270,7 +302,8 @@ def _temporary_space(settings: Settings) -> str:
     if free < needed:
         raise _Broken(
             f"{folder} has {free / 1e9:.1f} GB free, and a run may need {needed / 1e9:.1f}",
-            "Free some, set TMPDIR to another disk, or lower ACTIVEKG_DOWNLOAD_THREADS or ACTIVEKG_MAX_FILE_BYTES.",
+            "Free some, set TMPDIR to another disk, or lower ACTIVEKG_DOWNLOAD_THREADS or "
+            "ACTIVEKG_MAX_FILE_BYTES.",
         )
     return f"{folder} has {free / 1e9:.1f} GB free"
 
@@ -278,16 +311,22 @@ def _temporary_space(settings: Settings) -> str:
 _FIXES: Final = {
     "pgvector": "Check that the role may read the system catalogue.",
     "migrations": "Run: activekg-pipelines migrate",
-    "encryption_keys": "Set CONNECTOR_KEK_V<n> and CONNECTOR_KEK_ACTIVE_VERSION as every other process has them.",
-    "token_key": "Set JWT_SECRET_KEY, or JWT_PUBLIC_KEY with JWT_ALGORITHM, as the admin API has them.",
+    "encryption_keys": "Set CONNECTOR_KEK_V<n> and CONNECTOR_KEK_ACTIVE_VERSION as every other "
+    "process has them.",
+    "token_key": "Set JWT_SECRET_KEY, or JWT_PUBLIC_KEY with JWT_ALGORITHM, as the admin API has "
+    "them.",
     "dagster_storage": "Check ACTIVEKG_DAGSTER_DSN, DAGSTER_HOME and its dagster.yaml.",
-    "model": "Install the package's dependencies, or set ACTIVEKG_EMBEDDING_MODEL to a model that this machine has.",
-    "sandbox": "Check ACTIVEKG_PARSE_MEMORY_BYTES and ACTIVEKG_PARSE_TIMEOUT_SECONDS, and that processes may start.",
+    "model": "Install the package's dependencies, or set ACTIVEKG_EMBEDDING_MODEL to a model that "
+    "this machine has.",
+    "sandbox": "Check ACTIVEKG_PARSE_MEMORY_BYTES and ACTIVEKG_PARSE_TIMEOUT_SECONDS, and that "
+    "processes may start.",
 }
 
 
 def _look(name: str, check: Callable[[Any], str], subject: Any) -> Finding:
-    """A part's finding; what its check raises is one too, so that one broken part hides no other."""
+    """A part's finding; what its check raises is one too, so that one broken part hides
+    no other.
+    """
     import psycopg
 
     try:
@@ -297,7 +336,9 @@ def _look(name: str, check: Callable[[Any], str], subject: Any) -> Finding:
     except ActiveKGError as error:
         return Finding(name, False, error.message, _FIXES.get(name, ""))
     except (psycopg.Error, OSError, ImportError) as error:
-        return Finding(name, False, f"{type(error).__name__}: {first_line(error)}", _FIXES.get(name, ""))
+        return Finding(
+            name, False, f"{type(error).__name__}: {first_line(error)}", _FIXES.get(name, "")
+        )
 
 
 def _unknown(names: tuple[str, ...], reason: str) -> Iterator[Finding]:

@@ -1,4 +1,6 @@
-"""The command ``doctor``: each part of the installation, and what to do about what is broken."""
+"""The command ``doctor``: each part of the installation, and what to do about what is
+broken.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from activekg_pipelines.cli.console import PART_BROKEN, out, print_json, printab
 
 def doctor(
     skip: Annotated[
-        list[str] | None, typer.Option(help="Repeatable: leave this part out, where this machine has none of it.")
+        list[str] | None,
+        typer.Option(help="Repeatable: leave this part out, where this machine has none of it."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -23,13 +26,15 @@ def doctor(
 
     \b
     Examples:
-      activekg-pipelines doctor
-      activekg-pipelines doctor --skip dagster_webserver --skip dagster_code_location --skip dagster_daemon
+      activekg-pipelines doctor activekg-pipelines doctor --skip dagster_webserver
+      --skip dagster_code_location --skip dagster_daemon
     """
     from activekg_pipelines.cli.diagnosis import PARTS, Finding, diagnose
 
     if unknown := set(skip or ()) - set(PARTS):
-        raise typer.BadParameter(f"Unknown parts: {', '.join(sorted(unknown))}. Known are: {', '.join(PARTS)}.")
+        raise typer.BadParameter(
+            f"Unknown parts: {', '.join(sorted(unknown))}. Known are: {', '.join(PARTS)}."
+        )
     findings: list[Finding] = []
     for finding in diagnose(frozenset(skip or ())):
         findings.append(finding)
@@ -41,7 +46,12 @@ def doctor(
             {
                 "healthy": healthy,
                 "checks": [
-                    {"name": item.name, "ok": item.ok, "detail": item.detail, "fix": item.fix or None}
+                    {
+                        "name": item.name,
+                        "ok": item.ok,
+                        "detail": item.detail,
+                        "fix": item.fix or None,
+                    }
                     for item in findings
                 ],
             }

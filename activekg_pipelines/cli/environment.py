@@ -1,7 +1,9 @@
-"""The local environment: embedded database and generated keys where none are set, and Dagster's home.
+"""The local environment: embedded database and generated keys where none are set, and
+Dagster's home.
 
-Everything lies under ``ACTIVEKG_HOME``. What is generated is kept in a file that only its owner can read, so that a
-second start, a second terminal and ``dagster``'s own commands find the same keys and databases.
+Everything lies under ``ACTIVEKG_HOME``. What is generated is kept in a file that only
+its owner can read, so that a second start, a second terminal and ``dagster``'s own
+commands find the same keys and databases.
 """
 
 from __future__ import annotations
@@ -23,11 +25,14 @@ _SECRETS_FILE = "secrets.env"
 
 
 def prepare_environment(*, generate_keys: bool, create: bool = False) -> dict[str, str]:
-    """Set what is not set: database, keys, Dagster's home. Starts the embedded database when ACTIVEKG_DSN is not set.
+    """Set what is not set: database, keys, Dagster's home. Starts the embedded database
+    when ACTIVEKG_DSN is not set.
 
     Args:
-        generate_keys: make an encryption key and a JWT secret when there are none; only for a local system.
-        create: make a new local system where there is none; other commands would only find it empty.
+        generate_keys: make an encryption key and a JWT secret when there are none; only
+            for a local system.
+        create: make a new local system where there is none; other commands would only
+            find it empty.
 
     Returns:
         Every variable that a process needs to work with this system, secrets included.
@@ -38,13 +43,16 @@ def prepare_environment(*, generate_keys: bool, create: bool = False) -> dict[st
     home = load_settings().activekg_home.resolve()
     if not create and not home.is_dir() and load_settings().activekg_dsn is None:
         raise SettingsError(
-            f"There is no local system in {home}. Run this where you ran `activekg-pipelines up`, or set ACTIVEKG_HOME "
+            f"There is no local system in {home}. Run this where you ran `activekg-pipelines up`, "
+            "or set ACTIVEKG_HOME "
             "to its folder, or ACTIVEKG_DSN to your own database."
         )
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise SettingsError(f"ACTIVEKG_HOME: the folder {home} cannot be made: {error.strerror}.") from None
+        raise SettingsError(
+            f"ACTIVEKG_HOME: the folder {home} cannot be made: {error.strerror}."
+        ) from None
     values = {"ACTIVEKG_HOME": str(home)}
     values |= _secrets(home, generate=generate_keys)
     values |= _databases(home)
@@ -56,11 +64,14 @@ def prepare_environment(*, generate_keys: bool, create: bool = False) -> dict[st
 
 def exports(values: Mapping[str, str]) -> str:
     """``values`` as lines for a shell's ``eval``."""
-    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in sorted(values.items()))
+    return "\n".join(
+        f"export {name}={shlex.quote(value)}" for name, value in sorted(values.items())
+    )
 
 
 def project_file(name: str) -> Path:
-    """``dagster.yaml`` or ``workspace.yaml``: of the working directory, or of the checkout that this package lies in.
+    """``dagster.yaml`` or ``workspace.yaml``: of the working directory, or of the
+    checkout that this package lies in.
 
     Raises:
         SettingsError: neither has it.
@@ -68,14 +79,21 @@ def project_file(name: str) -> Path:
     for folder in (Path.cwd(), Path(__file__).resolve().parents[2]):
         if (folder / name).is_file():
             return folder / name
-    raise SettingsError(f"{name} is missing. Run this in a checkout of activekg-pipelines, or copy the file from one.")
+    raise SettingsError(
+        f"{name} is missing. Run this in a checkout of activekg-pipelines, or copy the file from "
+        "one."
+    )
 
 
 def _secrets(home: Path, *, generate: bool) -> dict[str, str]:
     stored = _read(home / _SECRETS_FILE)
     if generate and not connector_keks() and "CONNECTOR_KEK_V1" not in stored:
-        stored |= {"CONNECTOR_KEK_V1": Fernet.generate_key().decode(), "CONNECTOR_KEK_ACTIVE_VERSION": "1"}
-    # Beside those in the environment, which win: a rotation adds a key and still reads what the first one encrypted.
+        stored |= {
+            "CONNECTOR_KEK_V1": Fernet.generate_key().decode(),
+            "CONNECTOR_KEK_ACTIVE_VERSION": "1",
+        }
+    # Beside those in the environment, which win: a rotation adds a key and still reads
+    # what the first one encrypted.
     keys = {name: value for name, value in stored.items() if name.startswith("CONNECTOR_KEK_")}
     values = {name: value for name, value in keys.items() if not os.environ.get(name)}
     current = load_settings()
@@ -89,7 +107,9 @@ def _secrets(home: Path, *, generate: bool) -> dict[str, str]:
 
 
 def is_embedded(home: Path) -> bool:
-    """Whether the database is the embedded one: none is named, or that one, as in a shell that took over ``env``."""
+    """Whether the database is the embedded one: none is named, or that one, as in a
+    shell that took over ``env``.
+    """
     current = load_settings()
     if current.activekg_dsn is None:
         return True
@@ -124,7 +144,9 @@ def _dagster(home: Path) -> dict[str, str]:
 
 
 def _link(link: Path, target: Path) -> None:
-    """Point ``link`` to ``target`` without a moment in which it is missing: a run that starts just then reads it."""
+    """Point ``link`` to ``target`` without a moment in which it is missing: a run that
+    starts just then reads it.
+    """
     if link.is_symlink() and link.readlink() == target:
         return
     draft = link.with_name(f"{link.name}.{os.getpid()}")

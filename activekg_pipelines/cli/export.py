@@ -11,7 +11,9 @@ from activekg_pipelines.cli.console import administration, out
 
 
 def export(
-    target: Annotated[Path, typer.Argument(help="The file to write.", dir_okay=False, show_default=False)],
+    target: Annotated[
+        Path, typer.Argument(help="The file to write.", dir_okay=False, show_default=False)
+    ],
     tenant: Annotated[str, typer.Option(help="Whose chunks.", show_default=False)],
 ) -> None:
     """Write a tenant's chunks with their vectors into a Parquet file.

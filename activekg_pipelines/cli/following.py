@@ -6,7 +6,14 @@ import time
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from activekg_pipelines.cli.console import CommandFailed, err
 
@@ -21,7 +28,9 @@ _SLOW_START_SECONDS = 30.0
 _OPEN = frozenset({"waiting", "running"})
 
 
-def follow_sync(services: AdminServices, connector: Connector, sync_id: UUID, *, seconds: float) -> RunRow:
+def follow_sync(
+    services: AdminServices, connector: Connector, sync_id: UUID, *, seconds: float
+) -> RunRow:
     """The sync as it ended.
 
     Args:
@@ -31,7 +40,8 @@ def follow_sync(services: AdminServices, connector: Connector, sync_id: UUID, *,
         seconds: to wait at most.
 
     Raises:
-        CommandFailed: it did not end in time (and goes on), or is gone with its connector.
+        CommandFailed: it did not end in time (and goes on), or is gone with its
+            connector.
     """
     started = time.monotonic()
     columns = (
@@ -58,11 +68,20 @@ def follow_sync(services: AdminServices, connector: Connector, sync_id: UUID, *,
             states = services.ledger.progress(connector.id)
             known = sum(count for state, count in states.items() if state != "deleted")
             open_ = states.get("pending", 0) + states.get("extracted", 0)
-            progress.update(bar, description=_description(row, waited), completed=known - open_, total=known or None)
+            progress.update(
+                bar,
+                description=_description(row, waited),
+                completed=known - open_,
+                total=known or None,
+            )
             time.sleep(_POLL_SECONDS)
 
 
 def _description(row: RunRow, waited: float) -> str:
     if row.status == "waiting" and waited > _SLOW_START_SECONDS:
         return "still waits: does Dagster run? activekg-pipelines doctor"
-    return "waits for a run" if row.status == "waiting" else f"runs: {row.extracted} extracted, {row.indexed} indexed"
+    return (
+        "waits for a run"
+        if row.status == "waiting"
+        else f"runs: {row.extracted} extracted, {row.indexed} indexed"
+    )

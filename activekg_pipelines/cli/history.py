@@ -1,4 +1,6 @@
-"""Commands that show what was done: the history of syncs, and the objects of a connector."""
+"""Commands that show what was done: the history of syncs, and the objects of a
+connector.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,17 @@ from activekg_pipelines.ledger.states import ObjectState
 
 def runs(
     connector: Annotated[
-        str | None, typer.Argument(metavar="[CONNECTOR]", help="Only this one's: its id, or tenant/name.")
+        str | None,
+        typer.Argument(metavar="[CONNECTOR]", help="Only this one's: its id, or tenant/name."),
     ] = None,
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
     status: Annotated[
-        Literal["waiting", "running", "succeeded", "failed", "expired"] | None, typer.Option(help="Only these.")
+        Literal["waiting", "running", "succeeded", "failed", "expired"] | None,
+        typer.Option(help="Only these."),
     ] = None,
     since: Annotated[
-        datetime | None, typer.Option(help="Only those asked for at or after this time (UTC).", show_default=False)
+        datetime | None,
+        typer.Option(help="Only those asked for at or after this time (UTC).", show_default=False),
     ] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
@@ -63,7 +68,10 @@ def runs(
             lambda row: run_view(row, services.orchestrator),
             lambda row: by_time.encode((row.requested_at, row.id)),
         )
-        names = {id_: services.connectors.get(id_).partition_key for id_ in {run.config_id for run in page.items}}
+        names = {
+            id_: services.connectors.get(id_).partition_key
+            for id_ in {run.config_id for run in page.items}
+        }
     if as_json:
         print_json(page)
         return
@@ -111,7 +119,9 @@ def runs(
 def objects(
     connector: ConnectorName,
     state: Annotated[ObjectState | None, typer.Option(help="Only objects in this state.")] = None,
-    error_type: Annotated[str | None, typer.Option(help="Only objects whose last error was this.")] = None,
+    error_type: Annotated[
+        str | None, typer.Option(help="Only objects whose last error was this.")
+    ] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
     as_json: AsJson = False,
@@ -126,7 +136,12 @@ def objects(
 
 
 def print_objects(
-    connector: str, state: ObjectState | None, error_type: str | None, limit: int, cursor: str | None, as_json: bool
+    connector: str,
+    state: ObjectState | None,
+    error_type: str | None,
+    limit: int,
+    cursor: str | None,
+    as_json: bool,
 ) -> None:
     """One page of a connector's objects, as a table or JSON."""
     from activekg_pipelines.administration.paging import by_key, page_of
@@ -135,13 +150,21 @@ def print_objects(
     with administration() as services:
         found = resolve(services, connector)
         rows = services.views.objects(
-            found.id, state=state, error_type=error_type, after=by_key.decode(cursor), limit=limit + 1
+            found.id,
+            state=state,
+            error_type=error_type,
+            after=by_key.decode(cursor),
+            limit=limit + 1,
         )
-        page = page_of(rows, limit, lambda row: object_view(row, found), lambda row: by_key.encode(row.key))
+        page = page_of(
+            rows, limit, lambda row: object_view(row, found), lambda row: by_key.encode(row.key)
+        )
     if as_json:
         print_json(page)
         return
-    made = sentences(table("URI", "STATE", "BYTES#", "CHUNKS#", "TRIES#", "NEXT TRY", "ERROR"), "WHY")
+    made = sentences(
+        table("URI", "STATE", "BYTES#", "CHUNKS#", "TRIES#", "NEXT TRY", "ERROR"), "WHY"
+    )
     for item in page.items:
         again = moment(item.next_attempt_at) if item.state is ObjectState.FAILED else ""
         add_row(

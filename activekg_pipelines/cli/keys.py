@@ -11,19 +11,25 @@ from activekg_pipelines.cli.console import administration, err, fail, out, print
 
 
 def rotate(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; say what would be done.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing; say what would be done.")
+    ] = False,
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's connectors.")] = None,
-    provider: Annotated[Literal["s3"] | None, typer.Option(help="Only connectors of this provider.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, max=1000, help="Connectors of one transaction.")] = 100,
+    provider: Annotated[
+        Literal["s3"] | None, typer.Option(help="Only connectors of this provider.")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=1000, help="Connectors of one transaction.")
+    ] = 100,
     as_json: AsJson = False,
 ) -> None:
     """Encrypt stored credentials with the active key.
 
     Syncs go on meanwhile.
 
-    First give every process the new key beside the old one (CONNECTOR_KEK_V2) and make it active
-    (CONNECTOR_KEK_ACTIVE_VERSION=2). Then rotate. When nothing remains, take the old key away. Exits with 1 where
-    credentials could not be read.
+    First give every process the new key beside the old one (CONNECTOR_KEK_V2) and make
+    it active (CONNECTOR_KEK_ACTIVE_VERSION=2). Then rotate. When nothing remains, take
+    the old key away. Exits with 1 where credentials could not be read.
 
     \b
     Example:
@@ -48,8 +54,13 @@ def rotate(
         print_json(view)
     else:
         verb = "would be encrypted" if dry_run else "encrypted"
-        out.print(f"{view.rotated} connectors {verb} with key version {view.active_version}; {view.remaining} remain.")
+        out.print(
+            f"{view.rotated} connectors {verb} with key version {view.active_version}; "
+            f"{view.remaining} remain."
+        )
         for failure in view.failed:
-            err.print(f"{failure.config_id}: {printable(failure.reason)}", soft_wrap=True, markup=False)
+            err.print(
+                f"{failure.config_id}: {printable(failure.reason)}", soft_wrap=True, markup=False
+            )
     if view.failed:
         fail(f"The credentials of {len(view.failed)} connectors cannot be read.")

@@ -1,4 +1,6 @@
-"""Commands on the limits of tenants. They work on the database: no token of a tenant can set what it may use."""
+"""Commands on the limits of tenants. They work on the database: no token of a tenant
+can set what it may use.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ app = typer.Typer(
 
 # What the database can hold.
 _MOST = 2**63 - 1
-Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's id.", show_default=False)]
+Tenant = Annotated[
+    str, typer.Argument(metavar="TENANT", help="The tenant's id.", show_default=False)
+]
 
 
 @app.command()
@@ -54,12 +58,24 @@ def show(
     with administration() as services:
         store = services.shared.tenant_limits
         after = by_key.decode(cursor)
-        rows = [store.usage(tenant)] if tenant is not None else store.page(after=after, limit=limit + 1)
+        rows = (
+            [store.usage(tenant)]
+            if tenant is not None
+            else store.page(after=after, limit=limit + 1)
+        )
         page = page_of(rows, limit, limits_view, lambda usage: by_key.encode(usage.tenant_id))
     if as_json:
         print_json(page)
         return
-    made = table("TENANT", "CONNECTORS#", "OBJECTS A CONNECTOR#", "OVER#", "BYTES TODAY#", "WAITS UNTIL", "SET BY")
+    made = table(
+        "TENANT",
+        "CONNECTORS#",
+        "OBJECTS A CONNECTOR#",
+        "OVER#",
+        "BYTES TODAY#",
+        "WAITS UNTIL",
+        "SET BY",
+    )
     for row in rows[:limit]:
         _add(made, row)
     print_table(made)
@@ -76,23 +92,29 @@ def set_limits(
         int | None, typer.Option(min=0, max=_MOST, help="Objects of a connector; 0 for no limit.")
     ] = None,
     bytes_per_day: Annotated[
-        int | None, typer.Option(min=0, max=_MOST, help="Bytes downloaded on a day in UTC; 0 for no limit.")
+        int | None,
+        typer.Option(min=0, max=_MOST, help="Bytes downloaded on a day in UTC; 0 for no limit."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set limits of a tenant in place of the installation's; what is not given stays as it is.
+    """Set limits of a tenant in place of the installation's; what is not given stays as
+    it is.
 
-    Bytes hold at once, objects from the next scan on. Nothing that is indexed is removed.
+    Bytes hold at once, objects from the next scan on. Nothing that is indexed is
+    removed.
 
     \b
     Example:
-      activekg-pipelines limits set acme_corp --objects 500000 --bytes-per-day 10000000000
+      activekg-pipelines limits set acme_corp --objects 500000 --bytes-per-day
+      10000000000
     """
     from activekg_pipelines.administration.shapes import limits_view
     from activekg_pipelines.connectors.limits import TenantLimits
 
     if connectors is None and objects is None and bytes_per_day is None:
-        raise typer.BadParameter("Give at least one of --connectors, --objects and --bytes-per-day.")
+        raise typer.BadParameter(
+            "Give at least one of --connectors, --objects and --bytes-per-day."
+        )
     with administration() as services:
         store = services.shared.tenant_limits
         store.set(tenant, TenantLimits(connectors, objects, bytes_per_day))
@@ -122,7 +144,11 @@ def clear(tenant: Tenant, as_json: AsJson = False) -> None:
     if as_json:
         print_json(limits_view(usage))
     elif cleared:
-        out.print(f"{tenant} may have what every tenant may: {_said(usage)}.", soft_wrap=True, markup=False)
+        out.print(
+            f"{tenant} may have what every tenant may: {_said(usage)}.",
+            soft_wrap=True,
+            markup=False,
+        )
     else:
         out.print(f"{tenant} has no limits of its own.", soft_wrap=True, markup=False)
 

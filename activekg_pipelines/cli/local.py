@@ -1,4 +1,6 @@
-"""Commands about this machine: the local system, the demonstration, migrations, tokens, the environment."""
+"""Commands about this machine: the local system, the demonstration, migrations, tokens,
+the environment.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ def up() -> None:
 
     Database, migrations, Dagster and admin API.
 
-    Uses ACTIVEKG_DSN when it is set, an embedded Postgres under .activekg/ when it is not.
+    Uses ACTIVEKG_DSN when it is set, an embedded Postgres under .activekg/ when it is
+    not.
 
     \b
     Example:
@@ -38,7 +41,9 @@ def up() -> None:
 
 
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="Stop everything and exit after the answers.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Stop everything and exit after the answers.")
+    ] = False,
 ) -> None:
     """Show the whole way on real documents.
 
@@ -70,9 +75,12 @@ def migrate() -> None:
 def token(
     tenant: Annotated[str | None, typer.Option(help="The token's tenant.")] = None,
     scope: Annotated[
-        list[str] | None, typer.Option(help="Repeatable: connectors:admin, search:read, metrics:read, super_admin.")
+        list[str] | None,
+        typer.Option(help="Repeatable: connectors:admin, search:read, metrics:read, super_admin."),
     ] = None,
-    hours: Annotated[float, typer.Option(min=0.01, max=24 * 30, help="How long it is valid.")] = 12.0,
+    hours: Annotated[
+        float, typer.Option(min=0.01, max=24 * 30, help="How long it is valid.")
+    ] = 12.0,
 ) -> None:
     """Print a token for the admin API, signed with JWT_SECRET_KEY. For development.
 

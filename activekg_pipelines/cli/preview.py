@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from activekg_pipelines.cli.arguments import AsJson, ConnectorName
-from activekg_pipelines.cli.console import add_row, administration, out, print_json, print_table, resolve, table
+from activekg_pipelines.cli.console import (
+    add_row,
+    administration,
+    out,
+    print_json,
+    print_table,
+    resolve,
+    table,
+)
 
 if TYPE_CHECKING:
     from activekg_pipelines.administration.shapes import PreviewView
@@ -23,7 +31,8 @@ def preview(
 ) -> None:
     """Say what a sync would do; changes nothing.
 
-    What it would add, update, delete and skip, how many bytes it would fetch, and how much work that is.
+    What it would add, update, delete and skip, how many bytes it would fetch, and how
+    much work that is.
 
     \b
     Example:
@@ -59,9 +68,19 @@ def _print(view: PreviewView, root: str, *, keys: bool) -> None:
         out.print("Chunks and time cannot be estimated: nothing was indexed before.")
     elif estimate.chunks:
         time = "" if estimate.seconds is None else f", some {estimate.seconds:,.0f} seconds of work"
-        source = f", judged by {estimate.documents:,} documents of this {estimate.basis}" if estimate.basis else ""
+        source = (
+            f", judged by {estimate.documents:,} documents of this {estimate.basis}"
+            if estimate.basis
+            else ""
+        )
         out.print(f"Estimated: {estimate.chunks:,} chunks{time}{source}.")
     if view.deletions_held_back:
-        out.print("The deletions would be held back, because there are so many: connectors confirm-deletes.")
+        out.print(
+            "The deletions would be held back, because there are so many: connectors "
+            "confirm-deletes."
+        )
     if not view.complete:
-        out.print(f"Only the first {view.listed:,} objects were listed; the numbers are lower bounds (--max-pages).")
+        out.print(
+            f"Only the first {view.listed:,} objects were listed; the numbers are lower bounds "
+            "(--max-pages)."
+        )

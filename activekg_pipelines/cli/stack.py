@@ -1,4 +1,6 @@
-"""Runs the whole system on one machine: Dagster's own `dagster dev` as the only child, the API in this process."""
+"""Runs the whole system on one machine: Dagster's own `dagster dev` as the only child,
+the API in this process.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ from activekg_pipelines.errors import ActiveKGError, SettingsError
 from activekg_pipelines.services import Services, services
 from activekg_pipelines.settings import Settings, load_settings
 
-# Dagster's processes import, migrate their storage and load the definitions; 15 seconds on two cores.
+# Dagster's processes import, migrate their storage and load the definitions; 15 seconds
+# on two cores.
 _START_SECONDS = 180.0
 _STOP_SECONDS = 20.0
 _RUN_STOP_SECONDS = 10.0
@@ -69,8 +72,8 @@ class Stack:
         """
         if self.dagster.poll() is not None:
             raise StackError(
-                f"Dagster stopped with exit code {self.dagster.returncode}. The end of {self.logs / 'dagster.log'}:\n"
-                + _tail(self.logs / "dagster.log")
+                f"Dagster stopped with exit code {self.dagster.returncode}. The end of "
+                f"{self.logs / 'dagster.log'}:\n" + _tail(self.logs / "dagster.log")
             )
 
     def run_forever(self) -> None:
@@ -86,7 +89,8 @@ class Stack:
 
 @contextmanager
 def local_stack(console: Console) -> Iterator[Stack]:
-    """Start database, migrations, Dagster and the API; stop them all at the end, however it ends.
+    """Start database, migrations, Dagster and the API; stop them all at the end,
+    however it ends.
 
     Args:
         console: shows what is under way.
@@ -114,7 +118,9 @@ def _started() -> Iterator[Stack]:
     opened = services()
     logs = opened.settings.activekg_home / "logs"
     logs.mkdir(exist_ok=True)
-    require_free_port(opened.settings.activekg_api_host, opened.settings.activekg_api_port, "ACTIVEKG_API_PORT")
+    require_free_port(
+        opened.settings.activekg_api_host, opened.settings.activekg_api_port, "ACTIVEKG_API_PORT"
+    )
     web = urlsplit(opened.settings.activekg_webserver_url)
     try:
         host, port = web.hostname, web.port or 3000
@@ -138,9 +144,11 @@ def api_url(settings: Settings) -> str:
 
 
 def _close_orphans(opened: Services) -> None:
-    """End what a system that was killed left behind: the embedded database is this one's alone, so no run is alive.
+    """End what a system that was killed left behind: the embedded database is this
+    one's alone, so no run is alive.
 
-    Dagster would notice after the longest time that a run may take, and the ledger after a lease.
+    Dagster would notice after the longest time that a run may take, and the ledger
+    after a lease.
     """
     from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
@@ -164,8 +172,9 @@ def _dagster(host: str, port: int, logs: Path) -> Iterator[subprocess.Popen[byte
     ]
     command += ["-h", host, "-p", str(port), "--log-level", "warning"]
     with (logs / "dagster.log").open("ab") as log:
-        # A session of its own: Ctrl-C reaches this process alone, which then stops the parts in order.
-        process = subprocess.Popen(  # noqa: S603 - fixed command
+        # A session of its own: Ctrl-C reaches this process alone, which then stops the
+        # parts in order.
+        process = subprocess.Popen(
             command,
             stdout=log,
             stderr=log,
@@ -201,7 +210,9 @@ def _api(opened: Services, logs: Path) -> Iterator[None]:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends the system as Ctrl-C does, and so does SIGINT where a shell started it in the background."""
+    """SIGTERM ends the system as Ctrl-C does, and so does SIGINT where a shell started
+    it in the background.
+    """
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -218,7 +229,11 @@ def _wait_until_ready(stack: Stack) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         stack.check()
-        if _answers(f"{stack.webserver_url}/server_info") and _answers(f"{stack.api_url}/healthz") and _loaded(stack):
+        if (
+            _answers(f"{stack.webserver_url}/server_info")
+            and _answers(f"{stack.api_url}/healthz")
+            and _loaded(stack)
+        ):
             return
         time.sleep(0.3)
     raise StackError(
@@ -229,9 +244,11 @@ def _wait_until_ready(stack: Stack) -> None:
 
 def _loaded(stack: Stack) -> bool:
     """Whether the webserver has the definitions; a load error is an answer too."""
-    query = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } workspaceOrError { ... on Workspace { locationEntries { loadStatus locationOrLoadError { ... on PythonError { message } } } } } }"  # noqa: E501
+    query = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } workspaceOrError { ... on Workspace { locationEntries { loadStatus locationOrLoadError { ... on PythonError { message } } } } } }"
     try:
-        data = httpx.post(f"{stack.webserver_url}/graphql", json={"query": query}, timeout=10).json()["data"]
+        data = httpx.post(
+            f"{stack.webserver_url}/graphql", json={"query": query}, timeout=10
+        ).json()["data"]
     except (httpx.HTTPError, ValueError, KeyError):
         return False
     for entry in data["workspaceOrError"].get("locationEntries", []):
@@ -254,9 +271,12 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             process.terminate()
             process.wait(timeout=_STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        logging.getLogger(__name__).warning("Dagster did not stop within %.0f seconds and is killed.", _STOP_SECONDS)
+        logging.getLogger(__name__).warning(
+            "Dagster did not stop within %.0f seconds and is killed.", _STOP_SECONDS
+        )
     finally:
-        # Its session is its process group, in which runs outlive the code server. SIGTERM: they give back their leases.
+        # Its session is its process group, in which runs outlive the code server.
+        # SIGTERM: they give back their leases.
         for sign, patience in ((signal.SIGTERM, _RUN_STOP_SECONDS), (signal.SIGKILL, 0.0)):
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, sign)
@@ -284,7 +304,8 @@ def require_free_port(host: str, port: int, setting: str) -> None:
             probe.bind((host, port))
         except OSError:
             raise SettingsError(
-                f"Port {port} on {host} is taken. Is the system up already? Otherwise choose another one: {setting}."
+                f"Port {port} on {host} is taken. Is the system up already? Otherwise choose "
+                f"another one: {setting}."
             ) from None
 
 

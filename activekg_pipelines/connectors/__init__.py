@@ -1,1 +1,3 @@
-"""What tenants registered: validated configuration, encrypted credentials, the store. No S3, no Dagster."""
+"""What tenants registered: validated configuration, encrypted credentials, the store.
+No S3, no Dagster.
+"""

@@ -1,4 +1,6 @@
-"""Encrypts tenants' credentials with versioned Fernet keys, each ciphertext bound to its connector."""
+"""Encrypts tenants' credentials with versioned Fernet keys, each ciphertext bound to
+its connector.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from activekg_pipelines.errors import EncryptionError, SettingsError
 from activekg_pipelines.settings import Settings, connector_keks
 
 _HOW_TO_MAKE_A_KEY = (
-    "Make one with: python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+    "Make one with: python -c 'from cryptography.fernet import Fernet; "
+    "print(Fernet.generate_key().decode())'"
 )
 
 
@@ -34,7 +37,9 @@ class KeyRing:
     def __init__(self, keys: Mapping[int, SecretStr], active: int) -> None:
         self._fernets = {version: _fernet(version, key) for version, key in keys.items()}
         if active not in self._fernets:
-            raise SettingsError(f"CONNECTOR_KEK_ACTIVE_VERSION is {active}, but CONNECTOR_KEK_V{active} is not set.")
+            raise SettingsError(
+                f"CONNECTOR_KEK_ACTIVE_VERSION is {active}, but CONNECTOR_KEK_V{active} is not set."
+            )
         self.active_version = active
 
     @classmethod
@@ -47,12 +52,13 @@ class KeyRing:
         keys = connector_keks()
         if not keys:
             raise SettingsError(
-                "No key encrypts connector credentials: set CONNECTOR_KEK_V1 and CONNECTOR_KEK_ACTIVE_VERSION=1. "
-                + _HOW_TO_MAKE_A_KEY
+                "No key encrypts connector credentials: set CONNECTOR_KEK_V1 and "
+                "CONNECTOR_KEK_ACTIVE_VERSION=1. " + _HOW_TO_MAKE_A_KEY
             )
         if settings.connector_kek_active_version is None and len(keys) > 1:
             raise SettingsError(
-                "Several CONNECTOR_KEK_V<n> are set: say which one encrypts with CONNECTOR_KEK_ACTIVE_VERSION."
+                "Several CONNECTOR_KEK_V<n> are set: say which one encrypts with "
+                "CONNECTOR_KEK_ACTIVE_VERSION."
             )
         return cls(keys, settings.connector_kek_active_version or next(iter(keys)))
 
@@ -63,29 +69,37 @@ class KeyRing:
             "access_key_id": credentials.access_key_id,
             "secret_access_key": credentials.secret_access_key,
         }
-        return self._fernets[self.active_version].encrypt(json.dumps(clear).encode()), self.active_version
+        return self._fernets[self.active_version].encrypt(
+            json.dumps(clear).encode()
+        ), self.active_version
 
     def decrypt(self, connector_id: UUID, token: bytes, version: int) -> Credentials:
         """The credentials behind a ciphertext.
 
         Raises:
-            EncryptionError: the key of that version is missing or wrong, or the ciphertext is another connector's.
+            EncryptionError: the key of that version is missing or wrong, or the
+                ciphertext is another connector's.
         """
         fernet = self._fernets.get(version)
         if fernet is None:
             raise EncryptionError(
-                f"The credentials of connector {connector_id} need CONNECTOR_KEK_V{version}, which is not set."
+                f"The credentials of connector {connector_id} need CONNECTOR_KEK_V{version}, "
+                "which is not set."
             )
         try:
             clear = json.loads(fernet.decrypt(token))
         except InvalidToken:
             raise EncryptionError(
-                f"The credentials of connector {connector_id} cannot be decrypted with CONNECTOR_KEK_V{version}: "
+                f"The credentials of connector {connector_id} cannot be decrypted with "
+                f"CONNECTOR_KEK_V{version}: "
                 "the key was changed without raising its version, or the row was altered."
             ) from None
-        # Fernet has no associated data: without this, a row copied over another would lend a tenant another's access.
+        # Fernet has no associated data: without this, a row copied over another would
+        # lend a tenant another's access.
         if not secrets.compare_digest(clear["connector_id"], str(connector_id)):
-            raise EncryptionError(f"The stored credentials of connector {connector_id} belong to another connector.")
+            raise EncryptionError(
+                f"The stored credentials of connector {connector_id} belong to another connector."
+            )
         return Credentials(clear["access_key_id"], clear["secret_access_key"])
 
 
@@ -93,4 +107,6 @@ def _fernet(version: int, key: SecretStr) -> Fernet:
     try:
         return Fernet(key.get_secret_value())
     except ValueError:
-        raise SettingsError(f"CONNECTOR_KEK_V{version} is not a Fernet key. {_HOW_TO_MAKE_A_KEY}") from None
+        raise SettingsError(
+            f"CONNECTOR_KEK_V{version} is not a Fernet key. {_HOW_TO_MAKE_A_KEY}"
+        ) from None

@@ -1,4 +1,6 @@
-"""What a tenant may use, and what it has used: an operator's limits over the installation's, and bytes of the day."""
+"""What a tenant may use, and what it has used: an operator's limits over the
+installation's, and bytes of the day.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,9 @@ class LimitStore:
             limit: tenants at most.
         """
         with self._database.transaction() as conn:
-            tenants = [row[0] for row in conn.execute(_SQL["tenants"], {"after": after, "limit": limit})]
+            tenants = [
+                row[0] for row in conn.execute(_SQL["tenants"], {"after": after, "limit": limit})
+            ]
         return self._read(tenants)
 
     def set(self, tenant_id: str, limits: TenantLimits) -> None:
@@ -101,7 +105,9 @@ class LimitStore:
             )
 
     def clear(self, tenant_id: str) -> bool:
-        """Let the installation's defaults hold for a tenant again; False where they did."""
+        """Let the installation's defaults hold for a tenant again; False where they
+        did.
+        """
         with self._database.transaction() as conn:
             return conn.execute(_SQL["clear"], {"tenant_id": tenant_id}).rowcount > 0
 

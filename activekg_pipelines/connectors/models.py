@@ -1,4 +1,6 @@
-"""What a tenant registers: one S3 source, its configuration as the connector's document gives it, and its identity."""
+"""What a tenant registers: one S3 source, its configuration as the connector's document
+gives it, and its identity.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 
 from activekg_pipelines.errors import InvalidConnector
 
-# No ':' and no '/': an external id is s3:{tenant}:{bucket}/{key}, and two tenants must never share one.
+# No ':' and no '/': an external id is s3:{tenant}:{bucket}/{key}, and two tenants must
+# never share one.
 _TENANT_ID = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,127}$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
-# Host names as botocore takes them, without underscores; a dot at the end would make one host two names.
+# Host names as botocore takes them, without underscores; a dot at the end would make
+# one host two names.
 _LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 _HOST = rf"(?:{_LABEL}\.)*{_LABEL}|\[(?P<v6>[0-9a-f:.]+)\]"
 _ENDPOINT = re.compile(rf"https?://(?:{_HOST})(?::(?P<port>[0-9]{{1,5}}))?/?")
@@ -47,11 +51,15 @@ def _no_dots(value: str) -> str:
 
 
 def _http_url(value: str) -> str:
-    # Not what a lenient parser makes of it: two parsers that read one address as two hosts are how such checks fail.
+    # Not what a lenient parser makes of it: two parsers that read one address as two
+    # hosts are how such checks fail.
     if "@" in value:
         raise ValueError("must hold no user name or password")
     if not (match := _ENDPOINT.fullmatch(value.lower())):
-        raise ValueError("must be http:// or https://, a host of letters, digits, hyphens and dots, and perhaps a port")
+        raise ValueError(
+            "must be http:// or https://, a host of letters, digits, hyphens and dots, and "
+            "perhaps a port"
+        )
     if match["v6"] is not None:
         try:
             IPv6Address(match["v6"])
@@ -66,22 +74,32 @@ TenantId = Annotated[str, Field(pattern=_TENANT_ID), AfterValidator(_no_dots)]
 ConnectorName = Annotated[str, Field(pattern=_NAME), AfterValidator(_no_dots)]
 BucketName = Annotated[str, Field(pattern=_BUCKET)]
 Prefix = Annotated[str, AfterValidator(_storable)]
-# One label of a host name, which botocore accepts as a region: no region may lead out of AWS's domain.
-Region = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$", description="AWS region.")]
+# One label of a host name, which botocore accepts as a region: no region may lead out
+# of AWS's domain.
+Region = Annotated[
+    str, Field(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$", description="AWS region.")
+]
 EndpointUrl = Annotated[
     str,
-    Field(max_length=255, description="Address of an S3-compatible store that the operator allows; null for AWS."),
+    Field(
+        max_length=255,
+        description="Address of an S3-compatible store that the operator allows; null for AWS.",
+    ),
     AfterValidator(_http_url),
 ]
 AccessKeyId = Annotated[SecretStr, Field(min_length=16, max_length=128)]
 SecretAccessKey = Annotated[SecretStr, Field(min_length=32, max_length=256)]
 # Strict: what JSON writes as another type is a mistake of whoever wrote it.
-PollInterval = Annotated[int, Field(ge=60, le=3600, strict=True, description="Seconds between two polls.")]
+PollInterval = Annotated[
+    int, Field(ge=60, le=3600, strict=True, description="Seconds between two polls.")
+]
 Enabled = Annotated[bool, Field(strict=True, description="Whether the connector is polled.")]
 
 
 class S3Config(BaseModel):
-    """A connector's configuration; fields, bounds and defaults are those of the connector's document."""
+    """A connector's configuration; fields, bounds and defaults are those of the
+    connector's document.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -95,7 +113,8 @@ class S3Config(BaseModel):
     endpoint_url: EndpointUrl | None = None
     name: ConnectorName | None = Field(
         default=None,
-        description="How people and partition keys call the connector; made from bucket and prefix when not given.",
+        description="How people and partition keys call the connector; made from bucket and "
+        "prefix when not given.",
     )
 
 
@@ -109,7 +128,9 @@ def _only_the_endpoint_is_nullable(schema: dict[str, Any]) -> None:
 class S3ConfigPatch(BaseModel):
     """Changes to a connector's configuration: only the given fields change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_only_the_endpoint_is_nullable)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra=_only_the_endpoint_is_nullable
+    )
 
     bucket: BucketName | None = None
     prefix: Annotated[Prefix, Field(description="Only keys that begin with it.")] | None = None
@@ -123,7 +144,9 @@ class S3ConfigPatch(BaseModel):
     @model_validator(mode="after")
     def _both_or_neither(self) -> Self:
         if (self.access_key_id is None) != (self.secret_access_key is None):
-            raise ValueError("access_key_id and secret_access_key change together: send both or neither")
+            raise ValueError(
+                "access_key_id and secret_access_key change together: send both or neither"
+            )
         return self
 
     @model_validator(mode="after")
@@ -203,15 +226,18 @@ def default_name(bucket: str, prefix: str) -> str:
 
 
 def partition_key(tenant_id: str, name: str) -> str:
-    """The connector's Dagster partition key; tenant ids and names hold no character that Dagster refuses."""
+    """The connector's Dagster partition key; tenant ids and names hold no character
+    that Dagster refuses.
+    """
     return f"{tenant_id}/{name}"
 
 
 def sensor_name(tenant_id: str) -> str:
-    """A tenant's sensor name: ``s3_<tenant>`` where Dagster accepts that, told apart by a hash where it does not.
+    """A tenant's sensor name: ``s3_<tenant>`` where Dagster accepts that, told apart by
+    a hash where it does not.
 
-    Two equal names would keep every tenant's sensors from loading, so the hash is too long for anybody to find two ids
-    that share one.
+    Two equal names would keep every tenant's sensors from loading, so the hash is too
+    long for anybody to find two ids that share one.
     """
     return "s3_" + _slug(tenant_id, 80, allowed="A-Za-z0-9_", digits=32)
 
@@ -227,9 +253,11 @@ def overlaps(prefix: str, other: str) -> bool:
 
 
 def check_endpoint(endpoint_url: str, allowlist: Collection[str]) -> None:
-    """Refuse endpoints that the operator did not allow: a tenant's URL must not reach into the operator's network.
+    """Refuse endpoints that the operator did not allow: a tenant's URL must not reach
+    into the operator's network.
 
-    What the host's name leads to is checked when a connection is made (:mod:`activekg_pipelines.s3.addresses`).
+    What the host's name leads to is checked when a connection is made
+    (:mod:`activekg_pipelines.s3.addresses`).
 
     Raises:
         InvalidConnector: neither ``host`` nor ``host:port`` is on the list.
@@ -240,12 +268,15 @@ def check_endpoint(endpoint_url: str, allowlist: Collection[str]) -> None:
     if not {parts.hostname, host, f"{host}:{port}"} & {entry.lower() for entry in allowlist}:
         raise InvalidConnector(
             f"endpoint_url: the host {parts.netloc} is not allowed. "
-            "The operator allows S3-compatible stores by name in ACTIVEKG_S3_ENDPOINT_ALLOWLIST, for every process."
+            "The operator allows S3-compatible stores by name in ACTIVEKG_S3_ENDPOINT_ALLOWLIST, "
+            "for every process."
         )
 
 
 def _slug(value: str, limit: int, allowed: str = "A-Za-z0-9_.-", digits: int = 8) -> str:
-    """``value`` with other characters replaced; a hash tells apart what replacing or cutting made equal."""
+    """``value`` with other characters replaced; a hash tells apart what replacing or
+    cutting made equal.
+    """
     slug = re.sub(rf"[^{allowed}]+|\.\.+", "_", value)
     # A value that looks like somebody else's slug with hash gets a hash of its own.
     if slug == value and len(value) <= limit and not re.search(rf"_[0-9a-f]{{{digits}}}$", value):

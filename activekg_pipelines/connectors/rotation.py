@@ -1,4 +1,6 @@
-"""Encrypts stored credentials anew with the active key, so that an old key can be taken away. Knows no S3."""
+"""Encrypts stored credentials anew with the active key, so that an old key can be taken
+away. Knows no S3.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ logger = logging.getLogger(__name__)
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
 
-# A row that somebody changes between reading and writing is taken up by the next pass; nobody changes one thrice.
+# A row that somebody changes between reading and writing is taken up by the next pass;
+# nobody changes one thrice.
 _PASSES = 3
 
 
@@ -36,8 +39,8 @@ class Rotation:
 
     Attributes:
         rotated: connectors that were encrypted anew.
-        remaining: connectors, of those asked for, that another key than the active one still encrypts. An old key can
-            be taken away when this is 0 for all tenants.
+        remaining: connectors, of those asked for, that another key than the active one
+            still encrypts. An old key can be taken away when this is 0 for all tenants.
     """
 
     rotated: int
@@ -67,8 +70,9 @@ def rotate_keys(
 ) -> Rotation:
     """Encrypt credentials of old key versions with the active key.
 
-    Safe beside running syncs, changes of connectors and other rotations: rows are written without having been locked,
-    and only where their ciphertext is still the one that was read.
+    Safe beside running syncs, changes of connectors and other rotations: rows are
+    written without having been locked, and only where their ciphertext is still the one
+    that was read.
 
     Args:
         database: the graph database.
@@ -91,7 +95,11 @@ def rotate_keys(
         if dry_run or read == len(failed):
             break
     if rotated and not dry_run:
-        logger.info("Encrypted the credentials of %d connectors with key version %d", rotated, keyring.active_version)
+        logger.info(
+            "Encrypted the credentials of %d connectors with key version %d",
+            rotated,
+            keyring.active_version,
+        )
     remaining = len(failed) if dry_run else _count(database, scope)
     return Rotation(rotated, remaining, failed, dry_run, keyring.active_version)
 
@@ -102,7 +110,9 @@ def _batches(database: Database, scope: dict[str, Any], size: int) -> Iterator[l
     while True:
         with database.transaction(tenant_id=scope["tenant_id"]) as conn:
             rows = conn.execute(
-                _SQL["secrets_of_old_versions"], scope | {"after": after, "limit": size}, binary=True
+                _SQL["secrets_of_old_versions"],
+                scope | {"after": after, "limit": size},
+                binary=True,
             ).fetchall()
         if not rows:
             return

@@ -1,4 +1,6 @@
-"""The registry of connectors in Postgres. Credentials enter encrypted and leave only through :meth:`credentials`."""
+"""The registry of connectors in Postgres. Credentials enter encrypted and leave only
+through :meth:`credentials`.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +40,19 @@ class ConnectorStore:
     Args:
         database: the graph database.
         keyring: encrypts and decrypts credentials.
-        endpoint_allowlist: ``host`` or ``host:port`` that connectors may name as ``endpoint_url``.
-        max_connectors: of a tenant that no operator set another limit for; 0 for no limit.
+        endpoint_allowlist: ``host`` or ``host:port`` that connectors may name as
+            ``endpoint_url``.
+        max_connectors: of a tenant that no operator set another limit for; 0 for no
+            limit.
     """
 
     def __init__(
-        self, database: Database, keyring: KeyRing, endpoint_allowlist: Sequence[str] = (), *, max_connectors: int = 0
+        self,
+        database: Database,
+        keyring: KeyRing,
+        endpoint_allowlist: Sequence[str] = (),
+        *,
+        max_connectors: int = 0,
     ) -> None:
         self._database = database
         self._max_connectors = max_connectors
@@ -52,20 +61,25 @@ class ConnectorStore:
 
     def using(self, database: Database) -> ConnectorStore:
         """The same registry on other connections."""
-        return ConnectorStore(database, self._keyring, self._endpoint_allowlist, max_connectors=self._max_connectors)
+        return ConnectorStore(
+            database, self._keyring, self._endpoint_allowlist, max_connectors=self._max_connectors
+        )
 
     def create(self, tenant_id: str, config: S3Config) -> Connector:
         """Register a connector.
 
         Raises:
-            ConnectorConflict: the name is taken, or the tenant has a connector that shares objects with this one.
+            ConnectorConflict: the name is taken, or the tenant has a connector that
+                shares objects with this one.
             ConnectorLimit: the tenant has as many connectors as it may have.
             InvalidConnector: the endpoint is not on the operator's list.
         """
         self._check_endpoint(config.endpoint_url)
         name = config.name or default_name(config.bucket, config.prefix)
         connector_id = uuid4()
-        credentials = Credentials(config.access_key_id.get_secret_value(), config.secret_access_key.get_secret_value())
+        credentials = Credentials(
+            config.access_key_id.get_secret_value(), config.secret_access_key.get_secret_value()
+        )
         token, version = self._keyring.encrypt(connector_id, credentials)
         with self._database.transaction(tenant_id=tenant_id) as conn:
             self._check_overlap(conn, tenant_id, config.bucket, config.prefix, ignore=None)
@@ -90,7 +104,9 @@ class ConnectorStore:
                     },
                 )
             except UniqueViolation:
-                raise ConnectorConflict(f"A connector named {name!r} exists already; choose another name.") from None
+                raise ConnectorConflict(
+                    f"A connector named {name!r} exists already; choose another name."
+                ) from None
             return _select(conn, connector_id, tenant_id)
 
     def get(self, connector_id: UUID, tenant_id: str | None = None) -> Connector:
@@ -115,7 +131,9 @@ class ConnectorStore:
         with self._database.transaction() as conn:
             found = _fetch(conn, "select_by_partition", {"partition_key": key})
         if not found:
-            raise ConnectorNotFound(f"No connector has the partition key {key!r}. It may have been removed.")
+            raise ConnectorNotFound(
+                f"No connector has the partition key {key!r}. It may have been removed."
+            )
         return found[0]
 
     def every(self, tenant_id: str | None = None) -> Iterator[Connector]:
@@ -130,7 +148,11 @@ class ConnectorStore:
             after = found[-1].created_at, found[-1].id
 
     def page(
-        self, tenant_id: str | None = None, *, after: tuple[datetime, UUID] | None = None, limit: int = 1000
+        self,
+        tenant_id: str | None = None,
+        *,
+        after: tuple[datetime, UUID] | None = None,
+        limit: int = 1000,
     ) -> list[Connector]:
         """Connectors, oldest first.
 
@@ -144,24 +166,36 @@ class ConnectorStore:
             return _fetch(
                 conn,
                 "page",
-                {"tenant_id": tenant_id, "after_time": after_time, "after_id": after_id, "limit": limit},
+                {
+                    "tenant_id": tenant_id,
+                    "after_time": after_time,
+                    "after_id": after_id,
+                    "limit": limit,
+                },
             )
 
     def tenants(self) -> list[tuple[str, int]]:
-        """Every tenant with an enabled connector, and its smallest poll interval in seconds."""
+        """Every tenant with an enabled connector, and its smallest poll interval in
+        seconds.
+        """
         with self._database.transaction() as conn:
             return cast("list[tuple[str, int]]", conn.execute(_SQL["tenants"]).fetchall())
 
     def due_for_poll(self, tenant_id: str) -> list[Connector]:
-        """The tenant's enabled connectors whose poll interval has passed, or whose scan is under way."""
+        """The tenant's enabled connectors whose poll interval has passed, or whose scan
+        is under way.
+        """
         with self._database.transaction(tenant_id=tenant_id) as conn:
             return _fetch(conn, "due_for_poll", {"tenant_id": tenant_id})
 
-    def update(self, connector_id: UUID, patch: S3ConfigPatch, tenant_id: str | None = None) -> Connector:
+    def update(
+        self, connector_id: UUID, patch: S3ConfigPatch, tenant_id: str | None = None
+    ) -> Connector:
         """Change the given fields of a connector, and no others.
 
         Raises:
-            ConnectorNotFound, ConnectorConflict, InvalidConnector: as for :meth:`get` and :meth:`create`.
+            ConnectorNotFound, ConnectorConflict, InvalidConnector: as for :meth:`get`
+                and :meth:`create`.
         """
         changes = patch.changes()
         with self._database.transaction(tenant_id=tenant_id) as conn:
@@ -169,21 +203,34 @@ class ConnectorStore:
             old = _select(conn, connector_id, tenant_id)
             values: dict[str, Any] = {
                 name: changes.get(name, getattr(old, name))
-                for name in ("bucket", "prefix", "region", "endpoint_url", "poll_interval_seconds", "enabled")
+                for name in (
+                    "bucket",
+                    "prefix",
+                    "region",
+                    "endpoint_url",
+                    "poll_interval_seconds",
+                    "enabled",
+                )
             }
             self._check_endpoint(values["endpoint_url"])
-            self._check_overlap(conn, old.tenant_id, values["bucket"], values["prefix"], ignore=old.id)
+            self._check_overlap(
+                conn, old.tenant_id, values["bucket"], values["prefix"], ignore=old.id
+            )
             values |= {"id": old.id, "secrets": None, "kek_version": None, "access_key_hint": None}
             if patch.access_key_id is not None and patch.secret_access_key is not None:
                 credentials = Credentials(
-                    patch.access_key_id.get_secret_value(), patch.secret_access_key.get_secret_value()
+                    patch.access_key_id.get_secret_value(),
+                    patch.secret_access_key.get_secret_value(),
                 )
-                values["secrets"], values["kek_version"] = self._keyring.encrypt(old.id, credentials)
+                values["secrets"], values["kek_version"] = self._keyring.encrypt(
+                    old.id, credentials
+                )
                 values["access_key_hint"] = mask(credentials.access_key_id)
             return _fetch(conn, "update", values)[0]
 
     def delete(self, connector_id: UUID, tenant_id: str | None = None) -> None:
-        """Forget a connector with its ledger and history. Its documents are the caller's to remove or keep.
+        """Forget a connector with its ledger and history. Its documents are the
+        caller's to remove or keep.
 
         Raises:
             ConnectorNotFound: as for :meth:`get`.
@@ -207,10 +254,14 @@ class ConnectorStore:
     def record_error(self, connector_id: UUID, code: str, message: str) -> None:
         """Keep what stops a connector as a whole, for people to see."""
         with self._database.transaction() as conn:
-            conn.execute(_SQL["record_error"], {"id": connector_id, "code": code, "message": message})
+            conn.execute(
+                _SQL["record_error"], {"id": connector_id, "code": code, "message": message}
+            )
 
     def pause_polls(self, connector_id: UUID) -> None:
-        """Leave a bucket that does not answer in peace, longer each time: its polls would hold up other tenants'."""
+        """Leave a bucket that does not answer in peace, longer each time: its polls
+        would hold up other tenants'.
+        """
         with self._database.transaction() as conn:
             conn.execute(_SQL["pause_polls"], {"id": connector_id})
 
@@ -220,13 +271,16 @@ class ConnectorStore:
             conn.execute(_SQL["resume_polls"], {"id": connector_id})
 
     def confirm_deletions(self, connector_id: UUID, tenant_id: str | None = None) -> int:
-        """Let the next completed scan carry out the deletions that the guard holds back.
+        """Let the next completed scan carry out the deletions that the guard holds
+        back.
 
         Returns:
             How many there were; 0 when none is held back.
         """
         with self._database.transaction(tenant_id=tenant_id) as conn:
-            row = conn.execute(_SQL["confirm_deletions"], {"id": _select(conn, connector_id, tenant_id).id}).fetchone()
+            row = conn.execute(
+                _SQL["confirm_deletions"], {"id": _select(conn, connector_id, tenant_id).id}
+            ).fetchone()
         return row[0] if row else 0
 
     def _check_endpoint(self, endpoint_url: str | None) -> None:
@@ -239,7 +293,8 @@ class ConnectorStore:
         row = conn.execute(_SQL["connector_limit"], parameters).fetchone()
         if row is not None and row[1] is not None and row[0] >= row[1]:
             raise ConnectorLimit(
-                f"The tenant has {row[0]} connectors and may have {row[1]}. Remove one, or ask the operator for more: "
+                f"The tenant has {row[0]} connectors and may have {row[1]}. Remove one, or ask "
+                "the operator for more: "
                 "activekg-pipelines limits set."
             )
 
@@ -253,8 +308,10 @@ class ConnectorStore:
         ):
             if other_id != ignore and overlaps(prefix, other_prefix):
                 raise ConnectorConflict(
-                    f"The connector {name!r} reads s3://{bucket}/{other_prefix} already, which shares objects with "
-                    f"s3://{bucket}/{prefix}. Each object belongs to one connector: choose another prefix."
+                    f"The connector {name!r} reads s3://{bucket}/{other_prefix} already, which "
+                    "shares objects with "
+                    f"s3://{bucket}/{prefix}. Each object belongs to one connector: choose "
+                    "another prefix."
                 )
 
 

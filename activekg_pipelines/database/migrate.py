@@ -1,4 +1,6 @@
-"""Brings a database to the newest schema, forward only. Alembic keeps the order; the SQL lies beside it in files."""
+"""Brings a database to the newest schema, forward only. Alembic keeps the order; the
+SQL lies beside it in files.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ def migrate(dsn: str, revision: str = "head") -> str:
     """Apply every migration that the database lacks; safe to run twice and at once.
 
     Args:
-        dsn: libpq connection string or URL of the graph database. The role must own the database, or have
-            CREATE on it and the right to create the ``vector`` extension (or the extension must be there).
+        dsn: libpq connection string or URL of the graph database. The role must own the
+            database, or have CREATE on it and the right to create the ``vector``
+            extension (or the extension must be there).
 
         revision: to which; the newest by default.
 
@@ -32,7 +35,8 @@ def migrate(dsn: str, revision: str = "head") -> str:
         The revision that the database is at now.
 
     Raises:
-        SettingsError: the database cannot be reached, or is migrated and cannot be vacuumed.
+        SettingsError: the database cannot be reached, or is migrated and cannot be
+            vacuumed.
     """
     engine = _engine(dsn)
     try:
@@ -47,22 +51,25 @@ def migrate(dsn: str, revision: str = "head") -> str:
     except OperationalError as error:
         # SQLAlchemy's, around psycopg's own.
         reason = first_line(error.orig or error)
-        raise SettingsError(f"The database that ACTIVEKG_DSN names cannot be reached: {reason}") from None
+        raise SettingsError(
+            f"The database that ACTIVEKG_DSN names cannot be reached: {reason}"
+        ) from None
     finally:
         engine.dispose()
     return newest_revision() if revision == "head" else revision
 
 
 def _vacuum(engine: Engine) -> None:
-    """A table that a migration rewrote has no statistics of its new columns, and no page that an index may answer for
-    alone; autovacuum does not notice."""
+    """A table that a migration rewrote has no statistics of its new columns, and no
+    page that an index may answer for alone; autovacuum does not notice."""
     try:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             # In parallel it would need shared memory, of which containers have little.
             connection.exec_driver_sql("VACUUM (ANALYZE, PARALLEL 0) public.nodes")
     except OperationalError as error:
         raise SettingsError(
-            "The migration is done, but VACUUM (ANALYZE) public.nodes failed; run it before the next sync: "
+            "The migration is done, but VACUUM (ANALYZE) public.nodes failed; run it before the "
+            "next sync: "
             f"{first_line(error.orig or error)}"
         ) from None
 
@@ -85,13 +92,18 @@ def newest_revision() -> str:
 
 
 def run_migration_sql(revision: str) -> None:
-    """Run a migration's SQL file on the migration's connection; called by the revision itself."""
+    """Run a migration's SQL file on the migration's connection; called by the revision
+    itself.
+    """
     sql = next(_MIGRATIONS.glob(f"sql/{revision}_*.sql")).read_bytes()
-    # The driver's connection: SQLAlchemy always sends parameters, and a statement with parameters cannot hold several.
+    # The driver's connection: SQLAlchemy always sends parameters, and a statement with
+    # parameters cannot hold several.
     driver_connection: Any = op.get_bind().connection.driver_connection
     driver_connection.execute(sql)
 
 
 def _engine(dsn: str) -> Engine:
     # A creator, because libpq takes more forms of DSN than SQLAlchemy's URLs do.
-    return create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
+    return create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool
+    )

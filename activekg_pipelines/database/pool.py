@@ -1,4 +1,6 @@
-"""Connections to Postgres: one lazily opened pool a process, vectors registered, every transaction explicit."""
+"""Connections to Postgres: one lazily opened pool a process, vectors registered, every
+transaction explicit.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,9 @@ KEEPALIVES: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-"""libpq's parameters of a connection that stays open. One whose other end is gone without a word, behind a firewall or
-in a zone that failed, ends within a minute; by the kernel's own measure it takes a quarter of an hour."""
+"""libpq's parameters of a connection that stays open. One whose other end is gone
+without a word, behind a firewall or in a zone that failed, ends within a minute; by the
+kernel's own measure it takes a quarter of an hour."""
 
 
 class Database:
@@ -27,9 +30,11 @@ class Database:
 
     Args:
         dsn: libpq connection string or URL.
-        max_size: connections at most; they are opened when they are needed and closed after a minute.
-        frozen_seconds: a transaction in which nothing is asked for so long is rolled back by the server, so that a
-            process which is stopped, or cut off, in the middle of one does not keep rows from all others.
+        max_size: connections at most; they are opened when they are needed and closed
+            after a minute.
+        frozen_seconds: a transaction in which nothing is asked for so long is rolled
+            back by the server, so that a process which is stopped, or cut off, in the
+            middle of one does not keep rows from all others.
     """
 
     def __init__(self, dsn: str, *, max_size: int = 4, frozen_seconds: int = 120) -> None:
@@ -52,8 +57,8 @@ class Database:
         """One transaction: committed at the end, rolled back on an exception.
 
         Args:
-            tenant_id: sets ``app.current_tenant_id`` for the transaction, so that row-level security holds even
-                where this role may see more.
+            tenant_id: sets ``app.current_tenant_id`` for the transaction, so that
+                row-level security holds even where this role may see more.
         """
         self._pool.open()
         with self._pool.connection() as conn:
@@ -66,24 +71,33 @@ class Database:
         self._pool.close()
 
     def _configure(self, conn: Connection[Any]) -> None:
-        """Bound a new connection's transactions and teach it pgvector's types, where the extension exists already."""
+        """Bound a new connection's transactions and teach it pgvector's types, where
+        the extension exists already.
+        """
         timeout = f"{self._frozen_seconds}s"
-        conn.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", (timeout,))
+        conn.execute(
+            "SELECT set_config('idle_in_transaction_session_timeout', %s, false)", (timeout,)
+        )
         conn.commit()
         try:
             register_vector(conn)
         except psycopg.ProgrammingError:
-            # `migrate` connects before the extension exists; nothing it does needs vectors.
+            # `migrate` connects before the extension exists; nothing it does needs
+            # vectors.
             conn.rollback()
         else:
             conn.commit()
 
 
 def act_for(conn: Connection[Any], tenant_id: str) -> None:
-    """Show the rest of the transaction this tenant's rows, where row-level security binds the role."""
+    """Show the rest of the transaction this tenant's rows, where row-level security
+    binds the role.
+    """
     conn.execute("SELECT set_config('app.current_tenant_id', %s, true)", (tenant_id,))
 
 
 def let_idle(conn: Connection[Any]) -> None:
-    """Let the rest of the transaction wait as long as it takes: it only reads, and keeps no row from anybody."""
+    """Let the rest of the transaction wait as long as it takes: it only reads, and
+    keeps no row from anybody.
+    """
     conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")

@@ -1,1 +1,3 @@
-"""What Dagster sees, and nothing more: each function here calls the pipeline and reports."""
+"""What Dagster sees, and nothing more: each function here calls the pipeline and
+reports.
+"""

@@ -1,6 +1,9 @@
-"""The three assets of a connector: what its bucket holds, what that says, and what the graph knows of it."""
+"""The three assets of a connector: what its bucket holds, what that says, and what the
+graph knows of it.
+"""
 
-# No `from __future__ import annotations` here: Dagster reads annotations at run time, and of results the bare class.
+# No `from __future__ import annotations` here: Dagster reads annotations at run time,
+# and of results the bare class.
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -26,27 +29,48 @@ from activekg_pipelines.pipeline.sync import extract_and_index as extract_and_in
 
 logger = logging.getLogger(__name__)
 
-# For S3 or Postgres being away: longer than a failover. Objects have their own retries, in the ledger.
-_RETRIES = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+# For S3 or Postgres being away: longer than a failover. Objects have their own retries,
+# in the ledger.
+_RETRIES = dg.RetryPolicy(
+    max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
 # A request that waited long was asked for more than once, and another run answers it.
 _SUPERSEDED: dict[str, Any] = {"superseded": True}
 
 
-@dg.asset(partitions_def=connector_partitions, retry_policy=_RETRIES, group_name="s3", kinds={"s3"}, code_version="1")
+@dg.asset(
+    partitions_def=connector_partitions,
+    retry_policy=_RETRIES,
+    group_name="s3",
+    kinds={"s3"},
+    code_version="1",
+)
 def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    """Every object under the connector's prefix, compared with the ledger by ETag; vanished ones are deleted."""
+    """Every object under the connector's prefix, compared with the ledger by ETag;
+    vanished ones are deleted.
+    """
     with run_scope(context) as scope, scope.lease() as held:
         if scope.superseded:
             return dg.MaterializeResult(metadata=_SUPERSEDED)
         result = scan_connector(
-            scope.services, scope.connector, budget_seconds=None, whole=True, run=scope.run, after_page=held.keep
+            scope.services,
+            scope.connector,
+            budget_seconds=None,
+            whole=True,
+            run=scope.run,
+            after_page=held.keep,
         )
         with scope.services.database.transaction() as conn:
             counts = result.counts
             scope.services.ledger.count_run(
                 conn,
                 scope.run,
-                RunCounts(listed=counts.listed, added=counts.added, changed=counts.changed, deleted=counts.deleted),
+                RunCounts(
+                    listed=counts.listed,
+                    added=counts.added,
+                    changed=counts.changed,
+                    deleted=counts.deleted,
+                ),
             )
         return dg.MaterializeResult(metadata=scan_metadata(result))
 
@@ -60,7 +84,8 @@ def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  
             group_name="s3",
             kinds={"python"},
             code_version=EXTRACTOR_VERSION,
-            description="The text of every readable object: PDF, Word, HTML, Markdown and plain text, parsed in "
+            description="The text of every readable object: PDF, Word, HTML, Markdown and plain "
+            "text, parsed in "
             "isolated processes.",
         ),
         dg.AssetSpec(
@@ -69,7 +94,8 @@ def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  
             group_name="s3",
             kinds={"postgres"},
             code_version=CHUNKER_VERSION,
-            description="Document and Chunk nodes with vectors and DERIVED_FROM edges in Postgres, each document "
+            description="Document and Chunk nodes with vectors and DERIVED_FROM edges in "
+            "Postgres, each document "
             "replaced whole.",
         ),
     ],
@@ -84,13 +110,19 @@ def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  
     partitions_def=connector_partitions,
     retry_policy=_RETRIES,
 )
-def extract_and_index(context: dg.AssetExecutionContext, config: SyncConfig) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
-    """One step for both, so that no encoder waits for the last text; each can be materialized alone."""
+def extract_and_index(
+    context: dg.AssetExecutionContext, config: SyncConfig
+) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
+    """One step for both, so that no encoder waits for the last text; each can be
+    materialized alone.
+    """
     selected = context.selected_asset_keys
     if not selected:
-        # Dagster offers the check alone, but without a partition: whose objects it should look at, nobody says.
+        # Dagster offers the check alone, but without a partition: whose objects it
+        # should look at, nobody says.
         raise dg.Failure(
-            description="The check is evaluated whenever a partition of document_embeddings is materialized.",
+            description="The check is evaluated whenever a partition of document_embeddings is "
+            "materialized.",
             allow_retries=False,
         )
     extracts, indexes = EXTRACTED_TEXT in selected, DOCUMENT_EMBEDDINGS in selected
@@ -121,9 +153,11 @@ def _work(scope: RunScope, *, extracts: bool, indexes: bool) -> None:
     counts = scope.services.ledger.run_counts(scope.run)
     done = counts.extracted - before.extracted + counts.indexed - before.indexed
     if taken and counts.failed - before.failed == taken and not done:
-        # Each of them is tried again by the ledger; trying the run again would only hurry that.
+        # Each of them is tried again by the ledger; trying the run again would only
+        # hurry that.
         raise dg.Failure(
-            description=f"None of {taken} objects could be read; each is tried again later: {counts.errors}",
+            description=f"None of {taken} objects could be read; each is tried again later: "
+            f"{counts.errors}",
             allow_retries=False,
         )
     if indexes:
@@ -131,7 +165,11 @@ def _work(scope: RunScope, *, extracts: bool, indexes: bool) -> None:
             "S3 connector synced %d objects for tenant %s",
             counts.indexed + counts.unchanged,
             scope.connector.tenant_id,
-            extra={"tenant": scope.connector.tenant_id, "connector": scope.connector.name, "run": scope.run},
+            extra={
+                "tenant": scope.connector.tenant_id,
+                "connector": scope.connector.name,
+                "run": scope.run,
+            },
         )
 
 

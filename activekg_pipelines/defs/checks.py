@@ -1,4 +1,6 @@
-"""The audit as Dagster shows it: a check of all connectors, and a schedule for it that an operator may switch on."""
+"""The audit as Dagster shows it: a check of all connectors, and a schedule for it that
+an operator may switch on.
+"""
 
 # No `from __future__ import annotations` here: Dagster reads annotations at run time.
 import dagster as dg
@@ -17,22 +19,34 @@ _MOST_ROWS = 500
 class AuditConfig(dg.Config):
     """What to audit; the default is everything."""
 
-    connectors: list[str] = Field(default=[], description="Partition keys, tenant/name; all connectors when empty.")
-    vectors: int = Field(default=0, ge=0, description="How many vectors of each connector to compute again.")
+    connectors: list[str] = Field(
+        default=[], description="Partition keys, tenant/name; all connectors when empty."
+    )
+    vectors: int = Field(
+        default=0, ge=0, description="How many vectors of each connector to compute again."
+    )
 
 
 # Not partitioned: Dagster 1.13 starts no run that holds only a check of a partition.
 @dg.asset_check(
     asset=DOCUMENT_EMBEDDINGS,
-    description="Bucket, ledger, texts, documents, chunks, edges and vectors agree, apart from work under way. Reads "
-    "all of them: no sync evaluates this. To mend what it finds: activekg-pipelines audit --repair.",
+    description="Bucket, ledger, texts, documents, chunks, edges and vectors agree, apart from "
+    "work under way. Reads "
+    "all of them: no sync evaluates this. To mend what it finds: activekg-pipelines audit "
+    "--repair.",
 )
 def no_drift(context: dg.AssetCheckExecutionContext, config: AuditConfig) -> dg.AssetCheckResult:
-    """One result for all connectors, or for that of the partition where one is materialized by hand."""
+    """One result for all connectors, or for that of the partition where one is
+    materialized by hand.
+    """
     opened = services()
     # Materialized from the asset's page, where Dagster evaluates every check along.
     keys = [context.partition_key] if context.has_partition_key else config.connectors
-    chosen = [opened.connectors.get_by_partition(key) for key in keys] if keys else list(opened.connectors.every())
+    chosen = (
+        [opened.connectors.get_by_partition(key) for key in keys]
+        if keys
+        else list(opened.connectors.every())
+    )
     rows: list[dict[str, str | int]] = []
     unreadable = 0
     drifting = 0
@@ -55,8 +69,14 @@ def no_drift(context: dg.AssetCheckExecutionContext, config: AuditConfig) -> dg.
     return dg.AssetCheckResult(
         passed=not rows,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{len(chosen)} connectors: {drifting} drift, {unreadable} could not be looked at.",
-        metadata={"connectors": len(chosen), "drifting": drifting, "unreadable": unreadable, "in_flight": in_flight}
+        description=f"{len(chosen)} connectors: {drifting} drift, {unreadable} could not be "
+        "looked at.",
+        metadata={
+            "connectors": len(chosen),
+            "drifting": drifting,
+            "unreadable": unreadable,
+            "in_flight": in_flight,
+        }
         | ({"differences": dg.MetadataValue.table(records=records)} if records else {}),
     )
 
@@ -76,11 +96,14 @@ weekly_audit = dg.ScheduleDefinition(
     cron_schedule="40 4 * * 0",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Audits every connector on Sundays. Off by default: it reads everything, and lists every bucket.",
+    description="Audits every connector on Sundays. Off by default: it reads everything, and "
+    "lists every bucket.",
 )
 
 
-def _row(connector: Connector, difference: str, count: int, example: str, meaning: str) -> dict[str, str | int]:
+def _row(
+    connector: Connector, difference: str, count: int, example: str, meaning: str
+) -> dict[str, str | int]:
     return {
         "connector": connector.partition_key,
         "difference": str(difference),

@@ -1,6 +1,9 @@
-"""Once a day: forget what nobody reads any more, in this package's tables and in Dagster's, and look for leftovers."""
+"""Once a day: forget what nobody reads any more, in this package's tables and in
+Dagster's, and look for leftovers.
+"""
 
-# No `from __future__ import annotations` here: Dagster reads the context's annotation at run time.
+# No `from __future__ import annotations` here: Dagster reads the context's annotation
+# at run time.
 from dataclasses import asdict
 
 import dagster as dg
@@ -21,24 +24,33 @@ TERRITORY = Territory(
     partitions=PARTITIONS,
     sensor=OWN_SENSOR,
 )
-"""What of a Dagster instance is this package's. A job that is left out here keeps its runs for ever."""
+"""What of a Dagster instance is this package's. A job that is left out here keeps its
+runs for ever.
+"""
 
-# Of a run that takes one of the queue's places: some 80,000 Dagster runs. What is left over is for the next day.
+# Of a run that takes one of the queue's places: some 80,000 Dagster runs. What is left
+# over is for the next day.
 _BUDGET_SECONDS = 1800.0
 
 
 @dg.op
 def forget_old_rows(context: dg.OpExecutionContext) -> None:
-    """Scans, syncs, objects deleted long ago, and vectors kept for reuse whose time is over."""
+    """Scans, syncs, objects deleted long ago, and vectors kept for reuse whose time is
+    over.
+    """
     opened = services()
-    purge = purge_ledger(opened.database, deleted_days=opened.settings.activekg_deleted_retention_days)
+    purge = purge_ledger(
+        opened.database, deleted_days=opened.settings.activekg_deleted_retention_days
+    )
     vectors = opened.graph.purge_released(opened.database)
     context.add_output_metadata(asdict(purge) | {"vectors": vectors})
 
 
 @dg.op
 def requeue_leftovers(context: dg.OpExecutionContext) -> None:
-    """Objects of older versions that no scan looks for any more: what a run wrote that was killed during an upgrade."""
+    """Objects of older versions that no scan looks for any more: what a run wrote that
+    was killed during an upgrade.
+    """
     opened = services()
     requeued = sum(
         opened.ledger.requeue_outdated(connector.id, opened.versions, thorough=True)
@@ -49,7 +61,9 @@ def requeue_leftovers(context: dg.OpExecutionContext) -> None:
 
 @dg.op
 def forget_dagster_history(context: dg.OpExecutionContext) -> None:
-    """Old runs with their events and logs, and old ticks; the last word about each partition stays."""
+    """Old runs with their events and logs, and old ticks; the last word about each
+    partition stays.
+    """
     purge = purge_history(
         context.instance,
         TERRITORY,

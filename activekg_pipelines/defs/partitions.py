@@ -1,4 +1,6 @@
-"""One partition a connector. Objects are rows of the ledger: Dagster carries 100,000 keys an asset, not millions."""
+"""One partition a connector. Objects are rows of the ledger: Dagster carries 100,000
+keys an asset, not millions.
+"""
 
 import dagster as dg
 

@@ -1,4 +1,6 @@
-"""What every asset does around its work: find its connector, open and close the run's row, name failures."""
+"""What every asset does around its work: find its connector, open and close the run's
+row, name failures.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +40,17 @@ class SyncConfig(dg.Config):
 
     mode: SyncMode = Field(
         default=SyncMode.changed,
-        description="changed: new and changed objects and due retries; failed: also all failures and dead letters; "
+        description="changed: new and changed objects and due retries; failed: also all failures "
+        "and dead letters; "
         "all: every object again.",
     )
     max_objects: int | None = Field(
         default=None, ge=1, description="Objects at most; by default ACTIVEKG_MAX_OBJECTS_PER_RUN."
     )
     time_budget_seconds: float | None = Field(
-        default=None, gt=0, description="Claims nothing more after this time; by default ACTIVEKG_RUN_BUDGET_SECONDS."
+        default=None,
+        gt=0,
+        description="Claims nothing more after this time; by default ACTIVEKG_RUN_BUDGET_SECONDS.",
     )
 
 
@@ -55,7 +60,8 @@ class RunScope:
 
     Attributes:
         run: Dagster's run id.
-        superseded: another run answers the request that this one was started for; there is nothing to do.
+        superseded: another run answers the request that this one was started for; there
+            is nothing to do.
     """
 
     services: Services
@@ -77,7 +83,8 @@ def run_scope(
     """Work on the partition's connector as a part of this Dagster run.
 
     Raises:
-        dagster.Failure: with the sentence that says what to do; not retried where trying again cannot help.
+        dagster.Failure: with the sentence that says what to do; not retried where
+            trying again cannot help.
     """
     config = config or SyncConfig()
     opened = services()
@@ -98,7 +105,9 @@ def run_scope(
             yield RunScope(opened, connector, context.run.run_id, 0, 0.0, superseded=True)
             return
         try:
-            with log_fields(tenant=connector.tenant_id, connector=connector.name, run=context.run.run_id):
+            with log_fields(
+                tenant=connector.tenant_id, connector=connector.name, run=context.run.run_id
+            ):
                 yield RunScope(
                     opened,
                     connector,
@@ -108,7 +117,8 @@ def run_scope(
                 )
         except BaseException as error:
             if isinstance(error, ActiveKGError) and not isinstance(error, SourceError):
-                # A missing key or model stops the connector as refused credentials do, and is shown in the same place.
+                # A missing key or model stops the connector as refused credentials do,
+                # and is shown in the same place.
                 code = "model" if isinstance(error, ModelError) else "configuration"
                 opened.connectors.record_error(connector.id, code, error.message)
             opened.ledger.finish_run(context.run.run_id, succeeded=False)
@@ -136,4 +146,6 @@ def _sync_id(run: dg.DagsterRun) -> UUID | None:
     try:
         return UUID(value) if value else None
     except ValueError:
-        raise dg.Failure(description=f"The tag {SYNC_ID_TAG} is not an id of a sync.", allow_retries=False) from None
+        raise dg.Failure(
+            description=f"The tag {SYNC_ID_TAG} is not an id of a sync.", allow_retries=False
+        ) from None

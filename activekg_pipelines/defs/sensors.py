@@ -1,6 +1,8 @@
-"""Who starts runs by itself: a sensor for each tenant polls its buckets, and ``work_queue`` starts what is due.
+"""Who starts runs by itself: a sensor for each tenant polls its buckets, and
+``work_queue`` starts what is due.
 
-An idle tick touches neither ``context.log`` nor ``context.instance`` nor a Dagster resource: each opens connections.
+An idle tick touches neither ``context.log`` nor ``context.instance`` nor a Dagster
+resource: each opens connections.
 """
 
 from __future__ import annotations
@@ -15,17 +17,24 @@ from activekg_pipelines.connectors.models import Connector, sensor_name
 from activekg_pipelines.defs.assets import extract_and_index, scan_metadata, source_objects
 from activekg_pipelines.defs.jobs import sync_connector
 from activekg_pipelines.defs.partitions import connector_partitions
-from activekg_pipelines.defs.run_scope import DOCUMENT_EMBEDDINGS, EXTRACTED_TEXT, SOURCE_OBJECTS, SYNC_ID_TAG
+from activekg_pipelines.defs.run_scope import (
+    DOCUMENT_EMBEDDINGS,
+    EXTRACTED_TEXT,
+    SOURCE_OBJECTS,
+    SYNC_ID_TAG,
+)
 from activekg_pipelines.errors import ActiveKGError, SourceError
 from activekg_pipelines.ledger import planner
 from activekg_pipelines.ledger.states import Mode, RunRequest
 from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
 from activekg_pipelines.services import Services, services
 
-# "Sync now" and a first sync feel immediate, and one idle statement in three seconds costs nothing.
+# "Sync now" and a first sync feel immediate, and one idle statement in three seconds
+# costs nothing.
 _WORK_QUEUE_SECONDS = 3
 _LOST_RUNS_SECONDS = 15
-# A scan without progress for this long belongs to no tick any more (a tick's budget is shorter): a run finishes it.
+# A scan without progress for this long belongs to no tick any more (a tick's budget is
+# shorter): a run finishes it.
 _SCAN_IDLE_SECONDS = 30.0
 
 
@@ -42,7 +51,8 @@ def tenant_sensor(tenant_id: str, poll_interval_seconds: int) -> dg.SensorDefini
         job=sync_connector,
         minimum_interval_seconds=_spread(tenant_id, poll_interval_seconds),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Polls the S3 buckets of tenant {tenant_id} for new, changed and deleted objects.",
+        description=f"Polls the S3 buckets of tenant {tenant_id} for new, changed and deleted "
+        "objects.",
         tags={"activekg/tenant": tenant_id[:63]},
     )
     def poll() -> dg.SensorResult:
@@ -52,14 +62,17 @@ def tenant_sensor(tenant_id: str, poll_interval_seconds: int) -> dg.SensorDefini
 
 
 def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
-    """One tick: scan the connectors that are due, and ask for runs over what they found."""
+    """One tick: scan the connectors that are due, and ask for runs over what they
+    found.
+    """
     requests: list[RunRequest] = []
     events: list[dg.AssetMaterialization] = []
     notes: list[str] = []
     connectors = services.connectors.due_for_poll(tenant_id)
     deadline = time.monotonic() + services.settings.activekg_tick_budget_seconds
     for number, connector in enumerate(connectors):
-        # What the ones before left of the tick, in equal shares. An endpoint that hangs may use up more than its own.
+        # What the ones before left of the tick, in equal shares. An endpoint that hangs
+        # may use up more than its own.
         budget = max(0.0, deadline - time.monotonic()) / (len(connectors) - number)
         if number and time.monotonic() >= deadline:
             notes.append(f"{len(connectors) - number} connectors wait for the next tick.")
@@ -67,7 +80,8 @@ def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
         try:
             result = scan_connector(services, connector, budget_seconds=budget)
         except ActiveKGError as error:
-            # Kept with the connector; one that cannot be read must not keep the tenant's others from being polled.
+            # Kept with the connector; one that cannot be read must not keep the
+            # tenant's others from being polled.
             if not isinstance(error, SourceError):
                 services.connectors.record_error(connector.id, "configuration", error.message)
             notes.append(f"{connector.name}: {error.message}")
@@ -84,7 +98,8 @@ def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
     job=sync_connector,
     minimum_interval_seconds=_WORK_QUEUE_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts manual and first syncs, retries that are due, and work that no live run covers.",
+    description="Starts manual and first syncs, retries that are due, and work that no live run "
+    "covers.",
 )
 def work_queue() -> dg.SensorResult:
     """One statement when nothing is to be done."""
@@ -102,7 +117,9 @@ def start_due_work(services: Services) -> dg.SensorResult:
     )
     for work in works:
         if work.scan is not None and work.live_runs == 0:
-            services.ledger.request_run(work.connector_id, work.tenant_id, work.scan, with_scan=True)
+            services.ledger.request_run(
+                work.connector_id, work.tenant_id, work.scan, with_scan=True
+            )
             continue
         wanted = planner.runs_wanted(
             work.due,
@@ -111,7 +128,9 @@ def start_due_work(services: Services) -> dg.SensorResult:
             cap=settings.activekg_runs_per_connector,
         )
         for _ in range(wanted):
-            services.ledger.request_run(work.connector_id, work.tenant_id, work.reason, with_scan=False)
+            services.ledger.request_run(
+                work.connector_id, work.tenant_id, work.reason, with_scan=False
+            )
     return _result(services.ledger.runs_to_emit() if works else [], [], "Nothing is due.")
 
 
@@ -121,7 +140,8 @@ def start_due_work(services: Services) -> dg.SensorResult:
     job=sync_connector,
     minimum_interval_seconds=_LOST_RUNS_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Tells Dagster of runs whose process died with the code server, so that they free their places.",
+    description="Tells Dagster of runs whose process died with the code server, so that they free "
+    "their places.",
 )
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """One statement when no run is lost."""
@@ -133,10 +153,12 @@ def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 
 
 def report_lost_runs(services: Services, instance: dg.DagsterInstance, lost: Sequence[str]) -> None:
-    """Have Dagster count runs as failed, which it then starts again if they have retries left.
+    """Have Dagster count runs as failed, which it then starts again if they have
+    retries left.
 
-    Dagster's default launcher looks after its processes from the code server alone. Where both die together, the run
-    would keep its place in the queue for as long as a run may take at most.
+    Dagster's default launcher looks after its processes from the code server alone.
+    Where both die together, the run would keep its place in the queue for as long as a
+    run may take at most.
     """
     for run_id in lost:
         run = instance.get_run_by_id(run_id)
@@ -151,8 +173,8 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
     """All sensors, from the connectors that are registered now.
 
     Raises:
-        psycopg.Error, psycopg_pool.PoolTimeout: the registry cannot be read. Never an empty list instead: Dagster would
-            take every tenant's sensor away.
+        psycopg.Error, psycopg_pool.PoolTimeout: the registry cannot be read. Never an
+            empty list instead: Dagster would take every tenant's sensor away.
     """
     return [
         work_queue,
@@ -163,18 +185,22 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
 
 def _request_runs(services: Services, connector: Connector, result: ScanResult) -> list[RunRequest]:
     due = result.counts.due
-    # One run: where more are wanted, `work_queue` asks for them seconds later, with a view of what runs already.
+    # One run: where more are wanted, `work_queue` asks for them seconds later, with a
+    # view of what runs already.
     services.ledger.record_poll(connector.id, connector.tenant_id, result.counts, needs_run=due > 0)
     return services.ledger.runs_to_emit(connector.id) if due else []
 
 
-def _result(requests: Sequence[RunRequest], events: Sequence[dg.AssetMaterialization], idle: str) -> dg.SensorResult:
+def _result(
+    requests: Sequence[RunRequest], events: Sequence[dg.AssetMaterialization], idle: str
+) -> dg.SensorResult:
     if not requests and not events:
         return dg.SensorResult(skip_reason=idle)
     keys = sorted({request.partition_key for request in requests})
     return dg.SensorResult(
         run_requests=[_run_request(request) for request in requests],
-        # Registration adds the key too; here it mends a registration that was cut short.
+        # Registration adds the key too; here it mends a registration that was cut
+        # short.
         dynamic_partitions_requests=[connector_partitions.build_add_request(keys)] if keys else [],
         asset_events=events,
         skip_reason=None if requests else idle,
@@ -193,7 +219,8 @@ def _run_request(request: RunRequest) -> dg.RunRequest:
         run_key=request.run_key,
         partition_key=request.partition_key,
         asset_selection=assets,
-        # Else Dagster evaluates every check of these assets, the audit too, whatever the job selects.
+        # Else Dagster evaluates every check of these assets, the audit too, whatever
+        # the job selects.
         asset_check_keys=list(extract_and_index.check_keys),
         run_config=_run_config(request.mode),
         tags=tags,
@@ -219,10 +246,13 @@ def _found(result: ScanResult) -> str:
     held = f", {result.held_back} deletions wait for confirmation" if result.held_back else ""
     over = f", {counts.over_limit} over the limit of objects" if counts.over_limit else ""
     return (
-        f"{counts.listed} objects, {counts.added} new, {counts.changed} changed, {counts.deleted} deleted{over}{held}."
+        f"{counts.listed} objects, {counts.added} new, {counts.changed} changed, "
+        f"{counts.deleted} deleted{over}{held}."
     )
 
 
 def _spread(tenant_id: str, interval: int) -> int:
-    """The interval less up to 5 %, so that a thousand tenants with one interval do not tick together."""
+    """The interval less up to 5 %, so that a thousand tenants with one interval do not
+    tick together.
+    """
     return interval - zlib.crc32(tenant_id.encode()) % (interval // 20 + 1)

@@ -1,4 +1,6 @@
-"""Chunks and vectors: splitting text by the model's own tokenizer and encoding it. Knows no S3, Postgres or Dagster."""
+"""Chunks and vectors: splitting text by the model's own tokenizer and encoding it.
+Knows no S3, Postgres or Dagster.
+"""
 
 from __future__ import annotations
 

@@ -29,12 +29,16 @@ class DamagedArtifact(Exception):
     """The cached files are intact but cannot be loaded."""
 
 
-def load_or_build(folder: Path, build: Callable[[Path], None], load: Callable[[Path], Loaded]) -> Loaded:
-    """``load(folder)``, after ``build(draft)`` has filled a draft of the folder where it is missing or damaged.
+def load_or_build(
+    folder: Path, build: Callable[[Path], None], load: Callable[[Path], Loaded]
+) -> Loaded:
+    """``load(folder)``, after ``build(draft)`` has filled a draft of the folder where
+    it is missing or damaged.
 
-    ``load`` raises :class:`DamagedArtifact` for files that it cannot use; they are built again once. Raises
-    :class:`ModelError` when the files cannot be built, or cannot be loaded although freshly built, and when another
-    process holds the folder for 15 minutes.
+    ``load`` raises :class:`DamagedArtifact` for files that it cannot use; they are
+    built again once. Raises :class:`ModelError` when the files cannot be built, or
+    cannot be loaded although freshly built, and when another process holds the folder
+    for 15 minutes.
     """
     try:
         if _is_intact(folder):
@@ -66,7 +70,9 @@ def _build_once(folder: Path, build: Callable[[Path], None]) -> None:
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
     except Timeout as error:
-        raise ModelError(f"Another process has been building {folder} for {_LOCK_SECONDS // 60} minutes.") from error
+        raise ModelError(
+            f"Another process has been building {folder} for {_LOCK_SECONDS // 60} minutes."
+        ) from error
 
 
 def _run(build: Callable[[Path], None], draft: Path) -> None:
@@ -94,7 +100,8 @@ def _write_manifest(folder: Path) -> None:
 def _is_intact(folder: Path) -> bool:
     """Whether every file is as it was built.
 
-    Contents are read only where size or modification time differ, as the latter does in a copy.
+    Contents are read only where size or modification time differ, as the latter does in
+    a copy.
     """
     try:
         manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))

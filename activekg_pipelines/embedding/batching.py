@@ -1,4 +1,6 @@
-"""How texts of different lengths share a batch with little padding. Pure functions of token ids."""
+"""How texts of different lengths share a batch with little padding. Pure functions of
+token ids.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +17,27 @@ if TYPE_CHECKING:
 
 # Larger batches run no faster on a CPU and take more memory.
 _BATCH_SIZE: Final = 8
-# Few distinct widths keep the number of memory plans in the runtime small: 324 MB instead of 1,294 MB.
+# Few distinct widths keep the number of memory plans in the runtime small: 324 MB
+# instead of 1,294 MB.
 _WIDTH_STEP: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Texts of similar length: ``rows`` are their indices in the caller's order, the arrays int64[len(rows), width]."""
+    """Texts of similar length: ``rows`` are their indices in the caller's order, the
+    arrays int64[len(rows), width].
+    """
 
     rows: list[int]
     input_ids: Ids
     attention_mask: Ids
 
 
-def length_sorted_batches(sequences: Sequence[Sequence[int]], pad_id: int, max_tokens: int) -> Iterator[Batch]:
-    """Batches of 8 in descending order of length, each padded to the smallest multiple of 16 that fits.
+def length_sorted_batches(
+    sequences: Sequence[Sequence[int]], pad_id: int, max_tokens: int
+) -> Iterator[Batch]:
+    """Batches of 8 in descending order of length, each padded to the smallest multiple
+    of 16 that fits.
 
     Padding stops at ``max_tokens``, which need not be such a multiple.
     """

@@ -1,4 +1,6 @@
-"""Splitting a document's text into chunks that fit the model, cut where a reader would cut."""
+"""Splitting a document's text into chunks that fit the model, cut where a reader would
+cut.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,21 @@ if TYPE_CHECKING:
     from activekg_pipelines.embedding.words import ChunkTokenizer
 
 CHUNKER_VERSION: Final = "1"
-"""Raise it when the same text gives other chunks; the ledger then splits every document again."""
+"""Raise it when the same text gives other chunks; the ledger then splits every document
+again.
+"""
 
-# English runs at 4 characters a word piece, indented code and wide tables at up to 10; beyond 16 it is blanks or words
-# the model does not know, where word pieces no longer bound the size of a row or of a search result.
+# English runs at 4 characters a word piece, indented code and wide tables at up to 10;
+# beyond 16 it is blanks or words the model does not know, where word pieces no longer
+# bound the size of a row or of a search result.
 _CHARS_PER_TOKEN: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A part of a document: ``document[start:end] == text`` in code points, without blanks at either end."""
+    """A part of a document: ``document[start:end] == text`` in code points, without
+    blanks at either end.
+    """
 
     index: int
     """Position in the document, from 0."""
@@ -38,18 +45,24 @@ class Chunk:
 def chunk_document(
     text: str, tokenizer: ChunkTokenizer, max_tokens: int, *, max_chars: int | None = None
 ) -> list[Chunk]:
-    """Split ``text`` into chunks of at most ``max_tokens`` word pieces, special tokens included.
+    """Split ``text`` into chunks of at most ``max_tokens`` word pieces, special tokens
+    included.
 
-    Cuts fall before headings, paragraphs, list items, sentences, lines and words, in this order of preference; fenced
-    code and table rows stay whole and headings stay with what they head wherever the limit allows. Chunks do not
-    overlap and leave out nothing but blanks and characters that the model does not see. Chunks have at most
+    Cuts fall before headings, paragraphs, list items, sentences, lines and words, in
+    this order of preference; fenced code and table rows stay whole and headings stay
+    with what they head wherever the limit allows. Chunks do not overlap and leave out
+    nothing but blanks and characters that the model does not see. Chunks have at most
     ``max_chars`` characters, by default 16 for each token.
 
-    Raises :class:`ValueError` when the tokenizer truncates or pads (documents would lose their text unnoticed) or the
-    limit leaves no room for text, and :class:`EncoderFailed` when the tokenizer refuses the text.
+    Raises :class:`ValueError` when the tokenizer truncates or pads (documents would
+    lose their text unnoticed) or the limit leaves no room for text, and
+    :class:`EncoderFailed` when the tokenizer refuses the text.
     """
     if tokenizer.truncation is not None or tokenizer.padding is not None:
-        raise ValueError("The tokenizer must neither truncate nor pad: call no_truncation() and no_padding() on it.")
+        raise ValueError(
+            "The tokenizer must neither truncate nor pad: call no_truncation() and no_padding() "
+            "on it."
+        )
     room = max_tokens - tokenizer.num_special_tokens_to_add(is_pair=False)
     if room < 1:
         raise ValueError(f"A limit of {max_tokens} tokens leaves no room for text.")
@@ -62,6 +75,16 @@ def chunk_document(
     for span in split(text, tokenizer, room, max_chars or max_tokens * _CHARS_PER_TOKEN):
         part = text[span.start : span.end]
         digest = hashlib.sha256(part.encode()).digest()
-        chunks.append(Chunk(len(chunks), span.start, span.end, part, span.tokens + special_tokens, digest, seen[part]))
+        chunks.append(
+            Chunk(
+                len(chunks),
+                span.start,
+                span.end,
+                part,
+                span.tokens + special_tokens,
+                digest,
+                seen[part],
+            )
+        )
         seen[part] += 1
     return chunks

@@ -1,4 +1,6 @@
-"""What the backends without torch share: the tokenizer, batches of similar length, rows put back in order."""
+"""What the backends without torch share: the tokenizer, batches of similar length, rows
+put back in order.
+"""
 
 from __future__ import annotations
 
@@ -36,4 +38,6 @@ class CompiledEncoder(Encoder):
 
     @abstractmethod
     def _infer(self, batches: Iterable[Batch]) -> list[tuple[list[int], NDArray[np.float32]]]:
-        """Run the graph: each batch's rows with float32[len(rows), dimensions], in any order."""
+        """Run the graph: each batch's rows with float32[len(rows), dimensions], in any
+        order.
+        """

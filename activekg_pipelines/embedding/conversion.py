@@ -1,4 +1,5 @@
-"""A sentence-transformers model, pooling and normalisation included, as one module that other runtimes can take over.
+"""A sentence-transformers model, pooling and normalisation included, as one module that
+other runtimes can take over.
 
 Imported only while a model is converted: it needs torch.
 """
@@ -24,7 +25,8 @@ INPUTS: Final = ("input_ids", "attention_mask")
 
 _SAMPLES: Final = (
     "A short query",
-    "Dagster runs the pipeline once an hour; objects whose ETag changed are parsed, split and embedded again.",
+    "Dagster runs the pipeline once an hour; objects whose ETag changed are parsed, split and "
+    "embedded again.",
     "Ünïcode, CAPITALS and 数字 12345 — all at once (and punctuation!)",
 )
 # bfloat16 reaches 0.9999 on average, int8 0.989 and at worst 0.975.
@@ -35,11 +37,12 @@ _SAME_FLOAT_COSINE: Final = 0.999
 def embedding_module(model: Any) -> tuple[Any, tuple[Any, Any]]:
     """A torch module from token ids to vectors, and example inputs for it.
 
-    ``forward(input_ids, attention_mask)`` takes int64[batch, width] twice and returns float32[batch, dimensions] of
-    length 1.
+    ``forward(input_ids, attention_mask)`` takes int64[batch, width] twice and returns
+    float32[batch, dimensions] of length 1.
 
-    The mask that is added to the attention scores is -10,000 instead of transformers' -3.4e38, which in bfloat16 gives
-    vectors with a cosine of 0.36 to the right ones, without any error.
+    The mask that is added to the attention scores is -10,000 instead of transformers'
+    -3.4e38, which in bfloat16 gives vectors with a cosine of 0.36 to the right ones,
+    without any error.
     """
     import torch
 
@@ -51,8 +54,13 @@ def embedding_module(model: Any) -> tuple[Any, tuple[Any, Any]]:
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
             transformer, *others = self.model
             visible = attention_mask[:, None, None, :].expand(-1, 1, input_ids.shape[1], -1)
-            states = transformer.auto_model(input_ids=input_ids, attention_mask=(visible.float() - 1) * 10_000.0)
-            features = {"token_embeddings": states.last_hidden_state, "attention_mask": attention_mask}
+            states = transformer.auto_model(
+                input_ids=input_ids, attention_mask=(visible.float() - 1) * 10_000.0
+            )
+            features = {
+                "token_embeddings": states.last_hidden_state,
+                "attention_mask": attention_mask,
+            }
             for module in others:
                 features = module(features)
             return torch.nn.functional.normalize(features["sentence_embedding"], dim=1)
@@ -66,14 +74,20 @@ def load_for_conversion(source: ModelSource) -> Any:
 
 
 def check_conversion(
-    source: ModelSource, model: Any, run: Callable[[Ids, Ids], NDArray[np.float32]], precision: Precision
+    source: ModelSource,
+    model: Any,
+    run: Callable[[Ids, Ids], NDArray[np.float32]],
+    precision: Precision,
 ) -> None:
-    """Raise :class:`ModelError` when ``run(input_ids, attention_mask)``, the new graph, disagrees with ``model``."""
+    """Raise :class:`ModelError` when ``run(input_ids, attention_mask)``, the new graph,
+    disagrees with ``model``.
+    """
     features = model.preprocess(list(_SAMPLES))
     vectors = run(*(features[name].numpy() for name in INPUTS))
     expected = model.encode(list(_SAMPLES), normalize_embeddings=True, show_progress_bar=False)
     cosine = float(np.einsum("ij,ij->i", expected, vectors).min())
     if not cosine >= _SAME_COSINE.get(precision, _SAME_FLOAT_COSINE):
         raise ModelError(
-            f"The converted {source.name} disagrees with the original (cosine {cosine:.4f}): use the torch backend."
+            f"The converted {source.name} disagrees with the original (cosine {cosine:.4f}): use "
+            "the torch backend."
         )

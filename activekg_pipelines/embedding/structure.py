@@ -1,4 +1,5 @@
-"""Where a text may be cut, and how good each place is: Markdown's blocks first, then sentences, lines and words.
+"""Where a text may be cut, and how good each place is: Markdown's blocks first, then
+sentences, lines and words.
 
 Pure functions of the text: this room knows no tokens and no limits.
 """
@@ -16,10 +17,12 @@ Span = tuple[int, int]
 
 
 class Boundary(float, Enum):
-    """How good a cut is, in units of chunk fill: the packer takes the cut with the largest quality + fill.
+    """How good a cut is, in units of chunk fill: the packer takes the cut with the
+    largest quality + fill.
 
-    A paragraph's start half-way through the limit (0.8 + 0.5) ties with a sentence's start at the limit (0.3 + 1.0), so
-    paragraphs win from half a chunk on. Below zero are cuts that are made only when nothing else fits.
+    A paragraph's start half-way through the limit (0.8 + 0.5) ties with a sentence's
+    start at the limit (0.3 + 1.0), so paragraphs win from half a chunk on. Below zero
+    are cuts that are made only when nothing else fits.
     """
 
     HEADING = 1.0
@@ -39,10 +42,12 @@ class Boundary(float, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """A text's block structure: positions are code point offsets in ascending order, spans do not overlap.
+    """A text's block structure: positions are code point offsets in ascending order,
+    spans do not overlap.
 
-    ``rules`` are the lines of dashes below the heads of tables; they are ``rows`` too. ``paragraphs``, ``items``,
-    ``sentences`` and ``lines`` hold the offset at which each one but the first may start.
+    ``rules`` are the lines of dashes below the heads of tables; they are ``rows`` too.
+    ``paragraphs``, ``items``, ``sentences`` and ``lines`` hold the offset at which each
+    one but the first may start.
     """
 
     headings: list[Span]
@@ -55,12 +60,14 @@ class Structure:
     lines: list[int]
 
 
-# Possessive quantifiers (`++`) keep each pattern linear on hostile input such as a megabyte of blanks. One that begins
-# with a letter or a set of them, not with a choice, is looked for several times as fast. A carriage return alone, which
-# no stored text has, ends no line.
+# Possessive quantifiers (`++`) keep each pattern linear on hostile input such as a
+# megabyte of blanks. One that begins with a letter or a set of them, not with a choice,
+# is looked for several times as fast. A carriage return alone, which no stored text
+# has, ends no line.
 _ATX_HEADING: Final = re.compile(r"^ {0,3}#{1,6}(?=[ \t\r\n]|\Z)[^\n]*+", re.MULTILINE)
 _SETEXT_HEADING: Final = re.compile(
-    r"(?:\A|(?<=\n\n)|(?<=\n\r\n)) {0,3}[^\s|#>`~*+\-][^\n]*+\n {0,3}(?:={2,}+|-{2,}+)[ \t\r]*+$", re.MULTILINE
+    r"(?:\A|(?<=\n\n)|(?<=\n\r\n)) {0,3}[^\s|#>`~*+\-][^\n]*+\n {0,3}(?:={2,}+|-{2,}+)[ \t\r]*+$",
+    re.MULTILINE,
 )
 _FENCE: Final = re.compile(r"^ {0,3}(`{3,}+|~{3,}+)([^\n]*+)", re.MULTILINE)
 _ROW: Final = re.compile(r"^[ \t]*+\|[^\n]*+", re.MULTILINE)
@@ -68,15 +75,19 @@ _RULE: Final = re.compile(r"^[ \t]*+\|[ \t:|]*+-[-:| \t\r]*+$", re.MULTILINE)
 _PARAGRAPH: Final = re.compile(r"\n(?:[ \t]*+\r?\n)++")
 _ITEM: Final = re.compile(r"^(?=[ \t]*+(?:[-*+•]|\d{1,9}[.)])[ \t])", re.MULTILINE)
 _LINE: Final = re.compile(r"\n[\r\n]*+")
-# A stop before a small letter ends an abbreviation more often than a sentence; an ideographic one always ends one.
+# A stop before a small letter ends an abbreviation more often than a sentence; an
+# ideographic one always ends one.
 _SENTENCE: Final = re.compile(
-    r"[.!?…؟۔।。！？｡](?:(?<=[。！？｡])[」』）”’]*+|(?<![。！？｡])[)\]\"'»”’]*+\s++(?=[^a-z]))"  # noqa: RUF001
+    r"[.!?…؟۔।。！？｡](?:(?<=[。！？｡])[」』）”’]*+|(?<![。！？｡])[)\]\"'»”’]*+\s++(?=[^a-z]))"
 )
 
 
 def find_structure(text: str) -> Structure:
-    """Find the Markdown blocks, sentences and lines of ``text``; plain text has the last two and paragraphs only."""
-    # A pattern anchored to line starts costs 20 ms a megabyte, looking for its mark first costs nearly nothing.
+    """Find the Markdown blocks, sentences and lines of ``text``; plain text has the
+    last two and paragraphs only.
+    """
+    # A pattern anchored to line starts costs 20 ms a megabyte, looking for its mark
+    # first costs nearly nothing.
     code = _fenced_code(text)
     headings = _spans(_ATX_HEADING, text) if "#" in text else []
     if "\n==" in text or "\n--" in text:
@@ -104,7 +115,8 @@ def _ends(pattern: re.Pattern[str], text: str) -> list[int]:
 def _fenced_code(text: str) -> list[Span]:
     """Pair opening and closing fences.
 
-    A fence that is never closed opens nothing; CommonMark would let it swallow the rest of the document.
+    A fence that is never closed opens nothing; CommonMark would let it swallow the rest
+    of the document.
     """
     blocks: list[Span] = []
     if "```" not in text and "~~~" not in text:

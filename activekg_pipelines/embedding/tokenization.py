@@ -20,12 +20,16 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
     file = path / "tokenizer.json"
     if not file.is_file():
-        raise ModelError(f"There is no tokenizer.json in {path}; only the torch backend can use this model.")
+        raise ModelError(
+            f"There is no tokenizer.json in {path}; only the torch backend can use this model."
+        )
     return without_limits(Tokenizer.from_file(str(file)))
 
 
 def without_limits(tokenizer: Tokenizer) -> Tokenizer:
-    """Take truncation and padding off: all-MiniLM-L6-v2's own settings cut a text after 128 pieces without a word."""
+    """Take truncation and padding off: all-MiniLM-L6-v2's own settings cut a text after
+    128 pieces without a word.
+    """
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

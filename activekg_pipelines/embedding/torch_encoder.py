@@ -1,4 +1,5 @@
-"""The model run by sentence-transformers: every model it knows, on every device torch knows.
+"""The model run by sentence-transformers: every model it knows, on every device torch
+knows.
 
 The reference that the other backends are checked against.
 """
@@ -24,7 +25,9 @@ _GPU_BATCH_SIZE: Final = 512
 
 
 class TorchEncoder(Encoder):
-    def __init__(self, source: ModelSource, precision: Precision, device: str | None, threads: int | None) -> None:
+    def __init__(
+        self, source: ModelSource, precision: Precision, device: str | None, threads: int | None
+    ) -> None:
         import torch
 
         if threads is not None:
@@ -39,7 +42,12 @@ class TorchEncoder(Encoder):
         if self._model.device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(self._model.device)
             self._batch_size = gpu_batch_size(free, source)
-        super().__init__(source, precision, self._model.get_embedding_dimension(), _own_tokenizer(source, self._model))
+        super().__init__(
+            source,
+            precision,
+            self._model.get_embedding_dimension(),
+            _own_tokenizer(source, self._model),
+        )
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
         vectors = self._model.encode(
@@ -53,15 +61,18 @@ class TorchEncoder(Encoder):
 
 
 def gpu_batch_size(free_bytes: int, source: ModelSource) -> int:
-    """How many texts of the greatest length a GPU takes at once, with half of its free memory.
+    """How many texts of the greatest length a GPU takes at once, with half of its free
+    memory.
 
     Args:
         free_bytes: of the device, once the model is loaded.
-        source: the model; its width, heads and limit give the bytes that one text needs.
+        source: the model; its width, heads and limit give the bytes that one text
+            needs.
     """
     width = int(source.setting("config.json", "hidden_size") or 1024)
     heads = int(source.setting("config.json", "num_attention_heads") or 16)
-    # A layer keeps about twelve activations of its width, its attention scores twice; two bytes each.
+    # A layer keeps about twelve activations of its width, its attention scores twice;
+    # two bytes each.
     bytes_a_text = 2 * source.max_tokens * (12 * width + 2 * heads * source.max_tokens)
     return max(1, min(_GPU_BATCH_SIZE, free_bytes // 2 // bytes_a_text))
 
@@ -85,7 +96,10 @@ def load_sentence_transformer(source: ModelSource, precision: Precision, device:
 
     try:
         model = SentenceTransformer(
-            str(source.path), device=device, local_files_only=True, model_kwargs={"dtype": precision.value}
+            str(source.path),
+            device=device,
+            local_files_only=True,
+            model_kwargs={"dtype": precision.value},
         )
     except (OSError, RuntimeError, ValueError, AssertionError) as error:
         raise ModelError(f"{source.name} cannot be loaded from {source.path}: {error}") from error

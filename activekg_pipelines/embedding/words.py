@@ -1,4 +1,6 @@
-"""A text as the model's tokenizer sees it: where each word starts and how many word pieces come before it."""
+"""A text as the model's tokenizer sees it: where each word starts and how many word
+pieces come before it.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,12 @@ if TYPE_CHECKING:
 
     Positions = NDArray[np.int64]
 
-# One encode() of 100 MB aborts the process. Slices of this size in small batches also keep both cores of a small
-# machine busy.
+# One encode() of 100 MB aborts the process. Slices of this size in small batches also
+# keep both cores of a small machine busy.
 _SLICE_CHARS: Final = 50_000
 _SLICES_AT_ONCE: Final = 8
-# Only these: other characters that Python calls space (form feed, 0x1C to 0x1F, 0x85) are deleted by BERT's normalizer,
-# which joins the words around them.
+# Only these: other characters that Python calls space (form feed, 0x1C to 0x1F, 0x85)
+# are deleted by BERT's normalizer, which joins the words around them.
 BLANKS: Final = " \t\r\n"
 _GAP: Final = re.compile(rf"([{BLANKS}]+)")
 # Odd constants of xxHash64 (Yann Collet); the products are taken modulo 2**64.
@@ -30,7 +32,9 @@ _HASH: Final = np.array([0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E377
 
 
 class Encoding(Protocol):
-    """What the tokenizer returns; each of these properties builds its list anew at every access."""
+    """What the tokenizer returns; each of these properties builds its list anew at
+    every access.
+    """
 
     @property
     def ids(self) -> list[int]: ...
@@ -48,7 +52,9 @@ class ChunkTokenizer(Protocol):
     @property
     def padding(self) -> object | None: ...
     def encode(self, sequence: str, *, add_special_tokens: bool = True) -> Encoding: ...
-    def encode_batch(self, input: Sequence[str], *, add_special_tokens: bool = True) -> Sequence[Encoding]: ...
+    def encode_batch(
+        self, input: Sequence[str], *, add_special_tokens: bool = True
+    ) -> Sequence[Encoding]: ...
     def num_special_tokens_to_add(self, is_pair: bool) -> int: ...
 
 
@@ -79,8 +85,8 @@ def find_words(text: str, tokenizer: ChunkTokenizer, *, blanks_separate: bool) -
     Args:
         text: any.
         tokenizer: of the model.
-        blanks_separate: whether what stands between blanks has the same word pieces alone as within the text; what
-            comes several times is then encoded once.
+        blanks_separate: whether what stands between blanks has the same word pieces
+            alone as within the text; what comes several times is then encoded once.
 
     Raises:
         EncoderFailed: the tokenizer refuses the text (lone surrogates).
@@ -113,16 +119,22 @@ def find_words(text: str, tokenizer: ChunkTokenizer, *, blanks_separate: bool) -
     )
 
 
-def split_oversized(text: str, words: Words, tokenizer: ChunkTokenizer, max_tokens: int, max_chars: int) -> Words:
-    """Cut each word that is over a limit into parts that fit, with forced cuts between them.
+def split_oversized(
+    text: str, words: Words, tokenizer: ChunkTokenizer, max_tokens: int, max_chars: int
+) -> Words:
+    """Cut each word that is over a limit into parts that fit, with forced cuts between
+    them.
 
-    A part is measured by encoding it alone, since part of a word has other pieces than the word: five megabytes of one
-    letter are a single unknown token, ten letters of them are several known ones.
+    A part is measured by encoding it alone, since part of a word has other pieces than
+    the word: five megabytes of one letter are a single unknown token, ten letters of
+    them are several known ones.
     """
     bounds = np.append(words.starts, len(text))
     suspects = np.flatnonzero((np.diff(bounds) > max_chars) | (np.diff(words.tokens) > max_tokens))
     parts = {
-        int(word): _parts(text, (int(bounds[word]), int(bounds[word + 1])), tokenizer, max_tokens, max_chars)
+        int(word): _parts(
+            text, (int(bounds[word]), int(bounds[word + 1])), tokenizer, max_tokens, max_chars
+        )
         for word in suspects
         if words.tokens[word + 1] - words.tokens[word] > max_tokens
         or len(text[bounds[word] : bounds[word + 1]].rstrip()) > max_chars
@@ -130,11 +142,14 @@ def split_oversized(text: str, words: Words, tokenizer: ChunkTokenizer, max_toke
     return _replaced(words, parts) if parts else words
 
 
-def encode_all(tokenizer: ChunkTokenizer, texts: Sequence[str], *, special_tokens: bool = False) -> Sequence[Encoding]:
+def encode_all(
+    tokenizer: ChunkTokenizer, texts: Sequence[str], *, special_tokens: bool = False
+) -> Sequence[Encoding]:
     """``encode_batch``, with the tokenizer's refusal as :class:`EncoderFailed`."""
     try:
         if len(texts) == 1:
-            # A batch wakes the tokenizer's threads, which take as much time as a document of a few pages.
+            # A batch wakes the tokenizer's threads, which take as much time as a
+            # document of a few pages.
             return [tokenizer.encode(texts[0], add_special_tokens=special_tokens)]
         return tokenizer.encode_batch(texts, add_special_tokens=special_tokens)
     except TypeError as error:  # what the tokenizer makes of a lone surrogate
@@ -168,7 +183,9 @@ def _slice_end(text: str, start: int, limit: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Encoded:
-    """The words of an encoded text, each array int64[words]: offsets, number of word pieces, first piece."""
+    """The words of an encoded text, each array int64[words]: offsets, number of word
+    pieces, first piece.
+    """
 
     starts: Positions
     ends: Positions
@@ -179,13 +196,16 @@ class _Encoded:
 def _encoded(encoding: Encoding) -> _Encoded:
     offsets = encoding.offsets
     spans = np.fromiter(chain.from_iterable(offsets), np.int64, 2 * len(offsets)).reshape(-1, 2)
-    # As floats, because a piece that belongs to no word has None, and NaN differs from its neighbours.
+    # As floats, because a piece that belongs to no word has None, and NaN differs from
+    # its neighbours.
     words = np.array(encoding.word_ids, np.float64)
     begins = np.ones(len(words), bool)
     np.not_equal(words[1:], words[:-1], out=begins[1:])
     first = np.flatnonzero(begins)
     end = np.append(first[1:], len(words))[: len(first)]
-    return _Encoded(spans[first, 0], spans[end - 1, 1], end - first, np.array(encoding.ids, np.int64)[first])
+    return _Encoded(
+        spans[first, 0], spans[end - 1, 1], end - first, np.array(encoding.ids, np.int64)[first]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +230,12 @@ class _Runs:
         before = np.cumsum(counts) - counts
         at = np.repeat(first[self.which] - before, counts) + np.arange(counts.sum())
         shift = np.repeat(self.starts - self.bounds[self.which], counts)
-        return _Encoded(encoded.starts[at] + shift, encoded.ends[at] + shift, encoded.tokens[at], encoded.pieces[at])
+        return _Encoded(
+            encoded.starts[at] + shift,
+            encoded.ends[at] + shift,
+            encoded.tokens[at],
+            encoded.pieces[at],
+        )
 
 
 def _find_runs(text: str) -> _Runs:
@@ -228,7 +253,9 @@ def _find_runs(text: str) -> _Runs:
 
 
 def _marks(pieces: Positions) -> NDArray[np.float64]:
-    """Each word's first piece hashed with its neighbours' by multiplication (Knuth, TAOCP 6.4): float64[n]."""
+    """Each word's first piece hashed with its neighbours' by multiplication (Knuth,
+    TAOCP 6.4): float64[n].
+    """
     words = pieces.astype(np.uint64)
     before, after = np.roll(words, 1), np.roll(words, -1)
     mixed: NDArray[np.uint64] = words * _HASH[0] + before * _HASH[1] + after * _HASH[2]
@@ -236,7 +263,9 @@ def _marks(pieces: Positions) -> NDArray[np.float64]:
     return (mixed >> np.uint64(32)) / 2**32
 
 
-def _parts(text: str, span: tuple[int, int], tokenizer: ChunkTokenizer, max_tokens: int, max_chars: int) -> list[_Part]:
+def _parts(
+    text: str, span: tuple[int, int], tokenizer: ChunkTokenizer, max_tokens: int, max_chars: int
+) -> list[_Part]:
     parts: list[_Part] = []
     end = span[0] + len(text[span[0] : span[1]].rstrip())
     pending = [(at, min(at + max_chars, end)) for at in range(span[0], end, max_chars)][::-1]
@@ -266,4 +295,10 @@ def _replaced(words: Words, parts: dict[int, list[_Part]]) -> Words:
         ends[at] = [piece.end for piece in pieces]
         tokens[at] = [piece.tokens for piece in pieces]
         forced.update(range(at.start + 1, at.stop))
-    return Words(starts, ends, np.concatenate([[0], np.cumsum(tokens)]), np.repeat(words.marks, kept), sorted(forced))
+    return Words(
+        starts,
+        ends,
+        np.concatenate([[0], np.cumsum(tokens)]),
+        np.repeat(words.marks, kept),
+        sorted(forced),
+    )

@@ -1,4 +1,6 @@
-"""Turns downloaded files into text: what a file is, one module a format, and the sandbox that runs them."""
+"""Turns downloaded files into text: what a file is, one module a format, and the
+sandbox that runs them.
+"""
 
 from __future__ import annotations
 

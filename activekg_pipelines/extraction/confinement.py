@@ -1,7 +1,9 @@
-"""Takes from a worker what no parser needs: the network, other programs and processes, and files but its documents.
+"""Takes from a worker what no parser needs: the network, other programs and processes,
+and files but its documents.
 
-A hole in a parser then opens nothing further: what a hostile document cannot read it cannot smuggle into its text.
-Both means are the Linux kernel's own and need no privilege; where it lacks one, the other still holds.
+A hole in a parser then opens nothing further: what a hostile document cannot read it
+cannot smuggle into its text. Both means are the Linux kernel's own and need no
+privilege; where it lacks one, the other still holds.
 """
 
 from __future__ import annotations
@@ -55,20 +57,30 @@ _EXECUTE: Final = 1 << 0
 _WRITE_FILE: Final = 1 << 1
 _READ_FILE: Final = 1 << 2
 _READ_DIRECTORY: Final = 1 << 3
-# Every access that a version of Landlock knows, from the first on; names in folders stay readable, or no import works.
+# Every access that a version of Landlock knows, from the first on; names in folders
+# stay readable, or no import works.
 _ACCESS_BY_VERSION: Final = (0x1FFF, 0x3FFF, 0x7FFF)
 # Abstract Unix sockets and signals end at the border too.
 _SCOPES: Final = 0b11
 _SCOPES_SINCE: Final = 6
 # Shared libraries, and what the C library and Python read at odd moments.
-_SYSTEM: Final = ("/usr", "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache", "/etc/localtime", "/dev/urandom")
+_SYSTEM: Final = (
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/nix/store",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/dev/urandom",
+)
 
 
 def confine(documents: Path | None, extractor_module: str) -> None:
     """Confine this process for the rest of its life, as far as the kernel can.
 
-    It may open no socket, start no program, start or signal no process, and change no file. It may read Python's and
-    its packages' files, and those under ``documents``; anything when that is None.
+    It may open no socket, start no program, start or signal no process, and change no
+    file. It may read Python's and its packages' files, and those under ``documents``;
+    anything when that is None.
 
     Args:
         documents: folder of the documents.
@@ -80,12 +92,16 @@ def confine(documents: Path | None, extractor_module: str) -> None:
     libc.syscall.restype = ctypes.c_long
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         return
-    _restrict_files(libc, None if documents is None else [documents, *_program_files(extractor_module)])
+    _restrict_files(
+        libc, None if documents is None else [documents, *_program_files(extractor_module)]
+    )
     _restrict_calls(libc)
 
 
 def _program_files(extractor_module: str) -> list[Path]:
-    """Where the interpreter, the system's libraries and the packages that are loaded lie."""
+    """Where the interpreter, the system's libraries and the packages that are loaded
+    lie.
+    """
     found = [*_SYSTEM, sys.prefix, sys.base_prefix, sys.exec_prefix]
     import_module(extractor_module)
     for name, module in list(sys.modules.items()):
@@ -99,7 +115,11 @@ def _restrict_files(libc: ctypes.CDLL, readable: Iterable[Path] | None) -> None:
     if version < 1:
         return
     handled = _ACCESS_BY_VERSION[min(version, len(_ACCESS_BY_VERSION)) - 1] & ~_READ_DIRECTORY
-    attributes = struct.pack("=QQQ", handled, 0, _SCOPES) if version >= _SCOPES_SINCE else struct.pack("=Q", handled)
+    attributes = (
+        struct.pack("=QQQ", handled, 0, _SCOPES)
+        if version >= _SCOPES_SINCE
+        else struct.pack("=Q", handled)
+    )
     rules = libc.syscall(_LANDLOCK_CREATE, attributes, len(attributes), 0)
     if rules < 0:
         return
@@ -130,12 +150,18 @@ def _restrict_calls(libc: ctypes.CDLL) -> None:
     instructions = _filter(*_ARCHITECTURES[platform.machine()])
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
     buffer = ctypes.create_string_buffer(code, len(code))
-    program = ctypes.create_string_buffer(struct.pack("@HP", len(instructions), ctypes.addressof(buffer)))
+    program = ctypes.create_string_buffer(
+        struct.pack("@HP", len(instructions), ctypes.addressof(buffer))
+    )
     libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program, 0, 0)
 
 
-def _filter(architecture: int, clone: int, refused: dict[str, int]) -> list[tuple[int, int, int, int]]:
-    """The BPF program: each instruction's operation, jumps when true and when false, and operand."""
+def _filter(
+    architecture: int, clone: int, refused: dict[str, int]
+) -> list[tuple[int, int, int, int]]:
+    """The BPF program: each instruction's operation, jumps when true and when false,
+    and operand.
+    """
     program = [
         (_LOAD, 0, 0, _OFFSET_ARCHITECTURE),
         (_JUMP_EQUAL, 1, 0, architecture),

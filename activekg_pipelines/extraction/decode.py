@@ -1,4 +1,6 @@
-"""Turns the bytes of a text file into characters: byte order mark, strict UTF-8, then a guess."""
+"""Turns the bytes of a text file into characters: byte order mark, strict UTF-8, then a
+guess.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ _MAX_CONTROL_SHARE: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Text, the Python name of the encoding it was read with, and whether that was a guess."""
+    """Text, the Python name of the encoding it was read with, and whether that was a
+    guess.
+    """
 
     text: str
     encoding: str
@@ -36,14 +40,17 @@ class Decoded:
 
 
 def decode(data: bytes) -> Decoded:
-    """Decode ``data`` by its byte order mark, else as UTF-8 if it is, else as UTF-16 by its NULs, else by a guess.
+    """Decode ``data`` by its byte order mark, else as UTF-8 if it is, else as UTF-16 by
+    its NULs, else by a guess.
 
     Never fails: what no encoding explains is read as Windows-1252.
     """
     for mark, encoding in _BOMS:
         if data.startswith(mark):
             text = data.decode(encoding, errors="replace")
-            return Decoded(text, encoding.removesuffix("-sig"), guessed=False, damaged="\ufffd" in text)
+            return Decoded(
+                text, encoding.removesuffix("-sig"), guessed=False, damaged="\ufffd" in text
+            )
     if data.count(0) > _MAX_NUL_SHARE * len(data):
         return _decode_with_nuls(data)
     if any(escape in data for escape in _JAPANESE_ESCAPES):
@@ -56,7 +63,9 @@ def decode(data: bytes) -> Decoded:
 
 
 def utf16_without_mark(data: bytes) -> str | None:
-    """Return "utf-16-le" or "utf-16-be" when ``data`` reads as mostly Latin text in one of them, else None."""
+    """Return "utf-16-le" or "utf-16-be" when ``data`` reads as mostly Latin text in one
+    of them, else None.
+    """
     even, odd = data[0::2].count(0), data[1::2].count(0)
     quarter = len(data) / 8
     if odd > quarter and even < odd / 10:
@@ -65,7 +74,8 @@ def utf16_without_mark(data: bytes) -> str | None:
         encoding = "utf-16-be"
     else:
         return None
-    # 16-bit numbers have their NULs in the same places; read as text they are control characters.
+    # 16-bit numbers have their NULs in the same places; read as text they are control
+    # characters.
     text = data[:_SAMPLE_BYTES].decode(encoding, errors="replace")
     controls = sum(character < " " and character not in "\t\n\r\f" for character in text)
     return encoding if controls <= _MAX_CONTROL_SHARE * len(text) else None
@@ -80,7 +90,9 @@ def _decode_with_nuls(data: bytes) -> Decoded:
 
 
 def _decode_legacy(data: bytes, first_bad: int) -> Decoded:
-    """One stray byte in a UTF-8 file must not turn all its other characters into mojibake."""
+    """One stray byte in a UTF-8 file must not turn all its other characters into
+    mojibake.
+    """
     text = data.decode("utf-8", errors="replace")
     damaged = text.count("\ufffd")
     multibyte = sum(1 for character in text if character > "\x7f") - damaged
@@ -90,7 +102,8 @@ def _decode_legacy(data: bytes, first_bad: int) -> Decoded:
 
 
 def _guess(data: bytes, first_bad: int) -> Decoded:
-    # The bytes that tell encodings apart may come late; start at the line that holds the first of them.
+    # The bytes that tell encodings apart may come late; start at the line that holds
+    # the first of them.
     start = data.rfind(b"\n", 0, first_bad) + 1
     for encoding in (guess_legacy(data[start : start + _SAMPLE_BYTES]), "cp1252"):
         with contextlib.suppress(UnicodeDecodeError):

@@ -1,6 +1,8 @@
-"""Settles what an object is: first bytes and extension first, the declared content type last.
+"""Settles what an object is: first bytes and extension first, the declared content type
+last.
 
-Uploads through boto3 are ``binary/octet-stream`` whatever they hold, so a declared type only breaks ties.
+Uploads through boto3 are ``binary/octet-stream`` whatever they hold, so a declared type
+only breaks ties.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ _CONTENT_TYPES: Final = {
 # ".2024" or ".2 draft" end a title, not a file name.
 _EXTENSION: Final = re.compile(r"\.([a-z][a-z0-9]{0,9})$")
 _PDF_HEADER: Final = re.compile(rb"\s*%PDF-\d\.\d\s*[\r\n]")
-# Possessive throughout: where a comment could end at any later "-->", thirty of them take minutes to be refused.
+# Possessive throughout: where a comment could end at any later "-->", thirty of them
+# take minutes to be refused.
 _HTML_START: Final = re.compile(
     rb"\s*+(?:<\?xml[^>]{0,200}+>\s*+)?+(?:<!--(?:(?!-->).){0,2000}+-->\s*+)*+<(?:!doctype\s++html|html|head|body)[\s>]",
     re.IGNORECASE | re.DOTALL,
@@ -76,7 +79,8 @@ _CONTROL: Final = bytes(set(range(32)) - {9, 10, 12, 13, 27}) + b"\x7f"
 
 
 def unsupported_by_name(key: str) -> str | None:
-    """Return why the object under ``key`` cannot be read when its extension alone settles that, else None.
+    """Return why the object under ``key`` cannot be read when its extension alone
+    settles that, else None.
 
     An object with a reason need not be downloaded.
     """
@@ -85,7 +89,8 @@ def unsupported_by_name(key: str) -> str | None:
 
 
 def detect(key: str, head: bytes, content_type: str | None) -> Format:
-    """Return the format of the object named ``key`` whose first bytes (:data:`HEAD_BYTES` or all) are ``head``.
+    """Return the format of the object named ``key`` whose first bytes
+    (:data:`HEAD_BYTES` or all) are ``head``.
 
     Raises:
         UnsupportedType: it is something else; the message names what.
@@ -138,12 +143,16 @@ def _by_name(extension: str, named: Format | None, declared: str, head: bytes) -
         return named
     if not extension or declared.startswith("text/") or declared in _CONTENT_TYPES:
         return _CONTENT_TYPES.get(declared, Format.TEXT)
-    raise UnsupportedType(f"A .{extension} file is not a PDF, Word (.docx), HTML, Markdown or text document.")
+    raise UnsupportedType(
+        f"A .{extension} file is not a PDF, Word (.docx), HTML, Markdown or text document."
+    )
 
 
 def is_text(head: bytes) -> bool:
     """Return whether ``head`` looks like the start of a text, in whatever encoding."""
-    if head.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
+    if head.startswith(
+        (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+    ):
         return True
     if utf16_without_mark(head) is not None:
         return True

@@ -1,4 +1,6 @@
-"""From a downloaded file to its document: detect what it is, hand it to the module that reads it."""
+"""From a downloaded file to its document: detect what it is, hand it to the module that
+reads it.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,18 @@ _EXTRACTORS: Final[dict[Format, Callable[[Path, Limits], ExtractedDocument]]] = 
 }
 
 
-def extract_file(path: Path, key: str, content_type: str | None, limits: Limits) -> ExtractedDocument:
-    """Return the document in the file at ``path``, which holds the object ``key`` declared as ``content_type``.
+def extract_file(
+    path: Path, key: str, content_type: str | None, limits: Limits
+) -> ExtractedDocument:
+    """Return the document in the file at ``path``, which holds the object ``key``
+    declared as ``content_type``.
 
     Hostile files crash and hang parsers: only a worker of
     :class:`~activekg_pipelines.extraction.sandbox.Sandbox` should call this.
 
     Raises:
-        ObjectError: any of its skipped and dead kinds; parsers' own exceptions for what they do not foresee.
+        ObjectError: any of its skipped and dead kinds; parsers' own exceptions for what
+            they do not foresee.
     """
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)

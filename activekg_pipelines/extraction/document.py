@@ -17,10 +17,12 @@ JSON: TypeAlias = "str | int | float | bool | list[JSON] | dict[str, JSON] | Non
 
 @dataclass(frozen=True, slots=True)
 class ExtractedDocument:
-    """A document's text in reading order, with Markdown headings and tables where the source had them.
+    """A document's text in reading order, with Markdown headings and tables where the
+    source had them.
 
-    ``facts`` is small and goes into the ledger: ``engine`` and ``characters`` always, ``warnings`` as a list of
-    sentences, and, by format, ``pages``, ``empty_pages``, ``tables``, ``encoding``, ``encoding_guessed``.
+    ``facts`` is small and goes into the ledger: ``engine`` and ``characters`` always,
+    ``warnings`` as a list of sentences, and, by format, ``pages``, ``empty_pages``,
+    ``tables``, ``encoding``, ``encoding_guessed``.
     """
 
     text: str
@@ -41,7 +43,8 @@ def finish(
 ) -> ExtractedDocument:
     """Clean ``text`` and ``title``, hold them to the limits, and add up the facts.
 
-    The text may come out empty: what an empty text means differs by format and is the caller's to say.
+    The text may come out empty: what an empty text means differs by format and is the
+    caller's to say.
 
     Raises:
         TextTooLarge: the text has more than ``limits.max_text_chars`` characters.
@@ -52,15 +55,25 @@ def finish(
         text=cleaned,
         title=clean_title(title),
         mime_type=mime_type,
-        facts={"engine": engine, "characters": len(cleaned), "warnings": list(warnings[:MAX_WARNINGS]), **facts},
+        facts={
+            "engine": engine,
+            "characters": len(cleaned),
+            "warnings": list(warnings[:MAX_WARNINGS]),
+            **facts,
+        },
     )
 
 
 def check_length(characters: int, limits: Limits) -> None:
-    """Raise TextTooLarge when ``characters`` exceeds the limit; called while text still grows, to stop early."""
+    """Raise TextTooLarge when ``characters`` exceeds the limit; called while text still
+    grows, to stop early.
+    """
     if characters > limits.max_text_chars:
-        raise TextTooLarge(f"The document's text is longer than {limits.max_text_chars:,} characters.")
+        raise TextTooLarge(
+            f"The document's text is longer than {limits.max_text_chars:,} characters."
+        )
 
 
-# A damaged PDF can fail on each of its thousands of pages; the first few tell what is wrong.
+# A damaged PDF can fail on each of its thousands of pages; the first few tell what is
+# wrong.
 MAX_WARNINGS: Final = 20

@@ -14,10 +14,12 @@ from activekg_pipelines.extraction.word_xml import Walk, attribute, local, read_
 
 
 def extract(path: Path, limits: Limits) -> ExtractedDocument:
-    """Read the Word document at ``path``: headers, body with text boxes, notes, footers.
+    """Read the Word document at ``path``: headers, body with text boxes, notes,
+    footers.
 
     Raises:
-        Encrypted, Corrupt, TextTooLarge: see :func:`~activekg_pipelines.extraction.docx_package.open_package`.
+        Encrypted, Corrupt, TextTooLarge: see
+            :func:`~activekg_pipelines.extraction.docx_package.open_package`.
         NoTextLayer: it holds pictures and no text.
         EmptyObject: it holds nothing.
     """
@@ -59,12 +61,16 @@ def _is_item(block: str) -> bool:
 
 
 def _once(walk: Walk, roots: list[Any]) -> list[str]:
-    """The first page, even pages and every section have their own header part, often with the same text."""
+    """The first page, even pages and every section have their own header part, often
+    with the same text.
+    """
     return list(dict.fromkeys(block for root in roots for block in walk.blocks(root)))
 
 
 def _notes(walk: Walk, package: Package) -> list[str]:
-    """The notes in the order in which the text refers to them; a note may refer to another, which then follows."""
+    """The notes in the order in which the text refers to them; a note may refer to
+    another, which then follows.
+    """
     texts = {
         (kind, attribute(note, "id") or ""): note
         for kind, root in (("footnote", package.footnotes), ("endnote", package.endnotes))

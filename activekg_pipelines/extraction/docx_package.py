@@ -1,7 +1,7 @@
 """Opens a Word file and finds the parts that hold its text.
 
-python-docx opens it; what python-docx refuses (macro-enabled and strict Open XML files, files with small faults) is
-opened as the ZIP of XML parts that it is.
+python-docx opens it; what python-docx refuses (macro-enabled and strict Open XML files,
+files with small faults) is opened as the ZIP of XML parts that it is.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ _READ_BYTES: Final = 64 * 1024
 
 @dataclass(slots=True)
 class Package:
-    """The XML roots of a Word file, by what they are for. Headers and footers stand in the order of their sections."""
+    """The XML roots of a Word file, by what they are for. Headers and footers stand in
+    the order of their sections.
+    """
 
     body: Any
     engine: str
@@ -41,7 +43,9 @@ class Package:
     warnings: list[str] = field(default_factory=list)
 
     def add(self, kind: str, root: Any) -> None:
-        """Keep ``root``, the target of a relationship whose type ends in ``kind``, if it holds text or styles."""
+        """Keep ``root``, the target of a relationship whose type ends in ``kind``, if
+        it holds text or styles.
+        """
         if kind == "header":
             self.headers.append(root)
         elif kind == "footer":
@@ -57,7 +61,8 @@ def open_package(path: Path, limits: Limits) -> Package:
     """Open the Word file at ``path``.
 
     Raises:
-        Encrypted: it is an OLE container, which is what Word's password protection makes of a file.
+        Encrypted: it is an OLE container, which is what Word's password protection
+            makes of a file.
         Corrupt: it is no ZIP, declares false sizes, or holds no Word document.
         TextTooLarge: its XML unpacks to more than ``limits.max_xml_bytes``.
     """
@@ -83,19 +88,26 @@ def _check_members(archive: zipfile.ZipFile, limits: Limits) -> None:
     unpacked = sum(member.file_size for member in xml)
     if unpacked > limits.max_xml_bytes:
         raise TextTooLarge(
-            f"The Word document unpacks to {unpacked:,} bytes of XML; {limits.max_xml_bytes:,} are allowed."
+            f"The Word document unpacks to {unpacked:,} bytes of XML; {limits.max_xml_bytes:,} "
+            "are allowed."
         )
     if any(member.flag_bits & 1 for member in members):
         raise Encrypted("The Word document's ZIP file is encrypted.")
-    if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
+    if any(
+        member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members
+    ):
         raise Corrupt("The Word document's ZIP file is packed in a way that Word does not use.")
-    if not any(_slashed(member.filename).rpartition("/")[2].startswith("document") for member in members):
+    if not any(
+        _slashed(member.filename).rpartition("/")[2].startswith("document") for member in members
+    ):
         raise Corrupt("The file is a ZIP file but holds no Word document.")
     _check_sizes(archive, xml, limits)
 
 
 def _check_sizes(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], limits: Limits) -> None:
-    """Unpack piece by piece what could hold far more than it declares: read at once it is unpacked whole first."""
+    """Unpack piece by piece what could hold far more than it declares: read at once it
+    is unpacked whole first.
+    """
     if sum(member.compress_size for member in members) * _MOST_DEFLATED <= limits.max_xml_bytes:
         return
     for member in members:
@@ -114,19 +126,22 @@ def _by_python_docx(path: Path) -> Package | None:
 
     try:
         document = docx.Document(str(path))
-        package = Package(body=document.part.element, engine="python-docx", title=_core_title(document))
+        package = Package(
+            body=document.part.element, engine="python-docx", title=_core_title(document)
+        )
         for kind, part in _ordered_parts(document.part):
             package.add(kind, _root_of(part))
-    except Exception:  # noqa: BLE001 - it raises whatever its parsers do; the direct reading decides what is damaged
+    except Exception:
         return None
     return package
 
 
 def _core_title(document: Any) -> str | None:
-    # Core properties are a part of their own; one with a fault is no reason to lose the text.
+    # Core properties are a part of their own; one with a fault is no reason to lose the
+    # text.
     try:
         return document.core_properties.title or None
-    except Exception:  # noqa: BLE001
+    except Exception:
         return None
 
 
@@ -151,7 +166,11 @@ def _by_zip(archive: zipfile.ZipFile) -> Package:
         return None if actual is None else parse_xml(archive.read(actual))
 
     main = next(
-        (target for kind, target in _relationships(root("_rels/.rels"), "").values() if kind == "officeDocument"),
+        (
+            target
+            for kind, target in _relationships(root("_rels/.rels"), "").values()
+            if kind == "officeDocument"
+        ),
         "word/document.xml",
     )
     body = root(main)
@@ -180,20 +199,28 @@ def _relationships(root: Any, folder: str) -> dict[str, tuple[str, str]]:
     for element in [] if root is None else root:
         target = element.get("Target") or ""
         if isinstance(element.tag, str) and element.get("TargetMode") != "External":
-            name = target.lstrip("/") if target.startswith("/") else posixpath.normpath(posixpath.join(folder, target))
+            name = (
+                target.lstrip("/")
+                if target.startswith("/")
+                else posixpath.normpath(posixpath.join(folder, target))
+            )
             found[element.get("Id") or ""] = ((element.get("Type") or "").rpartition("/")[2], name)
     return found
 
 
 def _in_section_order(body: Any, relationships: dict[str, Any]) -> list[str]:
-    """Relationship ids, those of headers and footers in the order in which sections use them, each once."""
+    """Relationship ids, those of headers and footers in the order in which sections use
+    them, each once.
+    """
     used = [
         value
         for element in body.iter("{*}headerReference", "{*}footerReference")
         for name, value in element.attrib.items()
         if name.endswith("}id")
     ]
-    return list(dict.fromkeys([key for key in used if key in relationships] + sorted(relationships)))
+    return list(
+        dict.fromkeys([key for key in used if key in relationships] + sorted(relationships))
+    )
 
 
 def parse_xml(data: bytes) -> Any:
@@ -204,7 +231,9 @@ def parse_xml(data: bytes) -> Any:
     """
     from lxml import etree
 
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False, remove_comments=True)
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, huge_tree=False, remove_comments=True
+    )
     try:
         return etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:

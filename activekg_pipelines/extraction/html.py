@@ -1,4 +1,6 @@
-"""Reads HTML pages: the main content where a page has one, else all that is not navigation."""
+"""Reads HTML pages: the main content where a page has one, else all that is not
+navigation.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,17 @@ from activekg_pipelines.extraction.html_tree import UNSHOWN, Rendered, is_outsiz
 from activekg_pipelines.extraction.limits import Limits
 from activekg_pipelines.extraction.text import encoding_warnings
 
-# trafilatura takes some pages that are no article (lists, forums, tables) for empty; a quarter is where the measured
-# loss of good pages and the boilerplate of bad ones balance.
+# trafilatura takes some pages that are no article (lists, forums, tables) for empty; a
+# quarter is where the measured loss of good pages and the boilerplate of bad ones
+# balance.
 _LEAST_SHARE: Final = 0.25
 # From this share on an estimate of the whole page's length will do.
 _SURE_SHARE: Final = 0.4
-# As its last resort trafilatura hands back the text as one paragraph; then the page as a whole is better structured.
+# As its last resort trafilatura hands back the text as one paragraph; then the page as
+# a whole is better structured.
 _ONE_PARAGRAPH_SHARE: Final = 0.6
-# Longer pages are exports and lists; trafilatura would take a minute to find no article in them.
+# Longer pages are exports and lists; trafilatura would take a minute to find no article
+# in them.
 _MAX_ARTICLE_CHARS: Final = 5_000_000
 # trafilatura takes 50 microseconds for each element.
 _MAX_ARTICLE_ELEMENTS: Final = 100_000
@@ -47,7 +52,9 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
         chosen, engine = _content(root, decoded.text)
     else:
         chosen, engine = Rendered(flat_text(decoded.text), 0), "html.parser"
-        warnings.append("The page nests its elements too deeply to keep its structure; the text is complete.")
+        warnings.append(
+            "The page nests its elements too deeply to keep its structure; the text is complete."
+        )
     document = finish(
         chosen.text,
         title=title,
@@ -68,14 +75,18 @@ def _decode(data: bytes) -> Decoded:
     from bs4.dammit import EncodingDetector, UnicodeDammit
 
     decoded = decode(data)
-    # A byte order mark or valid UTF-8 is stronger evidence than what the page says of itself.
+    # A byte order mark or valid UTF-8 is stronger evidence than what the page says of
+    # itself.
     if not decoded.guessed or EncodingDetector.find_declared_encoding(data, is_html=True) is None:
         return decoded
     page = UnicodeDammit(data, is_html=True)
     if page.unicode_markup is None or page.original_encoding is None:
         return decoded
     return Decoded(
-        page.unicode_markup, page.original_encoding, guessed=False, damaged=page.contains_replacement_characters
+        page.unicode_markup,
+        page.original_encoding,
+        guessed=False,
+        damaged=page.contains_replacement_characters,
     )
 
 
@@ -83,11 +94,16 @@ def _parse(markup: str) -> tuple[Any, bool]:
     """Return the root element and whether it holds the whole page."""
     from lxml import etree, html
 
-    parser = html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True, huge_tree=False)
-    # lxml.html asks Python for the class of each element it hands out; one class serves for reading.
+    parser = html.HTMLParser(
+        encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True, huge_tree=False
+    )
+    # lxml.html asks Python for the class of each element it hands out; one class serves
+    # for reading.
     parser.set_element_class_lookup(etree.ElementDefaultClassLookup(element=html.HtmlElement))
     try:
-        root = html.document_fromstring(markup.encode("utf-8", "ignore"), parser=parser, ensure_head_body=True)
+        root = html.document_fromstring(
+            markup.encode("utf-8", "ignore"), parser=parser, ensure_head_body=True
+        )
     except etree.ParserError as error:
         raise NoTextLayer("The HTML page holds no element.") from error
     return root, not any(_DEPTH_ERROR in entry.message for entry in parser.error_log)
@@ -110,7 +126,9 @@ def _content(root: Any, markup: str) -> tuple[Rendered, str]:
 
 
 def _drop_what_no_reading_shows(root: Any) -> None:
-    """Remove some half of a page's elements, which trafilatura would look at and copy several times."""
+    """Remove some half of a page's elements, which trafilatura would look at and copy
+    several times.
+    """
     from lxml import etree
 
     described = root.xpath("//script[@type='application/ld+json']")
@@ -149,7 +167,9 @@ def _article(root: Any) -> Rendered:
 
 
 def _shown_characters(body: Any) -> int:
-    """About as many as rendering ``body`` without noise would give, in a tenth of the time."""
+    """About as many as rendering ``body`` without noise would give, in a tenth of the
+    time.
+    """
     hidden = body.xpath(".//header[not(ancestor::article or ancestor::main)] | .//*[@hidden]")
     return _characters(body) - sum(map(_characters, hidden))
 

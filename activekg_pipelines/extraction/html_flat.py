@@ -1,6 +1,7 @@
 """Reads a page's text tag by tag, for pages whose elements nest too deeply for a tree.
 
-libxml2 stops at 256 levels, which pages with hundreds of unclosed tags reach by accident and bombs on purpose.
+libxml2 stops at 256 levels, which pages with hundreds of unclosed tags reach by
+accident and bombs on purpose.
 """
 
 from __future__ import annotations
@@ -48,11 +49,15 @@ _INLINE: Final = frozenset(
 
 
 def flat_text(markup: str) -> str:
-    """Return the visible text of ``markup``, one paragraph for each stretch between block tags."""
+    """Return the visible text of ``markup``, one paragraph for each stretch between
+    block tags.
+    """
     reader = _TextReader()
     reader.feed(markup)
     reader.close()
-    return "\n\n".join(line for paragraph in reader.paragraphs if (line := markdown.one_line("".join(paragraph))))
+    return "\n\n".join(
+        line for paragraph in reader.paragraphs if (line := markdown.one_line("".join(paragraph)))
+    )
 
 
 class _TextReader(HTMLParser):

@@ -1,4 +1,6 @@
-"""Renders a parsed page, or trafilatura's reading of one, as text with Markdown headings, lists and tables."""
+"""Renders a parsed page, or trafilatura's reading of one, as text with Markdown
+headings, lists and tables.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from typing import Any, Final
 
 from activekg_pipelines.extraction import markdown
 
-# trafilatura names elements as TEI does (head, item, row, cell, lb); the names do not collide inside a body.
+# trafilatura names elements as TEI does (head, item, row, cell, lb); the names do not
+# collide inside a body.
 _HEADINGS: Final = frozenset({"h1", "h2", "h3", "h4", "h5", "h6", "head"})
 _ROWS: Final = frozenset({"tr", "row"})
 _CELLS: Final = frozenset({"td", "th", "cell"})
@@ -90,7 +93,14 @@ _NEVER: Final = frozenset(
     ]
 )
 _NOISE: Final = frozenset({"nav", "aside", "header", "footer"})
-UNSHOWN: Final = (*sorted(_NEVER - {"script", "option", "title"}), "aside", "img", "nav", "picture", "source")
+UNSHOWN: Final = (
+    *sorted(_NEVER - {"script", "option", "title"}),
+    "aside",
+    "img",
+    "nav",
+    "picture",
+    "source",
+)
 """Elements that no text is taken from, wherever they stand, and that only cost time."""
 _MAIN: Final = frozenset({"article", "main"})
 _HIDDEN: Final = re.compile(r"display\s*:\s*none", re.IGNORECASE)
@@ -112,7 +122,8 @@ class Rendered:
 def render(body: Any, *, skip_noise: bool) -> Rendered:
     """Render the lxml element ``body``.
 
-    ``skip_noise`` leaves out navigation, and headers and footers that are not an article's own.
+    ``skip_noise`` leaves out navigation, and headers and footers that are not an
+    article's own.
     """
     writer = _Writer(skip_noise)
     writer.walk(body, inside_main=False)
@@ -121,8 +132,12 @@ def render(body: Any, *, skip_noise: bool) -> Rendered:
 
 
 def is_outsized(table: Any) -> bool:
-    """Tell whether its rows, filled up to the widest, would be larger than the page by orders of magnitude."""
-    widths = [sum(map(math.prod, map(_spans, _children(row, _CELLS)))) for row in table.iter(*_ROWS)]
+    """Tell whether its rows, filled up to the widest, would be larger than the page by
+    orders of magnitude.
+    """
+    widths = [
+        sum(map(math.prod, map(_spans, _children(row, _CELLS)))) for row in table.iter(*_ROWS)
+    ]
     return len(widths) * max(widths, default=0) > markdown.MAX_CELLS
 
 
@@ -203,7 +218,9 @@ class _Writer:
         text = markdown.one_line(_plain(element))
         if text:
             level = (element.get("rend") or "h2" if element.tag == "head" else element.tag)[-1]
-            self._blocks.append((markdown.heading(int(level) if level.isdigit() else 2, text), False))
+            self._blocks.append(
+                (markdown.heading(int(level) if level.isdigit() else 2, text), False)
+            )
 
     def _write_preformatted(self, element: Any) -> None:
         self.flush()
@@ -234,7 +251,9 @@ class _Writer:
 
 
 def _unmerge(rows: list[list[tuple[str, int, int]]]) -> list[list[str]]:
-    """Lay cells of (text, colspan, rowspan) out on a grid; the text stands in a merged cell's first place."""
+    """Lay cells of (text, colspan, rowspan) out on a grid; the text stands in a merged
+    cell's first place.
+    """
     grid: list[list[str]] = []
     held: dict[int, int] = {}
     for row in rows:

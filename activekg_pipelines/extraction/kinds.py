@@ -67,11 +67,13 @@ SIGNATURES: Final = (
 )
 
 _KINDS: Final = {
-    "An image": "png jpg jpeg jpe jfif gif bmp tif tiff webp ico icns heic heif avif psd ai eps svg svgz raw cr2 nef"
+    "An image": "png jpg jpeg jpe jfif gif bmp tif tiff webp ico icns heic heif avif psd ai eps "
+    "svg svgz raw cr2 nef"
     " dng xcf jp2 jxl tga",
     "A recording": "mp3 wav flac ogg oga opus m4a aac wma aif aiff mid midi amr",
     "A video": "mp4 m4v mov avi mkv webm wmv flv mpg mpeg 3gp mts m2ts vob",
-    "An archive": "zip gz tgz bz2 tbz2 xz txz zst lz4 lzma 7z rar tar jar war ear apk ipa whl egg cab iso dmg img deb"
+    "An archive": "zip gz tgz bz2 tbz2 xz txz zst lz4 lzma 7z rar tar jar war ear apk ipa whl egg "
+    "cab iso dmg img deb"
     " rpm msi crx",
     "A program": "exe dll so dylib bin o obj lib sys class pyc pyd wasm elf",
     "A spreadsheet": "xls xlsx xlsm xlsb xlt xltx ods numbers",
@@ -81,11 +83,14 @@ _KINDS: Final = {
     "A drawing": "vsd vsdx odg dwg dxf dgn stl step stp iges skp blend",
     "A mailbox or message file": "eml msg pst ost mbox",
     "A font": "ttf otf woff woff2 eot ttc",
-    "A data file": "parquet avro orc arrow feather h5 hdf5 hdf npy npz pkl pickle joblib mat rds rdata sav dta sqlite"
-    " sqlite3 db mdb accdb dbf json jsonl ndjson geojson xml xsd xsl xslt yaml yml toml ini cfg conf plist tsv sql"
+    "A data file": "parquet avro orc arrow feather h5 hdf5 hdf npy npz pkl pickle joblib mat rds "
+    "rdata sav dta sqlite"
+    " sqlite3 db mdb accdb dbf json jsonl ndjson geojson xml xsd xsl xslt yaml yml toml ini cfg "
+    "conf plist tsv sql"
     " dump bak ipynb proto pcap",
     "A model file": "safetensors onnx pt pth ckpt gguf tflite keras",
-    "A program's source": "py pyi js mjs cjs ts tsx jsx css scss sass less java kt scala c h cc cpp hpp cs go rs rb php"
+    "A program's source": "py pyi js mjs cjs ts tsx jsx css scss sass less java kt scala c h cc "
+    "cpp hpp cs go rs rb php"
     " pl swift sh bash zsh ps1 bat cmd r m lua dart vue gradle cmake tf",
     "A map or layer file": "shp shx prj kml kmz gpx gpkg tpk mbtiles",
     "A key or certificate": "pem crt cer der p12 pfx jks asc gpg pgp sig",

@@ -1,7 +1,8 @@
 """Reads PDF files with PDFium: text by page, ruled tables as Markdown where they stand.
 
-PDFium reads 33 times as many pages a second as pdfplumber and loses less text, so it is the default engine;
-``limits.pdf_engine = "pdfplumber"`` asks for pdfplumber alone. PDFium is not thread-safe: one process, one document.
+PDFium reads 33 times as many pages a second as pdfplumber and loses less text, so it is
+the default engine; ``limits.pdf_engine = "pdfplumber"`` asks for pdfplumber alone.
+PDFium is not thread-safe: one process, one document.
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ from activekg_pipelines.extraction.detect import Format
 from activekg_pipelines.extraction.document import ExtractedDocument, check_length, finish
 from activekg_pipelines.extraction.limits import Limits, PdfEngine
 
-# PDFium looks for the header in the first kilobyte only; mail gateways and web servers put more before it.
+# PDFium looks for the header in the first kilobyte only; mail gateways and web servers
+# put more before it.
 _HEADER_WINDOW: Final = 1024
 _HEADER_SEARCH: Final = 1024 * 1024
-# PDFium writes U+FFFE for a hyphen at a line's end; before a capital or a digit it was real ("Stress-Engineered").
+# PDFium writes U+FFFE for a hyphen at a line's end; before a capital or a digit it was
+# real ("Stress-Engineered").
 _REAL_HYPHEN: Final = re.compile("\ufffe(?=[A-Z0-9])")
-_PRODUCER_PREFIX: Final = re.compile(r"^(Microsoft (Office )?(Word|PowerPoint|Excel)|Print|Visio) - ", re.IGNORECASE)
+_PRODUCER_PREFIX: Final = re.compile(
+    r"^(Microsoft (Office )?(Word|PowerPoint|Excel)|Print|Visio) - ", re.IGNORECASE
+)
 _FILE_NAME: Final = re.compile(
     r"\.(pdf|docx?|xlsx?|pptx?|dvi|tex|ps|eps|indd|qxd|rtf|odt|txt|html?|pmd|fm|cdr|ai)$", re.I
 )
@@ -34,7 +39,9 @@ _NO_TITLE: Final = frozenset(
 
 @dataclass(slots=True)
 class PageTexts:
-    """What has been read of a PDF so far; ``texts`` has an entry a page, "" for one without text."""
+    """What has been read of a PDF so far; ``texts`` has an entry a page, "" for one
+    without text.
+    """
 
     texts: list[str] = field(default_factory=list)
     tables: int = 0
@@ -51,13 +58,17 @@ class PageTexts:
     def add_broken(self, number: int, error: Exception) -> None:
         self.texts.append("")
         self.broken_pages += 1
-        self.warnings.append(f"Page {number} could not be read: {type(error).__name__}: {str(error)[:200]}")
+        self.warnings.append(
+            f"Page {number} could not be read: {type(error).__name__}: {str(error)[:200]}"
+        )
 
 
 def extract(path: Path, limits: Limits) -> ExtractedDocument:
-    """Read the PDF at ``path``; a page that cannot be read costs a warning, not the document.
+    """Read the PDF at ``path``; a page that cannot be read costs a warning, not the
+    document.
 
-    What PDFium cannot open is tried with pdfplumber, which repairs other kinds of damage.
+    What PDFium cannot open is tried with pdfplumber, which repairs other kinds of
+    damage.
 
     Raises:
         Encrypted: it wants a password.
@@ -85,7 +96,9 @@ def _by_pdfplumber(path: Path, limits: Limits, damage: Corrupt | None = None) ->
     return _document(pages, title, total, "pdfplumber", limits)
 
 
-def _document(pages: PageTexts, title: str | None, total: int, engine: PdfEngine, limits: Limits) -> ExtractedDocument:
+def _document(
+    pages: PageTexts, title: str | None, total: int, engine: PdfEngine, limits: Limits
+) -> ExtractedDocument:
     warnings = list(pages.warnings)
     if total > len(pages.texts):
         warnings.insert(0, f"Only the first {len(pages.texts):,} of {total:,} pages were read.")
@@ -102,13 +115,19 @@ def _document(pages: PageTexts, title: str | None, total: int, engine: PdfEngine
     )
     if not document.text.strip():
         if pages.broken_pages == len(pages.texts):
-            raise Corrupt(f"No page of the PDF can be read ({total:,} in all). {pages.warnings[-1]}")
-        raise NoTextLayer(f"No page of the PDF ({total:,} in all) holds text; it is probably a scan.")
+            raise Corrupt(
+                f"No page of the PDF can be read ({total:,} in all). {pages.warnings[-1]}"
+            )
+        raise NoTextLayer(
+            f"No page of the PDF ({total:,} in all) holds text; it is probably a scan."
+        )
     return document
 
 
 def sensible_title(title: str | None) -> str | None:
-    """Return the metadata title without the program's prefix; None for file names and placeholders."""
+    """Return the metadata title without the program's prefix; None for file names and
+    placeholders.
+    """
     if not title:
         return None
     stripped = _PRODUCER_PREFIX.sub("", title.strip("\x00 \t\r\n"))
@@ -117,7 +136,9 @@ def sensible_title(title: str | None) -> str | None:
 
 @contextmanager
 def header_first(path: Path) -> Iterator[Path | bytes]:
-    """Give ``path`` itself, or the file's bytes from its header on when too much junk stands before that."""
+    """Give ``path`` itself, or the file's bytes from its header on when too much junk
+    stands before that.
+    """
     with path.open("rb") as file:
         start = file.read(_HEADER_SEARCH).find(b"%PDF-")
         if start > _HEADER_WINDOW - len("%PDF-"):
@@ -144,7 +165,8 @@ def _metadata_title(pdf: Any) -> str | None:
     try:
         return str(pdf.get_metadata_value("Title"))
     except UnicodeDecodeError:
-        # Half a surrogate pair, as cutting to a length leaves it, is no reason to lose the text.
+        # Half a surrogate pair, as cutting to a length leaves it, is no reason to lose
+        # the text.
         return None
 
 
@@ -161,7 +183,10 @@ def _read_page(pypdfium2: Any, pdf: Any, index: int, pages: PageTexts, limits: L
     from activekg_pipelines.extraction.pdf_page import page_text
 
     try:
-        with closing(_page(pypdfium2, pdf, index)) as page, closing(page.get_textpage()) as textpage:
+        with (
+            closing(_page(pypdfium2, pdf, index)) as page,
+            closing(page.get_textpage()) as textpage,
+        ):
             text, tables = page_text(page, textpage, pages.warnings)
     except (pypdfium2.PdfiumError, ValueError, OverflowError, ArithmeticError) as error:
         pages.add_broken(index + 1, error)
@@ -170,7 +195,9 @@ def _read_page(pypdfium2: Any, pdf: Any, index: int, pages: PageTexts, limits: L
 
 
 def _page(pypdfium2: Any, pdf: Any, index: int) -> Any:
-    """Open a page with the values of its form fields made part of it, in memory: PDFium's text leaves them out."""
+    """Open a page with the values of its form fields made part of it, in memory:
+    PDFium's text leaves them out.
+    """
     page = pdf[index]
     if pdf.formenv is None or pypdfium2.raw.FPDFPage_GetAnnotCount(page) <= 0:
         return page

@@ -1,6 +1,8 @@
-"""Finds the ruled grids among a page's lines: the tables of ``pdfplumber.extract_tables``, by its rules.
+"""Finds the ruled grids among a page's lines: the tables of
+``pdfplumber.extract_tables``, by its rules.
 
-pdfplumber's own functions do the same in time quadratic in lines and crossings, on dictionaries.
+pdfplumber's own functions do the same in time quadratic in lines and crossings, on
+dictionaries.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ Point: TypeAlias = tuple[float, float]
 # pdfplumber's own defaults, in points.
 _SNAP: Final = 3
 _LEAST_LINE: Final = 3
-# What one page may cost; drawings and maps have lines by the ten thousand and no tables.
+# What one page may cost; drawings and maps have lines by the ten thousand and no
+# tables.
 _MAX_CROSSING_TESTS: Final = 1_000_000
 _MAX_CROSSINGS: Final = 5_000
 _MAX_PLACES: Final = 100_000
@@ -31,7 +34,9 @@ _MAX_PLACES: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A ruled table: its cells, and the same by row and column with None where a merged cell goes on."""
+    """A ruled table: its cells, and the same by row and column with None where a merged
+    cell goes on.
+    """
 
     box: Box
     cells: tuple[Box, ...]
@@ -40,14 +45,17 @@ class Grid:
 
 @dataclass(slots=True)
 class _Crossing:
-    """The lines that meet in a point, by number; two points on a common line are connected."""
+    """The lines that meet in a point, by number; two points on a common line are
+    connected.
+    """
 
     vertical: set[int]
     horizontal: set[int]
 
 
 def find_grids(lines: Lines) -> list[Grid]:
-    """Return the grids of at least two by two cells that ``lines`` form, from top to bottom.
+    """Return the grids of at least two by two cells that ``lines`` form, from top to
+    bottom.
 
     Raises:
         TooManyLinesError: they cross more often than those of any table.
@@ -69,7 +77,9 @@ def _may_be_grid(vertical: list[Line], horizontal: list[Line]) -> bool:
 
 
 def _merged(lines: list[Line]) -> list[Line]:
-    """Move lines that nearly coincide to their mean position and join those that then continue each other."""
+    """Move lines that nearly coincide to their mean position and join those that then
+    continue each other.
+    """
     merged: list[Line] = []
     for near in _near(sorted(lines)):
         position = sum(map(itemgetter(0), near)) / len(near)
@@ -115,17 +125,25 @@ def _crossings(vertical: list[Line], horizontal: list[Line]) -> dict[Point, _Cro
 
 
 def _cells(crossings: dict[Point, _Crossing]) -> list[Box]:
-    """Each crossing is the upper left corner of the smallest box that lines enclose below and to the right of it."""
+    """Each crossing is the upper left corner of the smallest box that lines enclose
+    below and to the right of it.
+    """
     by_x: dict[float, list[float]] = defaultdict(list)
     by_y: dict[float, list[float]] = defaultdict(list)
     for x, y in sorted(crossings):
         by_x[x].append(y)
         by_y[y].append(x)
-    return [cell for x, y in sorted(crossings) if (cell := _cell(crossings, (x, y), by_x[x], by_y[y]))]
+    return [
+        cell for x, y in sorted(crossings) if (cell := _cell(crossings, (x, y), by_x[x], by_y[y]))
+    ]
 
 
-def _cell(crossings: dict[Point, _Crossing], corner: Point, ys: list[float], xs: list[float]) -> Box | None:
-    """The smallest cell with ``corner``; ``ys`` and ``xs`` are the crossings' in its column and its row, sorted."""
+def _cell(
+    crossings: dict[Point, _Crossing], corner: Point, ys: list[float], xs: list[float]
+) -> Box | None:
+    """The smallest cell with ``corner``; ``ys`` and ``xs`` are the crossings' in its
+    column and its row, sorted.
+    """
     x, y = corner
     down, across = crossings[corner].vertical, crossings[corner].horizontal
     for bottom in islice(ys, bisect_right(ys, y), None):
@@ -155,7 +173,9 @@ def _connected(cells: list[Box]) -> list[list[Box]]:
     while left:
         table = [left.popitem()[0]]
         for cell in table:  # grows while it is walked
-            neighbours = [other for corner in _corners(cell) for other in by_corner[corner] if other in left]
+            neighbours = [
+                other for corner in _corners(cell) for other in by_corner[corner] if other in left
+            ]
             for other in dict.fromkeys(neighbours):
                 del left[other]
                 table.append(other)

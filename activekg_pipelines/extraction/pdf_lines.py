@@ -20,10 +20,12 @@ _STRAIGHT: Final = 0.5
 # Drawings and maps have tens of thousands of lines and no tables.
 _MAX_PATHS: Final = 20_000
 _MAX_SEGMENTS: Final = 20_000
-# A box with rounded corners may be part of a table's ruling; a longer curve is part of a drawing.
+# A box with rounded corners may be part of a table's ruling; a longer curve is part of
+# a drawing.
 _MAX_CURVED_SEGMENTS: Final = 20
 _MAX_DEPTH: Final = 5
-# Rulings are often filled bars of four corners; what is this thin is one line to the search for grids.
+# Rulings are often filled bars of four corners; what is this thin is one line to the
+# search for grids.
 _BAR_SEGMENTS: Final = 5
 _THIN: Final = 3
 _ORIENTATIONS: Final[dict[int, Matrix]] = {
@@ -39,13 +41,17 @@ _Box: TypeAlias = tuple[float, float, float, float]
 
 @dataclass(slots=True)
 class Lines:
-    """The lines of a page in :func:`orientation`'s coordinates: vertical ones lie at an x, horizontal ones at a y."""
+    """The lines of a page in :func:`orientation`'s coordinates: vertical ones lie at an
+    x, horizontal ones at a y.
+    """
 
     vertical: list[Line] = field(default_factory=list)
     horizontal: list[Line] = field(default_factory=list)
 
     def add(self, x0: float, y0: float, x1: float, y1: float) -> None:
-        """Keep the line between two points if it is long enough and nearly vertical or horizontal."""
+        """Keep the line between two points if it is long enough and nearly vertical or
+        horizontal.
+        """
         width, height = abs(x1 - x0), abs(y1 - y0)
         if height <= _STRAIGHT:
             if width >= _LEAST_SEGMENT:
@@ -66,23 +72,30 @@ class TooManyLinesError(Exception):
 
 
 def orientation(rotation: int) -> Matrix:
-    """Return the matrix from PDF coordinates (y upwards, page not rotated) to how the page is shown, y downwards.
+    """Return the matrix from PDF coordinates (y upwards, page not rotated) to how the
+    page is shown, y downwards.
 
-    ``rotation`` is the page's, clockwise in degrees. The origin is arbitrary but the same for all points of a page.
+    ``rotation`` is the page's, clockwise in degrees. The origin is arbitrary but the
+    same for all points of a page.
     """
     return _ORIENTATIONS.get(rotation, _ORIENTATIONS[0])
 
 
 def read_lines(page: Any) -> Lines:
-    """Return the horizontal and vertical lines of the painted paths on a PDFium page, those in forms included.
+    """Return the horizontal and vertical lines of the painted paths on a PDFium page,
+    those in forms included.
 
     Raises:
         TooManyLinesError: there are more than a table has.
     """
     reader = _Reader()
-    # All paths are counted before the first is read: reading one takes ten times as long.
+    # All paths are counted before the first is read: reading one takes ten times as
+    # long.
     reader.gather(
-        pdf_calls.count_page_objects, pdf_calls.page_object, pdf_calls.address(page), orientation(page.get_rotation())
+        pdf_calls.count_page_objects,
+        pdf_calls.page_object,
+        pdf_calls.address(page),
+        orientation(page.get_rotation()),
     )
     return reader.lines()
 
@@ -92,7 +105,9 @@ class _Path:
     handle: int
     segments: int
     outer: Matrix
-    """From the coordinates of the page or form that holds the path to the page's as shown."""
+    """From the coordinates of the page or form that holds the path to the page's as
+    shown.
+    """
 
 
 class _Reader:
@@ -103,9 +118,16 @@ class _Reader:
         self._modes = (ctypes.c_int * 2)()
 
     def gather(
-        self, count: Callable[[int], int], get: Callable[[int, int], int], owner: int, matrix: Matrix, depth: int = 1
+        self,
+        count: Callable[[int], int],
+        get: Callable[[int, int], int],
+        owner: int,
+        matrix: Matrix,
+        depth: int = 1,
     ) -> None:
-        """Find the paths below ``owner``, a page or a form, whose coordinates ``matrix`` turns into the page's."""
+        """Find the paths below ``owner``, a page or a form, whose coordinates
+        ``matrix`` turns into the page's.
+        """
         object_type, path, form = pdf_calls.object_type, pdf_calls.PATH, pdf_calls.FORM
         for index in range(count(owner)):
             found = get(owner, index)
@@ -114,7 +136,9 @@ class _Reader:
                 self._count(_Path(found, pdf_calls.count_segments(found), matrix))
             elif kind == form and depth < _MAX_DEPTH:
                 inner = _multiply(self._matrix(found), matrix)
-                self.gather(pdf_calls.count_form_objects, pdf_calls.form_object, found, inner, depth + 1)
+                self.gather(
+                    pdf_calls.count_form_objects, pdf_calls.form_object, found, inner, depth + 1
+                )
 
     def lines(self) -> Lines:
         found = Lines()
@@ -143,7 +167,9 @@ class _Reader:
         return (self._modes[0], self._modes[1]) if known else (0, 0)
 
     def _bar(self, path: _Path) -> _Box | None:
-        """The bounds of a filled path that is thin as a ruling: in one call instead of fifteen."""
+        """The bounds of a filled path that is thin as a ruling: in one call instead of
+        fifteen.
+        """
         at = ctypes.addressof(self._floats)
         if not pdf_calls.object_bounds(path.handle, at, at + 4, at + 8, at + 12):
             return None
@@ -153,8 +179,14 @@ class _Reader:
         return *_apply(path.outer, left, bottom), *_apply(path.outer, right, top)
 
     def _straight(self, path: _Path) -> list[_Box]:
-        """The axis-parallel lines of a path, those that close its figures included; a drawing's up to its curves."""
-        segment_at, point_of, type_of = pdf_calls.path_segment, pdf_calls.segment_point, pdf_calls.segment_type
+        """The axis-parallel lines of a path, those that close its figures included; a
+        drawing's up to its curves.
+        """
+        segment_at, point_of, type_of = (
+            pdf_calls.path_segment,
+            pdf_calls.segment_point,
+            pdf_calls.segment_type,
+        )
         line_to, move_to = pdf_calls.LINE_TO, pdf_calls.MOVE_TO
         handle, floats = path.handle, self._floats
         a, b, c, d, e, f = _multiply(self._matrix(handle), path.outer)
@@ -174,13 +206,21 @@ class _Reader:
                 if -_STRAIGHT <= x - last_x <= _STRAIGHT or -_STRAIGHT <= y - last_y <= _STRAIGHT:
                     straight.append((last_x, last_y, x, y))
             elif kind == move_to:
-                if previous and (last_x != start_x or last_y != start_y) and pdf_calls.segment_closes(previous):
+                if (
+                    previous
+                    and (last_x != start_x or last_y != start_y)
+                    and pdf_calls.segment_closes(previous)
+                ):
                     straight.append((last_x, last_y, start_x, start_y))
                 start_x, start_y = x, y
             elif path.segments > _MAX_CURVED_SEGMENTS:
                 return straight
             last_x, last_y = x, y
-        if segment and (last_x != start_x or last_y != start_y) and pdf_calls.segment_closes(segment):
+        if (
+            segment
+            and (last_x != start_x or last_y != start_y)
+            and pdf_calls.segment_closes(segment)
+        ):
             straight.append((last_x, last_y, start_x, start_y))
         return straight
 
@@ -193,7 +233,14 @@ def _apply(matrix: Matrix, x: float, y: float) -> tuple[float, float]:
 def _multiply(first: Matrix, second: Matrix) -> Matrix:
     a, b, c, d, e, f = first
     g, h, i, j, k, m = second
-    return a * g + b * i, a * h + b * j, c * g + d * i, c * h + d * j, e * g + f * i + k, e * h + f * j + m
+    return (
+        a * g + b * i,
+        a * h + b * j,
+        c * g + d * i,
+        c * h + d * j,
+        e * g + f * i + k,
+        e * h + f * j + m,
+    )
 
 
 _SIX_FLOATS: Final = struct.Struct("6f")

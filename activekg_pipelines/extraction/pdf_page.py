@@ -1,4 +1,6 @@
-"""One page's text from PDFium, with its ruled tables as Markdown in place of the text they are made of."""
+"""One page's text from PDFium, with its ruled tables as Markdown in place of the text
+they are made of.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,13 @@ from activekg_pipelines.extraction import markdown, pdf_calls
 from activekg_pipelines.extraction.pdf_grid import Box, Grid, Point, find_grids
 from activekg_pipelines.extraction.pdf_lines import TooManyLinesError, orientation, read_lines
 
-# A ruled box with paragraphs in it is a form or a layout; as a table row it would be unreadable.
+# A ruled box with paragraphs in it is a form or a layout; as a table row it would be
+# unreadable.
 _MAX_CELL_CHARS: Final = 1_500
 _LEAST_FILLED_CELLS: Final = 4
 _MAX_TABLE_CHARS: Final = 200_000
-# From this many lines in several cells of one row on, the row is a column of figures whose rows are not ruled.
+# From this many lines in several cells of one row on, the row is a column of figures
+# whose rows are not ruled.
 _UNRULED_LINES: Final = 4
 _LEAST_LINE_FEED: Final = 2  # points
 _FIGURE: Final = re.compile(r"[^A-Za-z]*\d[^A-Za-z]*|\W*|\(?[A-Z]\)?")
@@ -30,13 +34,17 @@ _Place: TypeAlias = tuple[int, Box] | None
 
 
 class _Piece(NamedTuple):
-    """A word, or part of one where a cell's border cuts it, with the white space after it."""
+    """A word, or part of one where a cell's border cuts it, with the white space after
+    it.
+    """
 
     text: str
     place: _Place
     start: Point
     end: Point
-    """Centers of its first and its last character, in the coordinates of ``orientation``."""
+    """Centers of its first and its last character, in the coordinates of
+    ``orientation``.
+    """
 
 
 def page_text(page: Any, textpage: Any, warnings: list[str]) -> tuple[str, int]:
@@ -52,7 +60,9 @@ def page_text(page: Any, textpage: Any, warnings: list[str]) -> tuple[str, int]:
 
 def _grids(page: Any, warnings: list[str]) -> list[Grid]:
     try:
-        return [grid for grid in find_grids(read_lines(page)) if len(grid.cells) >= _LEAST_FILLED_CELLS]
+        return [
+            grid for grid in find_grids(read_lines(page)) if len(grid.cells) >= _LEAST_FILLED_CELLS
+        ]
     except TooManyLinesError:
         warning = "Some pages have too many lines to look for tables in them."
         if warning not in warnings:
@@ -77,14 +87,17 @@ def _with_tables(pieces: list[_Piece], grids: list[Grid], text: str) -> tuple[st
             written.add(piece.place[0])
             segments += [[tables[piece.place[0]]], []]
     stripped = ("".join(segment).strip("\r\n") for segment in segments)
-    return _whole_characters("\n\n".join(segment for segment in stripped if segment.strip())), len(written)
+    return _whole_characters("\n\n".join(segment for segment in stripped if segment.strip())), len(
+        written
+    )
 
 
 class _Pieces:
     """Iterates over the pieces of a page in PDFium's order.
 
-    A line that starts and ends beside all grids is one piece, and of a word only the first and last character
-    are looked up: if both are in one cell, so are those between. Looking up all took most of the time of a page.
+    A line that starts and ends beside all grids is one piece, and of a word only the
+    first and last character are looked up: if both are in one cell, so are those
+    between. Looking up all took most of the time of a page.
     """
 
     def __init__(self, textpage: Any, text: str, rotation: int, grids: list[Grid]) -> None:
@@ -106,7 +119,10 @@ class _Pieces:
 
     def _is_clear(self, start: Point, end: Point) -> bool:
         (x0, x1), (y0, y1) = sorted((start[0], end[0])), sorted((start[1], end[1]))
-        return all(x1 < left or right < x0 or y1 < top or bottom < y0 for left, top, right, bottom in self._boxes)
+        return all(
+            x1 < left or right < x0 or y1 < top or bottom < y0
+            for left, top, right, bottom in self._boxes
+        )
 
     def _word(self, first: int, after: int, following: int) -> Iterable[_Piece]:
         start = self._center(first)
@@ -136,10 +152,18 @@ class _Pieces:
 
 
 def _centers(textpage: Any, indexes: Sequence[int], rotation: int) -> Callable[[int], Point]:
-    """Return a function from a character's place in the text to its center; of one without a box, the last center."""
+    """Return a function from a character's place in the text to its center; of one
+    without a box, the last center.
+    """
     box = (ctypes.c_double * 4)()
-    left, right, bottom, top = (ctypes.addressof(box) + ctypes.sizeof(ctypes.c_double) * place for place in range(4))
-    handle, read, unpack = pdf_calls.address(textpage), pdf_calls.character_box, struct.Struct("4d").unpack
+    left, right, bottom, top = (
+        ctypes.addressof(box) + ctypes.sizeof(ctypes.c_double) * place for place in range(4)
+    )
+    handle, read, unpack = (
+        pdf_calls.address(textpage),
+        pdf_calls.character_box,
+        struct.Struct("4d").unpack,
+    )
     a, b, c, d, _, _ = orientation(rotation)
 
     def center(place: int) -> Point:
@@ -164,7 +188,8 @@ class _CellFinder:
     def cell_at(self, x: float, y: float) -> Box | None:
         if not (self._box[0] <= x <= self._box[2] and self._box[1] <= y <= self._box[3]):
             return None
-        # A cell that spans rows starts further up, so rows above the point's own are looked at too.
+        # A cell that spans rows starts further up, so rows above the point's own are
+        # looked at too.
         for top in reversed(self._tops[: bisect_right(self._tops, y)]):
             for cell in self._cells[top]:
                 if cell[0] <= x <= cell[2] and y <= cell[3]:
@@ -185,9 +210,11 @@ def _table(grid: Grid, contents: dict[Box, list[_Piece]]) -> str:
 
 
 def _cell_text(pieces: list[_Piece]) -> str:
-    """Join a cell's pieces, with a line end where the next one stands lower and not further right.
+    """Join a cell's pieces, with a line end where the next one stands lower and not
+    further right.
 
-    PDFium's own line ends do not help: it reads across all cells of a line before it ends it.
+    PDFium's own line ends do not help: it reads across all cells of a line before it
+    ends it.
     """
     parts: list[str] = []
     last: Point | None = None
@@ -201,19 +228,24 @@ def _cell_text(pieces: list[_Piece]) -> str:
 
 
 def _is_unruled(row: list[str]) -> bool:
-    """Such a row would tear the figures from their labels; the page's own line by line order keeps them together."""
+    """Such a row would tear the figures from their labels; the page's own line by line
+    order keeps them together.
+    """
     stacks = [lines for text in row if len(lines := text.splitlines()) >= _UNRULED_LINES]
     return sum(all(_FIGURE.fullmatch(line.strip()) for line in lines) for lines in stacks) >= 2
 
 
 def _split_lone_cell(row: list[str]) -> list[list[str]]:
-    """Give each line of a row's only cell a row of its own: rows within one ruled box are told apart by lines."""
+    """Give each line of a row's only cell a row of its own: rows within one ruled box
+    are told apart by lines.
+    """
     filled = [text for text in row if text]
     return [[line] for line in filled[0].splitlines()] if len(filled) == 1 else [row]
 
 
 def _code_units(textpage: Any, text: str) -> tuple[str, Sequence[int]]:
-    """Return the page's text and for each of its characters the index that PDFium knows it by.
+    """Return the page's text and for each of its characters the index that PDFium knows
+    it by.
 
     Characters outside the basic plane are two surrogates, as PDFium counts them.
     """
@@ -221,9 +253,14 @@ def _code_units(textpage: Any, text: str) -> tuple[str, Sequence[int]]:
     if len(text) == count and max(text) <= "\uffff":
         return text, range(count)
     handle = pdf_calls.address(textpage)
-    codes = [(code, index) for index in range(count) if (code := pdf_calls.character_code(handle, index))]
-    # PDFium marks a hyphen at a line's end with the control character 2 here, and with U+FFFE in its text.
-    return "".join("\ufffe" if code == 2 else chr(code) for code, _ in codes), [index for _, index in codes]
+    codes = [
+        (code, index) for index in range(count) if (code := pdf_calls.character_code(handle, index))
+    ]
+    # PDFium marks a hyphen at a line's end with the control character 2 here, and with
+    # U+FFFE in its text.
+    return "".join("\ufffe" if code == 2 else chr(code) for code, _ in codes), [
+        index for _, index in codes
+    ]
 
 
 def _whole_characters(text: str) -> str:

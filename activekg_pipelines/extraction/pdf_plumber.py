@@ -1,4 +1,6 @@
-"""Reads PDF files with pdfplumber alone, for those who ask for it: slower by far, and with pdfplumber's own tables."""
+"""Reads PDF files with pdfplumber alone, for those who ask for it: slower by far, and
+with pdfplumber's own tables.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,18 @@ from activekg_pipelines.extraction import markdown
 from activekg_pipelines.extraction.limits import Limits
 from activekg_pipelines.extraction.pdf import PageTexts, header_first
 
-# Measured to be better than pdfplumber's defaults: spaces from the font's size, columns in the order of the file.
+# Measured to be better than pdfplumber's defaults: spaces from the font's size, columns
+# in the order of the file.
 _TEXT_OPTIONS: Final = {"x_tolerance_ratio": 0.15, "use_text_flow": True}
 
 
 def read_pages(path: Path, limits: Limits) -> tuple[PageTexts, str | None, int]:
-    """Return the pages' texts, the metadata title, and the number of pages the file has.
+    """Return the pages' texts, the metadata title, and the number of pages the file
+    has.
 
     Raises:
-        Encrypted, Corrupt, TextTooLarge: as :func:`activekg_pipelines.extraction.pdf.extract`.
+        Encrypted, Corrupt, TextTooLarge: as
+            :func:`activekg_pipelines.extraction.pdf.extract`.
     """
     import pdfplumber
     from pdfminer.pdfdocument import PDFPasswordIncorrect
@@ -46,12 +51,13 @@ def read_pages(path: Path, limits: Limits) -> tuple[PageTexts, str | None, int]:
 def _read_page(page: Any, pages: PageTexts, limits: Limits) -> None:
     try:
         text, tables = _page_text(page)
-    except Exception as error:  # noqa: BLE001 - pdfminer raises whatever a damaged page leads it to
+    except Exception as error:
         pages.add_broken(page.page_number, error)
     else:
         pages.add(text, tables, limits)
     finally:
-        # A page keeps its characters until it is closed: 35 MB instead of 3.6 GB on 619 pages.
+        # A page keeps its characters until it is closed: 35 MB instead of 3.6 GB on 619
+        # pages.
         page.close()
 
 
@@ -60,8 +66,15 @@ def _page_text(page: Any) -> tuple[str, int]:
     if not tables:
         return page.extract_text(**_TEXT_OPTIONS), 0
     cells = [cell for table, _ in tables for cell in table.cells]
-    rest = page.filter(lambda item: item["object_type"] != "char" or not any(_is_inside(item, cell) for cell in cells))
-    blocks = [(line["top"], line["text"]) for line in rest.extract_text_lines(return_chars=False, **_TEXT_OPTIONS)]
+    rest = page.filter(
+        lambda item: (
+            item["object_type"] != "char" or not any(_is_inside(item, cell) for cell in cells)
+        )
+    )
+    blocks = [
+        (line["top"], line["text"])
+        for line in rest.extract_text_lines(return_chars=False, **_TEXT_OPTIONS)
+    ]
     blocks += [(table.bbox[1], f"\n{rendered}\n") for table, rendered in tables]
     return "\n".join(text for _, text in sorted(blocks, key=lambda block: block[0])), len(tables)
 

@@ -1,8 +1,9 @@
 """Runs extractions in worker processes with a deadline and a memory limit.
 
-PDFium aborts the process on a PDF of 778 bytes, every HTML parser has a page that hangs it, and a megabyte of ZIP can
-ask for gigabytes: a document may cost its own attempt, never its neighbours' or the run. Workers hold no credentials,
-and where the kernel allows it they reach nothing but their documents.
+PDFium aborts the process on a PDF of 778 bytes, every HTML parser has a page that hangs
+it, and a megabyte of ZIP can ask for gigabytes: a document may cost its own attempt,
+never its neighbours' or the run. Workers hold no credentials, and where the kernel
+allows it they reach nothing but their documents.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
-from activekg_pipelines.errors import Corrupt, ObjectError, ParserCrashed, ParserDeadline, ParserMemory
+from activekg_pipelines.errors import (
+    Corrupt,
+    ObjectError,
+    ParserCrashed,
+    ParserDeadline,
+    ParserMemory,
+)
 from activekg_pipelines.extraction.confinement import confine
 from activekg_pipelines.extraction.dispatch import extract_file
 from activekg_pipelines.extraction.document import ExtractedDocument
@@ -33,7 +40,8 @@ Extractor: TypeAlias = Callable[[Path, str, str | None, Limits], ExtractedDocume
 
 _Task: TypeAlias = "Future[ExtractedDocument | ObjectError]"
 
-# Parsers leak; some 50 documents keep a worker's memory bounded at a cost of 5 ms a document.
+# Parsers leak; some 50 documents keep a worker's memory bounded at a cost of 5 ms a
+# document.
 DOCUMENTS_PER_WORKER: Final = 50
 _SECRET_WORDS: Final = ("AWS_", "SECRET", "TOKEN", "PASSWORD", "JWT", "KEK", "DSN")
 _PR_SET_PDEATHSIG: Final = 1
@@ -41,14 +49,17 @@ _MAX_MESSAGE_CHARS: Final = 300
 
 
 class Sandbox:
-    """A pool of worker processes for extractions; a context manager, safe to submit to from several threads.
+    """A pool of worker processes for extractions; a context manager, safe to submit to
+    from several threads.
 
     Args:
         limits: bounds of each extraction.
         workers: number of processes; the number of CPUs when None.
         documents_per_worker: after so many documents a worker is replaced.
-        extractor: what a worker runs; a function at the top of a module that workers can import.
-        documents: folder of all documents that are submitted; workers can read no other files when it is given.
+        extractor: what a worker runs; a function at the top of a module that workers
+            can import.
+        documents: folder of all documents that are submitted; workers can read no other
+            files when it is given.
     """
 
     def __init__(
@@ -74,7 +85,10 @@ class Sandbox:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -91,10 +105,13 @@ class Sandbox:
             pool.join()
 
     def submit(self, path: Path, key: str, content_type: str | None) -> Future[ExtractedDocument]:
-        """Start the extraction of the file at ``path``, which must stay there until the future is done.
+        """Start the extraction of the file at ``path``, which must stay there until the
+        future is done.
 
-        The future's exception, if any, is an :class:`~activekg_pipelines.errors.ObjectError`: the document's own, or
-        ParserDeadline, ParserMemory or ParserCrashed. Cancelling the future stops the extraction.
+        The future's exception, if any, is an
+        :class:`~activekg_pipelines.errors.ObjectError`: the document's own, or
+        ParserDeadline, ParserMemory or ParserCrashed. Cancelling the future stops the
+        extraction.
 
         Raises:
             RuntimeError: the sandbox is closed.
@@ -103,7 +120,9 @@ class Sandbox:
         self._start(outcome, (self._extractor, path, key, content_type, self._limits), retries=1)
         return outcome
 
-    def _start(self, outcome: Future[ExtractedDocument], arguments: tuple[Any, ...], retries: int) -> None:
+    def _start(
+        self, outcome: Future[ExtractedDocument], arguments: tuple[Any, ...], retries: int
+    ) -> None:
         with self._lock:
             if self._is_closed:
                 raise RuntimeError("The sandbox is closed.")
@@ -113,16 +132,22 @@ class Sandbox:
         task.add_done_callback(lambda done: self._settle(outcome, done, arguments, retries))
 
     def _schedule(self, arguments: tuple[Any, ...]) -> _Task:
-        """Hand the work to the pool, or to a new one: a worker killed between two documents breaks the old for good."""
+        """Hand the work to the pool, or to a new one: a worker killed between two
+        documents breaks the old for good.
+        """
         if self._pool is not None and not self._pool.active:
             threading.Thread(target=self._retire, args=(self._pool,), daemon=True).start()
             self._pool = None
         self._pool = self._pool or self._new_pool()
-        task: _Task = self._pool.schedule(_run, args=arguments, timeout=self._limits.timeout_seconds)
+        task: _Task = self._pool.schedule(
+            _run, args=arguments, timeout=self._limits.timeout_seconds
+        )
         return task
 
     def _retire(self, pool: Any) -> None:
-        """Stop a broken pool and give up what it had not even started, which it would never finish or fail."""
+        """Stop a broken pool and give up what it had not even started, which it would
+        never finish or fail.
+        """
         pool.stop()
         pool.join()
         with self._lock:
@@ -131,7 +156,11 @@ class Sandbox:
             task.cancel()
 
     def _settle(
-        self, outcome: Future[ExtractedDocument], task: _Task, arguments: tuple[Any, ...], retries: int
+        self,
+        outcome: Future[ExtractedDocument],
+        task: _Task,
+        arguments: tuple[Any, ...],
+        retries: int,
     ) -> None:
         with self._lock:
             self._running.pop(outcome, None)
@@ -169,20 +198,27 @@ class Sandbox:
     def _as_object_error(self, error: BaseException) -> ObjectError:
         if isinstance(error, concurrent.futures.TimeoutError):
             return ParserDeadline(
-                f"The parser did not finish this document in {self._limits.timeout_seconds:g} seconds."
+                f"The parser did not finish this document in {self._limits.timeout_seconds:g} "
+                "seconds."
             )
         if isinstance(error, MemoryError):
             return ParserMemory()
         code = getattr(error, "exitcode", None)
         if isinstance(code, int) and code < 0:
-            return ParserCrashed(f"The parser's process died on this document ({_signal_name(-code)}).")
+            return ParserCrashed(
+                f"The parser's process died on this document ({_signal_name(-code)})."
+            )
         return ParserCrashed()
 
 
 def _fork_server() -> ForkServerContext:
-    """Workers are forked from a server that holds the parsers and nothing of this process, no threads or locks."""
+    """Workers are forked from a server that holds the parsers and nothing of this
+    process, no threads or locks.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["activekg_pipelines.extraction.bare_main", "activekg_pipelines.extraction.preload"])
+    context.set_forkserver_preload(
+        ["activekg_pipelines.extraction.bare_main", "activekg_pipelines.extraction.preload"]
+    )
     return context
 
 
@@ -191,7 +227,8 @@ def _run(
 ) -> ExtractedDocument | ObjectError:
     """Return the document or the error.
 
-    Errors are returned, not raised, and of our own classes: one that cannot be unpickled would break the whole pool.
+    Errors are returned, not raised, and of our own classes: one that cannot be
+    unpickled would break the whole pool.
     """
     try:
         return extractor(path, key, content_type, limits)
@@ -200,9 +237,10 @@ def _run(
     except MemoryError:
         return ParserMemory()
     except ImportError as error:
-        # A broken installation says nothing about the document, which must not be given up for it.
+        # A broken installation says nothing about the document, which must not be given
+        # up for it.
         return ParserCrashed(f"A parser cannot be loaded: {_describe(error)}")
-    except Exception as error:  # noqa: BLE001 - parsers raise anything on damaged input
+    except Exception as error:
         if "memory allocation failed" in str(error).lower():
             return ParserMemory()
         return Corrupt(f"The document cannot be read: {_describe(error)}")
@@ -221,12 +259,17 @@ def _signal_name(number: int) -> str:
 
 
 def _prepare_worker(memory_bytes: int, documents: Path | None, extractor_module: str) -> None:
-    """Bound the worker's memory, take credentials, network and Ctrl-C from it, tie its life to the fork server's."""
+    """Bound the worker's memory, take credentials, network and Ctrl-C from it, tie its
+    life to the fork server's.
+    """
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # pebble's own handler runs in Python, which a parser stuck in C code does not; it would live for 3 seconds more.
+    # pebble's own handler runs in Python, which a parser stuck in C code does not; it
+    # would live for 3 seconds more.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for name in [name for name in os.environ if any(word in name.upper() for word in _SECRET_WORDS)]:
+    for name in [
+        name for name in os.environ if any(word in name.upper() for word in _SECRET_WORDS)
+    ]:
         del os.environ[name]
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -234,13 +277,15 @@ def _prepare_worker(memory_bytes: int, documents: Path | None, extractor_module:
 
 
 def _die_with_parent() -> None:
-    """End with the process that owns the sandbox, even in the middle of a document, by a signal from the kernel.
+    """End with the process that owns the sandbox, even in the middle of a document, by
+    a signal from the kernel.
 
-    The fork server, this worker's parent, ends once nobody holds its pipe any more. It hands the pipe to its workers
-    too, so one hanging worker would keep them all alive.
+    The fork server, this worker's parent, ends once nobody holds its pipe any more. It
+    hands the pipe to its workers too, so one hanging worker would keep them all alive.
     """
     os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
-    # Only Linux has prctl; elsewhere a worker ends at its next document, when it finds its own pipe closed.
+    # Only Linux has prctl; elsewhere a worker ends at its next document, when it finds
+    # its own pipe closed.
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -13,13 +13,17 @@ from activekg_pipelines.extraction.document import ExtractedDocument, finish
 from activekg_pipelines.extraction.limits import Limits
 
 _FRONT_MATTER: Final = re.compile(r"\s*---[ \t]*\r?\n(.*?)\r?\n---[ \t]*\r?\n", re.DOTALL)
-# Greedy to the line's end and back: a lazy match that tries every end is quadratic in a line of a few thousand "#".
+# Greedy to the line's end and back: a lazy match that tries every end is quadratic in a
+# line of a few thousand "#".
 _FRONT_MATTER_TITLE: Final = re.compile(r"^title:[ \t]*+([^\n]*\S)", re.MULTILINE)
 _QUOTED: Final = re.compile(r"(['\"])(.+)\1")
 _ATX_HEADING: Final = re.compile(r"^ {0,3}#{1,6}[ \t]++([^\n]*[^\s#])", re.MULTILINE)
-_SETEXT_HEADING: Final = re.compile(r"^ {0,3}(\S[^\r\n]*)\r?\n {0,3}(?:=+|-{3,})[ \t]*\r?$", re.MULTILINE)
+_SETEXT_HEADING: Final = re.compile(
+    r"^ {0,3}(\S[^\r\n]*)\r?\n {0,3}(?:=+|-{3,})[ \t]*\r?$", re.MULTILINE
+)
 _FENCE: Final = re.compile(r"^ {0,3}(```|~~~).*?^ {0,3}\1", re.MULTILINE | re.DOTALL)
-# A title stands at the top; searching all of a large file for one costs more than it finds.
+# A title stands at the top; searching all of a large file for one costs more than it
+# finds.
 _TITLE_CHARS: Final = 20_000
 
 
@@ -34,7 +38,8 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
 
 
 def extract_markdown(path: Path, limits: Limits) -> ExtractedDocument:
-    """Read the Markdown file at ``path`` as it stands; the title is the front matter's, else the first heading.
+    """Read the Markdown file at ``path`` as it stands; the title is the front matter's,
+    else the first heading.
 
     Raises:
         EmptyObject, TextTooLarge: as :func:`extract`.
@@ -51,7 +56,9 @@ def markdown_title(text: str) -> str | None:
             return quoted.group(2) if quoted else title.group(1)
         start = start[front_matter.end() :]
     start = _FENCE.sub("", start)
-    headings = [match for pattern in (_ATX_HEADING, _SETEXT_HEADING) if (match := pattern.search(start))]
+    headings = [
+        match for pattern in (_ATX_HEADING, _SETEXT_HEADING) if (match := pattern.search(start))
+    ]
     return min(headings, key=lambda match: match.start()).group(1) if headings else None
 
 

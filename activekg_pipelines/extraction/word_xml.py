@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from activekg_pipelines.extraction import markdown
 
-# Deleted and moved-away text, properties, field codes, phonetic guides and fallbacks repeat or are not the text.
+# Deleted and moved-away text, properties, field codes, phonetic guides and fallbacks
+# repeat or are not the text.
 _SKIPPED: Final = frozenset(
     [
         "del",
@@ -45,7 +46,9 @@ _HEADING_NAME: Final = re.compile(r"heading\s*([1-9])$", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What a paragraph style says that matters to text: heading level (from 1) or None, and list membership."""
+    """What a paragraph style says that matters to text: heading level (from 1) or None,
+    and list membership.
+    """
 
     level: int | None = None
     is_list: bool = False
@@ -54,7 +57,9 @@ class Style:
 
 @dataclass(slots=True)
 class Walk:
-    """State of one walk through a document: styles, the notes met so far, and the tables written."""
+    """State of one walk through a document: styles, the notes met so far, and the
+    tables written.
+    """
 
     styles: dict[str, Style]
     notes: list[tuple[str, str]] = field(default_factory=list)
@@ -63,7 +68,9 @@ class Walk:
     title: str | None = None
 
     def blocks(self, element: Any) -> list[str]:
-        """Return the paragraphs, headings, list items and tables below ``element``, in document order."""
+        """Return the paragraphs, headings, list items and tables below ``element``, in
+        document order.
+        """
         return [block for child in element for block in self._block(child)]
 
     def _block(self, element: Any) -> list[str]:
@@ -91,7 +98,9 @@ class Walk:
         properties = child(element, "pPr")
         style = self.styles.get(value(properties, "pStyle") or "", Style())
         outline = value(properties, "outlineLvl")
-        level = int(outline) + 1 if outline and outline.isdigit() and int(outline) < 9 else style.level
+        level = (
+            int(outline) + 1 if outline and outline.isdigit() and int(outline) < 9 else style.level
+        )
         if style.is_title and self.title is None:
             self.title = text
         if level is not None or style.is_title:
@@ -104,7 +113,9 @@ class Walk:
         return "  " * (int(depth) if depth.isdigit() else 0) + "- " + text
 
     def _inline(self, element: Any, inline: list[str], floating: list[str]) -> None:
-        """Gather the text below ``element`` into ``inline``; blocks that float in it (text boxes) into ``floating``."""
+        """Gather the text below ``element`` into ``inline``; blocks that float in it
+        (text boxes) into ``floating``.
+        """
         for node in element:
             name = local(node)
             if name is None or name in _SKIPPED:
@@ -165,7 +176,9 @@ _CHARACTERS: Final = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBrea
 
 
 def read_styles(root: Any) -> dict[str, Style]:
-    """Return what the styles part says of each paragraph style id, with what a style inherits resolved."""
+    """Return what the styles part says of each paragraph style id, with what a style
+    inherits resolved.
+    """
     elements = {
         attribute(element, "styleId") or "": element
         for element in ([] if root is None else root)
@@ -200,29 +213,39 @@ def _style(ancestry: list[Any]) -> Style:
 
 
 def local(element: Any) -> str | None:
-    """Return the name of ``element`` without its namespace; None for comments and processing instructions."""
+    """Return the name of ``element`` without its namespace; None for comments and
+    processing instructions.
+    """
     tag = element.tag
     return tag.rpartition("}")[2] if isinstance(tag, str) else None
 
 
 def child(element: Any, name: str) -> Any:
     """Return the first child called ``name``, or None; ``element`` may be None."""
-    return None if element is None else next((node for node in element if local(node) == name), None)
+    return (
+        None if element is None else next((node for node in element if local(node) == name), None)
+    )
 
 
 def attribute(element: Any, name: str) -> str | None:
     """Return the attribute with the local name ``name``, or None."""
-    return next((value for key, value in element.attrib.items() if key.rpartition("}")[2] == name), None)
+    return next(
+        (value for key, value in element.attrib.items() if key.rpartition("}")[2] == name), None
+    )
 
 
 def value(element: Any, name: str) -> str | None:
-    """Return the ``val`` of the child called ``name``: how WordprocessingML stores a property. None when absent."""
+    """Return the ``val`` of the child called ``name``: how WordprocessingML stores a
+    property. None when absent.
+    """
     node = child(element, name)
     return None if node is None else attribute(node, "val")
 
 
 def preferred(alternate: Any) -> Any:
-    """Return the branch of an mc:AlternateContent that is read: the first Choice, else the Fallback, else nothing."""
+    """Return the branch of an mc:AlternateContent that is read: the first Choice, else
+    the Fallback, else nothing.
+    """
     for name in ("Choice", "Fallback"):
         branch = child(alternate, name)
         if branch is not None:
@@ -231,7 +254,9 @@ def preferred(alternate: Any) -> Any:
 
 
 def rows_of(element: Any, name: str) -> Iterator[Any]:
-    """Yield the rows of a table or the cells of a row, through content controls and tracked insertions."""
+    """Yield the rows of a table or the cells of a row, through content controls and
+    tracked insertions.
+    """
     for node in element:
         found = local(node)
         if found == name:
@@ -247,7 +272,8 @@ def _span(properties: Any, name: str, default: int) -> int:
 
 def _symbol(node: Any) -> str:
     code = int(attribute(node, "char") or "0", 16)
-    # Symbol and Wingdings place their glyphs in the private use area, where no reader has a meaning for them.
+    # Symbol and Wingdings place their glyphs in the private use area, where no reader
+    # has a meaning for them.
     return "" if code in _SYMBOL_FONTS_PRIVATE or code == 0 else chr(code)
 
 

@@ -1,1 +1,3 @@
-"""ActiveKG's graph: documents swapped in whole, chunks with vectors, search. The ledger decides, this carries out."""
+"""ActiveKG's graph: documents swapped in whole, chunks with vectors, search. The ledger
+decides, this carries out.
+"""

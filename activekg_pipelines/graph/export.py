@@ -1,4 +1,6 @@
-"""Writes a tenant's chunks with their vectors into a Parquet file: for notebooks, evaluations, other vector stores."""
+"""Writes a tenant's chunks with their vectors into a Parquet file: for notebooks,
+evaluations, other vector stores.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +15,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
-# Rows read, and written as one row group, at a time: about 10 MB with their vectors, whatever the tenant's size.
+# Rows read, and written as one row group, at a time: about 10 MB with their vectors,
+# whatever the tenant's size.
 _BATCH = 4096
 
 
 def export_chunks(database: Database, tenant_id: str, target: Path) -> int:
     """Export every chunk of a tenant as of one moment.
 
-    Columns: ``uri``, ``title``, ``etag``, ``chunk_index``, ``char_start``, ``char_end``, ``text``, ``embedding_model``
-    and ``embedding``, a list of float32.
+    Columns: ``uri``, ``title``, ``etag``, ``chunk_index``, ``char_start``,
+    ``char_end``, ``text``, ``embedding_model`` and ``embedding``, a list of float32.
 
     Args:
         database: the graph database.
@@ -68,12 +71,19 @@ def _batches(database: Database, tenant_id: str) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
     schema = _schema()
-    with database.transaction(tenant_id=tenant_id) as conn, conn.cursor(name="export_chunks") as cursor:
+    with (
+        database.transaction(tenant_id=tenant_id) as conn,
+        conn.cursor(name="export_chunks") as cursor,
+    ):
         let_idle(conn)
         cursor.itersize = _BATCH
         cursor.execute(_SQL["export_chunks"], {"tenant_id": tenant_id}, binary=True)
         while rows := cursor.fetchmany(_BATCH):
             *columns, vectors = zip(*rows, strict=True)
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=False)]
-            arrays.append(pa.array([vector.to_numpy() for vector in vectors], schema.field("embedding").type))
+            arrays = [
+                pa.array(column, field.type) for column, field in zip(columns, schema, strict=False)
+            ]
+            arrays.append(
+                pa.array([vector.to_numpy() for vector in vectors], schema.field("embedding").type)
+            )
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)

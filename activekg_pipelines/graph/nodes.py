@@ -44,7 +44,9 @@ class Document:
 
     @property
     def external_id(self) -> str:
-        """``s3:{tenant}:{bucket}/{key}``; unique, because tenant ids hold neither ':' nor '/'."""
+        """``s3:{tenant}:{bucket}/{key}``; unique, because tenant ids hold neither ':'
+        nor '/'.
+        """
         return f"s3:{self.tenant_id}:{self.bucket}/{self.key}"
 
     @property
@@ -76,16 +78,18 @@ class Document:
         }
 
     def chunk_external_id(self, chunk: Chunk) -> str:
-        """A chunk's identity: its text and its place among equal ones, not its position.
+        """A chunk's identity: its text and its place among equal ones, not its
+        position.
 
-        A chunk that an edit only moved keeps its node and its vector. The prefix keeps it apart from every document:
-        else an object could be named after another one's chunk, and take its place.
+        A chunk that an edit only moved keeps its node and its vector. The prefix keeps
+        it apart from every document: else an object could be named after another one's
+        chunk, and take its place.
         """
         return f"chunk:{self.external_id}#{chunk.text_hash.hex()[:32]}:{chunk.ordinal}"
 
     def chunk_props(self, chunk: Chunk, encoder_version: str) -> dict[str, Any]:
-        """A chunk node's properties. Its position lies on its edge: a moved chunk's node, and its place in the vector
-        index, need not be written again."""
+        """A chunk node's properties. Its position lies on its edge: a moved chunk's
+        node, and its place in the vector index, need not be written again."""
         return {
             "external_id": self.chunk_external_id(chunk),
             "parent_id": self.external_id,
@@ -99,7 +103,9 @@ class Document:
         }
 
     def edge_props(self, chunk: Chunk) -> dict[str, Any]:
-        """The ``DERIVED_FROM`` edge's properties; ``text[char_start:char_end]`` is the chunk."""
+        """The ``DERIVED_FROM`` edge's properties; ``text[char_start:char_end]`` is the
+        chunk.
+        """
         return {
             "chunk_index": chunk.index,
             "total_chunks": len(self.chunks),

@@ -25,22 +25,25 @@ _SEARCH = {
     for candidates in ("read_candidates", "look_up_candidates")
 }
 
-# Up to here reading every chunk of the tenant is quick and exact; an index over all tenants would be walked far before
-# it meets enough of a small tenant's.
+# Up to here reading every chunk of the tenant is quick and exact; an index over all
+# tenants would be walked far before it meets enough of a small tenant's.
 _READ_UP_TO = 20_000
-# An index scan that the tenant filter starves goes on: by default only over 20,000 chunks of all tenants together.
+# An index scan that the tenant filter starves goes on: by default only over 20,000
+# chunks of all tenants together.
 _INDEX_SCAN = {
     "hnsw.iterative_scan": "relaxed_order",
     "hnsw.ef_search": "100",
     "hnsw.max_scan_tuples": "1000000",
     "hnsw.scan_mem_multiplier": "32",
-    # The planner takes the filters to leave few chunks, and would rather read and sort them all.
+    # The planner takes the filters to leave few chunks, and would rather read and sort
+    # them all.
     "enable_sort": "off",
 }
 # A tenant with fewer chunks of the current model is read: a new model has only begun.
 _LOOK_UP_FROM = 2_000
-# Ranking by words reads every chunk that holds one of them: a quarter of the tenant's for a long question. Of a tenant
-# whose vectors come from the index, only those are read that hold one of the rarest words, and ranked by all of them.
+# Ranking by words reads every chunk that holds one of them: a quarter of the tenant's
+# for a long question. Of a tenant whose vectors come from the index, only those are
+# read that hold one of the rarest words, and ranked by all of them.
 _RARE = {"sampled": 250, "candidates": 1_000}
 
 
@@ -64,7 +67,9 @@ class SearchHit:
     char_end: int
 
 
-def search(database: Database, encoder: Encoder, *, tenant_id: str, query: str, limit: int) -> list[SearchHit]:
+def search(
+    database: Database, encoder: Encoder, *, tenant_id: str, query: str, limit: int
+) -> list[SearchHit]:
     """The tenant's chunks that answer best, best first.
 
     Args:
@@ -82,11 +87,13 @@ def search(database: Database, encoder: Encoder, *, tenant_id: str, query: str, 
         "vector": vector,
         "encoder": encoder.version,
         "limit": limit,
-        # Each ranking is read deeper than asked, for the other one's candidates to meet it.
+        # Each ranking is read deeper than asked, for the other one's candidates to meet
+        # it.
         "depth": max(50, 4 * limit),
     }
     with database.transaction(tenant_id=tenant_id) as conn:
-        # Compiling takes longer than running, and what the settings below forbid has a cost that asks for it.
+        # Compiling takes longer than running, and what the settings below forbid has a
+        # cost that asks for it.
         conn.execute("SET LOCAL jit = off")
         bounds = {"most": _READ_UP_TO + 1, "most_of_the_model": _LOOK_UP_FROM}
         row = conn.execute(_SQL["count_chunks"], parameters | bounds).fetchone()
@@ -96,7 +103,9 @@ def search(database: Database, encoder: Encoder, *, tenant_id: str, query: str, 
         for name, value in _INDEX_SCAN.items():
             conn.execute("SELECT set_config(%s, %s, true)", (name, value))
         rare = conn.execute(_RARE_WORDS, parameters | _RARE).fetchone()
-        hits = _answer(conn, parameters | {"rare_words": rare[0] if rare else None}, "look_up_candidates")
+        hits = _answer(
+            conn, parameters | {"rare_words": rare[0] if rare else None}, "look_up_candidates"
+        )
         if len(hits) >= limit:
             return hits
         # The index gave up before it met enough of this tenant's chunks.
@@ -104,5 +113,7 @@ def search(database: Database, encoder: Encoder, *, tenant_id: str, query: str, 
         return _answer(conn, parameters, "read_candidates")
 
 
-def _answer(conn: Connection[TupleRow], parameters: dict[str, Any], candidates: str) -> list[SearchHit]:
+def _answer(
+    conn: Connection[TupleRow], parameters: dict[str, Any], candidates: str
+) -> list[SearchHit]:
     return [SearchHit(*row) for row in conn.execute(_SEARCH[candidates], parameters)]

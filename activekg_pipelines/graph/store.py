@@ -1,4 +1,6 @@
-"""Writes documents into the graph, each replaced whole. Every method runs in the caller's transaction."""
+"""Writes documents into the graph, each replaced whole. Every method runs in the
+caller's transaction.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +31,19 @@ class Graph:
     """Nodes and edges of tenants' documents.
 
     Args:
-        reuse_days: how long the vectors of removed chunks are kept for texts that come back.
+        reuse_days: how long the vectors of removed chunks are kept for texts that come
+            back.
     """
 
     def __init__(self, *, reuse_days: float) -> None:
         self._reuse_seconds = reuse_days * _SECONDS_A_DAY
 
     def swap(
-        self, conn: Connection[TupleRow], tenant_id: str, documents: Sequence[Document], encoder_version: str
+        self,
+        conn: Connection[TupleRow],
+        tenant_id: str,
+        documents: Sequence[Document],
+        encoder_version: str,
     ) -> None:
         """Replace documents: readers see the old version of each or the new one.
 
@@ -62,9 +69,13 @@ class Graph:
             return
         conn.execute(_SQL["make_incoming"])
         self._remove_chunks(conn, tenant_id, documents)
-        conn.execute(_SQL["remove_documents"], {"tenant_id": tenant_id, "documents": list(documents)})
+        conn.execute(
+            _SQL["remove_documents"], {"tenant_id": tenant_id, "documents": list(documents)}
+        )
 
-    def touch(self, conn: Connection[TupleRow], tenant_id: str, documents: Sequence[DocumentMetadata]) -> None:
+    def touch(
+        self, conn: Connection[TupleRow], tenant_id: str, documents: Sequence[DocumentMetadata]
+    ) -> None:
         """Update the metadata of documents whose text did not change."""
         if not documents:
             return
@@ -80,12 +91,20 @@ class Graph:
         )
 
     def find_vectors(
-        self, conn: Connection[TupleRow], tenant_id: str, encoder_version: str, text_hashes: Sequence[bytes]
+        self,
+        conn: Connection[TupleRow],
+        tenant_id: str,
+        encoder_version: str,
+        text_hashes: Sequence[bytes],
     ) -> dict[bytes, NDArray[np.float32]]:
         """Vectors that the tenant has already for texts with these hashes, by hash."""
         rows = conn.execute(
             _SQL["find_vectors"],
-            {"tenant_id": tenant_id, "encoder": encoder_version, "hashes": [hash_.hex() for hash_ in text_hashes]},
+            {
+                "tenant_id": tenant_id,
+                "encoder": encoder_version,
+                "hashes": [hash_.hex() for hash_ in text_hashes],
+            },
             binary=True,
         )
         return {bytes.fromhex(text_hash): vector.to_numpy() for text_hash, vector in rows}
@@ -108,7 +127,9 @@ class Graph:
         return conn.execute(_SQL["forget_released"], {"limit": _RELEASED_BATCH}).rowcount
 
     def purge_released(self, database: Database) -> int:
-        """Drop all kept vectors whose time is over, in a transaction a batch; returns how many."""
+        """Drop all kept vectors whose time is over, in a transaction a batch; returns
+        how many.
+        """
         forgotten = 0
         while True:
             with database.transaction() as conn:
@@ -117,10 +138,16 @@ class Graph:
             if batch < _RELEASED_BATCH:
                 return forgotten
 
-    def _remove_chunks(self, conn: Connection[TupleRow], tenant_id: str, documents: Sequence[UUID]) -> None:
+    def _remove_chunks(
+        self, conn: Connection[TupleRow], tenant_id: str, documents: Sequence[UUID]
+    ) -> None:
         conn.execute(
             _SQL["remove_chunks"],
-            {"tenant_id": tenant_id, "documents": list(documents), "reuse_seconds": self._reuse_seconds},
+            {
+                "tenant_id": tenant_id,
+                "documents": list(documents),
+                "reuse_seconds": self._reuse_seconds,
+            },
         )
 
 

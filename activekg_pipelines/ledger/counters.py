@@ -1,7 +1,9 @@
-"""What is counted for ``/metrics``, and how a run's counts and observations become rows of ``connectors.counters``.
+"""What is counted for ``/metrics``, and how a run's counts and observations become rows
+of ``connectors.counters``.
 
-Counters are written by the last statement of the transaction that does the work, in the order of their keys: the rows
-are shared by all runs of a tenant, so nobody may hold one while waiting for anything else.
+Counters are written by the last statement of the transaction that does the work, in the
+order of their keys: the rows are shared by all runs of a tenant, so nobody may hold one
+while waiting for anything else.
 """
 
 from __future__ import annotations
@@ -29,9 +31,13 @@ class Counter(StrEnum):
     RUNS = "runs_finished"
     """The label is the run's last status."""
     RUN_SECONDS = "run_seconds"
-    """Durations of runs; the labels are :data:`SUM` and the upper bounds of :data:`RUN_BUCKETS`."""
+    """Durations of runs; the labels are :data:`SUM` and the upper bounds of
+    :data:`RUN_BUCKETS`.
+    """
     LATENCY = "latency"
-    """Seconds from detection to searchable; the labels are :data:`SUM` and those of :data:`LATENCY_BUCKETS`."""
+    """Seconds from detection to searchable; the labels are :data:`SUM` and those of
+    :data:`LATENCY_BUCKETS`.
+    """
 
 
 SUM: Final = "sum"
@@ -39,12 +45,27 @@ ITEM_STATUSES: Final = ("success", "unchanged", "skipped", "failed", "dead", "de
 EMBEDDING_SOURCES: Final = ("computed", "reused")
 RUN_STATUSES: Final = ("succeeded", "failed")
 
-# Upper bounds in seconds. A run of three small objects takes 3 s, one that was given its whole budget an hour.
+# Upper bounds in seconds. A run of three small objects takes 3 s, one that was given
+# its whole budget an hour.
 RUN_BUCKETS: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, math.inf)
-# From a sync that somebody waits for to a first sync of a million objects that takes days.
-LATENCY_BUCKETS: Final = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0, math.inf)
+# From a sync that somebody waits for to a first sync of a million objects that takes
+# days.
+LATENCY_BUCKETS: Final = (
+    5.0,
+    15.0,
+    30.0,
+    60.0,
+    120.0,
+    300.0,
+    900.0,
+    3600.0,
+    21_600.0,
+    86_400.0,
+    math.inf,
+)
 
-# What is merely not indexed (a picture, an empty file) is no error that anybody is woken for.
+# What is merely not indexed (a picture, an empty file) is no error that anybody is
+# woken for.
 _NO_ERRORS: Final = frozenset(
     kind.code for kind in ObjectError.__subclasses__() if kind.disposition is Disposition.SKIP
 )
@@ -62,8 +83,10 @@ def increments(counts: RunCounts, latencies: Sequence[float] = ()) -> Increments
     """What a part of a run adds to the counters; zeros are left out.
 
     Args:
-        counts: of that part. Deletions are not among what is counted here: the scan counts them as it deletes.
-        latencies: seconds from detection to searchable of the documents that it indexed for the first time.
+        counts: of that part. Deletions are not among what is counted here: the scan
+            counts them as it deletes.
+        latencies: seconds from detection to searchable of the documents that it indexed
+            for the first time.
     """
     added: dict[tuple[Counter, str], float] = {
         (Counter.ITEMS, "success"): counts.indexed,
@@ -75,7 +98,9 @@ def increments(counts: RunCounts, latencies: Sequence[float] = ()) -> Increments
         (Counter.EMBEDDINGS, "computed"): counts.embeddings_computed,
         (Counter.EMBEDDINGS, "reused"): counts.embeddings_reused,
     }
-    added |= {(Counter.ERRORS, code): n for code, n in counts.errors.items() if code not in _NO_ERRORS}
+    added |= {
+        (Counter.ERRORS, code): n for code, n in counts.errors.items() if code not in _NO_ERRORS
+    }
     for seconds in latencies:
         label = bucket(LATENCY_BUCKETS[bisect_left(LATENCY_BUCKETS, seconds)])
         added[Counter.LATENCY, label] = added.get((Counter.LATENCY, label), 0) + 1

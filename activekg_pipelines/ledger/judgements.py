@@ -1,4 +1,6 @@
-"""Which refusals were the extractor's own judgement, and get another chance from a new version of it."""
+"""Which refusals were the extractor's own judgement, and get another chance from a new
+version of it.
+"""
 
 from __future__ import annotations
 
@@ -34,4 +36,6 @@ EXTRACTOR_CODES: Final = [error.code for error in _JUDGED]
 """Codes of errors that say something about the extractor as much as about the object."""
 
 SETTLED_BY_NAME: Final = rf"\.({'|'.join(map(re.escape, UNSUPPORTED_EXTENSIONS))})$"
-"""Matches, as Postgres reads it, lower-case keys that this version's extractor refuses for their extension alone."""
+"""Matches, as Postgres reads it, lower-case keys that this version's extractor refuses
+for their extension alone.
+"""

@@ -1,4 +1,6 @@
-"""Decisions: how many runs, when to retry, whether to delete. Pure functions of their arguments; they do nothing."""
+"""Decisions: how many runs, when to retry, whether to delete. Pure functions of their
+arguments; they do nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,33 +19,40 @@ def runs_wanted(due: int, live: int, *, max_objects: int, cap: int) -> int:
         max_objects: objects that one run takes at most.
         cap: runs that a connector may have at once.
 
-    A live run counts as if it had all of its objects still before it: asking too few times is mended seconds later by
-    the next look, asking too often costs a process start each.
+    A live run counts as if it had all of its objects still before it: asking too few
+    times is mended seconds later by the next look, asking too often costs a process
+    start each.
     """
     return max(0, min(math.ceil(due / max_objects), cap) - live)
 
 
 def queue_priority(trigger: Trigger, ahead: int) -> int:
-    """A run's place in Dagster's queue, where the highest number comes first, and the oldest of equal ones.
+    """A run's place in Dagster's queue, where the highest number comes first, and the
+    oldest of equal ones.
 
     Args:
-        trigger: who asked for it. Somebody waits for a manual sync, and for a first one.
-        ahead: runs of its tenant that are under way or go before it. They weigh more than the trigger: a tenant's first
-            run comes before every other tenant's second one, whoever has more of them.
+        trigger: who asked for it. Somebody waits for a manual sync, and for a first
+            one.
+        ahead: runs of its tenant that are under way or go before it. They weigh more
+            than the trigger: a tenant's first run comes before every other tenant's
+            second one, whoever has more of them.
     """
     return {Trigger.MANUAL: 8, Trigger.REGISTERED: 4}.get(trigger, 0) - 10 * ahead
 
 
 def retry_delay(attempts: int, *, base: float, cap: float, chance: float) -> float:
-    """Seconds until the next attempt: exponential backoff with full jitter over the upper half.
+    """Seconds until the next attempt: exponential backoff with full jitter over the
+    upper half.
 
     Args:
         attempts: attempts made so far, at least 1.
         base: seconds after the first attempt.
         cap: seconds at most.
-        chance: uniform in [0, 1); half of the delay is fixed so that a retry never comes at once.
+        chance: uniform in [0, 1); half of the delay is fixed so that a retry never
+            comes at once.
 
-    Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ ("equal jitter").
+    Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    ("equal jitter").
     """
     # The exponent is bounded because a float is not: 2.0 ** 1100 raises.
     delay = min(cap, base * 2.0 ** min(attempts - 1, 60))
@@ -51,7 +60,14 @@ def retry_delay(attempts: int, *, base: float, cap: float, chance: float) -> flo
 
 
 def settle(
-    object_id: int, error: ObjectError, attempts: int, *, max_attempts: int, base: float, cap: float, chance: float
+    object_id: int,
+    error: ObjectError,
+    attempts: int,
+    *,
+    max_attempts: int,
+    base: float,
+    cap: float,
+    chance: float,
 ) -> FailedObject:
     """What becomes of an object that ended in an error.
 
@@ -77,22 +93,27 @@ def settle(
 def removes_document(failure: FailedObject) -> bool:
     """Whether the graph must forget the version that it holds.
 
-    Only when the bucket's current version is known to hold no readable text: an answer from the version before would
-    quote what is no longer there. Whatever hinders reading (S3's refusal, a passing failure, runs that die) says
-    nothing about the content, and the last good version stays; a vanished object is for the next completed scan to
-    delete.
+    Only when the bucket's current version is known to hold no readable text: an answer
+    from the version before would quote what is no longer there. Whatever hinders
+    reading (S3's refusal, a passing failure, runs that die) says nothing about the
+    content, and the last good version stays; a vanished object is for the next
+    completed scan to delete.
     """
     return failure.error.without_text
 
 
-def deletions_held_back(missing: int, known: int, *, share: float, min_objects: int, confirmed: int) -> bool:
-    """Whether a completed scan's deletions look like an accident: a wrong prefix, an emptied bucket.
+def deletions_held_back(
+    missing: int, known: int, *, share: float, min_objects: int, confirmed: int
+) -> bool:
+    """Whether a completed scan's deletions look like an accident: a wrong prefix, an
+    emptied bucket.
 
     Args:
         missing: objects that the scan did not see any more.
         known: objects that the ledger held before, the missing ones included.
         share: share of ``known`` above which nothing is deleted unasked.
         min_objects: deletions up to this number are carried out in any case.
-        confirmed: how many deletions somebody said are meant; more than those are held back again.
+        confirmed: how many deletions somebody said are meant; more than those are held
+            back again.
     """
     return missing > confirmed and missing > min_objects and missing > share * known

@@ -1,7 +1,8 @@
-"""What the ledger forgets, and when: history that nobody reads any more, and objects that are long gone.
+"""What the ledger forgets, and when: history that nobody reads any more, and objects
+that are long gone.
 
-In batches of one short transaction each, which skip what others have locked: several may purge at once, and a purge
-that was cut short is simply gone on with.
+In batches of one short transaction each, which skip what others have locked: several
+may purge at once, and a purge that was cut short is simply gone on with.
 """
 
 from __future__ import annotations
@@ -41,12 +42,13 @@ def forget_history(conn: Connection[TupleRow], connector_id: UUID) -> tuple[int,
 def purge_ledger(database: Database, *, deleted_days: int) -> LedgerPurge:
     """Drop all that the ledger need not keep, for every connector.
 
-    A scan that completes drops its connector's old history by itself; here it is the turn of connectors whose scans
-    fail or that are paused.
+    A scan that completes drops its connector's old history by itself; here it is the
+    turn of connectors whose scans fail or that are paused.
 
     Args:
         database: the graph database.
-        deleted_days: days for which an object that is gone from its bucket stays in the ledger.
+        deleted_days: days for which an object that is gone from its bucket stays in the
+            ledger.
     """
     with database.transaction() as conn:
         connectors = [row[0] for row in conn.execute(_SQL["connectors"])]
@@ -67,7 +69,9 @@ def _forget_deleted(database: Database, days: int) -> int:
     last: int | None = 0
     while last is not None:
         with database.transaction() as conn:
-            row = conn.execute(_SQL["forget_deleted"], {"after": last, "limit": _BATCH, "days": days}).fetchone()
+            row = conn.execute(
+                _SQL["forget_deleted"], {"after": last, "limit": _BATCH, "days": days}
+            ).fetchone()
         last, count = row or (None, 0)
         forgotten += count
     return forgotten

@@ -1,4 +1,6 @@
-"""The ledger's words: states, what a listing says, what a run claims, what became of an object."""
+"""The ledger's words: states, what a listing says, what a run claims, what became of an
+object.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,15 @@ class ObjectState(StrEnum):
     INDEXED = "indexed"
     """The graph holds the version with ``indexed_etag``."""
     SKIPPED = "skipped"
-    """Holds nothing to index (unsupported, too large, empty); looked at again when its ETag changes."""
+    """Holds nothing to index (unsupported, too large, empty); looked at again when its
+    ETag changes.
+    """
     FAILED = "failed"
     """Will be tried again at ``next_attempt_at``."""
     DEAD = "dead"
-    """A dead letter: permanent error, or attempts used up. Replayable; leaves by itself when the ETag changes."""
+    """A dead letter: permanent error, or attempts used up. Replayable; leaves by itself
+    when the ETag changes.
+    """
     DELETED = "deleted"
     """Gone from the bucket, and from the graph."""
 
@@ -76,7 +82,9 @@ class ListedObject:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A full listing of a connector under way; ``start_after`` is the last key compared with the ledger."""
+    """A full listing of a connector under way; ``start_after`` is the last key compared
+    with the ledger.
+    """
 
     id: int
     connector_id: UUID
@@ -90,7 +98,8 @@ class ScanCounts:
 
     Attributes:
         due: new and changed ones that need a run.
-        over_limit: new ones that were not taken in, because the connector holds as many as its tenant may have.
+        over_limit: new ones that were not taken in, because the connector holds as many
+            as its tenant may have.
     """
 
     listed: int = 0
@@ -120,7 +129,8 @@ class ClaimedObject:
     Attributes:
         attempts: failed ones so far.
         deaths: runs that died while they held it.
-        content_hash: SHA-256 of the bytes that the stored text came from, when that text is of the current extractor.
+        content_hash: SHA-256 of the bytes that the stored text came from, when that
+            text is of the current extractor.
     """
 
     id: int
@@ -135,7 +145,9 @@ class ClaimedObject:
 
 @dataclass(frozen=True, slots=True)
 class ExtractedText:
-    """A text ready to be stored: of which version of the object, from which bytes, by which extractor."""
+    """A text ready to be stored: of which version of the object, from which bytes, by
+    which extractor.
+    """
 
     object_id: int
     etag: str
@@ -223,7 +235,9 @@ class Versions:
 
 @dataclass(frozen=True, slots=True)
 class RunCounts:
-    """What a run did, in objects, bytes and chunks; ``errors`` are objects by error code."""
+    """What a run did, in objects, bytes and chunks; ``errors`` are objects by error
+    code.
+    """
 
     listed: int = 0
     added: int = 0
@@ -250,7 +264,8 @@ class Work:
         due: objects that a run could take up now.
         live_runs: runs that are waiting or running.
         scan: why the connector needs a run that lists its bucket, if it does.
-        reason: why it needs one that does not: ``retry`` where nothing but retries is due.
+        reason: why it needs one that does not: ``retry`` where nothing but retries is
+            due.
     """
 
     connector_id: UUID
@@ -283,5 +298,7 @@ class RunRequest:
 
     @property
     def run_key(self) -> str:
-        """Unique for each time that Dagster is asked: it never runs a key again, not even one that failed."""
+        """Unique for each time that Dagster is asked: it never runs a key again, not
+        even one that failed.
+        """
         return f"{self.id}/{self.emission}"

@@ -1,4 +1,6 @@
-"""The ledger in Postgres: every object ever listed, who works on it, what became of it. All SQL lies in queries.sql."""
+"""The ledger in Postgres: every object ever listed, who works on it, what became of it.
+All SQL lies in queries.sql.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,10 @@ from activekg_pipelines.ledger.states import (
 )
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
-_RUN_BUCKETS = {"buckets": list(RUN_BUCKETS[:-1]), "bucket_labels": [bucket(bound) for bound in RUN_BUCKETS]}
+_RUN_BUCKETS = {
+    "buckets": list(RUN_BUCKETS[:-1]),
+    "bucket_labels": [bucket(bound) for bound in RUN_BUCKETS],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,10 @@ class PageComparison:
     Attributes:
         counts: objects listed, added, changed, missing.
         due: keys that are new or changed.
-        over_limit: keys that are new and beyond the tenant's limit; the ledger does not know them.
-        now_skipped: ledger rows whose new version needs no download, but whose document the graph still holds.
+        over_limit: keys that are new and beyond the tenant's limit; the ledger does not
+            know them.
+        now_skipped: ledger rows whose new version needs no download, but whose document
+            the graph still holds.
     """
 
     counts: ScanCounts
@@ -60,14 +67,16 @@ class PageComparison:
 
 @dataclass(frozen=True, slots=True)
 class TenantBounds:
-    """What one tenant may take of the installation, where no operator set another limit for it; 0 means no limit.
+    """What one tenant may take of the installation, where no operator set another limit
+    for it; 0 means no limit.
 
     Attributes:
         objects: of one connector; a scan takes in no new ones beyond that.
         bytes_per_day: downloaded on a day in UTC, by the database's clock.
         runs: that Dagster is asked for at once.
         places: runs of all tenants that may be under way at once.
-        turn_seconds: how long a run goes on while a tenant with fewer runs waits for a place.
+        turn_seconds: how long a run goes on while a tenant with fewer runs waits for a
+            place.
     """
 
     objects: int
@@ -80,7 +89,8 @@ class TenantBounds:
 class Ledger:
     """Reads and writes the ledger.
 
-    Methods that take a connection run in the caller's transaction, so that the graph and the ledger change together.
+    Methods that take a connection run in the caller's transaction, so that the graph
+    and the ledger change together.
 
     Args:
         database: the graph database.
@@ -104,13 +114,19 @@ class Ledger:
             generation: the connector's, as the caller read it with bucket and prefix.
 
         Raises:
-            ConnectorChanged: the connector reads another bucket or prefix by now, or was removed.
+            ConnectorChanged: the connector reads another bucket or prefix by now, or
+                was removed.
         """
-        parameters = {"connector_id": connector_id, "tenant_id": tenant_id, "generation": generation}
+        parameters = {
+            "connector_id": connector_id,
+            "tenant_id": tenant_id,
+            "generation": generation,
+        }
         while True:
             with self._database.transaction(tenant_id=tenant_id) as conn:
                 row = conn.execute(_SQL["open_scan"], parameters).fetchone()
-            # Nothing comes back when another process opened it between this statement's snapshot and its insert.
+            # Nothing comes back when another process opened it between this statement's
+            # snapshot and its insert.
             if row is not None and not row[2]:
                 raise ConnectorChanged
             if row is not None:
@@ -119,21 +135,29 @@ class Ledger:
     def compare_page(
         self, conn: Connection[TupleRow], scan: Scan, page: Sequence[ListedObject], *, is_last: bool
     ) -> PageComparison | None:
-        """Compare one page of the listing with the ledger and move the scan's cursor behind it.
+        """Compare one page of the listing with the ledger and move the scan's cursor
+        behind it.
 
         Args:
             conn: the caller's transaction.
             scan: as last read or returned.
             page: entries after ``scan.start_after``, ascending by key.
-            is_last: nothing follows the page; later ledger rows are missing from the bucket.
+            is_last: nothing follows the page; later ledger rows are missing from the
+                bucket.
 
         Returns:
-            None when another process has moved the scan meanwhile: nothing was written, read the scan again.
+            None when another process has moved the scan meanwhile: nothing was written,
+            read the scan again.
         """
         upto = page[-1].key if page else scan.start_after
         moved = conn.execute(
             _SQL["advance_scan"],
-            {"scan_id": scan.id, "start_after": scan.start_after, "upto": upto, "listed": len(page)},
+            {
+                "scan_id": scan.id,
+                "start_after": scan.start_after,
+                "upto": upto,
+                "listed": len(page),
+            },
         ).fetchone()
         if moved is None:
             return None
@@ -155,36 +179,50 @@ class Ledger:
                 "skip_messages": [entry.skip.message if entry.skip else None for entry in page],
                 "max_objects": self._bounds.objects,
             },
-            # Planned for its own key range: a plan for any range would read on to the end of the bucket.
+            # Planned for its own key range: a plan for any range would read on to the
+            # end of the bucket.
             prepare=False,
         )
         over_limit = frozenset(row[5] or ())
         counts = ScanCounts(
-            listed=len(page), added=row[0], changed=row[1], missing=row[2], due=row[3], over_limit=len(over_limit)
+            listed=len(page),
+            added=row[0],
+            changed=row[1],
+            missing=row[2],
+            due=row[3],
+            over_limit=len(over_limit),
         )
         if counts.added or counts.changed or counts.missing:
             conn.execute(_SQL["count_scan"], {"scan_id": scan.id, **asdict(counts)})
         return PageComparison(counts, frozenset(row[4] or ()), over_limit, row[6] or ())
 
     def deletions_held_back(self, scan: Scan, *, share: float, min_objects: int) -> int:
-        """How many deletions of a completed listing the delete-storm guard holds back; 0 when they may go on."""
+        """How many deletions of a completed listing the delete-storm guard holds back;
+        0 when they may go on.
+        """
         with self._database.transaction(tenant_id=scan.tenant_id) as conn:
             missing, known, confirmed = _one(
-                conn, "weigh_deletions", {"connector_id": scan.connector_id, "min_objects": min_objects}
+                conn,
+                "weigh_deletions",
+                {"connector_id": scan.connector_id, "min_objects": min_objects},
             )
         held_back = planner.deletions_held_back(
             missing, known, share=share, min_objects=min_objects, confirmed=confirmed
         )
         return int(missing) if held_back else 0
 
-    def delete_missing(self, conn: Connection[TupleRow], scan: Scan, *, limit: int) -> tuple[int, list[UUID]]:
+    def delete_missing(
+        self, conn: Connection[TupleRow], scan: Scan, *, limit: int
+    ) -> tuple[int, list[UUID]]:
         """Mark up to ``limit`` objects deleted that the completed listing did not see.
 
         Returns:
-            How many, and the documents that the caller removes from the graph in the same transaction.
+            How many, and the documents that the caller removes from the graph in the
+            same transaction.
         """
         rows = conn.execute(
-            _SQL["delete_missing"], {"connector_id": scan.connector_id, "scan_id": scan.id, "limit": limit}
+            _SQL["delete_missing"],
+            {"connector_id": scan.connector_id, "scan_id": scan.id, "limit": limit},
         ).fetchall()
         if rows:
             conn.execute(_SQL["count_deleted"], {"scan_id": scan.id, "deleted": len(rows)})
@@ -197,7 +235,9 @@ class Ledger:
             The whole scan's counts; None when another process has closed it.
         """
         with self._database.transaction(tenant_id=scan.tenant_id) as conn:
-            row = conn.execute(_SQL["complete_scan"], {"scan_id": scan.id, "held_back": held_back}).fetchone()
+            row = conn.execute(
+                _SQL["complete_scan"], {"scan_id": scan.id, "held_back": held_back}
+            ).fetchone()
             retention.forget_history(conn, scan.connector_id)
         if row is None:
             return None
@@ -209,14 +249,17 @@ class Ledger:
         with self._database.transaction(tenant_id=scan.tenant_id) as conn:
             conn.execute(_SQL["fail_scan"], {"scan_id": scan.id})
 
-    def requeue_outdated(self, connector_id: UUID, versions: Versions, *, thorough: bool = False) -> int:
-        """Make exactly those objects due that an older extractor, chunker or model produced, or that extractor refused.
+    def requeue_outdated(
+        self, connector_id: UUID, versions: Versions, *, thorough: bool = False
+    ) -> int:
+        """Make exactly those objects due that an older extractor, chunker or model
+        produced, or that extractor refused.
 
         Args:
             connector_id: whose.
             versions: the current ones.
-            thorough: also look where these versions were looked for before: a run of older ones that was killed left
-                rows behind without a note.
+            thorough: also look where these versions were looked for before: a run of
+                older ones that was killed left rows behind without a note.
 
         Returns:
             How many.
@@ -239,11 +282,20 @@ class Ledger:
     # Claims
 
     def claim_pending(
-        self, connector_id: UUID, run: str, *, generation: int, limit: int, extractor: str, busy: Collection[int] = ()
+        self,
+        connector_id: UUID,
+        run: str,
+        *,
+        generation: int,
+        limit: int,
+        extractor: str,
+        busy: Collection[int] = (),
     ) -> list[ClaimedObject]:
-        """Lease up to ``limit`` objects whose text has to be extracted; none where the connector changed meanwhile.
+        """Lease up to ``limit`` objects whose text has to be extracted; none where the
+        connector changed meanwhile.
 
-        None either once the tenant's bytes of the day are used up, or once the run has had its turn and others wait.
+        None either once the tenant's bytes of the day are used up, or once the run has
+        had its turn and others wait.
 
         Args:
             connector_id: whose.
@@ -251,8 +303,9 @@ class Ledger:
             run: Dagster's run id, which holds the leases.
             limit: objects at most.
             extractor: version whose stored texts count.
-            busy: objects that the run still works on. One that changed meanwhile is due again; leased to the same run
-                twice, the old version's outcome would pass for the new one's.
+            busy: objects that the run still works on. One that changed meanwhile is due
+                again; leased to the same run twice, the old version's outcome would
+                pass for the new one's.
         """
         return self._claim(
             ClaimedObject,
@@ -274,7 +327,8 @@ class Ledger:
     def claim_extracted(
         self, connector_id: UUID, run: str, *, generation: int, limit: int, characters: int
     ) -> list[ClaimedText]:
-        """Lease up to ``limit`` stored texts that have to be indexed, of about ``characters`` together.
+        """Lease up to ``limit`` stored texts that have to be indexed, of about
+        ``characters`` together.
 
         ``generation`` is as for :meth:`claim_pending`.
         """
@@ -305,7 +359,9 @@ class Ledger:
 
     # Outcomes
 
-    def store_extracted(self, conn: Connection[TupleRow], run: str, texts: Sequence[ExtractedText]) -> int:
+    def store_extracted(
+        self, conn: Connection[TupleRow], run: str, texts: Sequence[ExtractedText]
+    ) -> int:
         """Store texts whose objects the run still holds; returns how many those are."""
         return int(
             _one(
@@ -329,9 +385,15 @@ class Ledger:
         )
 
     def store_unchanged(
-        self, conn: Connection[TupleRow], run: str, objects: Sequence[UnchangedBytes], versions: Versions
+        self,
+        conn: Connection[TupleRow],
+        run: str,
+        objects: Sequence[UnchangedBytes],
+        versions: Versions,
     ) -> list[DocumentMetadata]:
-        """Record new ETags over known bytes; returns the documents whose metadata the caller updates with it."""
+        """Record new ETags over known bytes; returns the documents whose metadata the
+        caller updates with it.
+        """
         rows = conn.execute(
             _SQL["store_unchanged"],
             {
@@ -346,8 +408,12 @@ class Ledger:
         )
         return [DocumentMetadata(*row) for row in rows]
 
-    def store_failures(self, conn: Connection[TupleRow], run: str, failures: Sequence[FailedObject]) -> list[UUID]:
-        """Record failures of objects that the run still holds; returns the documents that the caller removes."""
+    def store_failures(
+        self, conn: Connection[TupleRow], run: str, failures: Sequence[FailedObject]
+    ) -> list[UUID]:
+        """Record failures of objects that the run still holds; returns the documents
+        that the caller removes.
+        """
         rows = conn.execute(
             _SQL["store_failures"],
             {
@@ -363,8 +429,12 @@ class Ledger:
         return [document_id for _, document_id in rows if document_id is not None]
 
     def lock_claimed(self, conn: Connection[TupleRow], run: str, ids: Sequence[int]) -> set[int]:
-        """Those of the objects whose lease the run still holds, locked until the transaction ends."""
-        return {row[0] for row in conn.execute(_SQL["lock_claimed"], {"run": run, "ids": list(ids)})}
+        """Those of the objects whose lease the run still holds, locked until the
+        transaction ends.
+        """
+        return {
+            row[0] for row in conn.execute(_SQL["lock_claimed"], {"run": run, "ids": list(ids)})
+        }
 
     def store_indexed(
         self, conn: Connection[TupleRow], documents: Sequence[IndexedDocument], versions: Versions
@@ -372,7 +442,8 @@ class Ledger:
         """Record documents that the same transaction swapped into the graph.
 
         Returns:
-            Seconds from detection to searchable, of those for which that says something about the queue.
+            Seconds from detection to searchable, of those for which that says something
+            about the queue.
         """
         rows = conn.execute(
             _SQL["store_indexed"],
@@ -387,13 +458,21 @@ class Ledger:
         return [seconds for (seconds,) in rows if seconds is not None]
 
     def forget_documents(self, conn: Connection[TupleRow], ids: Sequence[int]) -> list[UUID]:
-        """Forget what the graph holds of these objects; returns the documents that the caller removes."""
+        """Forget what the graph holds of these objects; returns the documents that the
+        caller removes.
+        """
         return [row[0] for row in conn.execute(_SQL["forget_documents"], {"ids": list(ids)})]
 
     def count_run(
-        self, conn: Connection[TupleRow], run: str, counts: RunCounts, *, latencies: Sequence[float] = ()
+        self,
+        conn: Connection[TupleRow],
+        run: str,
+        counts: RunCounts,
+        *,
+        latencies: Sequence[float] = (),
     ) -> None:
-        """Add counts to a run and to its tenant's counters, as the last statement of the transaction that did the work.
+        """Add counts to a run and to its tenant's counters, as the last statement of
+        the transaction that did the work.
 
         Args:
             conn: the caller's transaction.
@@ -403,18 +482,28 @@ class Ledger:
         """
         values = asdict(counts)
         values["errors"] = json.dumps(counts.errors)
-        conn.execute(_SQL["count_run"], {"run": run, **values, **_columns(increments(counts, latencies))})
+        conn.execute(
+            _SQL["count_run"], {"run": run, **values, **_columns(increments(counts, latencies))}
+        )
 
-    def count_objects(self, conn: Connection[TupleRow], connector_id: UUID, status: str, objects: int) -> None:
-        """Count objects that a scan settled by itself, as the last statement of the transaction that did so."""
+    def count_objects(
+        self, conn: Connection[TupleRow], connector_id: UUID, status: str, objects: int
+    ) -> None:
+        """Count objects that a scan settled by itself, as the last statement of the
+        transaction that did so.
+        """
         if objects:
             columns = _columns({(Counter.ITEMS, status): objects})
             conn.execute(_SQL["count_objects"], {"connector_id": connector_id, **columns})
 
     # Runs
 
-    def work(self, *, max_objects: int, cap: int, scan_idle_seconds: float, lost_after_seconds: float) -> list[Work]:
-        """Connectors that need a run, in one statement that writes nothing when nothing happened."""
+    def work(
+        self, *, max_objects: int, cap: int, scan_idle_seconds: float, lost_after_seconds: float
+    ) -> list[Work]:
+        """Connectors that need a run, in one statement that writes nothing when nothing
+        happened.
+        """
         with self._database.transaction() as conn:
             rows = conn.execute(
                 _SQL["work"],
@@ -441,7 +530,9 @@ class Ledger:
             for connector_id, tenant_id, partition_key, due, live, scan, only_retries in rows
         ]
 
-    def request_run(self, connector_id: UUID, tenant_id: str, trigger: Trigger, *, with_scan: bool) -> UUID:
+    def request_run(
+        self, connector_id: UUID, tenant_id: str, trigger: Trigger, *, with_scan: bool
+    ) -> UUID:
         """Ask for a run; :meth:`runs_to_emit` hands it to Dagster."""
         return self._request(
             "request_run",
@@ -453,8 +544,12 @@ class Ledger:
             },
         )
 
-    def record_poll(self, connector_id: UUID, tenant_id: str, counts: ScanCounts, *, needs_run: bool) -> None:
-        """Put what a tick's scan found into the history, and ask for the run that it needs."""
+    def record_poll(
+        self, connector_id: UUID, tenant_id: str, counts: ScanCounts, *, needs_run: bool
+    ) -> None:
+        """Put what a tick's scan found into the history, and ask for the run that it
+        needs.
+        """
         with self._database.transaction(tenant_id=tenant_id) as conn:
             conn.execute(
                 _SQL["record_poll"],
@@ -467,22 +562,39 @@ class Ledger:
                 },
             )
 
-    def request_manual_run(self, connector_id: UUID, tenant_id: str, *, mode: Mode = Mode.CHANGED) -> UUID:
+    def request_manual_run(
+        self, connector_id: UUID, tenant_id: str, *, mode: Mode = Mode.CHANGED
+    ) -> UUID:
         """Ask for a sync now; joins the request that waits already, and returns its id."""
-        return self._request("request_manual_run", {"connector_id": connector_id, "tenant_id": tenant_id, "mode": mode})
+        return self._request(
+            "request_manual_run",
+            {"connector_id": connector_id, "tenant_id": tenant_id, "mode": mode},
+        )
 
     def runs_to_emit(self, connector_id: UUID | None = None) -> list[RunRequest]:
-        """Requests to hand to Dagster now, each marked as handed over; of each tenant no more than its share.
+        """Requests to hand to Dagster now, each marked as handed over; of each tenant
+        no more than its share.
 
         Args:
             connector_id: only this connector's; None for all.
         """
         with self._database.transaction() as conn:
             rows = conn.execute(
-                _SQL["runs_to_emit"], {"connector_id": connector_id, "runs_per_tenant": self._bounds.runs}
+                _SQL["runs_to_emit"],
+                {"connector_id": connector_id, "runs_per_tenant": self._bounds.runs},
             ).fetchall()
         return [
-            RunRequest(id_, connector, tenant, key, Trigger(trigger), with_scan, Mode(mode), emission, ahead)
+            RunRequest(
+                id_,
+                connector,
+                tenant,
+                key,
+                Trigger(trigger),
+                with_scan,
+                Mode(mode),
+                emission,
+                ahead,
+            )
             for id_, connector, tenant, key, trigger, with_scan, mode, emission, ahead in rows
         ]
 
@@ -509,7 +621,8 @@ class Ledger:
             keep_texts: objects that have a text are indexed again, not extracted again.
 
         Returns:
-            The id of the run's row; None when another run answers the request already: this one has nothing to do.
+            The id of the run's row; None when another run answers the request already:
+            this one has nothing to do.
         """
         with self._database.transaction(tenant_id=tenant_id) as conn:
             row = conn.execute(
@@ -527,7 +640,12 @@ class Ledger:
             if row is None:
                 return None
             if mode is not Mode.CHANGED:
-                parameters = {"run": run, "mode": mode, "keep_texts": keep_texts, "settled_by_name": SETTLED_BY_NAME}
+                parameters = {
+                    "run": run,
+                    "mode": mode,
+                    "keep_texts": keep_texts,
+                    "settled_by_name": SETTLED_BY_NAME,
+                }
                 conn.execute(_SQL["reset_for_mode"], parameters)
         return UUID(str(row[0]))
 
@@ -537,13 +655,17 @@ class Ledger:
             return bool(_one(conn, "is_asked_for", {"run": run})[0])
 
     def turn_is_over(self, run: str) -> bool:
-        """Whether the run has had its turn, and a tenant with fewer runs waits for a place."""
+        """Whether the run has had its turn, and a tenant with fewer runs waits for a
+        place.
+        """
         parameters = {"run": run, "turn": self._bounds.turn_seconds, "places": self._bounds.places}
         with self._database.transaction() as conn:
             return bool(_one(conn, "turn_is_over", parameters)[0])
 
     def lost_runs(self) -> list[str]:
-        """Dagster's ids of runs that :meth:`work` closed for their silence, until :meth:`forget_lost`."""
+        """Dagster's ids of runs that :meth:`work` closed for their silence, until
+        :meth:`forget_lost`.
+        """
         with self._database.transaction() as conn:
             return [row[0] for row in conn.execute(_SQL["lost_runs"])]
 
@@ -556,7 +678,8 @@ class Ledger:
         """Close a run's row."""
         with self._database.transaction() as conn:
             conn.execute(
-                _SQL["finish_run"], {"run": run, "status": "succeeded" if succeeded else "failed", **_RUN_BUCKETS}
+                _SQL["finish_run"],
+                {"run": run, "status": "succeeded" if succeeded else "failed", **_RUN_BUCKETS},
             )
 
     def run_counts(self, run: str) -> RunCounts:
@@ -572,16 +695,26 @@ class Ledger:
     def document_ids(self, connector_id: UUID) -> list[UUID]:
         """Every document that the graph holds of a connector."""
         with self._database.transaction() as conn:
-            return [row[0] for row in conn.execute(_SQL["document_ids"], {"connector_id": connector_id})]
+            return [
+                row[0] for row in conn.execute(_SQL["document_ids"], {"connector_id": connector_id})
+            ]
 
     def failure_causes(self, connector_id: UUID) -> list[tuple[str, str, int, str, str]]:
-        """Failures by cause: code, state, objects, an example's message and key; most frequent first."""
+        """Failures by cause: code, state, objects, an example's message and key; most
+        frequent first.
+        """
         with self._database.transaction() as conn:
-            return list(conn.execute(_SQL["failure_causes"], {"connector_id": connector_id}).fetchall())
+            return list(
+                conn.execute(_SQL["failure_causes"], {"connector_id": connector_id}).fetchall()
+            )
 
     def _claim(self, row_class: type[Any], query: str, parameters: dict[str, Any]) -> list[Any]:
         with self._database.transaction() as conn:
-            return conn.cursor(row_factory=class_row(row_class)).execute(_SQL[query], parameters).fetchall()
+            return (
+                conn.cursor(row_factory=class_row(row_class))
+                .execute(_SQL[query], parameters)
+                .fetchall()
+            )
 
     def _request(self, query: str, parameters: dict[str, Any]) -> UUID:
         with self._database.transaction() as conn:
@@ -597,7 +730,11 @@ def _columns(added: Increments) -> dict[str, list[Any]]:
 
 
 def _one(
-    conn: Connection[TupleRow], query: str, parameters: dict[str, Any], *, prepare: bool | None = None
+    conn: Connection[TupleRow],
+    query: str,
+    parameters: dict[str, Any],
+    *,
+    prepare: bool | None = None,
 ) -> TupleRow:
     sql: LiteralString = _SQL[query]
     row = conn.execute(sql, parameters, prepare=prepare).fetchone()

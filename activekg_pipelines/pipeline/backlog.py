@@ -1,4 +1,6 @@
-"""How a run's extraction and indexing wait for each other. The texts lie in the ledger; here is only how many wait."""
+"""How a run's extraction and indexing wait for each other. The texts lie in the ledger;
+here is only how many wait.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +8,20 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-# A few swaps: enough that neither waits for the other's batches, and little to hold while many runs work at once.
+# A few swaps: enough that neither waits for the other's batches, and little to hold
+# while many runs work at once.
 _MAX_OBJECTS = 256
 _MAX_CHARACTERS = 8_000_000
 
 
 class Backlog:
-    """Texts that a run has extracted and not yet taken up for indexing; used from the threads of both.
+    """Texts that a run has extracted and not yet taken up for indexing; used from the
+    threads of both.
 
     Args:
         extracts: this run extracts; else no text comes that is not stored already.
-        indexes: this run indexes; else nobody takes texts out, and the backlog has no bound.
+        indexes: this run indexes; else nobody takes texts out, and the backlog has no
+            bound.
     """
 
     def __init__(self, *, extracts: bool, indexes: bool) -> None:
@@ -31,7 +36,9 @@ class Backlog:
     # Extraction's side
 
     def begin(self) -> None:
-        """Say that there is something to extract, so that the model is loaded meanwhile."""
+        """Say that there is something to extract, so that the model is loaded
+        meanwhile.
+        """
         with self._changing():
             self._begun = True
 
@@ -65,7 +72,9 @@ class Backlog:
     # Indexing's side
 
     def look(self) -> tuple[int, bool]:
-        """What to remember before looking for texts in the ledger: the state for :meth:`wait`, and if more may come."""
+        """What to remember before looking for texts in the ledger: the state for
+        :meth:`wait`, and if more may come.
+        """
         with self._changed:
             return self._changes, self._extracting
 
@@ -76,9 +85,11 @@ class Backlog:
                 self._waiting.pop(object_id, None)
 
     def wait(self, seen: int) -> None:
-        """Wait until something changed since ``seen``, when the ledger held no text for this run.
+        """Wait until something changed since ``seen``, when the ledger held no text for
+        this run.
 
-        What waited until then is in other hands: another run's, or changed in the bucket.
+        What waited until then is in other hands: another run's, or changed in the
+        bucket.
         """
         with self._changed:
             if self._changes == seen:

@@ -1,4 +1,6 @@
-"""Turns pending objects into stored texts: download, parse in the sandbox, write in batches."""
+"""Turns pending objects into stored texts: download, parse in the sandbox, write in
+batches.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,12 @@ from activekg_pipelines.extraction import EXTRACTOR_VERSION, Sandbox
 from activekg_pipelines.ledger.states import ClaimedObject, ExtractedText, RunCounts, UnchangedBytes
 from activekg_pipelines.logs import log_fields, logs_connector
 from activekg_pipelines.pipeline.backlog import Backlog
-from activekg_pipelines.pipeline.failures import failed, failure_counts, log_failure, too_many_deaths
+from activekg_pipelines.pipeline.failures import (
+    failed,
+    failure_counts,
+    log_failure,
+    too_many_deaths,
+)
 from activekg_pipelines.pipeline.lease import Lease, lease
 from activekg_pipelines.s3.download import Download, download
 from activekg_pipelines.services import Services
@@ -27,13 +34,17 @@ from activekg_pipelines.settings import Settings
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-# Claims, and writes, of this many objects are one statement each: with indexing, half a statement an object.
+# Claims, and writes, of this many objects are one statement each: with indexing, half a
+# statement an object.
 _BATCH = 32
-# Texts that wait to be written, in characters; bounds the memory of a run over large documents.
+# Texts that wait to be written, in characters; bounds the memory of a run over large
+# documents.
 _BATCH_CHARACTERS = 8_000_000
-# Finished texts are written after this many seconds even if the batch is not full, so that progress shows.
+# Finished texts are written after this many seconds even if the batch is not full, so
+# that progress shows.
 _FLUSH_SECONDS = 5.0
-# And after these while indexing has nothing to do: smaller batches cost statements, an idle encoder costs more.
+# And after these while indexing has nothing to do: smaller batches cost statements, an
+# idle encoder costs more.
 _STARVED_FLUSH_SECONDS = 1.0
 # How long to wait for running objects before looking whether the run goes on at all.
 _WAIT_SECONDS = 1.0
@@ -81,8 +92,8 @@ def extract_pending(
 def extract(services: Services, connector: Connector, held: Lease, backlog: Backlog) -> int:
     """Extract under a lease, no faster than the backlog allows.
 
-    An object that fails costs itself an attempt; the others go on. When the run ends early, what is finished is stored
-    and the rest given back.
+    An object that fails costs itself an attempt; the others go on. When the run ends
+    early, what is finished is stored and the rest given back.
 
     Returns:
         How many objects it took up.
@@ -98,11 +109,17 @@ def extract(services: Services, connector: Connector, held: Lease, backlog: Back
     backlog.begin()
     with (
         tempfile.TemporaryDirectory(prefix="activekg-") as folder,
-        ThreadPoolExecutor(settings.activekg_download_threads, thread_name_prefix="download") as threads,
+        ThreadPoolExecutor(
+            settings.activekg_download_threads, thread_name_prefix="download"
+        ) as threads,
         # Closed before the threads, which wait for it, when the run ends early.
-        Sandbox(services.limits, workers=settings.activekg_parse_workers, documents=Path(folder)) as sandbox,
+        Sandbox(
+            services.limits, workers=settings.activekg_parse_workers, documents=Path(folder)
+        ) as sandbox,
     ):
-        extractor = _Extractor(services.client(connector), connector, sandbox, Path(folder), settings)
+        extractor = _Extractor(
+            services.client(connector), connector, sandbox, Path(folder), settings
+        )
         try:
             extraction.drain(threads, extractor, first)
         except SourceError as error:
@@ -119,7 +136,9 @@ def extract(services: Services, connector: Connector, held: Lease, backlog: Back
 class _Extraction:
     """The loop of one run: claims, hands to the threads, stores what is finished."""
 
-    def __init__(self, services: Services, connector: Connector, held: Lease, backlog: Backlog) -> None:
+    def __init__(
+        self, services: Services, connector: Connector, held: Lease, backlog: Backlog
+    ) -> None:
         self.taken = 0
         self._services = services
         self._connector = connector
@@ -144,11 +163,16 @@ class _Extraction:
         self.taken += len(claimed)
         return claimed
 
-    def drain(self, threads: ThreadPoolExecutor, extractor: _Extractor, claimed: list[ClaimedObject]) -> None:
+    def drain(
+        self, threads: ThreadPoolExecutor, extractor: _Extractor, claimed: list[ClaimedObject]
+    ) -> None:
         while True:
-            # Each in a copy of the context, which says what the records made in the thread are about.
+            # Each in a copy of the context, which says what the records made in the
+            # thread are about.
             self._running |= {
-                threads.submit(contextvars.copy_context().run, extractor.extract, object_): object_.id
+                threads.submit(
+                    contextvars.copy_context().run, extractor.extract, object_
+                ): object_.id
                 for object_ in claimed
             }
             self._collect()
@@ -160,7 +184,8 @@ class _Extraction:
             if self._running:
                 self._held.keep()
             elif not self._backlog.has_room:
-                # Holding nothing, it does not renew either: whether the run's claims live on is for indexing to show.
+                # Holding nothing, it does not renew either: whether the run's claims
+                # live on is for indexing to show.
                 self._backlog.wait_for_room(_WAIT_SECONDS)
             may_claim = len(self._running) < _BATCH and self._backlog.has_room
             claimed = self.claim() if may_claim else []
@@ -200,16 +225,27 @@ class _Extraction:
         return {*self._running.values(), *(outcome.claimed.id for outcome in self._outcomes)}
 
 
-def _store(services: Services, connector: Connector, run: str, outcomes: list[_Outcome]) -> dict[int, int]:
-    """Write what became of objects that the run still holds; returns the stored texts' lengths by object."""
+def _store(
+    services: Services, connector: Connector, run: str, outcomes: list[_Outcome]
+) -> dict[int, int]:
+    """Write what became of objects that the run still holds; returns the stored texts'
+    lengths by object.
+    """
     tenant_id = connector.tenant_id
     with services.database.transaction(tenant_id=tenant_id) as conn:
-        holding = services.ledger.lock_claimed(conn, run, [outcome.claimed.id for outcome in outcomes])
-        # What was taken away meanwhile, by a change or by another run, is neither written nor counted.
+        holding = services.ledger.lock_claimed(
+            conn, run, [outcome.claimed.id for outcome in outcomes]
+        )
+        # What was taken away meanwhile, by a change or by another run, is neither
+        # written nor counted.
         ours = [outcome for outcome in outcomes if outcome.claimed.id in holding]
         texts = [outcome.text for outcome in ours if outcome.text]
         unchanged = [outcome.unchanged for outcome in ours if outcome.unchanged]
-        failures = [failed(outcome.claimed, outcome.error, services.settings) for outcome in ours if outcome.error]
+        failures = [
+            failed(outcome.claimed, outcome.error, services.settings)
+            for outcome in ours
+            if outcome.error
+        ]
         counts = failure_counts(failures)
         if texts:
             services.ledger.store_extracted(conn, run, texts)
@@ -217,7 +253,9 @@ def _store(services: Services, connector: Connector, run: str, outcomes: list[_O
             documents = services.ledger.store_unchanged(conn, run, unchanged, services.versions)
             services.graph.touch(conn, tenant_id, documents)
         if failures:
-            services.graph.remove(conn, tenant_id, services.ledger.store_failures(conn, run, failures))
+            services.graph.remove(
+                conn, tenant_id, services.ledger.store_failures(conn, run, failures)
+            )
         services.ledger.count_run(
             conn,
             run,
@@ -248,7 +286,9 @@ class _Extractor:
     settings: Settings
 
     def extract(self, claimed: ClaimedObject) -> _Outcome:
-        """Download and parse; an :class:`ObjectError` is an outcome, anything else is the run's end."""
+        """Download and parse; an :class:`ObjectError` is an outcome, anything else is
+        the run's end.
+        """
         with log_fields(object=self.connector.uri(claimed.key)):
             return self._extract(claimed)
 

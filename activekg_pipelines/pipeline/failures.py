@@ -1,4 +1,6 @@
-"""What extraction and indexing do with an object that ended in an error: settle it, count it, say so."""
+"""What extraction and indexing do with an object that ended in an error: settle it,
+count it, say so.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +10,25 @@ from collections import Counter
 
 from activekg_pipelines.errors import Disposition, ObjectError, RunsDied
 from activekg_pipelines.ledger import planner
-from activekg_pipelines.ledger.states import ClaimedObject, ClaimedText, FailedObject, ObjectState, RunCounts
+from activekg_pipelines.ledger.states import (
+    ClaimedObject,
+    ClaimedText,
+    FailedObject,
+    ObjectState,
+    RunCounts,
+)
 from activekg_pipelines.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# An innocent object shares its lease with the one that kills the run; ten deaths in a row are no coincidence.
+# An innocent object shares its lease with the one that kills the run; ten deaths in a
+# row are no coincidence.
 _MAX_DEATHS = 10
 
 
-def failed(object_: ClaimedObject | ClaimedText, error: ObjectError, settings: Settings) -> FailedObject:
+def failed(
+    object_: ClaimedObject | ClaimedText, error: ObjectError, settings: Settings
+) -> FailedObject:
     """What becomes of a claimed object that ended in an error."""
     return planner.settle(
         object_.id,
@@ -26,7 +37,7 @@ def failed(object_: ClaimedObject | ClaimedText, error: ObjectError, settings: S
         max_attempts=settings.activekg_max_attempts,
         base=settings.activekg_retry_base_seconds,
         cap=settings.activekg_retry_cap_seconds,
-        chance=random.random(),  # noqa: S311 - jitter, not a secret
+        chance=random.random(),
     )
 
 
@@ -45,11 +56,15 @@ def too_many_deaths(deaths: int) -> RunsDied | None:
     """Why an object is not tried again when run after run died with it."""
     if deaths < _MAX_DEATHS:
         return None
-    return RunsDied(f"{deaths} runs died while they worked on this object; it is not tried again until it is replayed.")
+    return RunsDied(
+        f"{deaths} runs died while they worked on this object; it is not tried again until it is "
+        "replayed."
+    )
 
 
 def log_failure(step: str, uri: str, error: ObjectError) -> None:
-    """Say why an object was not indexed: an error, unless it merely holds nothing to index.
+    """Say why an object was not indexed: an error, unless it merely holds nothing to
+    index.
 
     Args:
         step: what failed, as an infinitive.

@@ -1,4 +1,6 @@
-"""Turns stored texts into the graph: chunk, reuse or compute vectors, swap each document in whole."""
+"""Turns stored texts into the graph: chunk, reuse or compute vectors, swap each
+document in whole.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,24 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.embedding import Chunk, Encoder, chunk_document, encode_resiliently, verify_encoder
+from activekg_pipelines.embedding import (
+    Chunk,
+    Encoder,
+    chunk_document,
+    encode_resiliently,
+    verify_encoder,
+)
 from activekg_pipelines.errors import EmptyObject, EncoderFailed, ModelError, ObjectError
 from activekg_pipelines.graph.nodes import Document
 from activekg_pipelines.ledger.states import ClaimedText, IndexedDocument, RunCounts
 from activekg_pipelines.logs import log_fields, logs_connector
 from activekg_pipelines.pipeline.backlog import Backlog
-from activekg_pipelines.pipeline.failures import failed, failure_counts, log_failure, too_many_deaths
+from activekg_pipelines.pipeline.failures import (
+    failed,
+    failure_counts,
+    log_failure,
+    too_many_deaths,
+)
 from activekg_pipelines.pipeline.lease import Lease, lease
 from activekg_pipelines.services import Services
 
@@ -26,11 +39,14 @@ if TYPE_CHECKING:
 
     Vectors = dict[bytes, NDArray[np.float32]]
 
-# Documents of one swap: its seven statements cost 0.1 a document, and a reader's lock on any of them is short.
+# Documents of one swap: its seven statements cost 0.1 a document, and a reader's lock
+# on any of them is short.
 _BATCH = 64
-# Characters of one swap, about 2,000 chunks: bounds the memory, and the work that a killed run repeats.
+# Characters of one swap, about 2,000 chunks: bounds the memory, and the work that a
+# killed run repeats.
 _BATCH_CHARACTERS = 2_000_000
-# Texts encoded between two looks at the lease; enough for the encoder to keep every core busy to the end of most of it.
+# Texts encoded between two looks at the lease; enough for the encoder to keep every
+# core busy to the end of most of it.
 _ENCODE_SLICE = 256
 
 
@@ -51,7 +67,8 @@ def index_extracted(
         How many objects it took up.
 
     Raises:
-        ModelError: the model cannot be loaded, or does not make the vectors that the graph holds.
+        ModelError: the model cannot be loaded, or does not make the vectors that the
+            graph holds.
     """
     bounds = lease(services, run, max_objects=max_objects, budget_seconds=budget_seconds)
     with log_fields(run=run), bounds as held:
@@ -61,13 +78,15 @@ def index_extracted(
 def index(services: Services, connector: Connector, held: Lease, backlog: Backlog) -> int:
     """Index under a lease, until no text is left and the backlog gets no further ones.
 
-    While one batch is encoded, the next one is claimed and chunked and the one before is swapped in.
+    While one batch is encoded, the next one is claimed and chunked and the one before
+    is swapped in.
 
     Returns:
         How many objects it took up.
 
     Raises:
-        ModelError: the model cannot be loaded, or does not make the vectors that the graph holds.
+        ModelError: the model cannot be loaded, or does not make the vectors that the
+            graph holds.
     """
     indexing = _Indexing(services, connector, held, backlog)
     with (
@@ -89,7 +108,9 @@ def index(services: Services, connector: Connector, held: Lease, backlog: Backlo
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Documents of one swap: ``known`` are vectors that the tenant has for texts of theirs, by text hash."""
+    """Documents of one swap: ``known`` are vectors that the tenant has for texts of
+    theirs, by text hash.
+    """
 
     claimed: Sequence[ClaimedText]
     chunks: dict[int, list[Chunk]]
@@ -100,7 +121,9 @@ class _Batch:
 class _Indexing:
     """The loop of one run over its batches."""
 
-    def __init__(self, services: Services, connector: Connector, held: Lease, backlog: Backlog) -> None:
+    def __init__(
+        self, services: Services, connector: Connector, held: Lease, backlog: Backlog
+    ) -> None:
         self.taken = 0
         self._services = services
         self._connector = connector
@@ -121,13 +144,17 @@ class _Indexing:
                 swapping.result()
             if self._held.stopped:
                 return
-            swapping = behind.submit(copy_context().run, self._swap, batch, known | fresh, failures, len(fresh))
+            swapping = behind.submit(
+                copy_context().run, self._swap, batch, known | fresh, failures, len(fresh)
+            )
             recent = [recent[1], fresh]
         if swapping is not None:
             swapping.result()
 
     def _next(self) -> _Batch | None:
-        """The next batch, once there is one; none when nothing is left and nothing comes."""
+        """The next batch, once there is one; none when nothing is left and nothing
+        comes.
+        """
         while most := self._held.claimable(_BATCH, self.taken):
             seen, more_may_come = self._backlog.look()
             claimed = self._services.ledger.claim_extracted(
@@ -167,14 +194,17 @@ class _Indexing:
         return _Batch(claimed, chunks, errors, known)
 
     def _encode(self, batch: _Batch, known: Vectors) -> tuple[Vectors, dict[bytes, EncoderFailed]]:
-        """Vectors by hash of the batch's texts that are not known, and the texts that could not be embedded.
+        """Vectors by hash of the batch's texts that are not known, and the texts that
+        could not be embedded.
 
         Less than that when the run's other step fails meanwhile.
         """
         encoder = self._encoder or self._load_encoder()
         texts = {chunk.text_hash: chunk.text for made in batch.chunks.values() for chunk in made}
         # Longest first over the whole batch, so that each slice pads little.
-        missing = sorted((hash_ for hash_ in texts if hash_ not in known), key=lambda hash_: -len(texts[hash_]))
+        missing = sorted(
+            (hash_ for hash_ in texts if hash_ not in known), key=lambda hash_: -len(texts[hash_])
+        )
         fresh: Vectors = {}
         failures: dict[bytes, EncoderFailed] = {}
         for start in range(0, len(missing), _ENCODE_SLICE):
@@ -183,37 +213,53 @@ class _Indexing:
             hashes = missing[start : start + _ENCODE_SLICE]
             vectors, failed_rows = encode_resiliently(encoder, [texts[hash_] for hash_ in hashes])
             failures |= {hashes[row]: error for row, error in failed_rows.items()}
-            fresh |= {hash_: vectors[row] for row, hash_ in enumerate(hashes) if row not in failed_rows}
+            fresh |= {
+                hash_: vectors[row] for row, hash_ in enumerate(hashes) if row not in failed_rows
+            }
             self._held.keep()
         return fresh, failures
 
-    def _swap(self, batch: _Batch, vectors: Vectors, failures: dict[bytes, EncoderFailed], computed: int) -> None:
+    def _swap(
+        self, batch: _Batch, vectors: Vectors, failures: dict[bytes, EncoderFailed], computed: int
+    ) -> None:
         errors = dict(batch.errors)
         for object_id, made in batch.chunks.items():
-            if bad := next((failures[chunk.text_hash] for chunk in made if chunk.text_hash in failures), None):
+            if bad := next(
+                (failures[chunk.text_hash] for chunk in made if chunk.text_hash in failures), None
+            ):
                 errors[object_id] = bad
         services, run, tenant_id = self._services, self._held.run, self._connector.tenant_id
         encoder = self._encoder or self._load_encoder()
         with services.database.transaction(tenant_id=tenant_id) as conn:
             holding = services.ledger.lock_claimed(conn, run, [text.id for text in batch.claimed])
-            # What was taken away meanwhile, by a change or by another run, is neither written nor counted.
+            # What was taken away meanwhile, by a change or by another run, is neither
+            # written nor counted.
             ours = [text for text in batch.claimed if text.id in holding]
             documents = {
                 text.id: _document(self._connector, text, batch.chunks[text.id], vectors)
                 for text in ours
                 if text.id not in errors
             }
-            failed_objects = [failed(text, errors[text.id], services.settings) for text in ours if text.id in errors]
+            failed_objects = [
+                failed(text, errors[text.id], services.settings)
+                for text in ours
+                if text.id in errors
+            ]
             latencies: list[float] = []
             if documents:
                 services.graph.swap(conn, tenant_id, list(documents.values()), encoder.version)
                 latencies = services.ledger.store_indexed(
                     conn,
-                    [IndexedDocument(id_, document.id, len(document.chunks)) for id_, document in documents.items()],
+                    [
+                        IndexedDocument(id_, document.id, len(document.chunks))
+                        for id_, document in documents.items()
+                    ],
                     services.versions,
                 )
             if failed_objects:
-                services.graph.remove(conn, tenant_id, services.ledger.store_failures(conn, run, failed_objects))
+                services.graph.remove(
+                    conn, tenant_id, services.ledger.store_failures(conn, run, failed_objects)
+                )
             counts = failure_counts(failed_objects)
             chunks = sum(len(document.chunks) for document in documents.values())
             services.ledger.count_run(
@@ -236,7 +282,9 @@ class _Indexing:
                 log_failure("index", self._connector.uri(text.key), errors[text.id])
 
     def _load_encoder(self) -> Encoder:
-        """Once a run: the model fits the graph's column, and still makes the vectors that are stored."""
+        """Once a run: the model fits the graph's column, and still makes the vectors
+        that are stored.
+        """
         encoder = self._services.encoder
         tenant_id = self._connector.tenant_id
         with self._services.database.transaction(tenant_id=tenant_id) as conn:
@@ -246,19 +294,25 @@ class _Indexing:
             )
         if dimensions not in {encoder.dimensions, None}:
             raise ModelError(
-                f"The model {encoder.name} makes vectors of {encoder.dimensions} dimensions, but the column"
-                f" nodes.embedding takes {dimensions}. Set ACTIVEKG_EMBEDDING_MODEL to a model with {dimensions}"
+                f"The model {encoder.name} makes vectors of {encoder.dimensions} dimensions, but "
+                "the column"
+                f" nodes.embedding takes {dimensions}. Set ACTIVEKG_EMBEDDING_MODEL to a model "
+                f"with {dimensions}"
                 " dimensions."
             )
         import numpy as np
 
         if sample:
-            verify_encoder(encoder, [text for text, _ in sample], np.stack([vector for _, vector in sample]))
+            verify_encoder(
+                encoder, [text for text, _ in sample], np.stack([vector for _, vector in sample])
+            )
         self._encoder = encoder
         return encoder
 
 
-def _document(connector: Connector, text: ClaimedText, chunks: list[Chunk], vectors: Vectors) -> Document:
+def _document(
+    connector: Connector, text: ClaimedText, chunks: list[Chunk], vectors: Vectors
+) -> Document:
     import numpy as np
 
     return Document(

@@ -1,4 +1,6 @@
-"""A run's hold on its objects: renewed while it works, given back when it ends, bounded in objects and time."""
+"""A run's hold on its objects: renewed while it works, given back when it ends, bounded
+in objects and time.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +18,18 @@ from activekg_pipelines.services import Services
 
 logger = logging.getLogger(__name__)
 
-# A step that shows no progress for so many leases hangs: its claims end, and others take them over. A batch of texts
-# that is encoded on a crowded machine may take longer than one lease, and must not lose its claims for that.
+# A step that shows no progress for so many leases hangs: its claims end, and others
+# take them over. A batch of texts that is encoded on a crowded machine may take longer
+# than one lease, and must not lose its claims for that.
 _LEASES_WITHOUT_PROGRESS = 10
 
 
 class Lease:
-    """What a run may still take up; extraction and indexing share it, from their own threads.
+    """What a run may still take up; extraction and indexing share it, from their own
+    threads.
 
-    The ledger renews and releases all that a run holds, so a run has one lease, which ends when both have ended.
+    The ledger renews and releases all that a run holds, so a run has one lease, which
+    ends when both have ended.
 
     Args:
         ledger: where the claims are.
@@ -35,7 +40,13 @@ class Lease:
     """
 
     def __init__(
-        self, ledger: Ledger, run: str, *, max_objects: int, budget_seconds: float, lease_seconds: float
+        self,
+        ledger: Ledger,
+        run: str,
+        *,
+        max_objects: int,
+        budget_seconds: float,
+        lease_seconds: float,
     ) -> None:
         self.run = run
         self._ledger = ledger
@@ -57,7 +68,9 @@ class Lease:
         self.cause = self.cause or cause
 
     def claimable(self, most: int, taken: int) -> int:
-        """How many objects to claim next: ``most``, or what the bounds leave of it after ``taken``."""
+        """How many objects to claim next: ``most``, or what the bounds leave of it
+        after ``taken``.
+        """
         if self.stopped or time.monotonic() >= self._deadline:
             return 0
         return min(most, self._max_objects - taken)
@@ -70,7 +83,9 @@ class Lease:
         self._progress_at = time.monotonic()
 
     def renew_until(self, ended: threading.Event) -> None:
-        """Renew the claims three times a lease while there is progress; a frozen process renews nothing."""
+        """Renew the claims three times a lease while there is progress; a frozen
+        process renews nothing.
+        """
         while not ended.wait(self._renew_every):
             if time.monotonic() - self._progress_at > self._patience:
                 continue
@@ -78,12 +93,18 @@ class Lease:
                 self._ledger.renew_claims(self.run)
             except (DatabaseError, PoolTimeout) as error:
                 # The work itself meets it too, and decides what becomes of the run.
-                logger.warning("The claims of run %s could not be renewed: %s", self.run, type(error).__name__)
+                logger.warning(
+                    "The claims of run %s could not be renewed: %s", self.run, type(error).__name__
+                )
 
 
 @contextmanager
-def lease(services: Services, run: str, *, max_objects: int, budget_seconds: float) -> Iterator[Lease]:
-    """A run's :class:`Lease`; what it still holds at the end, however it ends, is free for others at once."""
+def lease(
+    services: Services, run: str, *, max_objects: int, budget_seconds: float
+) -> Iterator[Lease]:
+    """A run's :class:`Lease`; what it still holds at the end, however it ends, is free
+    for others at once.
+    """
     held = Lease(
         services.ledger,
         run,

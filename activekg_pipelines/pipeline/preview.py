@@ -1,4 +1,6 @@
-"""Says what a sync would do: reads the bucket's listing beside the ledger, and writes nothing anywhere."""
+"""Says what a sync would do: reads the bucket's listing beside the ledger, and writes
+nothing anywhere.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ class Change(StrEnum):
     DELETE = "delete"
     """Gone from the bucket: its document leaves the graph."""
     SKIP = "skip"
-    """New or changed, and by its name or size nothing that is indexed; a document of its last version goes."""
+    """New or changed, and by its name or size nothing that is indexed; a document of
+    its last version goes.
+    """
     WAITING = "waiting"
     """Found before and not done yet, or failed and due again."""
     OUTDATED = "outdated"
@@ -107,9 +111,10 @@ class Preview:
     """What a sync would do.
 
     Attributes:
-        complete: the listing was read to its end; otherwise the counts are lower bounds, and nothing would be deleted
-            before a listing is complete.
-        deletions_held_back: whether the delete-storm guard would wait for a confirmation; None when not complete.
+        complete: the listing was read to its end; otherwise the counts are lower
+            bounds, and nothing would be deleted before a listing is complete.
+        deletions_held_back: whether the delete-storm guard would wait for a
+            confirmation; None when not complete.
         bytes_to_fetch: sizes of what would be downloaded, as listed.
     """
 
@@ -124,7 +129,9 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class _History:
-    """What indexing gave and took before: chunks a byte by kind of file, seconds a chunk."""
+    """What indexing gave and took before: chunks a byte by kind of file, seconds a
+    chunk.
+    """
 
     basis: Basis | None
     documents: int
@@ -139,7 +146,10 @@ class _History:
             chunks, seconds = 0, 0.0
         elif self.mean_density is not None:
             chunks = round(
-                sum(size * self.density.get(kind, self.mean_density) for kind, size in bytes_by_kind.items())
+                sum(
+                    size * self.density.get(kind, self.mean_density)
+                    for kind, size in bytes_by_kind.items()
+                )
             )
             if self.seconds_a_chunk is not None:
                 seconds = round(chunks * self.seconds_a_chunk, 1)
@@ -147,7 +157,8 @@ class _History:
 
 
 def preview_sync(services: Services, connector: Connector, *, max_pages: int) -> Preview:
-    """Compare the connector's bucket with the ledger, page by page, without changing either.
+    """Compare the connector's bucket with the ledger, page by page, without changing
+    either.
 
     Args:
         services: of this process.
@@ -156,14 +167,18 @@ def preview_sync(services: Services, connector: Connector, *, max_pages: int) ->
 
     Raises:
         SourceError: the bucket cannot be listed.
-        EncryptionError, InvalidConnector: its credentials or its endpoint cannot be used.
-        ModelError: the configured model cannot be found, so that nobody knows what is outdated.
+        EncryptionError, InvalidConnector: its credentials or its endpoint cannot be
+            used.
+        ModelError: the configured model cannot be found, so that nobody knows what is
+            outdated.
     """
     history = _history(services, connector)
     comparison = _Comparison(services, connector, history.density)
     is_last = False
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    pages = list_pages(services.client(connector), connector.bucket, connector.prefix, "", deadline=deadline)
+    pages = list_pages(
+        services.client(connector), connector.bucket, connector.prefix, "", deadline=deadline
+    )
     # Closed, so that no connection stays checked out when the bound ends the loop.
     with closing(pages):
         for page in pages:
@@ -185,7 +200,9 @@ def preview_sync(services: Services, connector: Connector, *, max_pages: int) ->
 class _Comparison:
     """What the pages read so far amount to; its size does not grow with the bucket."""
 
-    def __init__(self, services: Services, connector: Connector, kinds: Mapping[str, float]) -> None:
+    def __init__(
+        self, services: Services, connector: Connector, kinds: Mapping[str, float]
+    ) -> None:
         self._services = services
         self._connector = connector
         self._kinds = kinds
@@ -202,7 +219,9 @@ class _Comparison:
         self.changes = {change: ChangeTotals() for change in Change}
         self.work_bytes: Counter[str] = Counter()
         with services.database.transaction(tenant_id=connector.tenant_id) as conn:
-            row = conn.execute(_SQL["is_upgraded"], self._versions | {"connector_id": connector.id}).fetchone()
+            row = conn.execute(
+                _SQL["is_upgraded"], self._versions | {"connector_id": connector.id}
+            ).fetchone()
         self._upgraded = bool(row and row[0])
 
     def read(self, page: Page) -> None:
@@ -223,10 +242,12 @@ class _Comparison:
         }
         with self._services.database.transaction(tenant_id=self._connector.tenant_id) as conn:
             conn.execute("SET TRANSACTION READ ONLY")
-            # Planned for their own key range: a plan for any range would read on to the end of the bucket.
+            # Planned for their own key range: a plan for any range would read on to the
+            # end of the bucket.
             rows = conn.execute(_SQL["compare_page"], parameters, prepare=False).fetchall()
             missing = conn.execute(_SQL["missing_in_range"], parameters, prepare=False).fetchone()
-        # A class comes in several rows, each with its first keys: in the order of keys once they are together.
+        # A class comes in several rows, each with its first keys: in the order of keys
+        # once they are together.
         keys: dict[Change, list[str]] = {}
         for name, kind, fetched, objects, size, new, sample in rows:
             change = Change(name)
@@ -245,10 +266,14 @@ class _Comparison:
         self._start_after = parameters["upto"]
 
     def deletions_held_back(self) -> bool:
-        """Whether the delete-storm guard would hold back the deletions, once the listing is complete."""
+        """Whether the delete-storm guard would hold back the deletions, once the
+        listing is complete.
+        """
         settings = self._services.settings
         with self._services.database.transaction(tenant_id=self._connector.tenant_id) as conn:
-            known = conn.execute(_SQL["count_known"], {"connector_id": self._connector.id}).fetchone()
+            known = conn.execute(
+                _SQL["count_known"], {"connector_id": self._connector.id}
+            ).fetchone()
         return planner.deletions_held_back(
             self.changes[Change.DELETE].objects,
             # A scan weighs its deletions when it has added what is new.
@@ -265,7 +290,9 @@ class _Comparison:
 
 
 def _history(services: Services, connector: Connector) -> _History:
-    """The connector's own history, else its tenant's; never another tenant's, which would show that it has one."""
+    """The connector's own history, else its tenant's; never another tenant's, which
+    would show that it has one.
+    """
     with services.database.transaction(tenant_id=connector.tenant_id) as conn:
         for basis, connector_id in ((Basis.CONNECTOR, connector.id), (Basis.TENANT, None)):
             history = _history_of(conn, basis, connector.tenant_id, connector_id)
@@ -274,7 +301,9 @@ def _history(services: Services, connector: Connector) -> _History:
     return _History(None, 0, {}, None, 0, None)
 
 
-def _history_of(conn: Connection[TupleRow], basis: Basis, tenant_id: str, connector_id: UUID | None) -> _History:
+def _history_of(
+    conn: Connection[TupleRow], basis: Basis, tenant_id: str, connector_id: UUID | None
+) -> _History:
     parameters = {"tenant_id": tenant_id, "connector_id": connector_id}
     kinds = conn.execute(_SQL["chunk_density"], parameters).fetchall()
     documents = sum(row[1] for row in kinds)
@@ -285,7 +314,11 @@ def _history_of(conn: Connection[TupleRow], basis: Basis, tenant_id: str, connec
     return _History(
         basis,
         documents,
-        {kind: chunks_of_kind / size for kind, _, size, chunks_of_kind in kinds if kind is not None},
+        {
+            kind: chunks_of_kind / size
+            for kind, _, size, chunks_of_kind in kinds
+            if kind is not None
+        },
         sum(row[3] for row in kinds) / sum(row[2] for row in kinds),
         runs,
         seconds / chunks if runs else None,

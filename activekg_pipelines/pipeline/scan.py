@@ -1,4 +1,6 @@
-"""Brings the ledger up to date with the bucket: lists, compares, and deletes what a completed listing did not see."""
+"""Brings the ledger up to date with the bucket: lists, compares, and deletes what a
+completed listing did not see.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ from activekg_pipelines.services import Services
 
 logger = logging.getLogger(__name__)
 
-# Documents that go in one transaction: readers wait for none of it, and a crash repeats little.
+# Documents that go in one transaction: readers wait for none of it, and a crash repeats
+# little.
 _DELETE_BATCH = 500
 
 
@@ -62,35 +65,47 @@ def scan_connector(
     run: str | None = None,
     after_page: Callable[[], None] = _nothing,
 ) -> ScanResult:
-    """Compare the connector's bucket with the ledger, going on where the last call stopped.
+    """Compare the connector's bucket with the ledger, going on where the last call
+    stopped.
 
     Args:
         services: of this process.
         connector: whose bucket.
-        budget_seconds: wall time after which it stops between two pages; None for no limit.
-        whole: after a listing that was under way already, list once more from the start: who asks for a sync now
-            wants changes seen in the part that was listed before, too.
-        run: Dagster's id of the run that scans. One that nobody asked for carries on a listing and does not list once
-            more, and stops like a budget's end when it has had its turn and others wait; another one carries on.
+        budget_seconds: wall time after which it stops between two pages; None for no
+            limit.
+        whole: after a listing that was under way already, list once more from the
+            start: who asks for a sync now wants changes seen in the part that was
+            listed before, too.
+        run: Dagster's id of the run that scans. One that nobody asked for carries on a
+            listing and does not list once more, and stops like a budget's end when it
+            has had its turn and others wait; another one carries on.
         after_page: called after each page; a run shows with it that it lives.
 
     Raises:
         ConnectorNotFound: the connector was removed meanwhile.
-        SourceError: the bucket cannot be listed. Nothing was deleted. After a passing failure the next call goes on
-            where this one stopped; after any other one it starts anew.
+        SourceError: the bucket cannot be listed. Nothing was deleted. After a passing
+            failure the next call goes on where this one stopped; after any other one it
+            starts anew.
     """
     deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
     makes_way = run is not None and not services.ledger.is_asked_for(run)
     whole = whole and not makes_way
-    scan = services.ledger.open_scan(connector.id, connector.tenant_id, generation=connector.generation)
+    scan = services.ledger.open_scan(
+        connector.id, connector.tenant_id, generation=connector.generation
+    )
     resumed = scan.start_after != ""
     counts = ScanCounts()
     try:
         while True:
             pages = list_pages(
-                services.client(connector), connector.bucket, connector.prefix, scan.start_after, deadline=deadline
+                services.client(connector),
+                connector.bucket,
+                connector.prefix,
+                scan.start_after,
+                deadline=deadline,
             )
-            # Closed, so that no connection stays checked out when the budget ends the loop.
+            # Closed, so that no connection stays checked out when the budget ends the
+            # loop.
             with closing(pages):
                 for page in pages:
                     compared = _compare(services, connector, scan, page)
@@ -109,9 +124,12 @@ def scan_connector(
                         scan = replace(scan, start_after=page.entries[-1].key)
                     if _is_over(services, deadline, run if makes_way else None):
                         return ScanResult(counts, completed=False)
-            # Another process moved the scan on, perhaps for another bucket or prefix by now, or a whole one follows.
+            # Another process moved the scan on, perhaps for another bucket or prefix by
+            # now, or a whole one follows.
             connector = services.connectors.get(connector.id)
-            scan = services.ledger.open_scan(connector.id, connector.tenant_id, generation=connector.generation)
+            scan = services.ledger.open_scan(
+                connector.id, connector.tenant_id, generation=connector.generation
+            )
     except ConnectorChanged:
         # Nothing is wrong with the connector that is there now.
         raise
@@ -130,14 +148,17 @@ def _is_over(services: Services, deadline: float | None, run: str | None) -> boo
     return run is not None and services.ledger.turn_is_over(run)
 
 
-def _compare(services: Services, connector: Connector, scan: Scan, page: Page) -> PageComparison | None:
+def _compare(
+    services: Services, connector: Connector, scan: Scan, page: Page
+) -> PageComparison | None:
     if connector.failed_polls:
         services.connectors.resume_polls(connector.id)
     listed = [_listed(entry, services.settings.activekg_max_file_bytes) for entry in page.entries]
     try:
         return _apply(services, connector, scan, page, listed)
     except DeadlockDetected:
-        # A run locked the same objects in another order, and Postgres chose this side to give way: the page again.
+        # A run locked the same objects in another order, and Postgres chose this side
+        # to give way: the page again.
         return None
 
 
@@ -157,7 +178,9 @@ def _apply(
     return compared
 
 
-def _complete(services: Services, connector: Connector, scan: Scan, after_batch: Callable[[], None]) -> ScanResult:
+def _complete(
+    services: Services, connector: Connector, scan: Scan, after_batch: Callable[[], None]
+) -> ScanResult:
     held_back = services.ledger.deletions_held_back(
         scan,
         share=services.settings.activekg_delete_guard_share,
@@ -166,7 +189,8 @@ def _complete(services: Services, connector: Connector, scan: Scan, after_batch:
     counts = ScanCounts() if held_back else _delete_missing(services, connector, scan, after_batch)
     if held_back:
         logger.warning(
-            "%d of the documents of connector %s are gone from the bucket. Nothing was deleted: confirm the deletions, "
+            "%d of the documents of connector %s are gone from the bucket. Nothing was deleted: "
+            "confirm the deletions, "
             "or correct bucket and prefix.",
             held_back,
             connector.partition_key,
@@ -175,8 +199,10 @@ def _complete(services: Services, connector: Connector, scan: Scan, after_batch:
     whole_scan = services.ledger.complete_scan(scan, held_back=held_back)
     if whole_scan is not None and whole_scan.over_limit:
         logger.warning(
-            "%d new objects of connector %s were not taken in, because it holds as many as its tenant may have. "
-            "They are taken in when the operator raises the limit, or when others are gone from the bucket.",
+            "%d new objects of connector %s were not taken in, because it holds as many as its "
+            "tenant may have. "
+            "They are taken in when the operator raises the limit, or when others are gone from "
+            "the bucket.",
             whole_scan.over_limit,
             connector.partition_key,
         )
@@ -200,7 +226,9 @@ def _delete_missing(
 
 
 def _listed(entry: ObjectVersion, max_bytes: int) -> ListedObject:
-    return ListedObject(entry.key, entry.etag, entry.size, entry.modified_at, needs_no_download(entry, max_bytes))
+    return ListedObject(
+        entry.key, entry.etag, entry.size, entry.modified_at, needs_no_download(entry, max_bytes)
+    )
 
 
 def needs_no_download(entry: ObjectVersion, max_bytes: int) -> ObjectError | None:
@@ -213,12 +241,15 @@ def needs_no_download(entry: ObjectVersion, max_bytes: int) -> ObjectError | Non
         return UnsupportedType(reason)
     if entry.size > max_bytes:
         return TooLarge(
-            f"The object is larger than ACTIVEKG_MAX_FILE_BYTES allows: {entry.size:,} bytes, limit {max_bytes:,}."
+            f"The object is larger than ACTIVEKG_MAX_FILE_BYTES allows: {entry.size:,} bytes, "
+            f"limit {max_bytes:,}."
         )
     return None
 
 
-def _log_unchanged(connector: Connector, entries: Iterable[ObjectVersion], compared: PageComparison) -> None:
+def _log_unchanged(
+    connector: Connector, entries: Iterable[ObjectVersion], compared: PageComparison
+) -> None:
     for entry in entries:
         if entry.key not in compared.due and entry.key not in compared.over_limit:
             uri = connector.uri(entry.key)

@@ -1,4 +1,6 @@
-"""Extracts and indexes at the same time, under one lease: neither the parsers nor the encoder wait for the other."""
+"""Extracts and indexes at the same time, under one lease: neither the parsers nor the
+encoder wait for the other.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +31,12 @@ class Taken(NamedTuple):
 def extract_and_index(
     services: Services, connector: Connector, run: str, *, max_objects: int, budget_seconds: float
 ) -> Taken:
-    """Extract the connector's pending objects and put texts into the graph as they come.
+    """Extract the connector's pending objects and put texts into the graph as they
+    come.
 
-    Each text is stored before it is indexed; extraction pauses while too many wait. When one of the two fails, the
-    other ends soon after, with what it had finished stored; the error that came first is raised.
+    Each text is stored before it is indexed; extraction pauses while too many wait.
+    When one of the two fails, the other ends soon after, with what it had finished
+    stored; the error that came first is raised.
 
     Args:
         services: of this process.
@@ -43,11 +47,16 @@ def extract_and_index(
 
     Raises:
         SourceError: no object of the bucket can be had.
-        ModelError: the model cannot be loaded, or does not make the vectors that the graph holds.
+        ModelError: the model cannot be loaded, or does not make the vectors that the
+            graph holds.
     """
     bounds = lease(services, run, max_objects=max_objects, budget_seconds=budget_seconds)
     backlog = Backlog(extracts=True, indexes=True)
-    with log_fields(run=run), bounds as held, ThreadPoolExecutor(1, thread_name_prefix="index") as beside:
+    with (
+        log_fields(run=run),
+        bounds as held,
+        ThreadPoolExecutor(1, thread_name_prefix="index") as beside,
+    ):
         indexing = beside.submit(copy_context().run, index, services, connector, held, backlog)
         try:
             extracted = extract(services, connector, held, backlog)
@@ -59,7 +68,8 @@ def extract_and_index(
             if (other := indexing.exception()) is None or other is error:
                 raise
             first, second = (error, other) if held.cause is error else (other, error)
-            logger.error("The other half of the run failed, too: %s: %s", type(second).__name__, second)  # noqa: TRY400
+            name = type(second).__name__
+            logger.error("The other half of the run failed, too: %s: %s", name, second)  # noqa: TRY400
             raise first from None
         except BaseException as interruption:
             held.stop(interruption)

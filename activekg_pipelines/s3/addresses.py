@@ -1,7 +1,7 @@
 """Which addresses an S3 client may connect to: decides, connects to nothing.
 
-A tenant names the host of its store, so without a rule the service could be sent to its own network or to the
-credentials that a cloud machine's metadata service hands out.
+A tenant names the host of its store, so without a rule the service could be sent to its
+own network or to the credentials that a cloud machine's metadata service hands out.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 EVERYWHERE: Final[tuple[Network, ...]] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
-"""For the operator's own endpoints: AWS itself may lie behind a private address (VPC endpoints with private DNS)."""
+"""For the operator's own endpoints: AWS itself may lie behind a private address (VPC
+endpoints with private DNS).
+"""
 
 _PRIVATE: Final[tuple[Network, ...]] = tuple(
     map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
 )
 _LOOPBACK: Final[tuple[Network, ...]] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
-# Names that the public DNS does not hold, so that whoever lists one means a machine of its own network: RFC 2606, 6761,
-# 6762 (with its appendix G) and 8375, and the names that ICANN never delegates. ``svc`` is Kubernetes'.
+# Names that the public DNS does not hold, so that whoever lists one means a machine of
+# its own network: RFC 2606, 6761, 6762 (with its appendix G) and 8375, and the names
+# that ICANN never delegates. ``svc`` is Kubernetes'.
 _OWN_SUFFIXES: Final = (
     ".internal", ".local", ".localdomain", ".lan", ".home", ".corp", ".intranet", ".private", ".test", ".svc",
     ".home.arpa",
@@ -56,7 +59,8 @@ _IPV4_COMPATIBLE: Final = IPv6Network("::/96")
 
 @dataclass(frozen=True, slots=True)
 class AddressRule:
-    """The addresses of one endpoint: public ones, those of ``networks``, and never a metadata service's.
+    """The addresses of one endpoint: public ones, those of ``networks``, and never a
+    metadata service's.
 
     Attributes:
         networks: networks besides the public ones.
@@ -65,15 +69,20 @@ class AddressRule:
     networks: tuple[Network, ...] = ()
 
     def refusal(self, address: str) -> str | None:
-        """Why a connection may not go to an address, as the end of "it has the address …"; None where it may.
+        """Why a connection may not go to an address, as the end of "it has the address
+        …"; None where it may.
 
         Args:
-            address: as the resolver gives it, with a scope (``fe80::1%eth0``) or without.
+            address: as the resolver gives it, with a scope (``fe80::1%eth0``) or
+                without.
         """
         given = ip_address(address)
         real = _embedded(given)
         if _within(given, _NEVER) or _within(real, _NEVER):
-            return "which no connector may reach: it is link-local, multicast, reserved or of a metadata service"
+            return (
+                "which no connector may reach: it is link-local, multicast, reserved or of a "
+                "metadata service"
+            )
         if _is_public(real) or _within(real, self.networks):
             return None
         return (
@@ -85,9 +94,10 @@ class AddressRule:
 def rule_for_tenants(host: str, private_networks: Iterable[Network]) -> AddressRule:
     """The rule for a host that a tenant named and the operator's list holds.
 
-    An address on the list means itself, ``localhost`` the loopback, a name of no public domain (``minio``,
-    ``minio.internal``) the operator's network. Any other name must lead to public addresses: whoever has its DNS in
-    hand must not be able to point it into the operator's network.
+    An address on the list means itself, ``localhost`` the loopback, a name of no public
+    domain (``minio``, ``minio.internal``) the operator's network. Any other name must
+    lead to public addresses: whoever has its DNS in hand must not be able to point it
+    into the operator's network.
 
     Args:
         host: name or address, in lower case, an IPv6 address without brackets.
@@ -107,7 +117,9 @@ def rule_for_tenants(host: str, private_networks: Iterable[Network]) -> AddressR
 
 
 def _embedded(address: Address) -> Address:
-    """The IPv4 address that a connection to a mapped, NAT64, 6to4 or IPv4-compatible one arrives at."""
+    """The IPv4 address that a connection to a mapped, NAT64, 6to4 or IPv4-compatible
+    one arrives at.
+    """
     if isinstance(address, IPv4Address):
         return address
     if address.ipv4_mapped is not None:

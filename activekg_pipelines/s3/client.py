@@ -1,4 +1,6 @@
-"""Makes the S3 client of a connector. A tenant's client uses that tenant's keys and nothing of the environment."""
+"""Makes the S3 client of a connector. A tenant's client uses that tenant's keys and
+nothing of the environment.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +42,12 @@ class Source(Protocol):
 def make_client(source: Source, credentials: Credentials, settings: Settings) -> S3Client:
     """An S3 client; safe to share between threads.
 
-    Its calls raise :class:`EndpointForbidden` where the endpoint lies at an address that it may not have.
+    Its calls raise :class:`EndpointForbidden` where the endpoint lies at an address
+    that it may not have.
 
     Raises:
-        InvalidConnector: the endpoint is not on the operator's list (it may have been taken off since registration).
+        InvalidConnector: the endpoint is not on the operator's list (it may have been
+            taken off since registration).
     """
     # Here, because it costs time and most processes never open a bucket.
     from botocore.config import Config
@@ -67,8 +71,8 @@ def make_client(source: Source, credentials: Credentials, settings: Settings) ->
                 retries={"mode": "standard", "total_max_attempts": 4},
                 connect_timeout=CONNECT_SECONDS,
                 read_timeout=READ_SECONDS,
-                # Dots in bucket names break TLS host names, other stores rarely serve bucket sub-domains, and every
-                # request stays with one host.
+                # Dots in bucket names break TLS host names, other stores rarely serve
+                # bucket sub-domains, and every request stays with one host.
                 s3={"addressing_style": "path"},
             ),
         )
@@ -89,7 +93,8 @@ def _route(source: Source, settings: Settings) -> Route:
         rule = AddressRule(EVERYWHERE)
     endpoint_url = source.endpoint_url or settings.activekg_s3_endpoint_url
     return Route(
-        # Always an explicit one: AWS_ENDPOINT_URL in the environment would redirect every tenant.
+        # Always an explicit one: AWS_ENDPOINT_URL in the environment would redirect
+        # every tenant.
         endpoint_url=endpoint_url or _aws_endpoint(source.region),
         addresses=rule,
         min_bytes_per_second=settings.activekg_s3_min_bytes_per_second,
@@ -98,20 +103,27 @@ def _route(source: Source, settings: Settings) -> Route:
 
 @cache
 def _session() -> Session:
-    """The AWS library as it is without environment variables and files; it keeps the description of S3 (10 MB)."""
+    """The AWS library as it is without environment variables and files; it keeps the
+    description of S3 (10 MB).
+    """
     from botocore.session import Session
 
     values = {
-        name: (None, None, default, convert) for name, (_, _, default, convert) in Session.SESSION_VARIABLES.items()
+        name: (None, None, default, convert)
+        for name, (_, _, default, convert) in Session.SESSION_VARIABLES.items()
     }
     nowhere = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
     session = Session(session_vars=values | nowhere)
-    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_parse_timestamp)
+    session.get_component("response_parser_factory").set_parser_defaults(
+        timestamp_parser=_parse_timestamp
+    )
     return session
 
 
 def _parse_timestamp(value: Any) -> datetime:
-    """A time of an answer. The library's own way takes three quarters of the time that a listing takes to be read."""
+    """A time of an answer. The library's own way takes three quarters of the time that
+    a listing takes to be read.
+    """
     from botocore.utils import parse_timestamp
 
     try:

@@ -1,4 +1,6 @@
-"""Downloads one object to a file: the listed version if it is still there, the present one if not, never too much."""
+"""Downloads one object to a file: the listed version if it is still there, the present
+one if not, never too much.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ class Download:
         etag: of the bytes that arrived, which may be newer than the listing's.
         size: bytes that arrived.
         sha256: digest of the bytes that arrived.
-        content_type: as S3 says; boto3 uploads say ``binary/octet-stream`` for everything.
+        content_type: as S3 says; boto3 uploads say ``binary/octet-stream`` for
+            everything.
     """
 
     path: Path
@@ -44,7 +47,9 @@ class Download:
     content_type: str | None
 
 
-def download(client: S3Client, bucket: str, key: str, etag: str, target: Path, max_bytes: int) -> Download:
+def download(
+    client: S3Client, bucket: str, key: str, etag: str, target: Path, max_bytes: int
+) -> Download:
     """Fetch an object into ``target``.
 
     Args:
@@ -57,14 +62,16 @@ def download(client: S3Client, bucket: str, key: str, etag: str, target: Path, m
     Raises:
         TooLarge: more than ``max_bytes``.
         ObjectGone, AccessDenied, FetchFailed: S3 did not give the object.
-        CredentialsRefused, BucketMissing, EndpointUnreachable: no object of the bucket can be had.
+        CredentialsRefused, BucketMissing, EndpointUnreachable: no object of the bucket
+            can be had.
     """
     uri = f"s3://{bucket}/{key}"
     try:
         answer = _get(client, bucket, key, etag)
         arrived_etag, modified_at = normalise_etag(answer["ETag"]), in_utc(answer["LastModified"])
         with closing(answer["Body"]) as body:
-            # Some stores stream without a length; there the transfer's own end mark tells a truncated body.
+            # Some stores stream without a length; there the transfer's own end mark
+            # tells a truncated body.
             declared = answer.get("ContentLength")
             if declared is not None and declared > max_bytes:
                 raise _too_large(uri, declared, max_bytes)
@@ -81,13 +88,16 @@ def download(client: S3Client, bucket: str, key: str, etag: str, target: Path, m
         raise object_error(error, bucket, key) from None
     except (KeyError, ValueError, OverflowError) as error:
         # No ETag or time of change, or a time that is none.
-        raise FetchFailed(f"Failed to fetch {uri}: the store's answer cannot be read ({error})") from None
+        raise FetchFailed(
+            f"Failed to fetch {uri}: the store's answer cannot be read ({error})"
+        ) from None
     except OSError as error:
         if error.errno not in _NO_SPACE:
             raise
         # Smaller objects may still fit, and what others hold of the disk comes back.
         raise FetchFailed(
-            f"Failed to fetch {uri}: no space is left for temporary files in {target.parent.parent}. "
+            f"Failed to fetch {uri}: no space is left for temporary files in "
+            f"{target.parent.parent}. "
             "Free some, or set TMPDIR to a larger disk."
         ) from None
     if declared is not None and size != declared:
@@ -103,7 +113,9 @@ def download(client: S3Client, bucket: str, key: str, etag: str, target: Path, m
 
 
 def _get(client: S3Client, bucket: str, key: str, etag: str) -> GetObjectOutputTypeDef:
-    """The listed version; where it was overwritten since, the version that is there now."""
+    """The listed version; where it was overwritten since, the version that is there
+    now.
+    """
     try:
         return client.get_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"')
     except ClientError as error:
@@ -113,4 +125,6 @@ def _get(client: S3Client, bucket: str, key: str, etag: str) -> GetObjectOutputT
 
 
 def _too_large(uri: str, size: int, max_bytes: int) -> TooLarge:
-    return TooLarge(f"{uri} is larger than ACTIVEKG_MAX_FILE_BYTES allows: {size:,} bytes, limit {max_bytes:,}.")
+    return TooLarge(
+        f"{uri} is larger than ACTIVEKG_MAX_FILE_BYTES allows: {size:,} bytes, limit {max_bytes:,}."
+    )

@@ -1,4 +1,6 @@
-"""Turns botocore's exceptions into this package's: named, with the fix, without a secret."""
+"""Turns botocore's exceptions into this package's: named, with the fix, without a
+secret.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ _CREDENTIALS = {
     "AllAccessDisabled",
     "AccountProblem",
 }
-# Nothing follows a redirect: whoever answers with one would get a request that the tenant's key signed.
+# Nothing follows a redirect: whoever answers with one would get a request that the
+# tenant's key signed.
 _REGION = {
     "PermanentRedirect",
     "TemporaryRedirect",
@@ -78,26 +81,34 @@ def source_error(error: BotoCoreError | ClientError, bucket: str) -> SourceError
     if code in _REGION or (code == "AuthorizationHeaderMalformed" and "region" in str(error)):
         right = _named_region(error)
         where = f"in the region {right}" if right else "in another region, or at another endpoint,"
-        return WrongRegion(f"The bucket {bucket!r} lies {where} and not where the connector says: correct `region`.")
+        return WrongRegion(
+            f"The bucket {bucket!r} lies {where} and not where the connector says: correct "
+            "`region`."
+        )
     if code in _CREDENTIALS:
         return CredentialsRefused(
-            f"S3 refused the access key for bucket {bucket!r} ({code}): it is wrong, expired or deactivated. "
+            f"S3 refused the access key for bucket {bucket!r} ({code}): it is wrong, expired or "
+            "deactivated. "
             "Create a new access key in the IAM console and update the connector."
         )
     if code == "NoSuchBucket":
         return BucketMissing(f"The bucket {bucket!r} does not exist.")
     if code in _DENIED:
         return BucketAccessDenied(
-            f"S3 denies listing the bucket {bucket!r}: check that the IAM policy allows s3:ListBucket on it and that "
+            f"S3 denies listing the bucket {bucket!r}: check that the IAM policy allows "
+            "s3:ListBucket on it and that "
             "the bucket's own policy does not deny it."
         )
     if code == "RequestTimeTooSkewed":
         return ClockSkewed()
-    return SourceUnavailable(f"S3 failed on bucket {bucket!r} ({code}); nothing was deleted and the next scan goes on.")
+    return SourceUnavailable(
+        f"S3 failed on bucket {bucket!r} ({code}); nothing was deleted and the next scan goes on."
+    )
 
 
 def object_error(error: Exception, bucket: str, key: str) -> ObjectError | SourceError:
-    """The error behind a failed download: of the object, or of the whole bucket where no object can be had.
+    """The error behind a failed download: of the object, or of the whole bucket where
+    no object can be had.
 
     An outage must not use up the attempts of every object that is waiting.
 
@@ -114,10 +125,13 @@ def object_error(error: Exception, bucket: str, key: str) -> ObjectError | Sourc
     if code in _GONE:
         return ObjectGone(f"Failed to fetch {uri}: NoSuchKey")
     if code in _DENIED:
-        return AccessDenied(f"Failed to fetch {uri}: {code}. Check that the IAM policy allows s3:GetObject on it.")
+        return AccessDenied(
+            f"Failed to fetch {uri}: {code}. Check that the IAM policy allows s3:GetObject on it."
+        )
     if isinstance(error, ReadTimeoutError):
         return FetchFailed(
-            f"Failed to fetch {uri}: the bytes stopped, or came more slowly than ACTIVEKG_S3_MIN_BYTES_PER_SECOND."
+            f"Failed to fetch {uri}: the bytes stopped, or came more slowly than "
+            "ACTIVEKG_S3_MIN_BYTES_PER_SECOND."
         )
     return FetchFailed(f"Failed to fetch {uri}: {code}")
 
@@ -128,7 +142,9 @@ def _named_region(error: Exception) -> str | None:
         return None
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     named = headers.get("x-amz-bucket-region") or error.response.get("Error", {}).get("Region")
-    return named if isinstance(named, str) and re.fullmatch(r"[a-z]{2,}(-[a-z]+)+-\d", named) else None
+    return (
+        named if isinstance(named, str) and re.fullmatch(r"[a-z]{2,}(-[a-z]+)+-\d", named) else None
+    )
 
 
 def error_code(error: Exception) -> str:

@@ -65,8 +65,9 @@ def list_pages(
         bucket: name.
         prefix: only keys that start with it.
         start_after: the last key that is known already; "" for the first page.
-        deadline: moment of ``time.monotonic()`` after which a page that does not come is not waited for; a page has
-            ten seconds at least. None for the patience of a run, which a bucket full of delete markers may need.
+        deadline: moment of ``time.monotonic()`` after which a page that does not come
+            is not waited for; a page has ten seconds at least. None for the patience of
+            a run, which a bucket full of delete markers may need.
 
     Raises:
         SourceError: the bucket cannot be listed, or not in order.
@@ -78,7 +79,9 @@ def list_pages(
     try:
         while (answer := _next(answers, deadline)) is not None:
             entries = [
-                _version(entry, bucket) for entry in answer.get("Contents", []) if _storable(entry["Key"], bucket)
+                _version(entry, bucket)
+                for entry in answer.get("Contents", [])
+                if _storable(entry["Key"], bucket)
             ]
             last = _check_keys(entries, prefix, last, bucket)
             yield Page(entries, is_last=not answer.get("IsTruncated", False))
@@ -86,35 +89,47 @@ def list_pages(
         raise source_error(error, bucket) from None
 
 
-def _next(answers: Iterator[ListObjectsV2OutputTypeDef], deadline: float | None) -> ListObjectsV2OutputTypeDef | None:
+def _next(
+    answers: Iterator[ListObjectsV2OutputTypeDef], deadline: float | None
+) -> ListObjectsV2OutputTypeDef | None:
     moment = None if deadline is None else max(deadline, time.monotonic() + _LEAST_PAGE_SECONDS)
     with give_up_at(moment):
         try:
             return next(answers, None)
         except ValueError as error:
             # What botocore's parser makes of a size or a time that is none.
-            raise SourceUnavailable(f"The store answers with a listing that cannot be read: {error}") from None
+            raise SourceUnavailable(
+                f"The store answers with a listing that cannot be read: {error}"
+            ) from None
 
 
 def _version(entry: ObjectTypeDef, bucket: str) -> ObjectVersion:
     try:
         size = entry["Size"]
-        version = ObjectVersion(entry["Key"], normalise_etag(entry["ETag"]), size, in_utc(entry["LastModified"]))
+        version = ObjectVersion(
+            entry["Key"], normalise_etag(entry["ETag"]), size, in_utc(entry["LastModified"])
+        )
     except KeyError as missing:
         raise SourceUnavailable(
-            f"The store lists an object of bucket {bucket!r} without {missing}, which every S3 listing has."
+            f"The store lists an object of bucket {bucket!r} without {missing}, which every S3 "
+            "listing has."
         ) from None
     except OverflowError:
         raise SourceUnavailable(
-            f"The store lists an object of bucket {bucket!r} with a time that lies beyond the calendar."
+            f"The store lists an object of bucket {bucket!r} with a time that lies beyond the "
+            "calendar."
         ) from None
     if not 0 <= size <= _MAX_OBJECT_BYTES:
-        raise SourceUnavailable(f"The store lists an object of bucket {bucket!r} with a size of {size} bytes.")
+        raise SourceUnavailable(
+            f"The store lists an object of bucket {bucket!r} with a size of {size} bytes."
+        )
     return version
 
 
 def in_utc(moment: datetime) -> datetime:
-    """What Postgres takes: stores may write any zone, and none for UTC. OverflowError for what is on no calendar."""
+    """What Postgres takes: stores may write any zone, and none for UTC. OverflowError
+    for what is on no calendar.
+    """
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
@@ -124,18 +139,26 @@ def normalise_etag(etag: str) -> str:
 
 
 def _storable(key: str, bucket: str) -> bool:
-    """Whether Postgres can hold the key: S3 allows the character NUL in keys, and nobody uses it."""
+    """Whether Postgres can hold the key: S3 allows the character NUL in keys, and
+    nobody uses it.
+    """
     if "\x00" in key:
-        logger.warning("The bucket %r holds a key with the character NUL, which is left out.", bucket)
+        logger.warning(
+            "The bucket %r holds a key with the character NUL, which is left out.", bucket
+        )
         return False
     if len(key.encode("utf-8", "surrogatepass")) > _MAX_KEY_BYTES:
-        logger.warning("The bucket %r holds a key longer than S3 allows, which is left out.", bucket)
+        logger.warning(
+            "The bucket %r holds a key longer than S3 allows, which is left out.", bucket
+        )
         return False
     return True
 
 
 def _check_keys(entries: list[ObjectVersion], prefix: str, last: bytes, bucket: str) -> bytes:
-    """The last key's bytes, once it is sure that the page can be compared with the ledger's key range."""
+    """The last key's bytes, once it is sure that the page can be compared with the
+    ledger's key range.
+    """
     for entry in entries:
         key = entry.key.encode("utf-8", "surrogatepass")
         if key <= last:
@@ -144,6 +167,8 @@ def _check_keys(entries: list[ObjectVersion], prefix: str, last: bytes, bucket: 
                 "so a listing of it cannot be resumed or compared. Use a general-purpose bucket."
             )
         if not entry.key.startswith(prefix):
-            raise SourceUnavailable(f"The store lists keys of bucket {bucket!r} that do not begin with the prefix.")
+            raise SourceUnavailable(
+                f"The store lists keys of bucket {bucket!r} that do not begin with the prefix."
+            )
         last = key
     return last

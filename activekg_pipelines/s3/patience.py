@@ -1,4 +1,6 @@
-"""Until when the caller of an S3 request waits for it; kept beside the call, for botocore hands no such thing on."""
+"""Until when the caller of an S3 request waits for it; kept beside the call, for
+botocore hands no such thing on.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ _give_up_at: ContextVar[float | None] = ContextVar("activekg_s3_give_up_at", def
 
 @contextmanager
 def give_up_at(moment: float | None) -> Iterator[None]:
-    """Requests made inside are answered by then or fail, attempts and connecting included.
+    """Requests made inside are answered by then or fail, attempts and connecting
+    included.
 
     Args:
         moment: of ``time.monotonic()``; None for the usual limits.
@@ -25,6 +28,8 @@ def give_up_at(moment: float | None) -> Iterator[None]:
 
 
 def seconds_left(usual: float) -> float:
-    """``usual`` seconds, or what is left until the caller gives up: 0 or less when that moment has passed."""
+    """``usual`` seconds, or what is left until the caller gives up: 0 or less when that
+    moment has passed.
+    """
     moment = _give_up_at.get()
     return usual if moment is None else min(usual, moment - time.monotonic())

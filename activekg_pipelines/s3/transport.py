@@ -1,7 +1,9 @@
-"""The HTTP connections of one S3 client: to its endpoint only, to allowed addresses only, never for an unbounded time.
+"""The HTTP connections of one S3 client: to its endpoint only, to allowed addresses
+only, never for an unbounded time.
 
-botocore signs, sends and retries; its event ``before-send`` hands each request to the session here. An address is
-checked when a connection is made and is the one that is connected to, so that a name cannot change its mind in between.
+botocore signs, sends and retries; its event ``before-send`` hands each request to the
+session here. An address is checked when a connection is made and is the one that is
+connected to, so that a name cannot change its mind in between.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
 """Between two pieces of an answer."""
 _ANSWER_SECONDS: Final = 60.0
-"""What every answer may take, however small; a larger one has the time of the minimum rate on top."""
+"""What every answer may take, however small; a larger one has the time of the minimum
+rate on top.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,8 @@ class Route:
     Attributes:
         endpoint_url: scheme, host and port.
         addresses: that the host may have.
-        min_bytes_per_second: an answer that comes more slowly is given up after its first minute.
+        min_bytes_per_second: an answer that comes more slowly is given up after its
+            first minute.
     """
 
     endpoint_url: str
@@ -60,10 +65,16 @@ class Route:
     def leads_to(self, url: str) -> bool:
         """Whether a URL is one of the endpoint's."""
         wanted, allowed = urlsplit(url), urlsplit(self.endpoint_url)
-        return (wanted.scheme, wanted.hostname, wanted.port) == (allowed.scheme, allowed.hostname, allowed.port)
+        return (wanted.scheme, wanted.hostname, wanted.port) == (
+            allowed.scheme,
+            allowed.hostname,
+            allowed.port,
+        )
 
     def refusal(self) -> str | None:
-        """Why the endpoint, where it is given by address and not by name, may not be reached."""
+        """Why the endpoint, where it is given by address and not by name, may not be
+        reached.
+        """
         host = urlsplit(self.endpoint_url).hostname or ""
         try:
             return self.addresses.refusal(host)
@@ -74,20 +85,23 @@ class Route:
 class Transport(URLLib3Session):
     """botocore's HTTP session, whose connections keep to a route.
 
-    Proxies of the environment are used, as everywhere. A proxy resolves names itself: where one stands in between, what
-    a name leads to is the proxy's to judge.
+    Proxies of the environment are used, as everywhere. A proxy resolves names itself:
+    where one stands in between, what a name leads to is the proxy's to judge.
 
     Args:
         route: where to.
         max_connections: kept open at most.
-        verify: certificates that an endpoint's must lead to: a file, or True for the public ones.
+        verify: certificates that an endpoint's must lead to: a file, or True for the
+            public ones.
     """
 
     def __init__(self, route: Route, *, max_connections: int, verify: str | bool) -> None:
         # Their stubs are narrower than the parameters.
         options: dict[str, Any] = {"verify": verify, "timeout": (CONNECT_SECONDS, READ_SECONDS)}
         super().__init__(
-            proxies=get_environ_proxies(route.endpoint_url), max_pool_connections=max_connections, **options
+            proxies=get_environ_proxies(route.endpoint_url),
+            max_pool_connections=max_connections,
+            **options,
         )
         self._route = route
         # Had either attribute another name, this would raise and no client be made.
@@ -107,7 +121,9 @@ class Transport(URLLib3Session):
                 f"{urlsplit(request.url).netloc}, and was not sent."
             )
         if refusal := self._route.refusal():
-            raise EndpointForbidden(f"The S3 endpoint {self._route.endpoint_url} has an address {refusal}.")
+            raise EndpointForbidden(
+                f"The S3 endpoint {self._route.endpoint_url} has an address {refusal}."
+            )
         if seconds_left(1.0) <= 0:
             raise SourceUnavailable("The S3 endpoint did not answer in time; nothing was deleted.")
         try:
@@ -130,7 +146,9 @@ class _RoutedConnection(HTTPConnection):
         super().__init__(*args, **options)
 
     def _new_conn(self) -> socket.socket:
-        """The place where urllib3 makes a socket, for the first time and after a lost connection alike."""
+        """The place where urllib3 makes a socket, for the first time and after a lost
+        connection alike.
+        """
         if self.proxy is not None:
             return super()._new_conn()
         name, timeout = self._dns_host, self.timeout
@@ -138,7 +156,8 @@ class _RoutedConnection(HTTPConnection):
         until = time.monotonic() + seconds_left(CONNECT_SECONDS)
         try:
             while True:
-                # An address in place of the name: what was checked is what is connected to.
+                # An address in place of the name: what was checked is what is connected
+                # to.
                 self.host = addresses.pop(0)
                 left = max(0.1, until - time.monotonic())
                 # One that swallows connections leaves time for the next.
@@ -167,7 +186,9 @@ class _RoutedConnection(HTTPConnection):
 
 
 def _alternating(addresses: list[str]) -> list[str]:
-    """IPv6 and IPv4 in turn: where a network swallows one of them, the other is tried second and not ninth."""
+    """IPv6 and IPv4 in turn: where a network swallows one of them, the other is tried
+    second and not ninth.
+    """
     of_family: Counter[bool] = Counter()
     turn: dict[str, int] = {}
     for address in addresses:
@@ -184,7 +205,9 @@ def _pool_classes(route: Route) -> dict[str, Any]:
     }
     made = {}
     for scheme, (pool, connection) in classes.items():
-        routed = type(f"Routed{connection.__name__}", (_RoutedConnection, connection), {"route": route})
+        routed = type(
+            f"Routed{connection.__name__}", (_RoutedConnection, connection), {"route": route}
+        )
         made[scheme] = type(f"Routed{pool.__name__}", (pool,), {"ConnectionCls": routed})
     return made
 
@@ -192,13 +215,16 @@ def _pool_classes(route: Route) -> dict[str, Any]:
 class _PacedResponse(http.client.HTTPResponse):
     """An answer, status line to last byte, whose sender must keep up a minimum rate."""
 
-    def __init__(self, sock: socket.socket, *args: Any, min_bytes_per_second: int, **options: Any) -> None:
+    def __init__(
+        self, sock: socket.socket, *args: Any, min_bytes_per_second: int, **options: Any
+    ) -> None:
         super().__init__(sock, *args, **options)
         self.fp = io.BufferedReader(_PacedBytes(self.fp.detach(), sock, min_bytes_per_second))
 
 
 class _PacedBytes(io.RawIOBase):
-    """The bytes of a socket, which must come within the time that their number is worth.
+    """The bytes of a socket, which must come within the time that their number is
+    worth.
 
     A timeout of the socket alone bounds nothing: a byte a second never lets it run out.
     """
@@ -217,11 +243,14 @@ class _PacedBytes(io.RawIOBase):
         """Up to ``len(buffer)`` bytes, as soon as there are some.
 
         Raises:
-            TimeoutError: the sender is too slow; urllib3 and botocore make a read timeout of it.
+            TimeoutError: the sender is too slow; urllib3 and botocore make a read
+                timeout of it.
         """
         left = seconds_left(self._give_up_at - time.monotonic())
         if left <= 0:
-            raise TimeoutError("The answer comes more slowly than ACTIVEKG_S3_MIN_BYTES_PER_SECOND.")
+            raise TimeoutError(
+                "The answer comes more slowly than ACTIVEKG_S3_MIN_BYTES_PER_SECOND."
+            )
         self._sock.settimeout(min(left, self._between_pieces))
         received: int | None = self._raw.readinto(buffer)
         self._give_up_at += (received or 0) * self._seconds_per_byte

@@ -1,4 +1,6 @@
-"""One system for all rounds, started anew after a round that left it broken; the summary of all rounds at the end."""
+"""One system for all rounds, started anew after a round that left it broken; the
+summary of all rounds at the end.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,8 @@ class Stage:
         self._home = None
 
     def _start(self) -> Chaos:
-        # Not among the test session's folders, which the next sessions remove: the logs of a failure stay.
+        # Not among the test session's folders, which the next sessions remove: the logs
+        # of a failure stay.
         home = self._home = Path(tempfile.mkdtemp(prefix="chaos-"))
         rng = random.Random(0)
         proxy = self._stack.enter_context(fault_proxy(self.s3_endpoint))
@@ -61,7 +64,10 @@ class Stage:
         sources: dict[str, Source] = {}
         for tenant_id, documents in (("chaos", 200), ("bystander", 40)):
             source = Source(
-                tenant_id, Bucket.create(self.s3_endpoint, f"{home.name.replace('_', '-').lower()}-{tenant_id}")
+                tenant_id,
+                Bucket.create(
+                    self.s3_endpoint, f"{home.name.replace('_', '-').lower()}-{tenant_id}"
+                ),
             )
             source.fill(rng, documents)
             sources[system.register(source.bucket, tenant_id)] = source
@@ -79,7 +85,9 @@ class Stage:
 
 
 @pytest.fixture(scope="session")
-def stage(s3_endpoint: str, model_home: Path, project_root: Path, request: pytest.FixtureRequest) -> Iterator[Stage]:
+def stage(
+    s3_endpoint: str, model_home: Path, project_root: Path, request: pytest.FixtureRequest
+) -> Iterator[Stage]:
     """Where rounds are played."""
     (model_home / "models").mkdir(parents=True, exist_ok=True)
     opened = Stage(s3_endpoint, model_home, project_root)
@@ -89,7 +97,9 @@ def stage(s3_endpoint: str, model_home: Path, project_root: Path, request: pytes
 
 @pytest.fixture
 def chaos(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Chaos]:
-    """The running system with its buckets. A test that fails leaves the next one a new system."""
+    """The running system with its buckets. A test that fails leaves the next one a new
+    system.
+    """
     failed_before = request.session.testsfailed
     yield stage.chaos()
     if request.session.testsfailed > failed_before:

@@ -1,4 +1,6 @@
-"""Documents whose text and fate are known beforehand: each sentence carries its version's marker and its number."""
+"""Documents whose text and fate are known beforehand: each sentence carries its
+version's marker and its number.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ _WORDS = """
 pump valve turbine ledger harvest orchard glacier violin printer contract invoice lantern harbour compass bridge
 quarry tunnel engine kitchen library archive meadow falcon salmon copper marble velvet timber anchor beacon
 inspects repairs delivers measures describes replaces records cleans paints carries northern silent heavy early
-""".split()  # noqa: SIM905 - forty of them read better so
+""".split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,9 @@ def good(rng: random.Random, suffix: str) -> Version:
 
 
 def reworded(rng: random.Random, suffix: str, before: Version) -> Version:
-    """A new version that says the same under a new marker: as many bytes, where the format is plain."""
+    """A new version that says the same under a new marker: as many bytes, where the
+    format is plain.
+    """
     return _written(rng, suffix, before.wording, len(before.sentences))
 
 
@@ -74,7 +78,9 @@ def bad(rng: random.Random, suffix: str) -> Version:
         return Version(body, None, (), "dead", "corrupt")
     if rng.random() < 0.5:
         return Version(b"", None, (), "skipped", "empty")
-    return Version(f"{salt} ".encode() * (MAX_FILE_BYTES // len(salt)), None, (), "skipped", "too_large")
+    return Version(
+        f"{salt} ".encode() * (MAX_FILE_BYTES // len(salt)), None, (), "skipped", "too_large"
+    )
 
 
 def picture() -> Version:
@@ -83,7 +89,9 @@ def picture() -> Version:
 
 
 def folder() -> Version:
-    """What the S3 console makes for a folder: known by its key, for its content is any empty object's."""
+    """What the S3 console makes for a folder: known by its key, for its content is any
+    empty object's.
+    """
     return Version(b"", None, (), "skipped", "empty")
 
 
@@ -91,7 +99,8 @@ def _written(rng: random.Random, suffix: str, wording: int, count: int) -> Versi
     marker = f"mk{rng.randrange(1 << 40):010x}x"
     words = random.Random(wording)
     sentences = tuple(
-        f"Report {marker} {number:03}of{count:03}: the {' '.join(words.choices(_WORDS, k=words.randint(9, 16)))}."
+        f"Report {marker} {number:03}of{count:03}: the "
+        f"{' '.join(words.choices(_WORDS, k=words.randint(9, 16)))}."
         for number in range(count)
     )
     write = {".txt": _txt, ".md": _md, ".html": _html, ".docx": _docx, ".pdf": _pdf}[suffix]
@@ -129,7 +138,8 @@ def _pdf(sentences: tuple[str, ...]) -> bytes:
     canvas = Canvas(file)
     top = 800
     for sentence in sentences:
-        # Each sentence begins a line, so that no line end falls between its marker and its number.
+        # Each sentence begins a line, so that no line end falls between its marker and
+        # its number.
         for line in textwrap.wrap(sentence, 90, break_on_hyphens=False):
             if top < 60:
                 canvas.showPage()
@@ -141,7 +151,9 @@ def _pdf(sentences: tuple[str, ...]) -> bytes:
 
 
 def _corrupt_pdf(salt: str) -> Version:
-    return Version(f"%PDF-1.7 and nothing that follows is one {salt}".encode(), None, (), "dead", "corrupt")
+    return Version(
+        f"%PDF-1.7 and nothing that follows is one {salt}".encode(), None, (), "dead", "corrupt"
+    )
 
 
 def _scanned_pdf(salt: str) -> Version:
@@ -155,7 +167,12 @@ def _scanned_pdf(salt: str) -> Version:
 
 def _locked_pdf(salt: str) -> Version:
     file = io.BytesIO()
-    canvas = Canvas(file, encrypt=pdfencrypt.StandardEncryption(salt or "secret", ownerPassword="owner", strength=128))
+    canvas = Canvas(
+        file,
+        encrypt=pdfencrypt.StandardEncryption(
+            salt or "secret", ownerPassword="owner", strength=128
+        ),
+    )
     canvas.drawString(50, 800, "Nobody reads this without the password.")
     canvas.save()
     return Version(file.getvalue(), None, (), "dead", "encrypted")

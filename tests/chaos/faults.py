@@ -1,4 +1,6 @@
-"""What can go wrong, by name: each fault is a context, entered when it begins and left when it is over."""
+"""What can go wrong, by name: each fault is a context, entered when it begins and left
+when it is over.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def postgres_restarted(target: Target, rng: random.Random) -> Iterator[None]:
 
 @contextmanager
 def run_frozen(target: Target, rng: random.Random) -> Iterator[None]:
-    """SIGSTOP of a run until its lease has ended and others have its objects; then it wakes."""
+    """SIGSTOP of a run until its lease has ended and others have its objects; then it
+    wakes.
+    """
     run, process = _a_run(target, rng)
     process.suspend()
     try:
@@ -98,7 +102,8 @@ def disk_full(target: Target, rng: random.Random) -> Iterator[None]:
         with suppress(OSError):
             while True:
                 file.write(b"\0" * 4096)
-        # Two pages are left: where none is, Python quietly uses another folder, which a disk that is full has not got.
+        # Two pages are left: where none is, Python quietly uses another folder, which a
+        # disk that is full has not got.
         file.truncate(file.tell() - 2 * 4096)
     try:
         yield
@@ -167,7 +172,8 @@ def _a_run(target: Target, rng: random.Random) -> tuple[str, psutil.Process]:
         own = {
             row[0]
             for row in system.ask(
-                "SELECT dagster_run_id FROM connectors.runs WHERE connector_id = %s AND dagster_run_id IS NOT NULL"
+                "SELECT dagster_run_id FROM connectors.runs WHERE connector_id = %s AND "
+                "dagster_run_id IS NOT NULL"
                 " AND status = 'running'",
                 target.config_id,
             )

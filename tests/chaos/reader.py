@@ -1,4 +1,6 @@
-"""Reads documents with their chunks all the time, as applications do, and says where one was not whole."""
+"""Reads documents with their chunks all the time, as applications do, and says where
+one was not whole.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class Reader:
         tenants: every version of each tenant's objects by ETag, growing meanwhile.
     """
 
-    def __init__(self, connect: Callable[[], psycopg.Connection[Any]], tenants: dict[str, dict[str, Version]]) -> None:
+    def __init__(
+        self, connect: Callable[[], psycopg.Connection[Any]], tenants: dict[str, dict[str, Version]]
+    ) -> None:
         self._connect = connect
         self._tenants = tenants
         self._stop = threading.Event()
@@ -68,7 +72,7 @@ class Reader:
                             self._look(conn)
                 except psycopg.OperationalError:
                     time.sleep(0.2)
-        except BaseException as error:  # noqa: BLE001 - the round shows it
+        except BaseException as error:
             self.error = error
 
     def _look(self, conn: psycopg.Connection[Any]) -> None:
@@ -105,5 +109,8 @@ def _problem(rows: list[Any], versions: dict[str, Version]) -> str | None:
         return f"chunks of versions {markers} in a document of version {version.marker}"
     numbers = {int(number) for chunk in found for _, number, _ in chunk}
     if numbers != set(range(len(version.sentences))):
-        return f"{len(version.sentences) - len(numbers)} of {len(version.sentences)} sentences are missing"
+        return (
+            f"{len(version.sentences) - len(numbers)} of {len(version.sentences)} sentences "
+            "are missing"
+        )
     return None

@@ -1,4 +1,6 @@
-"""A round: change the bucket and break the system at seeded moments, let it settle, and ask the oracle."""
+"""A round: change the bucket and break the system at seeded moments, let it settle, and
+ask the oracle.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from tests.chaos.world import Source
 
 _STORM_SECONDS = 10.0
 _RUN_START_SECONDS = 30.0
-# Past every pause that a few failures cause: 30 seconds of a connector, 10 + 20 + 40 of a step.
+# Past every pause that a few failures cause: 30 seconds of a connector, 10 + 20 + 40 of
+# a step.
 _SETTLE_SECONDS = 300.0
 
 
@@ -28,9 +31,11 @@ class Round:
     """What a round did and found.
 
     Attributes:
-        faults: those that hit, by kind; ``missed`` those that found nothing to hit, with the reason.
+        faults: those that hit, by kind; ``missed`` those that found nothing to hit,
+            with the reason.
         by_hand: an operator asked for a sync when the faults were over.
-        recovery: seconds from the last fault's end until everything had settled; None when it never did.
+        recovery: seconds from the last fault's end until everything had settled; None
+            when it never did.
     """
 
     seed: int
@@ -48,7 +53,9 @@ class Round:
         self.journal.append(f"{time.strftime('%H:%M:%S')} {what}")
 
     def __str__(self) -> str:
-        recovery = "never settled" if self.recovery is None else f"settled after {self.recovery:.0f} s"
+        recovery = (
+            "never settled" if self.recovery is None else f"settled after {self.recovery:.0f} s"
+        )
         return (
             f"seed {self.seed}: {', '.join(self.faults) or 'no fault'}; {recovery}"
             f"{' of a sync by hand' if self.by_hand else ''}; round {self.seconds:.0f} s; "
@@ -69,7 +76,9 @@ class Chaos:
     def expected(self) -> list[Expected]:
         """What the buckets hold now."""
         return [
-            Expected(source.tenant_id, config_id, source.bucket.name, source.listing(), source.versions)
+            Expected(
+                source.tenant_id, config_id, source.bucket.name, source.listing(), source.versions
+            )
             for config_id, source in self.sources.items()
         ]
 
@@ -83,7 +92,9 @@ class Chaos:
         rng = random.Random(seed)
         played = Round(seed)
         started = time.monotonic()
-        config_id, source = rng.choice(list(self.sources.items()) if rng.random() < 0.2 else [self._largest()])
+        config_id, source = rng.choice(
+            list(self.sources.items()) if rng.random() < 0.2 else [self._largest()]
+        )
         target = Target(self.system, source, config_id)
         chosen = list(kinds) or rng.sample(list(KINDS), rng.randint(3, 4))
         played.by_hand = rng.random() < 0.75
@@ -96,7 +107,8 @@ class Chaos:
         played.note("the faults begin")
         faults = [
             threading.Thread(
-                target=self._fault, args=(played, target, kind, random.Random(rng.random()), *_moment(rng))
+                target=self._fault,
+                args=(played, target, kind, random.Random(rng.random()), *_moment(rng)),
             )
             for kind in chosen
         ]
@@ -136,14 +148,18 @@ class Chaos:
             differences.found[kind] += examples
 
     def settle(self, deadline: float) -> str | None:
-        """Wait until nothing is left to do; returns what is left at the deadline (monotonic), if anything.
+        """Wait until nothing is left to do; returns what is left at the deadline
+        (monotonic), if anything.
 
-        Whoever mended a bucket's policy replays what was refused meanwhile; nothing else is done by hand.
+        Whoever mended a bucket's policy replays what was refused meanwhile; nothing
+        else is done by hand.
         """
         while True:
             unsettled = self._unsettled()
             if unsettled is None:
-                if not sum(self.system.replay(config_id, "access_denied") for config_id in self.sources):
+                if not sum(
+                    self.system.replay(config_id, "access_denied") for config_id in self.sources
+                ):
                     return None
             elif time.monotonic() > deadline:
                 return unsettled
@@ -160,12 +176,16 @@ class Chaos:
                     (SELECT count(*) FROM connectors.scans s WHERE s.connector_id = %(id)s AND s.status = 'completed'
                      AND s.started_at > to_timestamp(%(changed)s))
                 FROM connectors.objects WHERE connector_id = %(id)s
-                """.replace("%(id)s", f"'{config_id}'").replace("%(changed)s", f"{source.changed_at:.6f}"),
+                """.replace("%(id)s", f"'{config_id}'").replace(
+                    "%(changed)s", f"{source.changed_at:.6f}"
+                ),
             )[0]
             if due or claimed or missing or waiting or not scans:
                 return (
-                    f"{source.tenant_id}: {due} objects due, {claimed} leased, {missing} to be deleted, {waiting} "
-                    f"syncs live, {scans} scans since the last change; Dagster's live runs: {self.system.live_runs()}"
+                    f"{source.tenant_id}: {due} objects due, {claimed} leased, {missing} to be "
+                    f"deleted, {waiting} "
+                    f"syncs live, {scans} scans since the last change; Dagster's live runs: "
+                    f"{self.system.live_runs()}"
                 )
         if live := self.system.live_runs():
             return f"Dagster's live runs: {live}"
@@ -182,13 +202,20 @@ class Chaos:
         played.note(f"sync: {way}")
 
     def _wait_for_a_run(self, config_id: str) -> None:
-        """Mostly there is work to disturb; the rest of the rounds disturbs its beginning."""
-        held = "SELECT FROM connectors.objects WHERE connector_id = %s AND claimed_by IS NOT NULL LIMIT 1"
+        """Mostly there is work to disturb; the rest of the rounds disturbs its
+        beginning.
+        """
+        held = (
+            "SELECT FROM connectors.objects WHERE connector_id = %s AND claimed_by IS NOT NULL "
+            "LIMIT 1"
+        )
         deadline = time.monotonic() + _RUN_START_SECONDS
         while time.monotonic() < deadline and not self.system.ask(held, config_id):
             time.sleep(0.1)
 
-    def _fault(self, played: Round, target: Target, kind: str, rng: random.Random, at: float, lasts: float) -> None:
+    def _fault(
+        self, played: Round, target: Target, kind: str, rng: random.Random, at: float, lasts: float
+    ) -> None:
         time.sleep(at)
         try:
             with KINDS[kind](target, rng):
@@ -213,7 +240,8 @@ def summary(rounds: Sequence[Round]) -> str:
     faults = Counter(kind for played in rounds for kind in played.faults)
     differences: Counter[str] = sum((played.differences.counts() for played in rounds), Counter())
     lines = [
-        f"{len(rounds)} rounds, {sum(faults.values())} faults, {sum(played.looks for played in rounds)} looks of the "
+        f"{len(rounds)} rounds, {sum(faults.values())} faults, "
+        f"{sum(played.looks for played in rounds)} looks of the "
         f"reader, {sum(differences.values())} differences"
     ]
     lines += [f"  {count:4} times {kind}" for kind, count in faults.most_common()]
@@ -221,8 +249,14 @@ def summary(rounds: Sequence[Round]) -> str:
     lines += [f"  missed {count} times {kind}" for kind, count in missed.most_common()]
     lines += [f"  DIFFERENT {count:4} times {kind}" for kind, count in differences.most_common()]
     for name, by_hand in (("by itself", False), ("after a sync by hand", True)):
-        times = [played.recovery for played in rounds if played.by_hand is by_hand and played.recovery is not None]
+        times = [
+            played.recovery
+            for played in rounds
+            if played.by_hand is by_hand and played.recovery is not None
+        ]
         if times:
-            lines.append(f"recovery {name}: mean {sum(times) / len(times):.0f} s, worst {max(times):.0f} s")
+            lines.append(
+                f"recovery {name}: mean {sum(times) / len(times):.0f} s, worst {max(times):.0f} s"
+            )
     lines += [f"NEVER SETTLED: seed {played.seed}" for played in rounds if played.recovery is None]
     return "\n".join(lines)

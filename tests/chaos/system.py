@@ -1,4 +1,6 @@
-"""The system as it runs in production, each part a process of its own, and a supervisor starts again what dies."""
+"""The system as it runs in production, each part a process of its own, and a supervisor
+starts again what dies.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,10 @@ class Part:
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):
-                if os.getsid(process.pid) in self.sessions and process.status() != psutil.STATUS_ZOMBIE:
+                if (
+                    os.getsid(process.pid) in self.sessions
+                    and process.status() != psutil.STATUS_ZOMBIE
+                ):
                     found.append(process)
         return found
 
@@ -82,7 +87,8 @@ class System:
     Attributes:
         home: its folder, with the parts' logs.
         proxy: what stands between the system and the object store.
-        disk: folder of its temporary files on a small file system of their own; None where one cannot be mounted.
+        disk: folder of its temporary files on a small file system of their own; None
+            where one cannot be mounted.
         disk_reason: why it is None.
     """
 
@@ -101,7 +107,9 @@ class System:
         """Call the admin API as a super admin; again while the database is away."""
         deadline = time.monotonic() + 60
         while True:
-            answer = httpx.request(method, self.api_url + path, headers=self.headers, timeout=60, **kwargs)
+            answer = httpx.request(
+                method, self.api_url + path, headers=self.headers, timeout=60, **kwargs
+            )
             if answer.status_code < 500 or time.monotonic() > deadline:
                 return answer
             time.sleep(0.5)
@@ -123,13 +131,17 @@ class System:
 
     def sync(self, config_id: str, mode: str = "changed") -> None:
         """Ask for a sync now."""
-        answer = self.api("POST", f"/_admin/connectors/configs/{config_id}/sync", json={"mode": mode})
+        answer = self.api(
+            "POST", f"/_admin/connectors/configs/{config_id}/sync", json={"mode": mode}
+        )
         assert answer.status_code == 202, answer.text
 
     def replay(self, config_id: str, error_type: str) -> int:
         """Replay the dead letters of one kind; returns how many there were."""
         answer = self.api(
-            "POST", f"/_admin/connectors/configs/{config_id}/dead-letters/replay", json={"error_type": error_type}
+            "POST",
+            f"/_admin/connectors/configs/{config_id}/dead-letters/replay",
+            json={"error_type": error_type},
         )
         assert answer.status_code in {200, 202}, answer.text
         return int(answer.json()["replayed"])
@@ -150,7 +162,8 @@ class System:
     def live_runs(self) -> list[tuple[str, str]]:
         """Dagster's runs that have not ended: id and status."""
         return self.ask(
-            "SELECT run_id, status FROM runs WHERE status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED') ORDER BY id",
+            "SELECT run_id, status FROM runs WHERE status NOT IN ('SUCCESS', 'FAILURE', "
+            "'CANCELED') ORDER BY id",
             of="ACTIVEKG_DAGSTER_DSN",
         )
 
@@ -168,7 +181,9 @@ class System:
         return {run: members[pid] for run, pid in rows if pid in members}
 
     def kill(self, name: str, *, with_children: bool) -> None:
-        """SIGKILL a part: alone, or as a container does that takes everything in it along."""
+        """SIGKILL a part: alone, or as a container does that takes everything in it
+        along.
+        """
         part = self.parts[name]
         victims = part.members() if with_children else self._own_processes(part)
         for process in victims:
@@ -176,7 +191,9 @@ class System:
                 process.kill()
 
     def _own_processes(self, part: Part) -> list[psutil.Process]:
-        """The part without the runs that it started: what it consists of was started by command, runs by Python."""
+        """The part without the runs that it started: what it consists of was started by
+        command, runs by Python.
+        """
         assert part.process is not None
         found = []
         for process in part.members():
@@ -215,7 +232,9 @@ class System:
 
 
 @contextmanager
-def running(home: Path, proxy: FaultProxy, model_home: Path, project_root: Path) -> Iterator[System]:
+def running(
+    home: Path, proxy: FaultProxy, model_home: Path, project_root: Path
+) -> Iterator[System]:
     """Start database, API, code server and daemon."""
     postgres = Postgres(home / "postgres")
     with _small_disk(home / "tmp") as (disk, reason):
@@ -223,7 +242,10 @@ def running(home: Path, proxy: FaultProxy, model_home: Path, project_root: Path)
         subprocess.run([*CLI, "migrate"], env=environment, check=True, capture_output=True)
         # The API grants no interval under a minute; a round is shorter than that.
         with psycopg.connect(environment["ACTIVEKG_DSN"]) as conn:
-            conn.execute("ALTER TABLE connectors.connectors DROP CONSTRAINT connectors_poll_interval_seconds_check")
+            conn.execute(
+                "ALTER TABLE connectors.connectors DROP CONSTRAINT "
+                "connectors_poll_interval_seconds_check"
+            )
         system = System(
             home,
             postgres,
@@ -235,7 +257,11 @@ def running(home: Path, proxy: FaultProxy, model_home: Path, project_root: Path)
             reason,
         )
         token = subprocess.run(
-            [*CLI, "token", "--scope", "super_admin"], env=environment, capture_output=True, text=True, check=True
+            [*CLI, "token", "--scope", "super_admin"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
         system.headers["Authorization"] = f"Bearer {token}"
         supervisor = threading.Thread(target=system.supervise, name="supervisor", daemon=True)
@@ -249,7 +275,9 @@ def running(home: Path, proxy: FaultProxy, model_home: Path, project_root: Path)
 
 
 def start_dagster(system: System) -> None:
-    """Start code server and daemon, once the connectors are registered: tenants' sensors are made when they load."""
+    """Start code server and daemon, once the connectors are registered: tenants'
+    sensors are made when they load.
+    """
     system.ask("UPDATE connectors.connectors SET poll_interval_seconds = %s", _POLL_SECONDS)
     system.parts[CODE_SERVER].start()
     system.parts[DAEMON].start()
@@ -296,7 +324,8 @@ def _environment(
         "ACTIVEKG_LOST_RUN_SECONDS": str(3 * LEASE_SECONDS),
         "ACTIVEKG_RETRY_BASE_SECONDS": "1",
         "ACTIVEKG_RETRY_CAP_SECONDS": "4",
-        # Faults last for seconds here, and attempts are made every few; no object may be given up for that.
+        # Faults last for seconds here, and attempts are made every few; no object may
+        # be given up for that.
         "ACTIVEKG_MAX_ATTEMPTS": "100",
         # Small, so that one batch of changes is worth two runs.
         "ACTIVEKG_MAX_OBJECTS_PER_RUN": "60",
@@ -316,7 +345,10 @@ def _parts(home: Path, environment: dict[str, str]) -> dict[str, Part]:
         ],
         DAEMON: [str(scripts / "dagster-daemon"), "run", "-w", str(home / "workspace.yaml")],
     }  # fmt: skip
-    return {name: Part(name, command, environment, home / f"{name}.log") for name, command in commands.items()}
+    return {
+        name: Part(name, command, environment, home / f"{name}.log")
+        for name, command in commands.items()
+    }
 
 
 @contextmanager
@@ -329,7 +361,10 @@ def _small_disk(folder: Path) -> Iterator[tuple[Path | None, str]]:
         return
     options = f"size={_TEMPORARY_BYTES},mode=1777"
     mounted = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True, check=False
+        [mount, "-t", "tmpfs", "-o", options, "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if mounted.returncode:
         yield None, f"no file system can be mounted: {mounted.stderr.strip()}"

@@ -21,7 +21,9 @@ _SETTLE_SECONDS = 180.0
 
 @contextmanager
 def a_run_in_flight(chaos: Chaos) -> Iterator[tuple[str, str]]:
-    """Changes in the bucket and a run that reads them, slowly; gives the connector's and Dagster's run's ids."""
+    """Changes in the bucket and a run that reads them, slowly; gives the connector's
+    and Dagster's run's ids.
+    """
     config_id, source = next(iter(chaos.sources.items()))
     with ExitStack() as stack:
         rule = chaos.system.proxy.inject("GET", None, slow(0.3, piece=1024))
@@ -31,7 +33,8 @@ def a_run_in_flight(chaos: Chaos) -> Iterator[tuple[str, str]]:
 
         def holding() -> str | None:
             rows = chaos.system.ask(
-                "SELECT claimed_by FROM connectors.objects WHERE connector_id = %s AND claimed_by IS NOT NULL LIMIT 1",
+                "SELECT claimed_by FROM connectors.objects WHERE connector_id = %s AND claimed_by "
+                "IS NOT NULL LIMIT 1",
                 config_id,
             )
             return rows[0][0] if rows else None
@@ -57,7 +60,9 @@ def test_a_code_server_that_dies_with_its_runs_blocks_nothing(chaos: Chaos) -> N
 
 
 @pytest.mark.timeout(600)
-def test_a_database_that_restarts_in_the_middle_of_a_run_costs_that_run_at_most(chaos: Chaos) -> None:
+def test_a_database_that_restarts_in_the_middle_of_a_run_costs_that_run_at_most(
+    chaos: Chaos,
+) -> None:
     with a_run_in_flight(chaos):
         chaos.system.postgres.kill()
         time.sleep(2)
@@ -70,18 +75,24 @@ def test_objects_that_no_disk_was_left_for_are_tried_again_and_say_so(chaos: Cha
     config_id, source = next(iter(chaos.sources.items()))
     with ExitStack() as stack:
         try:
-            stack.enter_context(disk_full(Target(chaos.system, source, config_id), random.Random(0)))
+            stack.enter_context(
+                disk_full(Target(chaos.system, source, config_id), random.Random(0))
+            )
         except NoTarget as reason:
             pytest.skip(str(reason))
         source.change(random.Random(time.time_ns()), 20)
         chaos.system.sync(config_id)
-        message = chaos.system.wait("an object shows the error", lambda: _message(chaos, config_id), 90)
+        message = chaos.system.wait(
+            "an object shows the error", lambda: _message(chaos, config_id), 90
+        )
         assert "space" in message.lower(), message
     assert_settles_and_nothing_differs(chaos)
 
 
 def _message(chaos: Chaos, config_id: str) -> str | None:
     rows = chaos.system.ask(
-        "SELECT error_message FROM connectors.objects WHERE connector_id = %s AND state = 'failed' LIMIT 1", config_id
+        "SELECT error_message FROM connectors.objects WHERE connector_id = %s AND state = "
+        "'failed' LIMIT 1",
+        config_id,
     )
     return rows[0][0] if rows else None

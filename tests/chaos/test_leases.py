@@ -1,4 +1,6 @@
-"""A run that was frozen past its lease: another run takes its objects, and when it wakes it writes nothing."""
+"""A run that was frozen past its lease: another run takes its objects, and when it
+wakes it writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ _GRAPH = """
 SELECT id, version, props, embedding::text FROM public.nodes WHERE tenant_id = %s ORDER BY id
 """
 _OBJECTS = (
-    "SELECT key, state::text, etag, indexed_etag, claimed_by FROM connectors.objects WHERE connector_id = %s ORDER BY 1"
+    "SELECT key, state::text, etag, indexed_etag, claimed_by FROM connectors.objects WHERE "
+    "connector_id = %s ORDER BY 1"
 )
 
 
@@ -40,7 +43,10 @@ def claimed(chaos: Chaos, config_id: str, state: str) -> Callable[[], str | None
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("state", "documents"),
-    [pytest.param("pending", 1, id="while it reads"), pytest.param("extracted", 60, id="while it embeds")],
+    [
+        pytest.param("pending", 1, id="while it reads"),
+        pytest.param("extracted", 60, id="while it embeds"),
+    ],
 )
 def test_a_run_that_was_frozen_past_its_lease_and_overtaken_writes_nothing_when_it_wakes(
     chaos: Chaos, s3_endpoint: str, state: str, documents: int
@@ -48,12 +54,18 @@ def test_a_run_that_was_frozen_past_its_lease_and_overtaken_writes_nothing_when_
     system = chaos.system
     rng = random.Random(documents)
     tenant_id = f"frozen_{state}"
-    bucket = Bucket.create(s3_endpoint, f"{system.home.name.replace('_', '-').lower()}-frozen-{state}")
+    bucket = Bucket.create(
+        s3_endpoint, f"{system.home.name.replace('_', '-').lower()}-frozen-{state}"
+    )
     old = {f"{number:03}.txt": good(rng, ".txt") for number in range(documents)}
     for key, version in old.items():
         bucket.put(key, version.body)
     # A run that reads is caught in the middle of the first object's bytes.
-    rule = system.proxy.inject("GET", "000.txt", slow(2.0, piece=100), times=1) if state == "pending" else None
+    rule = (
+        system.proxy.inject("GET", "000.txt", slow(2.0, piece=100), times=1)
+        if state == "pending"
+        else None
+    )
     config_id = system.register(bucket, tenant_id)
     try:
         frozen = system.wait("a run holds an object", claimed(chaos, config_id, state), 120)
@@ -65,7 +77,11 @@ def test_a_run_that_was_frozen_past_its_lease_and_overtaken_writes_nothing_when_
         for key, version in new.items():
             bucket.put(key, version.body)
         system.sync(config_id)
-        system.wait("another run indexes the new versions", lambda: indexed(chaos, config_id, new), 12 * LEASE_SECONDS)
+        system.wait(
+            "another run indexes the new versions",
+            lambda: indexed(chaos, config_id, new),
+            12 * LEASE_SECONDS,
+        )
         before = system.ask(_GRAPH, tenant_id)
         counts = run_counts(chaos, frozen)
 
@@ -78,27 +94,38 @@ def test_a_run_that_was_frozen_past_its_lease_and_overtaken_writes_nothing_when_
         assert system.ask(_GRAPH, tenant_id) == before, "no node was written again"
         assert run_counts(chaos, frozen) == counts, "what was not written is not counted"
         # Its row is closed, or belongs to the run that took its work over.
-        for (status,) in system.ask("SELECT status FROM connectors.runs WHERE dagster_run_id = %s", frozen):
+        for (status,) in system.ask(
+            "SELECT status FROM connectors.runs WHERE dagster_run_id = %s", frozen
+        ):
             assert status in {"succeeded", "failed"}
     finally:
         system.proxy.heal(*([rule] if rule else []))
-        system.api("DELETE", f"/_admin/connectors/configs/{config_id}", params={"documents": "remove"})
+        system.api(
+            "DELETE", f"/_admin/connectors/configs/{config_id}", params={"documents": "remove"}
+        )
 
 
 def indexed(chaos: Chaos, config_id: str, versions: dict[str, Version]) -> bool:
     """Whether the ledger shows exactly these versions, and the graph their texts."""
-    wanted = [(key, "indexed", version.etag, version.etag, None) for key, version in sorted(versions.items())]
+    wanted = [
+        (key, "indexed", version.etag, version.etag, None)
+        for key, version in sorted(versions.items())
+    ]
     return chaos.system.ask(_OBJECTS, config_id) == wanted
 
 
 def ended(chaos: Chaos, run: str) -> str | None:
     """How a run of Dagster's ended, once it has."""
-    (status,) = chaos.system.ask("SELECT status FROM runs WHERE run_id = %s", run, of="ACTIVEKG_DAGSTER_DSN")[0]
+    (status,) = chaos.system.ask(
+        "SELECT status FROM runs WHERE run_id = %s", run, of="ACTIVEKG_DAGSTER_DSN"
+    )[0]
     return status if status in {"SUCCESS", "FAILURE", "CANCELED"} else None
 
 
 def run_counts(chaos: Chaos, run: str) -> list[tuple[Any, ...]]:
     """What a run says that it wrote."""
     return chaos.system.ask(
-        "SELECT extracted, indexed, chunks, failed, dead FROM connectors.runs WHERE dagster_run_id = %s", run
+        "SELECT extracted, indexed, chunks, failed, dead FROM connectors.runs WHERE "
+        "dagster_run_id = %s",
+        run,
     )

@@ -1,4 +1,6 @@
-"""The tenants' buckets, changed past the proxy as customers change them, and what is known of every version in them."""
+"""The tenants' buckets, changed past the proxy as customers change them, and what is
+known of every version in them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,17 @@ from pathlib import PurePosixPath
 from tests.chaos.documents import FORMATS, Version, bad, folder, good, picture, reworded
 from tests.s3_bucket import Bucket
 
-_ODD_NAMES = ("plain", "with space", "plus+sign", "100%", "quote'd", "ümlaut", "emoji-🚀", "a=b&c", "dots..here")
+_ODD_NAMES = (
+    "plain",
+    "with space",
+    "plus+sign",
+    "100%",
+    "quote'd",
+    "ümlaut",
+    "emoji-🚀",
+    "a=b&c",
+    "dots..here",
+)
 
 
 @dataclass
@@ -41,8 +53,14 @@ class Source:
 
     def listing(self) -> dict[str, str]:
         """ETags by key, as the bucket lists them."""
-        pages = self.bucket.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket.name)
-        return {entry["Key"]: entry["ETag"].strip('"') for page in pages for entry in page.get("Contents", [])}
+        pages = self.bucket.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket.name
+        )
+        return {
+            entry["Key"]: entry["ETag"].strip('"')
+            for page in pages
+            for entry in page.get("Contents", [])
+        }
 
     def change(self, rng: random.Random, times: int, *, pause: float = 0.0) -> None:
         """Make changes of every kind, ``pause`` seconds apart."""
@@ -79,7 +97,9 @@ class Source:
         self._put(key, good(rng, PurePosixPath(key).suffix))
 
     def _overwrite_twice(self, rng: random.Random, keys: list[str]) -> None:
-        """Two versions of the same size within a second: only the ETag tells them apart."""
+        """Two versions of the same size within a second: only the ETag tells them
+        apart.
+        """
         key = rng.choice(keys)
         suffix = PurePosixPath(key).suffix
         first = good(rng, suffix)
@@ -106,7 +126,9 @@ class Source:
     def _revert(self, rng: random.Random, keys: list[str]) -> None:
         """Some earlier version of any object of the format comes back."""
         key = rng.choice(keys)
-        header = {".pdf": b"%PDF", ".docx": b"PK", ".html": b"<!do"}.get(PurePosixPath(key).suffix, b"Report")
+        header = {".pdf": b"%PDF", ".docx": b"PK", ".html": b"<!do"}.get(
+            PurePosixPath(key).suffix, b"Report"
+        )
         known = [version for version in self.versions.values() if version.body.startswith(header)]
         if known:
             self._put(key, rng.choice(known))
@@ -122,7 +144,9 @@ class Source:
 
     def _copy_to(self, before: str, after: str) -> None:
         name = self.bucket.name
-        self.bucket.client.copy_object(Bucket=name, Key=after, CopySource={"Bucket": name, "Key": before})
+        self.bucket.client.copy_object(
+            Bucket=name, Key=after, CopySource={"Bucket": name, "Key": before}
+        )
 
     def _put(self, key: str, version: Version) -> None:
         # Known before it can be seen: a reader may meet it at once.
@@ -131,4 +155,6 @@ class Source:
         self.changed_at = time.time()
 
     def _new_key(self, rng: random.Random, suffix: str) -> str:
-        return f"{rng.choice('abcdef')}/{rng.choice(_ODD_NAMES)}-{rng.randrange(1 << 32):08x}{suffix}"
+        return (
+            f"{rng.choice('abcdef')}/{rng.choice(_ODD_NAMES)}-{rng.randrange(1 << 32):08x}{suffix}"
+        )

@@ -1,4 +1,6 @@
-"""The whole system as a user starts it: ``activekg-pipelines up`` in a process of its own, on an embedded database."""
+"""The whole system as a user starts it: ``activekg-pipelines up`` in a process of its
+own, on an embedded database.
+"""
 
 from __future__ import annotations
 
@@ -39,17 +41,26 @@ class System:
     def run(self, *command: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
         """Run a command in the system's environment and return what it printed."""
         return subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False
+            command,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
 
     def api(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         """Call the admin API as a super admin."""
-        return httpx.request(method, self.api_url + path, headers=self.headers, timeout=60, **kwargs)
+        return httpx.request(
+            method, self.api_url + path, headers=self.headers, timeout=60, **kwargs
+        )
 
     def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
         """Ask the Dagster webserver what its UI asks it."""
         answer = httpx.post(
-            f"{self.webserver_url}/graphql", json={"query": query, "variables": variables}, timeout=60
+            f"{self.webserver_url}/graphql",
+            json={"query": query, "variables": variables},
+            timeout=60,
         ).json()
         assert "errors" not in answer, answer["errors"]
         return answer["data"]
@@ -70,14 +81,17 @@ class System:
 
     def runs(self, config_id: str) -> list[dict[str, Any]]:
         """The connector's syncs, newest first."""
-        return self.api("GET", "/_admin/connectors/runs", params={"config_id": config_id}).json()["items"]
+        return self.api("GET", "/_admin/connectors/runs", params={"config_id": config_id}).json()[
+            "items"
+        ]
 
     def states(self, config_id: str) -> dict[str, int]:
         """The connector's objects by state."""
         with psycopg.connect(self.environment["ACTIVEKG_DSN"]) as conn:
             return dict(
                 conn.execute(
-                    "SELECT state::text, count(*) FROM connectors.objects WHERE connector_id = %s GROUP BY 1",
+                    "SELECT state::text, count(*) FROM connectors.objects WHERE connector_id = %s "
+                    "GROUP BY 1",
                     (config_id,),
                 ).fetchall()
             )
@@ -95,7 +109,9 @@ class System:
 
 
 @contextmanager
-def running_system(home: Path, s3_endpoint: str, extra: Mapping[str, str] | None = None) -> Iterator[System]:
+def running_system(
+    home: Path, s3_endpoint: str, extra: Mapping[str, str] | None = None
+) -> Iterator[System]:
     """Start ``activekg-pipelines up`` on free ports and stop it as Ctrl-C does."""
     api_port, web_port = free_port(), free_port()
     environment = (
@@ -105,7 +121,8 @@ def running_system(home: Path, s3_endpoint: str, extra: Mapping[str, str] | None
             "ACTIVEKG_API_PORT": str(api_port),
             "ACTIVEKG_WEBSERVER_URL": f"http://127.0.0.1:{web_port}",
             "ACTIVEKG_S3_ENDPOINT_ALLOWLIST": s3_endpoint.removeprefix("http://"),
-            # Connectors that name no endpoint mean AWS; here the tests' server is in its place.
+            # Connectors that name no endpoint mean AWS; here the tests' server is in
+            # its place.
             "ACTIVEKG_S3_ENDPOINT_URL": s3_endpoint,
             "PYTHONUNBUFFERED": "1",
         }
@@ -120,15 +137,25 @@ def running_system(home: Path, s3_endpoint: str, extra: Mapping[str, str] | None
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
-        printed = subprocess.run([*CLI, "env"], env=environment, capture_output=True, text=True, check=True).stdout
+        printed = subprocess.run(
+            [*CLI, "env"], env=environment, capture_output=True, text=True, check=True
+        ).stdout
         for line in printed.splitlines():
             name, _, value = line.removeprefix("export ").partition("=")
             environment[name] = value.strip("'")
         token = subprocess.run(
-            [*CLI, "token", "--scope", "super_admin"], env=environment, capture_output=True, text=True, check=True
+            [*CLI, "token", "--scope", "super_admin"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
         system = System(
-            process, environment, f"http://127.0.0.1:{api_port}", environment["ACTIVEKG_WEBSERVER_URL"], log
+            process,
+            environment,
+            f"http://127.0.0.1:{api_port}",
+            environment["ACTIVEKG_WEBSERVER_URL"],
+            log,
         )
         system.headers["Authorization"] = f"Bearer {token}"
         yield system
@@ -139,11 +166,14 @@ def running_system(home: Path, s3_endpoint: str, extra: Mapping[str, str] | None
 
 
 @pytest.fixture(scope="session")
-def system(tmp_path_factory: pytest.TempPathFactory, s3_endpoint: str, model_home: Path) -> Iterator[System]:
+def system(
+    tmp_path_factory: pytest.TempPathFactory, s3_endpoint: str, model_home: Path
+) -> Iterator[System]:
     """One system for all end-to-end tests."""
     home = tmp_path_factory.mktemp("system") / "home"
     home.mkdir()
-    # The converted model is shared with the other tests: converting it again proves nothing.
+    # The converted model is shared with the other tests: converting it again proves
+    # nothing.
     (home / "models").symlink_to(model_home / "models", target_is_directory=True)
     (model_home / "models").mkdir(parents=True, exist_ok=True)
     keys = {f"CONNECTOR_KEK_V{version}": Fernet.generate_key().decode() for version in (1, 2)}

@@ -1,5 +1,5 @@
-"""A real queue: two tenants with large backlogs hold every place, and a third one's document is searchable long before
-they are through."""
+"""A real queue: two tenants with large backlogs hold every place, and a third one's
+document is searchable long before they are through."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from tests.s3_bucket import Bucket
 
 LARGE = ("large_one", "large_two")
 CONNECTORS = 3
-# At the store's pace more than six minutes of work for one run: in the test's time none comes to its end by itself.
+# At the store's pace more than six minutes of work for one run: in the test's time none
+# comes to its end by itself.
 OBJECTS = 1000
 
 
@@ -31,7 +32,9 @@ def slow_store(s3_endpoint: str) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture
-def contended(tmp_path: Path, s3_endpoint: str, model_home: Path, slow_store: FaultProxy) -> Iterator[System]:
+def contended(
+    tmp_path: Path, s3_endpoint: str, model_home: Path, slow_store: FaultProxy
+) -> Iterator[System]:
     """A system of its own, with short turns."""
     home = tmp_path / "home"
     home.mkdir()
@@ -56,7 +59,13 @@ def rows(system: System, sql: str, *parameters: object) -> list[tuple]:
 def running(system: System) -> Counter[str]:
     """Runs under way by tenant."""
     return Counter(
-        dict(rows(system, "SELECT tenant_id, count(*) FROM connectors.runs WHERE status = 'running' GROUP BY 1"))
+        dict(
+            rows(
+                system,
+                "SELECT tenant_id, count(*) FROM connectors.runs WHERE status = 'running' GROUP "
+                "BY 1",
+            )
+        )
     )
 
 
@@ -67,8 +76,12 @@ def test_one_document_does_not_wait_for_other_tenants_backlogs(
     backlogs = []
     for tenant in LARGE:
         for number in range(CONNECTORS):
-            source = Bucket.create(s3_endpoint, f"{tenant.replace('_', '-')}-{number}-{time.time_ns()}")
-            source.put_many({f"{n:04}.txt": f"Note {n} of {tenant}, file {number}." for n in range(OBJECTS)})
+            source = Bucket.create(
+                s3_endpoint, f"{tenant.replace('_', '-')}-{number}-{time.time_ns()}"
+            )
+            source.put_many(
+                {f"{n:04}.txt": f"Note {n} of {tenant}, file {number}." for n in range(OBJECTS)}
+            )
             through_proxy = replace(source, endpoint_url=slow_store.url)
             backlogs.append(contended.register(through_proxy, tenant, name=f"c{number}"))
     most: Counter[str] = Counter()
@@ -93,11 +106,14 @@ def test_one_document_does_not_wait_for_other_tenants_backlogs(
     assert max(most.values()) <= 3, "no tenant holds all places"
 
     ((asked, began),) = rows(
-        contended, "SELECT requested_at, started_at FROM connectors.runs WHERE tenant_id = 'small' AND indexed = 1"
+        contended,
+        "SELECT requested_at, started_at FROM connectors.runs WHERE tenant_id = 'small' AND "
+        "indexed = 1",
     )
     large_runs = rows(
         contended,
-        "SELECT started_at, finished_at, status, extracted, connector_id FROM connectors.runs WHERE tenant_id = ANY(%s)"
+        "SELECT started_at, finished_at, status, extracted, connector_id FROM connectors.runs "
+        "WHERE tenant_id = ANY(%s)"
         " AND started_at IS NOT NULL",
         list(LARGE),
     )
@@ -106,7 +122,9 @@ def test_one_document_does_not_wait_for_other_tenants_backlogs(
     )
     made_way = [row for row in large_runs if row[1] is not None and asked < row[1] < began]
     assert made_way, "a place became free because a run made way"
-    assert all(status == "succeeded" and 0 < extracted < OBJECTS for _, _, status, extracted, _ in made_way)
+    assert all(
+        status == "succeeded" and 0 < extracted < OBJECTS for _, _, status, extracted, _ in made_way
+    )
 
     # What one left that made way is another run's, which waits for its turn or has it.
     *_, connector_id = made_way[0]
@@ -114,7 +132,8 @@ def test_one_document_does_not_wait_for_other_tenants_backlogs(
         "another run has the rest",
         lambda: rows(
             contended,
-            "SELECT FROM connectors.runs WHERE connector_id = %s AND status IN ('waiting', 'running')",
+            "SELECT FROM connectors.runs WHERE connector_id = %s AND status IN ('waiting', "
+            "'running')",
             connector_id,
         ),
         60,

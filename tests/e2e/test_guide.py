@@ -1,4 +1,6 @@
-"""The connector's guide, from top to bottom: every command on the page, run against the running system."""
+"""The connector's guide, from top to bottom: every command on the page, run against the
+running system.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from tests.s3_bucket import Bucket
 
 GUIDE = Path(__file__).parents[2] / "docs" / "S3_CONNECTOR.md"
 
-# The connector's document as it was asked for had this client; it lacks only its import of os.
+# The connector's document as it was asked for had this client; it lacks only its import
+# of os.
 PYTHON_CLIENT = """
 import requests
 
@@ -58,7 +61,9 @@ def commands() -> list[str]:
 
 def curl(system: System, command: str, token: str, config_id: str = "") -> tuple[int, dict]:
     """Run a printed command as printed, with host, token and id replaced."""
-    command = command.replace("http://localhost:8000", system.api_url).replace("{config_id}", config_id)
+    command = command.replace("http://localhost:8000", system.api_url).replace(
+        "{config_id}", config_id
+    )
     result = subprocess.run(
         ["bash", "-c", command.strip() + " -s -w '\\n%{http_code}'"],
         env=os.environ | {"ADMIN_JWT": token},
@@ -74,7 +79,9 @@ def curl(system: System, command: str, token: str, config_id: str = "") -> tuple
 def test_the_guide_works_from_top_to_bottom(system: System, token: str, s3_endpoint: str) -> None:
     bucket = Bucket.create(s3_endpoint, "my-documents-bucket")
     for number in range(42):
-        bucket.put(f"documents/{number}.txt", f"Document {number} of the guide is about topic {number}.")
+        bucket.put(
+            f"documents/{number}.txt", f"Document {number} of the guide is about topic {number}."
+        )
     bucket.put("elsewhere/not-synced.txt", "Outside of the prefix.")
     register, test, sync, runs, update = commands()
 
@@ -84,18 +91,25 @@ def test_the_guide_works_from_top_to_bottom(system: System, token: str, s3_endpo
     assert created["config"]["poll_interval_seconds"] == 900
     assert "wJalrXUtnFEMI" not in json.dumps(created)
 
-    expected = re.search(r"```json\n(\{\n  \"status\".*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    expected = re.search(
+        r"```json\n(\{\n  \"status\".*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL
+    )
     assert expected is not None
     status, answer = curl(system, test, token, config_id)
     assert (status, answer) == (200, json.loads(expected[1]))
 
-    system.wait("the first sync has ended", lambda: system.states(config_id).get("indexed") == 42, 90)
+    system.wait(
+        "the first sync has ended", lambda: system.states(config_id).get("indexed") == 42, 90
+    )
     status, accepted = curl(system, sync, token, config_id)
     assert (status, accepted["status"]) == (202, "waiting")
     system.wait(
         "the sync that was asked for has ended",
         lambda: (
-            next(run for run in system.runs(config_id) if run["id"] == accepted["sync_id"])["status"] == "succeeded"
+            next(run for run in system.runs(config_id) if run["id"] == accepted["sync_id"])[
+                "status"
+            ]
+            == "succeeded"
         ),
         60,
     )
@@ -117,7 +131,8 @@ def test_the_python_client_of_the_document_runs(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
     client = PYTHON_CLIENT.replace("your-admin-token", token)
     client = client.replace(
-        "http://localhost:8000", system.api_url.replace(urlsplit(system.api_url).hostname, "localhost")
+        "http://localhost:8000",
+        system.api_url.replace(urlsplit(system.api_url).hostname, "localhost"),
     )
     exec(client, {"os": os})
     assert capsys.readouterr().out.startswith("Connector created: ")

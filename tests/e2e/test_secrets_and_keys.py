@@ -19,10 +19,13 @@ def dump(dsn: str) -> str:
     parts = []
     with psycopg.connect(dsn) as conn:
         tables = conn.execute(
-            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', "
+            "'information_schema')"
         ).fetchall()
         for schema, table in tables:
-            rows = conn.execute(sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(schema, table))).fetchall()
+            rows = conn.execute(
+                sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(schema, table))
+            ).fetchall()
             parts += [row[0] for row in rows]
     return "\n".join(parts)
 
@@ -31,7 +34,9 @@ def test_no_secret_is_readable_after_a_sync_with_failures(system: System, bucket
     bucket.put("good.txt", "A readable document.")
     bucket.put("broken.pdf", b"%PDF-1.7 this is not a PDF")
     config_id = system.register(bucket, "secretive")
-    system.wait("the sync has ended", lambda: system.states(config_id) == {"indexed": 1, "dead": 1}, 90)
+    system.wait(
+        "the sync has ended", lambda: system.states(config_id) == {"indexed": 1, "dead": 1}, 90
+    )
     wrong = {
         "access_key_id": "AKIAIOSFODNN7EXAMPL3",
         "secret_access_key": "wrong/" + SECRET_ACCESS_KEY,
@@ -53,12 +58,19 @@ def test_no_secret_is_readable_after_a_sync_with_failures(system: System, bucket
             "/metrics",
         )
     )
-    assert system.api("POST", f"/_admin/connectors/configs/{broken_id}/test").json()["error_type"] == "no_such_bucket"
+    assert (
+        system.api("POST", f"/_admin/connectors/configs/{broken_id}/test").json()["error_type"]
+        == "no_such_bucket"
+    )
     logs = "".join(path.read_text(errors="replace") for path in (home / "logs").glob("*"))
-    compute_logs = "".join(path.read_text(errors="replace") for path in (home / "dagster").rglob("*") if path.is_file())
+    compute_logs = "".join(
+        path.read_text(errors="replace") for path in (home / "dagster").rglob("*") if path.is_file()
+    )
     places = {
         "graph database": dump(system.environment["ACTIVEKG_DSN"]),
-        "Dagster's database: events, run configs, ticks": dump(system.environment["ACTIVEKG_DAGSTER_DSN"]),
+        "Dagster's database: events, run configs, ticks": dump(
+            system.environment["ACTIVEKG_DAGSTER_DSN"]
+        ),
         "HTTP answers": answers,
         "logs": logs + system.log.read_text(),
         "compute logs": compute_logs,
@@ -77,10 +89,14 @@ def _failed(system: System, config_id: str) -> Any:
 
 
 def test_a_key_changes_while_syncs_run(system: System, bucket: Bucket) -> None:
-    """Every process of the system knows both keys and encrypts with the first, as in the first step of a rotation."""
+    """Every process of the system knows both keys and encrypts with the first, as in
+    the first step of a rotation.
+    """
     config_ids = []
     for number in range(3):
-        bucket.put_many({f"{number}/{n}.txt": f"Text {n} of connector {number}." for n in range(60)})
+        bucket.put_many(
+            {f"{number}/{n}.txt": f"Text {n} of connector {number}." for n in range(60)}
+        )
         config = {
             "name": f"c{number}",
             "bucket": bucket.name,
@@ -90,7 +106,11 @@ def test_a_key_changes_while_syncs_run(system: System, bucket: Bucket) -> None:
         config |= {"access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": SECRET_ACCESS_KEY}
         body = {"tenant_id": "rotating", "provider": "s3", "config": config}
         config_ids.append(system.api("POST", "/_admin/connectors/configs", json=body).json()["id"])
-    system.wait("a sync runs", lambda: any(run["status"] == "running" for run in system.runs(config_ids[0])), 60)
+    system.wait(
+        "a sync runs",
+        lambda: any(run["status"] == "running" for run in system.runs(config_ids[0])),
+        60,
+    )
 
     rotating = system.environment | {"CONNECTOR_KEK_ACTIVE_VERSION": "2"}
     rotated = subprocess.run(
@@ -110,7 +130,9 @@ def test_a_key_changes_while_syncs_run(system: System, bucket: Bucket) -> None:
             "every sync has ended",
             lambda config_id=config_id: (
                 system.states(config_id) == {"indexed": 60}
-                and all(run["status"] not in {"waiting", "running"} for run in system.runs(config_id))
+                and all(
+                    run["status"] not in {"waiting", "running"} for run in system.runs(config_id)
+                )
             ),
             120,
         )
@@ -118,6 +140,10 @@ def test_a_key_changes_while_syncs_run(system: System, bucket: Bucket) -> None:
 
     alone = {name: value for name, value in rotating.items() if name != "CONNECTOR_KEK_V1"}
     tested = subprocess.run(
-        [*CLI, "connectors", "test", "rotating/c0", "--json"], env=alone, capture_output=True, text=True, check=True
+        [*CLI, "connectors", "test", "rotating/c0", "--json"],
+        env=alone,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert json.loads(tested.stdout)["status"] == "success"

@@ -1,4 +1,6 @@
-"""Everything running: registration, sensors, the UI's and the command line's ways to start a sync, a killed run."""
+"""Everything running: registration, sensors, the UI's and the command line's ways to
+start a sync, a killed run.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,11 @@ def test_a_connector_registered_while_everything_runs_syncs_at_once_and_gets_its
     bucket.put("hello.md", "# Hello\n\nThe quick brown fox jumps over the lazy dog.")
     started = time.monotonic()
     config_id = system.register(bucket, "late_tenant")
-    system.wait("the first sync starts", lambda: system.runs(config_id) and system.runs(config_id)[0]["started_at"], 15)
+    system.wait(
+        "the first sync starts",
+        lambda: system.runs(config_id) and system.runs(config_id)[0]["started_at"],
+        15,
+    )
     system.wait("the first sync ends", lambda: synced(system, config_id, 1), 60)
     status = system.wait(
         "the tenant's sensor is in the UI",
@@ -58,13 +64,17 @@ def test_a_connector_registered_while_everything_runs_syncs_at_once_and_gets_its
         60 - (time.monotonic() - started),
     )
     assert status == "RUNNING"
-    answer = system.api("GET", "/search", params={"q": "What does the fox jump over?", "tenant_id": "late_tenant"})
+    answer = system.api(
+        "GET", "/search", params={"q": "What does the fox jump over?", "tenant_id": "late_tenant"}
+    )
     assert answer.json()["hits"][0]["uri"] == f"s3://{bucket.name}/hello.md"
     (run,) = [run for run in system.runs(config_id) if run["objects"]["indexed"]]
     assert run["dagster_run_url"].startswith(system.webserver_url)
 
 
-def test_the_ui_the_command_line_and_backfills_do_what_the_sensor_does(system: System, bucket: Bucket) -> None:
+def test_the_ui_the_command_line_and_backfills_do_what_the_sensor_does(
+    system: System, bucket: Bucket
+) -> None:
     bucket.put("0.txt", "Version zero of the text.")
     config_id = system.register(bucket, "every_way")
     system.wait("the first sync ends", lambda: synced(system, config_id, 1), 90)
@@ -77,7 +87,9 @@ def test_the_ui_the_command_line_and_backfills_do_what_the_sensor_does(system: S
                 "pipelineName": "sync_connector",
             },
             "mode": "default",
-            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": "every_way/docs"}]},
+            "executionMetadata": {
+                "tags": [{"key": "dagster/partition", "value": "every_way/docs"}]
+            },
         }
         launched = system.graphql(LAUNCH, params=params)["launchPipelineExecution"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
@@ -85,7 +97,9 @@ def test_the_ui_the_command_line_and_backfills_do_what_the_sensor_does(system: S
         status = system.wait(
             "the run ends",
             lambda: (
-                (value := system.graphql(STATUS, id=run_id)["runOrError"]["status"]) in {"SUCCESS", "FAILURE"} and value
+                (value := system.graphql(STATUS, id=run_id)["runOrError"]["status"])
+                in {"SUCCESS", "FAILURE"}
+                and value
             ),
             90,
         )
@@ -109,19 +123,39 @@ def test_the_ui_the_command_line_and_backfills_do_what_the_sensor_does(system: S
         bucket.put(f"{number}.txt", f"Version {number} of the text.")
         bucket.put("0.txt", f"Version zero, changed {number} times.")
         way()
-        system.wait(f"{way.__name__} has synced", lambda wanted=number + 1: synced(system, config_id, wanted), 90)
+        system.wait(
+            f"{way.__name__} has synced",
+            lambda wanted=number + 1: synced(system, config_id, wanted),
+            90,
+        )
         latest = system.runs(config_id)[0]
         assert latest["trigger"] == "dagster"
-        assert (latest["objects"]["added"], latest["objects"]["changed"], latest["objects"]["indexed"]) == (1, 1, 2)
+        assert (
+            latest["objects"]["added"],
+            latest["objects"]["changed"],
+            latest["objects"]["indexed"],
+        ) == (1, 1, 2)
 
 
-def test_a_killed_run_is_retried_and_nothing_is_doubled_or_missing(system: System, bucket: Bucket) -> None:
+def test_a_killed_run_is_retried_and_nothing_is_doubled_or_missing(
+    system: System, bucket: Bucket
+) -> None:
     paragraph = (
-        "The maintenance plan of machine {0} lists inspection {1}, its interval, its tools and its responsible person. "
+        "The maintenance plan of machine {0} lists inspection {1}, its interval, its "
+        "tools and its responsible person. "
     )
-    bucket.put_many({f"{n:03}.md": "\n\n".join(paragraph.format(n, part) * 4 for part in range(8)) for n in range(160)})
+    bucket.put_many(
+        {
+            f"{n:03}.md": "\n\n".join(paragraph.format(n, part) * 4 for part in range(8))
+            for n in range(160)
+        }
+    )
     config_id = system.register(bucket, "killed")
-    system.wait("some documents are indexed", lambda: 0 < system.states(config_id).get("indexed", 0) < 150, 120)
+    system.wait(
+        "some documents are indexed",
+        lambda: 0 < system.states(config_id).get("indexed", 0) < 150,
+        120,
+    )
     killed = system.wait("the run has a process", lambda: _run_process(system, config_id), 10)
     os.kill(killed, signal.SIGKILL)
     system.wait("the retry has finished", lambda: synced(system, config_id, 160), 240)
@@ -137,20 +171,26 @@ def test_a_killed_run_is_retried_and_nothing_is_doubled_or_missing(system: Syste
             """
         ).fetchone()
         ledger_chunks = conn.execute(
-            "SELECT sum(chunks), count(claimed_by) FROM connectors.objects WHERE connector_id = %s", (config_id,)
+            "SELECT sum(chunks), count(claimed_by) FROM connectors.objects WHERE connector_id = %s",
+            (config_id,),
         ).fetchone()
     assert (documents, orphans) == (160, 0)
     assert chunks == edges == ledger_chunks[0]
     assert ledger_chunks[1] == 0
     (run,) = [
-        run for run in system.runs(config_id) if run["trigger"] in {"registered", "poll"} and run["objects"]["indexed"]
+        run
+        for run in system.runs(config_id)
+        if run["trigger"] in {"registered", "poll"} and run["objects"]["indexed"]
     ]
     assert run["objects"]["indexed"] == 160, "the retry takes over the counts of the run that died"
 
 
 def _run_process(system: System, config_id: str) -> int | None:
     """The process of the run that works on the connector."""
-    run_id = next((run["dagster_run_id"] for run in system.runs(config_id) if run["status"] == "running"), None)
+    run_id = next(
+        (run["dagster_run_id"] for run in system.runs(config_id) if run["status"] == "running"),
+        None,
+    )
     if run_id is None:
         return None
     with psycopg.connect(system.environment["ACTIVEKG_DAGSTER_DSN"]) as conn:

@@ -1,4 +1,6 @@
-"""The commands a newcomer types: they work, they say what they do, and they leave nothing running."""
+"""The commands a newcomer types: they work, they say what they do, and they leave
+nothing running.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def test_ctrl_c_ends_every_process(tmp_path: Path, s3_endpoint: str) -> None:
     assert processes_of(home) == []
 
 
-def test_the_demo_answers_and_a_second_one_works_on_its_state(tmp_path: Path, model_home: Path) -> None:
+def test_the_demo_answers_and_a_second_one_works_on_its_state(
+    tmp_path: Path, model_home: Path
+) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (model_home / "models").mkdir(parents=True, exist_ok=True)
@@ -48,7 +52,12 @@ def test_the_demo_answers_and_a_second_one_works_on_its_state(tmp_path: Path, mo
     }
     for _ in range(2):
         result = subprocess.run(
-            [*CLI, "demo", "--once"], env=environment, capture_output=True, text=True, timeout=250, check=False
+            [*CLI, "demo", "--once"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=250,
+            check=False,
         )
         assert result.returncode == 0, result.stdout + result.stderr
         assert "s3://acme-documents/hr/parental-leave.pdf" in result.stdout
@@ -60,7 +69,9 @@ def test_a_taken_port_is_a_sentence(tmp_path: Path, s3_endpoint: str) -> None:
     port = s3_endpoint.rpartition(":")[2]
     environment = os.environ | {"ACTIVEKG_HOME": str(tmp_path / "home"), "ACTIVEKG_API_PORT": port}
     environment.pop("ACTIVEKG_DSN", None)
-    result = subprocess.run([*CLI, "up"], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(
+        [*CLI, "up"], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert result.returncode == 1
     assert f"Port {port} on 127.0.0.1 is taken" in result.stderr
     assert "Traceback" not in result.stderr

@@ -1,4 +1,6 @@
-"""Documents made to harm whoever reads them, generated the same at every call; see :func:`hostile_files`."""
+"""Documents made to harm whoever reads them, generated the same at every call; see
+:func:`hostile_files`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ def hostile_files(canary: Canary, limits: Limits) -> tuple[HostileFile, ...]:
     """Every hostile file there is.
 
     Args:
-        canary: what no parser may reach; the files ask for it wherever a format can ask for something.
+        canary: what no parser may reach; the files ask for it wherever a format can ask
+            for something.
         limits: that the files go beyond.
     """
     made = [

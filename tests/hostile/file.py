@@ -12,7 +12,9 @@ INDEXED: Final = "indexed"
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """A file and an HTTP address that hostile files ask for; ``secret`` is what both would answer."""
+    """A file and an HTTP address that hostile files ask for; ``secret`` is what both
+    would answer.
+    """
 
     file: Path
     url: str
@@ -39,12 +41,16 @@ class HostileFile:
 
 
 def deflated(block: bytes, times: int) -> bytes:
-    """``block * times`` as a raw deflate stream, without ever holding it: a compressed block can be repeated."""
+    """``block * times`` as a raw deflate stream, without ever holding it: a compressed
+    block can be repeated.
+    """
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
     body = compressor.compress(block) + compressor.flush(zlib.Z_FULL_FLUSH)
     return body * times + compressor.flush(zlib.Z_FINISH)
 
 
 def zlibbed(block: bytes, times: int) -> bytes:
-    """The same as a zlib stream, with its header and without a true checksum, which PDF readers do not look at."""
+    """The same as a zlib stream, with its header and without a true checksum, which PDF
+    readers do not look at.
+    """
     return b"\x78\x9c" + deflated(block, times) + bytes(4)

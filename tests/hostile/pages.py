@@ -1,4 +1,6 @@
-"""HTML pages: nesting, attributes and entities without end, and whatever would make a browser fetch."""
+"""HTML pages: nesting, attributes and entities without end, and whatever would make a
+browser fetch.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,34 @@ def _shapes(limits: Limits) -> list[HostileFile]:
     rows = "<tr><td>x</td></tr>" * (limits.max_text_chars // 10)
     unclosed = limits.max_text_chars // 40
     return [
-        HostileFile("html/100000-deep.html", page("<div>" * 100_000 + "At the bottom"), holds="At the bottom"),
-        HostileFile("html/100000-deep-inline.html", page("<b>" * 100_000 + "At the bottom"), holds="At the bottom"),
         HostileFile(
-            "html/100000-deep-tables.html", page("<table><tr><td>" * 33_000 + "At the bottom"), holds="At the bottom"
+            "html/100000-deep.html",
+            page("<div>" * 100_000 + "At the bottom"),
+            holds="At the bottom",
         ),
-        HostileFile("html/250-deep.html", page("<div>" * 240 + "At the bottom"), holds="At the bottom"),
-        HostileFile("html/100000-formats.html", page("<p>" + "<a><b><i><u>" * 25_000 + "Formatted"), holds="Formatted"),
-        HostileFile("html/huge-attribute.html", page(f"<p title='{'a' * 20_000_000}'>After it"), "no_text_layer"),
+        HostileFile(
+            "html/100000-deep-inline.html",
+            page("<b>" * 100_000 + "At the bottom"),
+            holds="At the bottom",
+        ),
+        HostileFile(
+            "html/100000-deep-tables.html",
+            page("<table><tr><td>" * 33_000 + "At the bottom"),
+            holds="At the bottom",
+        ),
+        HostileFile(
+            "html/250-deep.html", page("<div>" * 240 + "At the bottom"), holds="At the bottom"
+        ),
+        HostileFile(
+            "html/100000-formats.html",
+            page("<p>" + "<a><b><i><u>" * 25_000 + "Formatted"),
+            holds="Formatted",
+        ),
+        HostileFile(
+            "html/huge-attribute.html",
+            page(f"<p title='{'a' * 20_000_000}'>After it"),
+            "no_text_layer",
+        ),
         HostileFile(
             "html/10000-attributes.html",
             page("<p " + " ".join(f"a{i}=1" for i in range(10_000)) + ">After"),
@@ -34,7 +56,9 @@ def _shapes(limits: Limits) -> list[HostileFile]:
         HostileFile("html/huge-text.html", page("<p>" + "a" * 11_000_000), "no_text_layer"),
         HostileFile(
             "html/wide-table.html",
-            page(f"<table><tr>{'<td>y</td>' * (limits.max_text_chars // 10)}</tr>{rows}</table>After it"),
+            page(
+                f"<table><tr>{'<td>y</td>' * (limits.max_text_chars // 10)}</tr>{rows}</table>After it"
+            ),
             holds="After it",
         ),
         HostileFile(
@@ -49,19 +73,41 @@ def _shapes(limits: Limits) -> list[HostileFile]:
             ),
             holds="Spanned",
         ),
-        HostileFile("html/unclosed-comments.html", page("<p>Before" + "<!--" * 200_000), holds="Before"),
-        HostileFile("html/unclosed-tags.html", page("<p>Before" + "<a href='" * 100_000), holds="Before"),
+        HostileFile(
+            "html/unclosed-comments.html", page("<p>Before" + "<!--" * 200_000), holds="Before"
+        ),
+        HostileFile(
+            "html/unclosed-tags.html", page("<p>Before" + "<a href='" * 100_000), holds="Before"
+        ),
         HostileFile(
             "html/deep-and-unclosed.html",
-            page("<div>" * 1000 + "Before" + "".join(mark * unclosed for mark in ("<![CDATA[", "<!", "</", "<a "))),
+            page(
+                "<div>" * 1000
+                + "Before"
+                + "".join(mark * unclosed for mark in ("<![CDATA[", "<!", "</", "<a "))
+            ),
             holds="Before",
         ),
         HostileFile("html/headings.html", page("<h1>" * 20_000 + "Heading"), holds="Heading"),
         HostileFile("html/lists.html", page("<ul><li>" * 50_000 + "Item"), holds="Item"),
-        HostileFile("html/unclosed-script.html", page("<p>Before<script>" + "<!--<script>" * 50_000), holds="Before"),
-        HostileFile("html/120000-breaks.html", page("Before" + "<br> " * 120_000 + "after"), "indexed|text_too_large"),
-        HostileFile("html/spaces.html", page("<pre>a" + " " * (limits.max_text_chars // 2) + "b</pre>"), holds="a"),
-        HostileFile("html/nothing-shown.html", page("<script>document.write('x')</script>"), "no_text_layer"),
+        HostileFile(
+            "html/unclosed-script.html",
+            page("<p>Before<script>" + "<!--<script>" * 50_000),
+            holds="Before",
+        ),
+        HostileFile(
+            "html/120000-breaks.html",
+            page("Before" + "<br> " * 120_000 + "after"),
+            "indexed|text_too_large",
+        ),
+        HostileFile(
+            "html/spaces.html",
+            page("<pre>a" + " " * (limits.max_text_chars // 2) + "b</pre>"),
+            holds="a",
+        ),
+        HostileFile(
+            "html/nothing-shown.html", page("<script>document.write('x')</script>"), "no_text_layer"
+        ),
         HostileFile("html/doctype-alone.html", b"<!doctype html>", "no_text_layer"),
     ]
 
@@ -70,12 +116,17 @@ def _entities(canary: Canary) -> list[HostileFile]:
     laughs = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 10))
     url, uri = canary.url, canary.file.as_uri()
     fetching = "".join(
-        f'<base href="{url}"><img src="{address}" srcset="{address} 2x"><link rel=stylesheet href="{address}">'
-        f'<link rel=preload href="{address}"><iframe src="{address}"></iframe><script src="{address}"></script>'
-        f'<object data="{address}"></object><embed src="{address}"><video src="{address}" poster="{address}"></video>'
+        f'<base href="{url}"><img src="{address}" srcset="{address} 2x"><link rel=stylesheet '
+        f'href="{address}">'
+        f'<link rel=preload href="{address}"><iframe src="{address}"></iframe><script '
+        f'src="{address}"></script>'
+        f'<object data="{address}"></object><embed src="{address}"><video src="{address}" '
+        f'poster="{address}"></video>'
         f'<style>@import url("{address}"); body {{ background: url("{address}") }}</style>'
-        f'<svg><image href="{address}"/><use href="{address}#a"/></svg><body background="{address}">'
-        f'<form action="{address}"><input type=image src="{address}"></form><a ping="{address}" href="{address}">x</a>'
+        f'<svg><image href="{address}"/><use href="{address}#a"/></svg><body '
+        f'background="{address}">'
+        f'<form action="{address}"><input type=image src="{address}"></form><a ping="{address}" '
+        f'href="{address}">x</a>'
         for address in (url, uri)
     )
     refresh = f'<meta http-equiv="refresh" content="0; url={url}"><link rel=canonical href="{url}">'
@@ -88,7 +139,8 @@ def _entities(canary: Canary) -> list[HostileFile]:
         HostileFile(
             "html/billion-laughs.xhtml",
             f'<?xml version="1.0"?><!DOCTYPE html [<!ENTITY l0 "lol">{laughs}]>'
-            '<html xmlns="http://www.w3.org/1999/xhtml"><body><p>Ha &l9;</p></body></html>'.encode(),
+            '<html xmlns="http://www.w3.org/1999/xhtml"><body><p>Ha '
+            "&l9;</p></body></html>".encode(),
             holds="Ha",
         ),
         HostileFile(
@@ -100,13 +152,15 @@ def _entities(canary: Canary) -> list[HostileFile]:
         HostileFile(
             "html/entity-http.xhtml",
             f'<?xml version="1.0"?><!DOCTYPE html SYSTEM "{url}" [<!ENTITY e SYSTEM '
-            f'"{url}"> <!ENTITY % p SYSTEM "{url}"> %p;]><html><body><p>Before &e; after</p></body></html>'.encode(),
+            f'"{url}"> <!ENTITY % p SYSTEM "{url}"> %p;]><html><body><p>Before &e; '
+            "after</p></body></html>".encode(),
             holds="Before",
         ),
         HostileFile(
             "html/stylesheet.xhtml",
             f'<?xml version="1.0"?><?xml-stylesheet type="text/xsl" href="{url}"?>'
-            f'<html xmlns:xi="http://www.w3.org/2001/XInclude"><body><p>Kept</p><xi:include href="{uri}"/></body>'
+            '<html xmlns:xi="http://www.w3.org/2001/XInclude"><body><p>Kept</p><xi:include '
+            f'href="{uri}"/></body>'
             "</html>".encode(),
             holds="Kept",
         ),
@@ -117,18 +171,26 @@ def _entities(canary: Canary) -> list[HostileFile]:
         ),
         HostileFile(
             "html/frames.html",
-            f'<html><frameset><frame src="{url}"><noframes>In frames</noframes></frameset>'.encode(),
+            f'<html><frameset><frame src="{url}"><noframes>In '
+            "frames</noframes></frameset>".encode(),
             "no_text_layer",
         ),
     ]
 
 
 def _characters() -> list[HostileFile]:
-    references = "&#0; &#xD800; &#xDFFF; &#x110000; &#99999999999999999999; &#xFFFE; &#xFFFF; &#1; &#128; &bogus; &#x;"
+    references = (
+        "&#0; &#xD800; &#xDFFF; &#x110000; &#99999999999999999999; &#xFFFE; &#xFFFF; "
+        "&#1; &#128; &bogus; &#x;"
+    )
     return [
-        HostileFile("html/references.html", page(f"<p>Odd {references} references"), holds="references"),
         HostileFile(
-            "html/deep-references.html", page("<i>" * 1000 + f"<p>Odd {references} references"), holds="references"
+            "html/references.html", page(f"<p>Odd {references} references"), holds="references"
+        ),
+        HostileFile(
+            "html/deep-references.html",
+            page("<i>" * 1000 + f"<p>Odd {references} references"),
+            holds="references",
         ),
         HostileFile("html/nul.html", page("<p>A\0B text with \0 NUL</p>"), holds="NUL"),
         HostileFile(
@@ -137,13 +199,19 @@ def _characters() -> list[HostileFile]:
             holds="mixed",
         ),
         HostileFile(
-            "html/false-charset.html", b"<html><meta charset=utf-16><body><p>Not UTF-16 at all", holds="Not UTF-16"
+            "html/false-charset.html",
+            b"<html><meta charset=utf-16><body><p>Not UTF-16 at all",
+            holds="Not UTF-16",
         ),
         HostileFile(
-            "html/utf-7.html", b"<html><meta charset=utf-7><body><p>+ADw-script+AD4- in UTF-7", holds="in UTF-7"
+            "html/utf-7.html",
+            b"<html><meta charset=utf-7><body><p>+ADw-script+AD4- in UTF-7",
+            holds="in UTF-7",
         ),
         HostileFile(
-            "html/unknown-charset.html", b"<html><meta charset=x-evil><body><p>Unknown caf\xe9", holds="Unknown"
+            "html/unknown-charset.html",
+            b"<html><meta charset=x-evil><body><p>Unknown caf\xe9",
+            holds="Unknown",
         ),
         HostileFile(
             "html/codec-that-is-none.html",
@@ -151,12 +219,18 @@ def _characters() -> list[HostileFile]:
             holds="No codec",
         ),
         HostileFile(
-            "html/surrogates.html", b"<html><body><p>Lone \xed\xa0\x80 and \xed\xb0\x80 surrogates", holds="surrogates"
+            "html/surrogates.html",
+            b"<html><body><p>Lone \xed\xa0\x80 and \xed\xb0\x80 surrogates",
+            holds="surrogates",
         ),
         HostileFile(
-            "html/long-title.html", page("<p>A title of a megabyte", f"<title>{'T' * 10**6}</title>"), title="T" * 300
+            "html/long-title.html",
+            page("<p>A title of a megabyte", f"<title>{'T' * 10**6}</title>"),
+            title="T" * 300,
         ),
         HostileFile(
-            "html/odd-title.html", page("<p>An odd title", "<title>a&#0;b \n\t &#xD800;c</title>"), holds="An odd title"
+            "html/odd-title.html",
+            page("<p>An odd title", "<title>a&#0;b \n\t &#xD800;c</title>"),
+            holds="An odd title",
         ),
     ]

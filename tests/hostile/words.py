@@ -1,4 +1,6 @@
-"""Word files: bombs of ZIP and XML, entities that ask for files and addresses, and names that leave their folder."""
+"""Word files: bombs of ZIP and XML, entities that ask for files and addresses, and
+names that leave their folder.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,16 @@ import zlib
 
 from activekg_pipelines.extraction import Limits
 from tests.hostile.file import Canary, HostileFile, deflated
-from tests.hostile.word_file import DOCUMENT, PACKAGE, core_properties, document, paragraph, raw_zip, relationship, word
+from tests.hostile.word_file import (
+    DOCUMENT,
+    PACKAGE,
+    core_properties,
+    document,
+    paragraph,
+    raw_zip,
+    relationship,
+    word,
+)
 from tests.unit.extraction.documents import STRICT_W, W
 
 
@@ -27,10 +38,16 @@ def _bombs(limits: Limits) -> list[HostileFile]:
     parts = [(f"word/part{i}.xml", gigabyte, limits.max_xml_bytes // 50, 8) for i in range(200)]
     picture = relationship("image", "media/image1.bin")
     return [
-        HostileFile("word/gigabyte.docx", raw_zip([(DOCUMENT, gigabyte, 10**9, 8)]), "text_too_large"),
-        HostileFile("word/gigabyte-called-small.docx", raw_zip([(DOCUMENT, gigabyte, 1000, 8)]), "corrupt"),
         HostileFile(
-            "word/small-called-4-gigabytes.docx", raw_zip([(DOCUMENT, honest, 0xFFFFFFF0, 8)]), "text_too_large"
+            "word/gigabyte.docx", raw_zip([(DOCUMENT, gigabyte, 10**9, 8)]), "text_too_large"
+        ),
+        HostileFile(
+            "word/gigabyte-called-small.docx", raw_zip([(DOCUMENT, gigabyte, 1000, 8)]), "corrupt"
+        ),
+        HostileFile(
+            "word/small-called-4-gigabytes.docx",
+            raw_zip([(DOCUMENT, honest, 0xFFFFFFF0, 8)]),
+            "text_too_large",
         ),
         HostileFile(
             "word/one-body-for-all.docx",
@@ -52,14 +69,20 @@ def _bombs(limits: Limits) -> list[HostileFile]:
             holds="Beside a huge picture",
         ),
         HostileFile(
-            "word/many-parts.docx", raw_zip((f"word/p{i}.xml", b"\x03\x00", 0, 8) for i in range(30_000)), "corrupt"
+            "word/many-parts.docx",
+            raw_zip((f"word/p{i}.xml", b"\x03\x00", 0, 8) for i in range(30_000)),
+            "corrupt",
         ),
         HostileFile(
-            "word/claims-65535-parts.docx", raw_zip([(DOCUMENT, honest, len(plain), 8)], count=65_535), "corrupt"
+            "word/claims-65535-parts.docx",
+            raw_zip([(DOCUMENT, honest, len(plain), 8)], count=65_535),
+            "corrupt",
         ),
         HostileFile("word/bzip2.docx", _compressed_by(zipfile.ZIP_BZIP2, real), "corrupt"),
         HostileFile("word/lzma.docx", _compressed_by(zipfile.ZIP_LZMA, real), "corrupt"),
-        HostileFile("word/unknown-method.docx", raw_zip([(DOCUMENT, honest, len(plain), 99)]), "corrupt"),
+        HostileFile(
+            "word/unknown-method.docx", raw_zip([(DOCUMENT, honest, len(plain), 99)]), "corrupt"
+        ),
         HostileFile("word/cut.docx", word(paragraph("text") * 1000)[:600], "corrupt"),
     ]
 
@@ -70,7 +93,9 @@ def _nested() -> bytes:
         stream = io.BytesIO()
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
             for copy in range(10):
-                archive.writestr(zipfile.ZipInfo(f"{depth}-{copy}.zip"), inner, zipfile.ZIP_DEFLATED)
+                archive.writestr(
+                    zipfile.ZipInfo(f"{depth}-{copy}.zip"), inner, zipfile.ZIP_DEFLATED
+                )
         inner = stream.getvalue()
     return inner
 
@@ -87,31 +112,56 @@ def _xml(limits: Limits) -> list[HostileFile]:
     valid = "<w:sdt><w:sdtContent>" * 120
     room = limits.max_xml_bytes
     cells = "<w:tc><w:tcPr><w:gridSpan w:val='64'/></w:tcPr></w:tc>"
-    notes = "".join(f"<w:footnoteReference w:id='{i}'/>" for i in range(limits.max_text_chars // 50))
-    ragged = f"<w:tr>{'<w:tc><w:p/></w:tc>' * (room // 200)}</w:tr>" + f"<w:tr><w:tc>{paragraph('x')}</w:tc></w:tr>" * (
-        room // 500
+    notes = "".join(
+        f"<w:footnoteReference w:id='{i}'/>" for i in range(limits.max_text_chars // 50)
+    )
+    ragged = (
+        f"<w:tr>{'<w:tc><w:p/></w:tc>' * (room // 200)}</w:tr>"
+        + f"<w:tr><w:tc>{paragraph('x')}</w:tc></w:tr>" * (room // 500)
     )
     return [
-        HostileFile("word/100000-deep.docx", word(xml=f"<w:document {W}><w:body>{deep}"), "corrupt"),
+        HostileFile(
+            "word/100000-deep.docx", word(xml=f"<w:document {W}><w:body>{deep}"), "corrupt"
+        ),
         HostileFile(
             "word/240-deep.docx",
             word(valid + paragraph("At the bottom") + "</w:sdtContent></w:sdt>" * 120),
             holds="At the bottom",
         ),
-        HostileFile("word/huge-text-node.docx", word(paragraph("a" * (room // 2))), "text_too_large"),
-        HostileFile("word/huge-attribute.docx", word(xml=f"<w:document {W} a='{'b' * (room // 2)}'/>"), "empty"),
-        HostileFile("word/wide-table.docx", word(f"<w:tbl>{ragged}</w:tbl>{paragraph('After it')}"), holds="After it"),
+        HostileFile(
+            "word/huge-text-node.docx", word(paragraph("a" * (room // 2))), "text_too_large"
+        ),
+        HostileFile(
+            "word/huge-attribute.docx",
+            word(xml=f"<w:document {W} a='{'b' * (room // 2)}'/>"),
+            "empty",
+        ),
+        HostileFile(
+            "word/wide-table.docx",
+            word(f"<w:tbl>{ragged}</w:tbl>{paragraph('After it')}"),
+            holds="After it",
+        ),
         HostileFile(
             "word/merged-cells.docx",
             word(f"<w:tbl><w:tr>{cells * (room // 500)}</w:tr></w:tbl>{paragraph('End')}"),
             holds="End",
         ),
-        HostileFile("word/many-notes.docx", word(f"<w:p><w:r>{notes}<w:t>Noted</w:t></w:r></w:p>"), holds="Noted"),
-        HostileFile("word/damaged.docx", word(xml=b"<w:document"), "corrupt"),
-        HostileFile("word/no-namespace.docx", word(xml="<w:document><w:body/></w:document>"), "corrupt"),
-        HostileFile("word/nul-and-surrogates.docx", word(paragraph("bad &#0; &#xD800; &#xFFFF;")), "corrupt"),
         HostileFile(
-            "word/utf-7.docx", word(xml=b'<?xml version="1.0" encoding="UTF-7"?>+ADw-w:document+AD4-'), "corrupt"
+            "word/many-notes.docx",
+            word(f"<w:p><w:r>{notes}<w:t>Noted</w:t></w:r></w:p>"),
+            holds="Noted",
+        ),
+        HostileFile("word/damaged.docx", word(xml=b"<w:document"), "corrupt"),
+        HostileFile(
+            "word/no-namespace.docx", word(xml="<w:document><w:body/></w:document>"), "corrupt"
+        ),
+        HostileFile(
+            "word/nul-and-surrogates.docx", word(paragraph("bad &#0; &#xD800; &#xFFFF;")), "corrupt"
+        ),
+        HostileFile(
+            "word/utf-7.docx",
+            word(xml=b'<?xml version="1.0" encoding="UTF-7"?>+ADw-w:document+AD4-'),
+            "corrupt",
         ),
         HostileFile(
             "word/long-title.docx",
@@ -129,7 +179,9 @@ def _xml(limits: Limits) -> list[HostileFile]:
             title="\u202ea b c",
         ),
         HostileFile(
-            "word/damaged-properties.docx", word(paragraph("No properties"), core="<dc:title>"), holds="No properties"
+            "word/damaged-properties.docx",
+            word(paragraph("No properties"), core="<dc:title>"),
+            holds="No properties",
         ),
     ]
 
@@ -140,9 +192,15 @@ def _entities(canary: Canary) -> list[HostileFile]:
     quadratic = f'<!DOCTYPE w:document [<!ENTITY q "{"q" * 50_000}">]>'
     uri = canary.file.as_uri()
     found: list[HostileFile] = [
-        HostileFile("word/billion-laughs.docx", word(xml=document(paragraph("Ha: &l9;"), doctype=bomb)), "corrupt"),
         HostileFile(
-            "word/quadratic-entities.docx", word(xml=document(paragraph("&q;" * 20_000), doctype=quadratic)), "corrupt"
+            "word/billion-laughs.docx",
+            word(xml=document(paragraph("Ha: &l9;"), doctype=bomb)),
+            "corrupt",
+        ),
+        HostileFile(
+            "word/quadratic-entities.docx",
+            word(xml=document(paragraph("&q;" * 20_000), doctype=quadratic)),
+            "corrupt",
         ),
         HostileFile(
             "word/laughing-properties.docx",
@@ -152,7 +210,10 @@ def _entities(canary: Canary) -> list[HostileFile]:
                 more=[
                     (
                         "docProps/core.xml",
-                        core_properties("<dc:title>&l9;</dc:title>", bomb.replace("w:document", "cp:coreProperties")),
+                        core_properties(
+                            "<dc:title>&l9;</dc:title>",
+                            bomb.replace("w:document", "cp:coreProperties"),
+                        ),
                     )
                 ],
             ),
@@ -163,7 +224,9 @@ def _entities(canary: Canary) -> list[HostileFile]:
         entity = f'<!DOCTYPE w:document [<!ENTITY e SYSTEM "{target}">]>'
         parameter = f'<!DOCTYPE w:document [<!ENTITY % p SYSTEM "{target}"> %p;]>'
         subset = f'<!DOCTYPE w:document SYSTEM "{target}">'
-        include = f'<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="{target}" parse="text"/>'
+        include = (
+            f'<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="{target}" parse="text"/>'
+        )
         sheet = f'<?xml-stylesheet type="text/xsl" href="{target}"?>'
         found += [
             HostileFile(
@@ -177,7 +240,9 @@ def _entities(canary: Canary) -> list[HostileFile]:
                 holds="Kept",
             ),
             HostileFile(
-                f"word/external-subset-{name}.docx", word(xml=document(paragraph("Kept"), doctype=subset)), holds="Kept"
+                f"word/external-subset-{name}.docx",
+                word(xml=document(paragraph("Kept"), doctype=subset)),
+                holds="Kept",
             ),
             HostileFile(
                 f"word/xinclude-{name}.docx",
@@ -237,12 +302,20 @@ def _packages(canary: Canary) -> list[HostileFile]:
         archive.writestr(link, outside)
     targets = "".join(
         relationship("header", target)
-        for target in (f"../../../../../..{outside}", outside, canary.file.as_uri(), canary.url, "../word/document.xml")
+        for target in (
+            f"../../../../../..{outside}",
+            outside,
+            canary.file.as_uri(),
+            canary.url,
+            "../word/document.xml",
+        )
     )
     macro = "application/vnd.ms-word.document.macroEnabled.main+xml"
     return [
         HostileFile(
-            "word/names-that-leave.docx", word(paragraph("Names that leave"), more=tricks), holds="Names that leave"
+            "word/names-that-leave.docx",
+            word(paragraph("Names that leave"), more=tricks),
+            holds="Names that leave",
         ),
         HostileFile(
             "word/targets-that-leave.docx",
@@ -255,7 +328,9 @@ def _packages(canary: Canary) -> list[HostileFile]:
             word(paragraph("the first"), more=[(DOCUMENT, document(paragraph("Which one?")))]),
             holds="Which one?",
         ),
-        HostileFile("word/backslashes.docx", _renamed(word(paragraph("Backslashes"))), holds="Backslashes"),
+        HostileFile(
+            "word/backslashes.docx", _renamed(word(paragraph("Backslashes"))), holds="Backslashes"
+        ),
         HostileFile(
             "word/macros.docm",
             word(
@@ -266,7 +341,9 @@ def _packages(canary: Canary) -> list[HostileFile]:
             ),
             holds="With macros",
         ),
-        HostileFile("word/strict.docx", word(paragraph("Strict"), namespace=STRICT_W), holds="Strict"),
+        HostileFile(
+            "word/strict.docx", word(paragraph("Strict"), namespace=STRICT_W), holds="Strict"
+        ),
         HostileFile(
             "word/own-header.docx",
             word(paragraph("Its own header"), relationships=relationship("header", "document.xml")),

@@ -1,4 +1,6 @@
-"""A real Dagster instance on Postgres, and this package's definitions loaded against a test's database."""
+"""A real Dagster instance on Postgres, and this package's definitions loaded against a
+test's database.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def instance(postgres: str, dagster_template: str, dsn: str) -> Iterator[dg.Dags
     name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
     with psycopg.connect(make_conninfo(postgres), autocommit=True) as conn:
         conn.execute(f'CREATE DATABASE "{name}_dagster" TEMPLATE {dagster_template}')
-    with dg.instance_for_test(overrides=_storage(database_url(postgres, f"{name}_dagster"))) as opened:
+    with dg.instance_for_test(
+        overrides=_storage(database_url(postgres, f"{name}_dagster"))
+    ) as opened:
         yield opened
 
 
@@ -68,20 +72,29 @@ def connector(services: Services, bucket: Bucket) -> Connector:
 
 @pytest.fixture
 def proxy(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    """An S3 endpoint that fails on demand. The AWS library tries as often as ever, but without its pauses."""
+    """An S3 endpoint that fails on demand. The AWS library tries as often as ever, but
+    without its pauses.
+    """
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
     with fault_proxy(s3_endpoint) as opened:
         yield opened
 
 
 @pytest.fixture
-def configured(app_settings: Settings, encoder: Encoder, proxy: FaultProxy) -> Iterator[Callable[..., Services]]:
+def configured(
+    app_settings: Settings, encoder: Encoder, proxy: FaultProxy
+) -> Iterator[Callable[..., Services]]:
     """Makes services of a process with other settings, which may also reach the proxy."""
     made: list[Services] = []
 
     def make(**changes: object) -> Services:
-        allowlist = (*app_settings.activekg_s3_endpoint_allowlist, proxy.url.removeprefix("http://"))
-        settings = app_settings.model_copy(update={"activekg_s3_endpoint_allowlist": allowlist} | changes)
+        allowlist = (
+            *app_settings.activekg_s3_endpoint_allowlist,
+            proxy.url.removeprefix("http://"),
+        )
+        settings = app_settings.model_copy(
+            update={"activekg_s3_endpoint_allowlist": allowlist} | changes
+        )
         opened = Services(settings)
         opened.encoder = opened.question_encoder = encoder
         made.append(opened)

@@ -1,4 +1,6 @@
-"""A store whose every byte the test decides, and a resolver that says what the test wants: for tests of endpoints."""
+"""A store whose every byte the test decides, and a resolver that says what the test
+wants: for tests of endpoints.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from dataclasses import dataclass, field
 import pytest
 
 EMPTY_LISTING = (
-    b'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><Name>bucket</Name><KeyCount>0</KeyCount>'
+    b'<?xml version="1.0" '
+    b'encoding="UTF-8"?><ListBucketResult><Name>bucket</Name><KeyCount>0</KeyCount>'
     b"<IsTruncated>false</IsTruncated></ListBucketResult>"
 )
 
@@ -49,7 +52,11 @@ class Server:
 
 @contextmanager
 def serve(
-    behaviour: Behaviour, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    behaviour: Behaviour,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[Server]:
     """Answer each request with ``behaviour``, which gets the connection."""
     with socket.create_server((host, port)) as listener:
@@ -66,7 +73,10 @@ def serve(
 
         def answer(connection: socket.socket) -> None:
             # A client that gives up is no error of the server.
-            with suppress(OSError), connection if tls is None else tls.wrap_socket(connection, True) as stream:
+            with (
+                suppress(OSError),
+                connection if tls is None else tls.wrap_socket(connection, True) as stream,
+            ):
                 request = b""
                 while not request.endswith(b"\r\n\r\n"):
                     if not (piece := stream.recv(65536)):
@@ -82,7 +92,9 @@ def serve(
 
 @dataclass
 class Resolver:
-    """Names of the test, each with the answers of its first, second, … resolution; the last one stays."""
+    """Names of the test, each with the answers of its first, second, … resolution; the
+    last one stays.
+    """
 
     names: dict[str, list[list[str]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -94,7 +106,9 @@ class Resolver:
 
 @pytest.fixture
 def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
-    """The name service, which a test cannot own. Addresses are resolved as ever, other names are not found."""
+    """The name service, which a test cannot own. Addresses are resolved as ever, other
+    names are not found.
+    """
     made = Resolver()
     real = socket.getaddrinfo
 
@@ -104,7 +118,9 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
         made.asked.append(host)
         answers = made.names[host]
         addresses = answers.pop(0) if len(answers) > 1 else answers[0]
-        return [found for address in addresses for found in real(address, port, type=socket.SOCK_STREAM)]
+        return [
+            found for address in addresses for found in real(address, port, type=socket.SOCK_STREAM)
+        ]
 
     monkeypatch.setattr("socket.getaddrinfo", getaddrinfo)
     return made

@@ -1,4 +1,6 @@
-"""What a run does, without the orchestrator, and what it left behind: shared by the tests of this folder."""
+"""What a run does, without the orchestrator, and what it left behind: shared by the
+tests of this folder.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,13 @@ def start_run(services: Services, connector: Connector, mode: Mode = Mode.CHANGE
     """A run of the connector that has begun; returns its id."""
     run = str(uuid4())
     services.ledger.start_run(
-        connector.id, connector.tenant_id, run, request_id=None, parent_run=None, with_scan=False, mode=mode
+        connector.id,
+        connector.tenant_id,
+        run,
+        request_id=None,
+        parent_run=None,
+        with_scan=False,
+        mode=mode,
     )
     return run
 
@@ -75,7 +83,8 @@ def chunk_nodes(services: Services, tenant_id: str = TENANT) -> dict[str, tuple[
     """Chunk texts of a tenant with node id and row version."""
     rows = query(
         services,
-        "SELECT props ->> 'text', id, version FROM nodes WHERE tenant_id = %s AND 'Chunk' = ANY(classes)",
+        "SELECT props ->> 'text', id, version FROM nodes WHERE tenant_id = %s AND 'Chunk' = "
+        "ANY(classes)",
         tenant_id,
     )
     return {text: (id_, version) for text, id_, version in rows}
@@ -90,27 +99,41 @@ def outcomes(services: Services, connector: Connector) -> dict[str, Ended]:
     """Every object's end by key."""
     rows = query(
         services,
-        "SELECT key, state, error_code, error_message, attempts FROM connectors.objects WHERE connector_id = %s",
+        "SELECT key, state, error_code, error_message, attempts FROM connectors.objects WHERE "
+        "connector_id = %s",
         connector.id,
     )
     return {key: Ended(*rest) for key, *rest in rows}
 
 
-def found(services: Services, question: str, *, tenant_id: str = TENANT, limit: int = 50) -> set[str]:
+def found(
+    services: Services, question: str, *, tenant_id: str = TENANT, limit: int = 50
+) -> set[str]:
     """URIs of the documents that search finds."""
-    hits = search(services.database, services.encoder, tenant_id=tenant_id, query=question, limit=limit)
+    hits = search(
+        services.database, services.encoder, tenant_id=tenant_id, query=question, limit=limit
+    )
     return {hit.uri for hit in hits}
 
 
 def documents(services: Services) -> set[str]:
     """URIs of the documents in the graph."""
-    return {row[0] for row in query(services, "SELECT props ->> 'uri' FROM nodes WHERE 'Document' = ANY(classes)")}
+    return {
+        row[0]
+        for row in query(
+            services, "SELECT props ->> 'uri' FROM nodes WHERE 'Document' = ANY(classes)"
+        )
+    }
 
 
 def texts(services: Services) -> dict[str, str]:
     """Stored texts by key."""
     return dict(
-        query(services, "SELECT o.key, t.text FROM connectors.texts t JOIN connectors.objects o ON o.id = t.object_id")
+        query(
+            services,
+            "SELECT o.key, t.text FROM connectors.texts t JOIN connectors.objects o ON o.id = "
+            "t.object_id",
+        )
     )
 
 
@@ -127,7 +150,9 @@ def graph_of(services: Services) -> tuple[int, int, int]:
 def make_retries_due(services: Services) -> None:
     """Let the time pass that failed objects wait for."""
     query(
-        services, "UPDATE connectors.objects SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL RETURNING id"
+        services,
+        "UPDATE connectors.objects SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL "
+        "RETURNING id",
     )
 
 

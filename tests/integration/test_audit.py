@@ -1,4 +1,6 @@
-"""The audit: finds what was broken by hand in every way, mends it, and raises no false alarm."""
+"""The audit: finds what was broken by hand in every way, mends it, and raises no false
+alarm.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +54,17 @@ NOWHERE = "'00000000-0000-0000-0000-000000000001'"
 
 @pytest.fixture
 def filled(services: Services, bucket: Bucket, connector: Connector) -> Connector:
-    """A synced connector with a long and a short document, something skipped, something deleted."""
-    bucket.put_many({"house.md": HOUSE, "note.txt": "The pump runs at 40 bar.", "photo.png": b"x", "gone.txt": "Soon."})
+    """A synced connector with a long and a short document, something skipped, something
+    deleted.
+    """
+    bucket.put_many(
+        {
+            "house.md": HOUSE,
+            "note.txt": "The pump runs at 40 bar.",
+            "photo.png": b"x",
+            "gone.txt": "Soon.",
+        }
+    )
     sync(services, connector)
     bucket.delete("gone.txt")
     scan(services, connector)
@@ -81,7 +92,9 @@ def mend_and_run(services: Services, connector: Connector, report: Report) -> Me
 
 
 def chunks_of_house(services: Services) -> int:
-    return int(query(services, "SELECT chunks FROM connectors.objects WHERE key = 'house.md'")[0][0])
+    return int(
+        query(services, "SELECT chunks FROM connectors.objects WHERE key = 'house.md'")[0][0]
+    )
 
 
 ALL = -1
@@ -110,15 +123,18 @@ DAMAGES = [
         (
             f"DELETE FROM edges WHERE dst = ({DOCUMENT})",
             "DELETE FROM nodes WHERE props ->> 'uri' LIKE '%/house.md'",
-            "DELETE FROM connectors.texts WHERE object_id = (SELECT id FROM connectors.objects WHERE key = 'house.md')",
-            "UPDATE connectors.objects SET state = 'deleted', document_id = NULL, chunks = 0 WHERE key = 'house.md'",
+            "DELETE FROM connectors.texts WHERE object_id = (SELECT id FROM connectors.objects "
+            "WHERE key = 'house.md')",
+            "UPDATE connectors.objects SET state = 'deleted', document_id = NULL, chunks = 0 "
+            "WHERE key = 'house.md'",
         ),
         {Difference.NOT_IN_LEDGER: 1},
     ),
     Damage(
         "the ledger has another ETag",
         (
-            "UPDATE connectors.objects SET etag = 'other', indexed_etag = 'other' WHERE key = 'house.md'",
+            "UPDATE connectors.objects SET etag = 'other', indexed_etag = 'other' WHERE key = "
+            "'house.md'",
             f'UPDATE nodes SET props = props || \'{{"etag": "other"}}\' WHERE id = ({DOCUMENT})',
         ),
         {Difference.ETAG_DIFFERS: 1},
@@ -126,21 +142,27 @@ DAMAGES = [
     Damage(
         "the ledger has an object that is in no bucket",
         (
-            "INSERT INTO connectors.objects (connector_id, tenant_id, key, etag, size, modified_at, state)"
-            " SELECT connector_id, tenant_id, 'invented.txt', 'e', 5, now(), 'skipped' FROM connectors.objects LIMIT 1",
+            "INSERT INTO connectors.objects (connector_id, tenant_id, key, etag, size, "
+            "modified_at, state)"
+            " SELECT connector_id, tenant_id, 'invented.txt', 'e', 5, now(), 'skipped' FROM "
+            "connectors.objects LIMIT 1",
         ),
         {Difference.NOT_IN_BUCKET: 1},
         key="invented.txt",
     ),
     Damage(
         "a text is lost",
-        ("DELETE FROM connectors.texts WHERE object_id = (SELECT id FROM connectors.objects WHERE key = 'house.md')",),
+        (
+            "DELETE FROM connectors.texts WHERE object_id = (SELECT id FROM connectors.objects "
+            "WHERE key = 'house.md')",
+        ),
         {Difference.TEXT_MISSING: 1},
     ),
     Damage(
         "a text that waits to be indexed is lost",
         (
-            "DELETE FROM connectors.texts WHERE object_id = (SELECT id FROM connectors.objects WHERE key = 'house.md')",
+            "DELETE FROM connectors.texts WHERE object_id = (SELECT id FROM connectors.objects "
+            "WHERE key = 'house.md')",
             "UPDATE connectors.objects SET state = 'extracted' WHERE key = 'house.md'",
         ),
         {Difference.TEXT_MISSING: 1},
@@ -159,8 +181,10 @@ DAMAGES = [
     Damage(
         "a deleted object kept its text",
         (
-            "INSERT INTO connectors.texts (object_id, tenant_id, text, mime_type, characters, content_hash, text_hash,"
-            " extractor_version) SELECT id, tenant_id, 'Soon.', 'text/plain', 5, sha256('Soon.'), sha256('Soon.'), '1'"
+            "INSERT INTO connectors.texts (object_id, tenant_id, text, mime_type, characters, "
+            "content_hash, text_hash,"
+            " extractor_version) SELECT id, tenant_id, 'Soon.', 'text/plain', 5, sha256('Soon.'), "
+            "sha256('Soon.'), '1'"
             " FROM connectors.objects WHERE key = 'gone.txt'",
         ),
         {Difference.TEXT_LEFT_OVER: 1},
@@ -180,7 +204,8 @@ DAMAGES = [
         "a document was made by another model, and no scan noticed",
         (
             "UPDATE connectors.objects SET encoder_version = 'old/float32' WHERE key = 'house.md'",
-            f'UPDATE nodes SET props = props || \'{{"embedding_model": "old/float32"}}\' WHERE id IN ({CHUNKS})',
+            f'UPDATE nodes SET props = props || \'{{"embedding_model": "old/float32"}}\' WHERE id '
+            f"IN ({CHUNKS})",
         ),
         {Difference.OUTDATED: 1},
     ),
@@ -205,7 +230,8 @@ DAMAGES = [
     Damage(
         "a deleted object has a document again",
         (
-            "INSERT INTO nodes (tenant_id, classes, props) SELECT tenant_id, classes, props || jsonb_build_object("
+            "INSERT INTO nodes (tenant_id, classes, props) SELECT tenant_id, classes, props || "
+            "jsonb_build_object("
             " 'external_id', replace(props ->> 'external_id', 'note.txt', 'gone.txt'))"
             " FROM nodes WHERE props ->> 'uri' LIKE '%/note.txt' AND 'Document' = ANY(classes)",
         ),
@@ -215,7 +241,8 @@ DAMAGES = [
     Damage(
         "a document that nothing stands behind",
         (
-            "INSERT INTO nodes (tenant_id, classes, props) SELECT tenant_id, classes, props || jsonb_build_object("
+            "INSERT INTO nodes (tenant_id, classes, props) SELECT tenant_id, classes, props || "
+            "jsonb_build_object("
             " 'external_id', replace(props ->> 'external_id', 'note.txt', 'never.txt'))"
             " FROM nodes WHERE props ->> 'uri' LIKE '%/note.txt' AND 'Document' = ANY(classes)",
         ),
@@ -225,7 +252,10 @@ DAMAGES = [
     *(
         Damage(
             f"a document's {name} was edited",
-            (f"UPDATE nodes SET props = props || '{{\"{name}\": {value}}}' WHERE id = ({DOCUMENT})",),
+            (
+                f"UPDATE nodes SET props = props || '{{\"{name}\": {value}}}' WHERE id = "
+                f"({DOCUMENT})",
+            ),
             {Difference.DOCUMENT_DIFFERS: 1},
         )
         for name, value in [
@@ -275,21 +305,35 @@ DAMAGES = [
     Damage(
         "a chunk is lost",
         (f"DELETE FROM nodes WHERE id = ({THIRD})",),
-        {Difference.EDGE_WITHOUT_CHUNK: 1, Difference.CHUNK_COUNT_DIFFERS: 1, Difference.CHUNKS_OUT_OF_ORDER: 1},
+        {
+            Difference.EDGE_WITHOUT_CHUNK: 1,
+            Difference.CHUNK_COUNT_DIFFERS: 1,
+            Difference.CHUNKS_OUT_OF_ORDER: 1,
+        },
     ),
     Damage(
         "an edge begins at nothing",
-        (f"INSERT INTO edges (src, rel, dst, tenant_id) SELECT {NOWHERE}, 'DERIVED_FROM', ({DOCUMENT}), 'acme_corp'",),
+        (
+            f"INSERT INTO edges (src, rel, dst, tenant_id) SELECT {NOWHERE}, 'DERIVED_FROM', "
+            f"({DOCUMENT}), 'acme_corp'",
+        ),
         {Difference.EDGE_WITHOUT_CHUNK: 1},
     ),
     Damage(
         "an edge is lost",
         (f"DELETE FROM edges WHERE src = ({THIRD})",),
-        {Difference.CHUNK_WITHOUT_EDGE: 1, Difference.CHUNK_COUNT_DIFFERS: 1, Difference.CHUNKS_OUT_OF_ORDER: 1},
+        {
+            Difference.CHUNK_WITHOUT_EDGE: 1,
+            Difference.CHUNK_COUNT_DIFFERS: 1,
+            Difference.CHUNKS_OUT_OF_ORDER: 1,
+        },
     ),
     Damage(
         "an edge ends at nothing",
-        (f"INSERT INTO edges (src, rel, dst, tenant_id) SELECT ({THIRD}), 'DERIVED_FROM', {NOWHERE}, 'acme_corp'",),
+        (
+            f"INSERT INTO edges (src, rel, dst, tenant_id) SELECT ({THIRD}), 'DERIVED_FROM', "
+            f"{NOWHERE}, 'acme_corp'",
+        ),
         {Difference.EDGE_WITHOUT_DOCUMENT: 1},
     ),
     Damage(
@@ -315,12 +359,18 @@ DAMAGES = [
     ),
     Damage(
         "a chunk's place is elsewhere",
-        (f'UPDATE edges SET props = props || \'{{"char_start": 5, "char_end": 9}}\' WHERE src = ({THIRD})',),
+        (
+            f'UPDATE edges SET props = props || \'{{"char_start": 5, "char_end": 9}}\' WHERE src '
+            f"= ({THIRD})",
+        ),
         {Difference.CHUNK_TEXT_DIFFERS: 1},
     ),
     Damage(
         "a chunk's place is nonsense",
-        (f'UPDATE edges SET props = props || \'{{"char_start": "x", "char_end": 1e300}}\' WHERE src = ({THIRD})',),
+        (
+            f'UPDATE edges SET props = props || \'{{"char_start": "x", "char_end": 1e300}}\' '
+            f"WHERE src = ({THIRD})",
+        ),
         {Difference.CHUNK_TEXT_DIFFERS: 1},
     ),
     Damage(
@@ -349,14 +399,19 @@ DAMAGES = [
     ),
     Damage(
         "a chunk carries another model",
-        (f'UPDATE nodes SET props = props || \'{{"embedding_model": "other"}}\' WHERE id = ({THIRD})',),
+        (
+            f'UPDATE nodes SET props = props || \'{{"embedding_model": "other"}}\' WHERE id = '
+            f"({THIRD})",
+        ),
         {Difference.VECTOR_OF_OTHER_MODEL: 1},
     ),
 ]
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
-def test_damage_is_named_mended_and_gone(services: Services, bucket: Bucket, filled: Connector, damage: Damage) -> None:
+def test_damage_is_named_mended_and_gone(
+    services: Services, bucket: Bucket, filled: Connector, damage: Damage
+) -> None:
     chunks = chunks_of_house(services)
     assert chunks > 3
     before = chunk_nodes(services)
@@ -366,7 +421,9 @@ def test_damage_is_named_mended_and_gone(services: Services, bucket: Bucket, fil
 
     report = audit_connector(services, filled)
 
-    assert counted(report) == {kind: chunks if n == ALL else n for kind, n in damage.expected.items()}
+    assert counted(report) == {
+        kind: chunks if n == ALL else n for kind, n in damage.expected.items()
+    }
     uri = f"s3://{bucket.name}/{damage.key}"
     for tally in report.differences.values():
         assert all(example.startswith(uri) for example in tally.examples), tally.examples
@@ -391,7 +448,8 @@ def test_a_vector_of_another_text_is_found_by_computing_it_again(
 ) -> None:
     query(
         services,
-        f"UPDATE nodes SET embedding = (SELECT embedding FROM nodes WHERE props ->> 'uri' LIKE '%%/note.txt'"
+        "UPDATE nodes SET embedding = (SELECT embedding FROM nodes WHERE props ->> 'uri' LIKE "
+        "'%%/note.txt'"
         f" AND embedding IS NOT NULL) WHERE id = ({THIRD})",
     )
     assert audit_connector(services, filled).clean, "only the model can tell"
@@ -432,7 +490,12 @@ def test_dead_letters_are_no_drift(
     bucket.put("a.txt", "A text about penguins.")
     sync(proxied, via_proxy)
     key = "a.txt" if code == "access_denied" else "b.pdf"
-    bucket.put(key, "A new text about walruses." if code == "access_denied" else b"%PDF-1.7\nNothing of a PDF follows.")
+    bucket.put(
+        key,
+        "A new text about walruses."
+        if code == "access_denied"
+        else b"%PDF-1.7\nNothing of a PDF follows.",
+    )
     if code == "access_denied":
         proxy.inject("GET", "a.txt", status(403, "AccessDenied"))
     sync(proxied, via_proxy)
@@ -462,7 +525,9 @@ def test_a_damaged_document_that_cannot_be_read_any_more_is_taken_away(
     assert audit_connector(proxied, via_proxy).clean
 
 
-def test_work_under_way_is_counted_and_no_drift(services: Services, bucket: Bucket, filled: Connector) -> None:
+def test_work_under_way_is_counted_and_no_drift(
+    services: Services, bucket: Bucket, filled: Connector
+) -> None:
     # Since the last scan.
     bucket.put("new.txt", "New.")
     bucket.put("note.txt", "The pump runs at 41 bar.")
@@ -475,20 +540,30 @@ def test_work_under_way_is_counted_and_no_drift(services: Services, bucket: Buck
     report = audit_connector(services, filled)
     assert (counted(report), report.in_flight) == ({}, 2)
     # Failed, and tried again later; missing, and the guard holds it back.
-    query(services, "UPDATE connectors.objects SET state = 'failed', next_attempt_at = now() + interval '1 hour'")
+    query(
+        services,
+        "UPDATE connectors.objects SET state = 'failed', next_attempt_at = now() + interval '1 "
+        "hour'",
+    )
     bucket.delete("photo.png")
     query(services, "UPDATE connectors.objects SET missing_since_scan = 1 WHERE key = 'photo.png'")
     assert counted(audit_connector(services, filled)) == {}
 
 
-def test_a_connector_before_its_first_scan_is_clean(services: Services, bucket: Bucket, connector: Connector) -> None:
+def test_a_connector_before_its_first_scan_is_clean(
+    services: Services, bucket: Bucket, connector: Connector
+) -> None:
     bucket.put("a.txt", "A text.")
     report = audit_connector(services, connector)
     assert (counted(report), report.listed, report.objects, report.in_flight) == ({}, 1, 0, 1)
 
 
-def test_a_sync_that_runs_meanwhile_raises_no_alarm(services: Services, bucket: Bucket, connector: Connector) -> None:
-    bucket.put_many({f"{number:03}.txt": f"Text number {number} of the first version." for number in range(120)})
+def test_a_sync_that_runs_meanwhile_raises_no_alarm(
+    services: Services, bucket: Bucket, connector: Connector
+) -> None:
+    bucket.put_many(
+        {f"{number:03}.txt": f"Text number {number} of the first version." for number in range(120)}
+    )
     done = threading.Event()
     failures: list[Exception] = []
 
@@ -496,10 +571,16 @@ def test_a_sync_that_runs_meanwhile_raises_no_alarm(services: Services, bucket: 
         try:
             sync(services, connector)
             for turn in range(4):
-                changes = {f"{number:03}.txt": f"Text {number}, version {turn}." for number in range(turn, 120, 7)}
-                bucket.put_many(changes | {f"new-{turn}-{n}.txt": f"New text {n} of turn {turn}." for n in range(10)})
+                changes = {
+                    f"{number:03}.txt": f"Text {number}, version {turn}."
+                    for number in range(turn, 120, 7)
+                }
+                bucket.put_many(
+                    changes
+                    | {f"new-{turn}-{n}.txt": f"New text {n} of turn {turn}." for n in range(10)}
+                )
                 sync(services, connector)
-        except Exception as error:  # noqa: BLE001 - told by the thread that started this one
+        except Exception as error:
             failures.append(error)
         finally:
             done.set()
@@ -519,28 +600,40 @@ def test_a_sync_that_runs_meanwhile_raises_no_alarm(services: Services, bucket: 
     assert audit_connector(services, connector).clean
 
 
-def test_another_tenant_is_neither_audited_nor_touched(services: Services, bucket: Bucket, filled: Connector) -> None:
+def test_another_tenant_is_neither_audited_nor_touched(
+    services: Services, bucket: Bucket, filled: Connector
+) -> None:
     other = bucket.register(services, "globex")
     sync(services, other)
     age_objects(services)
     for tenant in ("acme_corp", "globex"):
         query(
             services,
-            "DELETE FROM edges WHERE tenant_id = %s AND src IN (SELECT id FROM nodes WHERE props ->> 'uri' LIKE %s)",
+            "DELETE FROM edges WHERE tenant_id = %s AND src IN (SELECT id FROM nodes WHERE props "
+            "->> 'uri' LIKE %s)",
             tenant,
             "%/house.md",
         )
-    rows = query(services, "SELECT id, version, props FROM nodes WHERE tenant_id = 'globex' ORDER BY id")
+    rows = query(
+        services, "SELECT id, version, props FROM nodes WHERE tenant_id = 'globex' ORDER BY id"
+    )
 
     report = audit_connector(services, filled)
     mend_and_run(services, filled, report)
 
     assert audit_connector(services, filled).clean
-    assert query(services, "SELECT id, version, props FROM nodes WHERE tenant_id = 'globex' ORDER BY id") == rows
+    assert (
+        query(
+            services, "SELECT id, version, props FROM nodes WHERE tenant_id = 'globex' ORDER BY id"
+        )
+        == rows
+    )
     assert counted(audit_connector(services, other)) == counted(report)
 
 
-def test_other_nodes_of_the_tenant_are_no_business_of_the_audit(services: Services, filled: Connector) -> None:
+def test_other_nodes_of_the_tenant_are_no_business_of_the_audit(
+    services: Services, filled: Connector
+) -> None:
     query(
         services,
         "INSERT INTO nodes (tenant_id, classes, props) VALUES"
@@ -552,7 +645,8 @@ def test_other_nodes_of_the_tenant_are_no_business_of_the_audit(services: Servic
         services,
         "WITH made AS (INSERT INTO nodes (tenant_id, classes, props)"
         " VALUES ('acme_corp', '{Summary}', '{}') RETURNING id)"
-        f" INSERT INTO edges (src, rel, dst, tenant_id) SELECT id, 'DERIVED_FROM', ({DOCUMENT}), 'acme_corp' FROM made",
+        f" INSERT INTO edges (src, rel, dst, tenant_id) SELECT id, 'DERIVED_FROM', ({DOCUMENT}), "
+        "'acme_corp' FROM made",
     )
     before = graph_of(services)
     report = audit_connector(services, filled)
@@ -567,7 +661,8 @@ def test_what_a_run_holds_is_left_to_it(services: Services, filled: Connector) -
     run = start_run(services, filled)
     query(
         services,
-        "UPDATE connectors.objects SET claimed_by = %s, claim_expires_at = now() + interval '1 minute'"
+        "UPDATE connectors.objects SET claimed_by = %s, claim_expires_at = now() + interval '1 "
+        "minute'"
         " WHERE key = 'house.md'",
         run,
     )
@@ -575,7 +670,9 @@ def test_what_a_run_holds_is_left_to_it(services: Services, filled: Connector) -
     mended = mend_connector(services, filled, report)
     assert (mended.left_to_runs, mended.fetch, mended.index, mended.chunks) == (1, 0, 0, 0)
     assert graph_of(services) == before
-    assert query(services, "SELECT claimed_by FROM connectors.objects WHERE key = 'house.md'") == [(run,)]
+    assert query(services, "SELECT claimed_by FROM connectors.objects WHERE key = 'house.md'") == [
+        (run,)
+    ]
     services.ledger.release_claims(run)
     mend_and_run(services, filled, report)
     assert audit_connector(services, filled).clean
@@ -644,7 +741,9 @@ def test_what_was_kept_from_another_connector_waits_for_the_first_scan(
 def test_a_difference_that_is_gone_at_the_second_look_is_none(
     services: Services, bucket: Bucket, filled: Connector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bucket was listed, then an object changed and was synced, then the ledger was read."""
+    """The bucket was listed, then an object changed and was synced, then the ledger was
+    read.
+    """
 
     def slow(*arguments: object) -> Iterator[object]:
         for page in list_pages(*arguments):  # type: ignore[arg-type]
@@ -660,15 +759,19 @@ def test_a_difference_that_is_gone_at_the_second_look_is_none(
     assert outcomes(services, filled)["note.txt"].state == "indexed"
 
 
-def test_a_huge_listing_is_walked_in_bounded_pieces(services: Services, bucket: Bucket, connector: Connector) -> None:
+def test_a_huge_listing_is_walked_in_bounded_pieces(
+    services: Services, bucket: Bucket, connector: Connector
+) -> None:
     bucket.put_many({f"data/{number:05}.png": b"x" for number in range(5000)})
     scan(services, connector)
     age_objects(services)
     # A range of the ledger that is far wider than a page of the listing.
     query(
         services,
-        "INSERT INTO connectors.objects (connector_id, tenant_id, key, etag, size, modified_at, state)"
-        " SELECT %s, 'acme_corp', 'data/00500-' || n, 'e', 1, now(), 'skipped' FROM generate_series(1, 3000) n",
+        "INSERT INTO connectors.objects (connector_id, tenant_id, key, etag, size, modified_at, "
+        "state)"
+        " SELECT %s, 'acme_corp', 'data/00500-' || n, 'e', 1, now(), 'skipped' FROM "
+        "generate_series(1, 3000) n",
         connector.id,
     )
     pieces = list(walk(services, connector))
@@ -684,15 +787,20 @@ def test_nodes_are_walked_page_by_page_and_each_is_seen_once(
     services: Services, filled: Connector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query(services, f"DELETE FROM edges WHERE dst = ({DOCUMENT})")
-    query(services, "UPDATE connectors.objects SET key = 'note.tx', document_id = NULL WHERE key = 'note.txt'")
+    query(
+        services,
+        "UPDATE connectors.objects SET key = 'note.tx', document_id = NULL WHERE key = 'note.txt'",
+    )
     chunks = chunks_of_house(services)
     bucket_of_tenant = external_root(filled).removeprefix("s3:").removesuffix("/")
-    # Others' nodes, before, between and behind the connector's in the order of external ids.
+    # Others' nodes, before, between and behind the connector's in the order of external
+    # ids.
     query(
         services,
         "INSERT INTO nodes (tenant_id, classes, props) SELECT 'acme_corp', '{Chunk}',"
         " jsonb_build_object('external_id', mark || %s || beyond || n, 'parent_id', 'x')"
-        " FROM unnest('{s3:, chunk:s3:}'::text[]) mark, unnest('{., 0, ~}'::text[]) beyond, generate_series(1, 5) n",
+        " FROM unnest('{s3:, chunk:s3:}'::text[]) mark, unnest('{., 0, ~}'::text[]) beyond, "
+        "generate_series(1, 5) n",
         bucket_of_tenant,
     )
     whole = counted(audit_connector(services, filled))
@@ -728,13 +836,19 @@ def test_an_audit_costs_a_few_statements_a_page_and_none_a_document(
     assert len(statements) < 20
 
 
-def test_a_bucket_that_cannot_be_listed_is_an_error_and_no_drift(services: Services, filled: Connector) -> None:
-    query(services, "UPDATE connectors.connectors SET bucket = 'no-such-bucket', updated_at = now()")
+def test_a_bucket_that_cannot_be_listed_is_an_error_and_no_drift(
+    services: Services, filled: Connector
+) -> None:
+    query(
+        services, "UPDATE connectors.connectors SET bucket = 'no-such-bucket', updated_at = now()"
+    )
     with pytest.raises(BucketMissing):
         audit_connector(services, services.connectors.get(filled.id))
 
 
-def test_a_connector_that_moved_meanwhile_is_not_judged(services: Services, filled: Connector) -> None:
+def test_a_connector_that_moved_meanwhile_is_not_judged(
+    services: Services, filled: Connector
+) -> None:
     query(services, "UPDATE connectors.connectors SET generation = generation + 1")
     with pytest.raises(ConnectorChanged):
         audit_connector(services, filled)
@@ -755,7 +869,10 @@ def test_the_check_tells_the_drift_of_every_connector(
     other = bucket.register(services, "globex", name="away")
     sync(services, other)
     query(services, f"DELETE FROM edges WHERE tenant_id = 'acme_corp' AND src IN ({EVERY_THIRD})")
-    query(services, "UPDATE connectors.connectors SET bucket = 'no-such-bucket' WHERE tenant_id = 'globex'")
+    query(
+        services,
+        "UPDATE connectors.connectors SET bucket = 'no-such-bucket' WHERE tenant_id = 'globex'",
+    )
     job = definitions().resolve_job_def("audit_connectors")
 
     run = job.execute_in_process(instance=instance)
@@ -763,7 +880,9 @@ def test_the_check_tells_the_drift_of_every_connector(
     (evaluation,) = run.get_asset_check_evaluations()
     assert run.success
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert {name: evaluation.metadata[name].value for name in ("connectors", "drifting", "unreadable")} == {
+    assert {
+        name: evaluation.metadata[name].value for name in ("connectors", "drifting", "unreadable")
+    } == {
         "connectors": 2,
         "drifting": 1,
         "unreadable": 1,
@@ -777,8 +896,12 @@ def test_the_check_tells_the_drift_of_every_connector(
     }
 
     mend_and_run(services, filled, audit_connector(services, filled))
-    config = {"ops": {"document_embeddings_no_drift": {"config": {"connectors": [filled.partition_key]}}}}
-    (evaluation,) = job.execute_in_process(instance=instance, run_config=config).get_asset_check_evaluations()
+    config = {
+        "ops": {"document_embeddings_no_drift": {"config": {"connectors": [filled.partition_key]}}}
+    }
+    (evaluation,) = job.execute_in_process(
+        instance=instance, run_config=config
+    ).get_asset_check_evaluations()
     assert evaluation.passed
 
 
@@ -791,11 +914,14 @@ def test_no_sync_evaluates_the_audit_and_nobody_is_audited_unasked(
     (request,) = start_due_work(services).run_requests or ()
     # As the daemon narrows the job down for what a sensor asks for.
     asked = job.get_subset(
-        asset_selection=set(request.asset_selection or ()), asset_check_selection=set(request.asset_check_keys or ())
+        asset_selection=set(request.asset_selection or ()),
+        asset_check_selection=set(request.asset_check_keys or ()),
     )
     for sync_job in (job, asked):
         run = sync_job.execute_in_process(instance=instance, partition_key=filled.partition_key)
-        assert [evaluation.check_name for evaluation in run.get_asset_check_evaluations()] == ["every_object_indexed"]
+        assert [evaluation.check_name for evaluation in run.get_asset_check_evaluations()] == [
+            "every_object_indexed"
+        ]
     assert weekly_audit.default_status is dg.DefaultScheduleStatus.STOPPED
 
 
@@ -809,6 +935,8 @@ def test_a_partition_that_is_materialized_by_hand_has_its_own_connector_audited(
         .resolve_implicit_global_asset_job_def()
         .execute_in_process(instance=instance, partition_key=filled.partition_key)
     )
-    evaluations = {evaluation.check_name: evaluation for evaluation in run.get_asset_check_evaluations()}
+    evaluations = {
+        evaluation.check_name: evaluation for evaluation in run.get_asset_check_evaluations()
+    }
     assert evaluations["no_drift"].passed
     assert evaluations["no_drift"].metadata["connectors"].value == 1

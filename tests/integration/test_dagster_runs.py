@@ -1,4 +1,6 @@
-"""Runs and sensors on a real Dagster instance: who starts runs, what they do, what they cost."""
+"""Runs and sensors on a real Dagster instance: who starts runs, what they do, what they
+cost.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,8 @@ def requests_of(result: dg.SensorResult) -> Sequence[dg.RunRequest]:
 def run_rows(services: Services) -> list[tuple[str, str, int, int, int]]:
     with services.database.transaction() as conn:
         return conn.execute(
-            "SELECT trigger, status, added, extracted, indexed FROM connectors.runs ORDER BY requested_at"
+            "SELECT trigger, status, added, extracted, indexed FROM connectors.runs ORDER BY "
+            "requested_at"
         ).fetchall()
 
 
@@ -67,7 +70,9 @@ def test_a_poll_finds_new_objects_and_its_run_makes_them_searchable(
     assert (event.asset_key, event.partition) == (source_objects.key, "acme_corp/" + connector.name)
 
     assert execute(instance, request).success
-    (hit,) = search(services.database, services.encoder, tenant_id="acme_corp", query="pressure of P-7", limit=5)
+    (hit,) = search(
+        services.database, services.encoder, tenant_id="acme_corp", query="pressure of P-7", limit=5
+    )
     assert hit.uri == f"s3://{bucket.name}/pump.md"
     assert [row[:2] + row[3:] for row in run_rows(services)] == [("poll", "succeeded", 1, 1)]
     assert run_rows(services)[0][2] == 1
@@ -79,7 +84,9 @@ def test_nothing_changed_means_no_run(
     bucket.put("a.txt", "one")
     execute(instance, requests_of(poll_tenant(services, "acme_corp"))[0])
     with services.database.transaction() as conn:
-        conn.execute("UPDATE connectors.connectors SET last_scan_started_at = now() - interval '1 hour'")
+        conn.execute(
+            "UPDATE connectors.connectors SET last_scan_started_at = now() - interval '1 hour'"
+        )
     assert requests_of(poll_tenant(services, "acme_corp")) == []
     assert requests_of(start_due_work(services)) == []
     assert len(run_rows(services)) == 1
@@ -91,7 +98,9 @@ def test_a_new_connector_gets_its_first_sync_from_the_work_queue(
     bucket.put("a.txt", "one")
     (request,) = requests_of(start_due_work(services))
     assert request.asset_selection == [SOURCE_OBJECTS, EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS]
-    assert requests_of(start_due_work(services)) == [], "a request that waits is not asked for again at once"
+    assert requests_of(start_due_work(services)) == [], (
+        "a request that waits is not asked for again at once"
+    )
     assert execute(instance, request).success
     assert run_rows(services) == [("registered", "succeeded", 1, 1, 1)]
     assert requests_of(start_due_work(services)) == []
@@ -129,7 +138,9 @@ def test_a_1000_object_bucket_is_one_run_with_less_than_one_statement_an_object(
     connector: Connector,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bucket.put_many({f"notes/{number:04}.txt": f"Note number {number} is short." for number in range(1000)})
+    bucket.put_many(
+        {f"notes/{number:04}.txt": f"Note number {number} is short." for number in range(1000)}
+    )
     tick = poll_tenant(services, "acme_corp")
     (request,) = requests_of(tick)
     statements = 0
@@ -137,7 +148,10 @@ def test_a_1000_object_bucket_is_one_run_with_less_than_one_statement_an_object(
 
     def counting_execute(self: psycopg.Cursor, *args: object, **kwargs: object) -> object:
         nonlocal statements
-        if self.connection.info.dbname == psycopg.conninfo.conninfo_to_dict(services.settings.require_dsn())["dbname"]:
+        if (
+            self.connection.info.dbname
+            == psycopg.conninfo.conninfo_to_dict(services.settings.require_dsn())["dbname"]
+        ):
             statements += 1
         return real_execute(self, *args, **kwargs)
 
@@ -151,7 +165,9 @@ def test_a_1000_object_bucket_is_one_run_with_less_than_one_statement_an_object(
 
     bucket.put("one-more.txt", "One more note.")
     with services.database.transaction() as conn:
-        conn.execute("UPDATE connectors.connectors SET last_scan_started_at = now() - interval '1 hour'")
+        conn.execute(
+            "UPDATE connectors.connectors SET last_scan_started_at = now() - interval '1 hour'"
+        )
     (request,) = requests_of(poll_tenant(services, "acme_corp"))
     assert len(execute(instance, request).all_events) == small
 
@@ -170,7 +186,9 @@ def test_refused_credentials_fail_the_run_without_retry_and_are_kept_with_the_co
     (request,) = requests_of(start_due_work(services))
     result = execute(instance, request, raise_on_error=False)
     assert not result.success
-    assert not [event for event in result.all_events if event.event_type_value == "STEP_UP_FOR_RETRY"]
+    assert not [
+        event for event in result.all_events if event.event_type_value == "STEP_UP_FOR_RETRY"
+    ]
     stored = services.connectors.get(connector.id)
     assert stored.last_error_code == "invalid_credentials"
     assert run_rows(services)[0][:2] == ("registered", "failed")
@@ -196,7 +214,9 @@ def test_texts_and_embeddings_are_materialized_alone_or_together(
     scan_connector(services, connector, budget_seconds=None)
     key = connector.partition_key
 
-    def materialize(*assets: dg.AssetKey, **config: object) -> tuple[list[dg.AssetKey], dict[str, int]]:
+    def materialize(
+        *assets: dg.AssetKey, **config: object
+    ) -> tuple[list[dg.AssetKey], dict[str, int]]:
         request = dg.RunRequest(
             partition_key=key,
             asset_selection=list(assets),
@@ -207,17 +227,24 @@ def test_texts_and_embeddings_are_materialized_alone_or_together(
         events = result.get_asset_materialization_events()
         checks = result.get_asset_check_evaluations()
         assert [check.passed for check in checks] == [True] * (DOCUMENT_EMBEDDINGS in assets)
-        return [event.asset_key for event in events if event.asset_key], services.ledger.progress(connector.id)
+        return [event.asset_key for event in events if event.asset_key], services.ledger.progress(
+            connector.id
+        )
 
     assert materialize(EXTRACTED_TEXT) == ([EXTRACTED_TEXT], {"extracted": 1})
     bucket.put("b.txt", "two")
     scan_connector(services, connector, budget_seconds=None)
     assert materialize(DOCUMENT_EMBEDDINGS) == ([DOCUMENT_EMBEDDINGS], {"indexed": 1, "pending": 1})
-    assert materialize(EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS) == ([EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS], {"indexed": 2})
+    assert materialize(EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS) == (
+        [EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS],
+        {"indexed": 2},
+    )
     # Again from the stored texts, then again from the bucket.
     materialize(DOCUMENT_EMBEDDINGS, mode="all")
     assert run_rows(services)[-1][3:] == (0, 2)
-    materialize(EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS, mode="all", max_objects=1, time_budget_seconds=600)
+    materialize(
+        EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS, mode="all", max_objects=1, time_budget_seconds=600
+    )
     assert run_rows(services)[-1][3:] == (1, 1)
 
 
@@ -227,15 +254,25 @@ def test_a_job_without_a_selection_does_all_three_steps(
     bucket.put("a.txt", "one")
     result = execute(instance, dg.RunRequest(partition_key=connector.partition_key))
     events = result.get_asset_materialization_events()
-    assert [event.asset_key for event in events] == [SOURCE_OBJECTS, EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS]
+    assert [event.asset_key for event in events] == [
+        SOURCE_OBJECTS,
+        EXTRACTED_TEXT,
+        DOCUMENT_EMBEDDINGS,
+    ]
     assert run_rows(services) == [("dagster", "succeeded", 1, 1, 1)]
 
 
-def test_the_check_alone_says_when_it_is_evaluated(services: Services, instance: dg.DagsterInstance) -> None:
+def test_the_check_alone_says_when_it_is_evaluated(
+    services: Services, instance: dg.DagsterInstance
+) -> None:
     check = dg.AssetCheckKey(DOCUMENT_EMBEDDINGS, "every_object_indexed")
-    job = dg.define_asset_job("check", dg.AssetSelection.checks(check), executor_def=dg.in_process_executor)
+    job = dg.define_asset_job(
+        "check", dg.AssetSelection.checks(check), executor_def=dg.in_process_executor
+    )
     defs = dg.Definitions(assets=ASSETS, jobs=[job])
-    result = defs.resolve_job_def("check").execute_in_process(instance=instance, raise_on_error=False)
+    result = defs.resolve_job_def("check").execute_in_process(
+        instance=instance, raise_on_error=False
+    )
     assert not result.success
     assert "whenever a partition of document_embeddings is materialized" in str(result.all_events)
     assert run_rows(services) == []
@@ -257,15 +294,21 @@ def test_a_run_none_of_whose_objects_can_be_read_fails(
     assert run_rows(services)[-1][1] == "failed"
 
 
-def test_every_tenant_has_its_own_sensor_and_similar_ids_are_told_apart(services: Services, bucket: Bucket) -> None:
-    for number, tenant in enumerate(["acme", "acme-corp", "acme_corp", "acme.corp", "acme_corp_0123abcd"]):
+def test_every_tenant_has_its_own_sensor_and_similar_ids_are_told_apart(
+    services: Services, bucket: Bucket
+) -> None:
+    for number, tenant in enumerate(
+        ["acme", "acme-corp", "acme_corp", "acme.corp", "acme_corp_0123abcd"]
+    ):
         bucket.register(services, tenant, name=f"c{number}", poll_interval_seconds=60)
     names = [sensor.name for sensor in build_sensors()]
     assert len(names) == len(set(names)) == 7
     assert {"work_queue", "s3_acme", "s3_acme_corp"} <= set(names)
 
 
-def test_a_partition_without_a_connector_says_so(instance: dg.DagsterInstance, services: Services) -> None:
+def test_a_partition_without_a_connector_says_so(
+    instance: dg.DagsterInstance, services: Services
+) -> None:
     request = dg.RunRequest(partition_key="nobody/nothing")
     result = execute(instance, request, raise_on_error=False)
     assert not result.success
@@ -283,7 +326,9 @@ def test_one_unreadable_connector_does_not_keep_the_tenants_others_from_being_po
     broken = bucket.register(services, prefix="a/", name="broken")
     good = bucket.register(services, prefix="b/", name="good")
     with services.database.transaction() as conn:
-        conn.execute("UPDATE connectors.connectors SET secrets = 'damaged' WHERE id = %s", (broken.id,))
+        conn.execute(
+            "UPDATE connectors.connectors SET secrets = 'damaged' WHERE id = %s", (broken.id,)
+        )
     (request,) = requests_of(poll_tenant(services, "acme_corp"))
     assert request.partition_key == good.partition_key
     stored = services.connectors.get(broken.id)
@@ -326,7 +371,9 @@ def test_dagster_is_told_of_runs_that_died_unseen_and_of_no_others(
     silent, alive = started(), started()
     with services.database.transaction() as conn:
         conn.execute(
-            "UPDATE connectors.runs SET heartbeat_at = now() - interval '1 hour' WHERE dagster_run_id = %s", [silent]
+            "UPDATE connectors.runs SET heartbeat_at = now() - interval '1 hour' WHERE "
+            "dagster_run_id = %s",
+            [silent],
         )
 
     def told() -> str | None:

@@ -1,4 +1,6 @@
-"""Dagster's storage over connections that stay open: as good as Dagster's own, and cheaper."""
+"""Dagster's storage over connections that stay open: as good as Dagster's own, and
+cheaper.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,15 @@ from activekg_pipelines.dagster_storage import PooledPostgresStorage
 
 
 def state_of(name: str, kind: InstigatorType = InstigatorType.SENSOR) -> InstigatorState:
-    location = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name="somewhere"), "somewhere")
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(
+        LoadableTargetOrigin(module_name="somewhere"), "somewhere"
+    )
     origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "repository"), name)
-    data = SensorInstigatorData(min_interval=900) if kind is InstigatorType.SENSOR else ScheduleInstigatorData("@daily")
+    data = (
+        SensorInstigatorData(min_interval=900)
+        if kind is InstigatorType.SENSOR
+        else ScheduleInstigatorData("@daily")
+    )
     return InstigatorState(origin, kind, InstigatorStatus.RUNNING, data)
 
 
@@ -38,7 +46,8 @@ def backends(instance: dg.DagsterInstance) -> set[int]:
     """Connections to Dagster's database but for the one that asks."""
     with psycopg.connect(instance.event_log_storage.postgres_url, autocommit=True) as conn:  # type: ignore[attr-defined]
         rows = conn.execute(
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
+            "pg_backend_pid()"
         )
         return {row[0] for row in rows}
 
@@ -100,9 +109,14 @@ def test_connections_that_the_server_ended_are_made_anew(
     assert not backends(instance) & open_before
 
 
-def test_states_are_those_that_are_stored_now(instance: dg.DagsterInstance, states: list[InstigatorState]) -> None:
+def test_states_are_those_that_are_stored_now(
+    instance: dg.DagsterInstance, states: list[InstigatorState]
+) -> None:
     def stored() -> dict[str, InstigatorState]:
-        return {state.instigator_name: state for state in instance.all_instigator_state(instigator_type=None)}
+        return {
+            state.instigator_name: state
+            for state in instance.all_instigator_state(instigator_type=None)
+        }
 
     assert stored() == {state.instigator_name: state for state in states}
     stopped = states[1].with_status(InstigatorStatus.STOPPED)
@@ -120,7 +134,10 @@ def test_states_of_other_instigators_are_kept_apart(
         instance.add_instigator_state(state)
     for _ in range(2):
         assert list(instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)) == states
-        assert list(instance.all_instigator_state(instigator_type=InstigatorType.SCHEDULE)) == schedules
+        assert (
+            list(instance.all_instigator_state(instigator_type=InstigatorType.SCHEDULE))
+            == schedules
+        )
         assert len(instance.all_instigator_state()) == 5
     for state in states[1:]:
         instance.delete_instigator_state(state.instigator_origin_id, state.selector_id)
@@ -132,7 +149,12 @@ def test_the_webservers_connections_have_its_bounds(instance: dg.DagsterInstance
     for part in (storage.run_storage, storage.schedule_storage):
         part.optimize_for_webserver(statement_timeout=4000, pool_recycle=60, max_overflow=1)
     with ExitStack() as stack:
-        for part in (storage.run_storage, storage.schedule_storage, storage.run_storage, storage.schedule_storage):
+        for part in (
+            storage.run_storage,
+            storage.schedule_storage,
+            storage.run_storage,
+            storage.schedule_storage,
+        ):
             conn = stack.enter_context(part.connect())
             assert conn.execute(text("SHOW statement_timeout")).scalar() == "4s"
         assert len(backends(instance)) == 4
@@ -148,7 +170,9 @@ def test_an_instance_that_ends_leaves_no_connection(instance: dg.DagsterInstance
     _wait_until_none_is_left(instance)
 
 
-def test_more_statements_at_once_than_connections_are_kept_do_not_wait(instance: dg.DagsterInstance) -> None:
+def test_more_statements_at_once_than_connections_are_kept_do_not_wait(
+    instance: dg.DagsterInstance,
+) -> None:
     with ExitStack() as stack:
         connections = [stack.enter_context(instance.schedule_storage.connect()) for _ in range(6)]  # type: ignore[attr-defined]
         pids = {conn.execute(text("SELECT pg_backend_pid()")).scalar() for conn in connections}

@@ -1,4 +1,6 @@
-"""A database that goes away ends the run, costs no object an attempt, and the next run does the work."""
+"""A database that goes away ends the run, costs no object an attempt, and the next run
+does the work.
+"""
 
 from __future__ import annotations
 
@@ -35,23 +37,32 @@ def impatient(monkeypatch: pytest.MonkeyPatch, configured: Callable[..., Service
 
 @pytest.fixture
 def switch(postgres: str, dsn: str) -> Iterator[Callable[..., None]]:
-    """Switches the test's database off and on: every connection ends and nobody gets in."""
+    """Switches the test's database off and on: every connection ends and nobody gets
+    in.
+    """
     name = str(conninfo_to_dict(dsn)["dbname"])
     with psycopg.connect(postgres, autocommit=True) as conn:
 
         def switch(*, on: bool) -> None:
             conn.execute(
-                sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(sql.Identifier(name), sql.Literal(on))
+                sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(
+                    sql.Identifier(name), sql.Literal(on)
+                )
             )
             if not on:
-                conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+                conn.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                    [name],
+                )
 
         yield switch
         switch(on=True)
 
 
 def wait_until_back(services: Services) -> None:
-    """The pool tries to connect again with growing pauses, of which one second sees little."""
+    """The pool tries to connect again with growing pauses, of which one second sees
+    little.
+    """
     for _ in range(60):
         with suppress(psycopg.OperationalError):
             query(services, "SELECT 1")
@@ -75,7 +86,10 @@ def test_a_database_that_is_away_ends_the_run_before_anything_is_begun(
 
 
 def test_a_database_that_goes_away_in_the_middle_costs_no_object_an_attempt(
-    impatient: Services, bucket: Bucket, switch: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    impatient: Services,
+    bucket: Bucket,
+    switch: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     connector = bucket.register(impatient)
     bucket.put_many({name: f"Note {name} is about penguins." for name in NAMES})

@@ -1,4 +1,6 @@
-"""Many documents leave with their connector, or with its bucket: in batches, whatever happens between two of them."""
+"""Many documents leave with their connector, or with its bucket: in batches, whatever
+happens between two of them.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def admin(services: Services) -> AdminServices:
 
 @pytest.fixture
 def full(services: Services, connector: Connector) -> Connector:
-    """A connector with many documents of one chunk, in the ledger and in the graph as a sync leaves them."""
+    """A connector with many documents of one chunk, in the ledger and in the graph as a
+    sync leaves them.
+    """
     keys = [f"many/{number:05}.txt" for number in range(DOCUMENTS)]
     vectors = np.random.default_rng(7).standard_normal((DOCUMENTS, 384)).astype(np.float32)
     externals = [f"s3:acme_corp:{connector.bucket}/{key}" for key in keys]
@@ -112,10 +116,17 @@ def full(services: Services, connector: Connector) -> Connector:
 def consistent(services: Services) -> bool:
     """Whether ledger and graph hold the same documents, and the graph no half one."""
     known = {
-        row[0] for row in query(services, "SELECT document_id FROM connectors.objects WHERE document_id IS NOT NULL")
+        row[0]
+        for row in query(
+            services, "SELECT document_id FROM connectors.objects WHERE document_id IS NOT NULL"
+        )
     }
-    held = {row[0] for row in query(services, "SELECT id FROM nodes WHERE 'Document' = ANY(classes)")}
-    derived = {row[0] for row in query(services, "SELECT dst FROM edges WHERE rel = 'DERIVED_FROM'")}
+    held = {
+        row[0] for row in query(services, "SELECT id FROM nodes WHERE 'Document' = ANY(classes)")
+    }
+    derived = {
+        row[0] for row in query(services, "SELECT dst FROM edges WHERE rel = 'DERIVED_FROM'")
+    }
     return known == held == derived and len(set(graph_of(services))) == 1
 
 
@@ -145,11 +156,16 @@ def test_a_removal_that_was_cut_short_leaves_a_paused_connector_and_the_next_one
     with crashing(admin, at=2) as (dying, _):
         remove(dying, full.id, DocumentFate.REMOVE)
     assert consistent(services)
-    assert graph_of(services)[0] == DOCUMENTS - 500, "the first batch is gone for good, the second is not"
+    assert graph_of(services)[0] == DOCUMENTS - 500, (
+        "the first batch is gone for good, the second is not"
+    )
     stored = services.connectors.get(full.id)
     assert not stored.enabled
     assert services.connectors.due_for_poll("acme_corp") == []
-    assert services.ledger.work(max_objects=1000, cap=2, scan_idle_seconds=30, lost_after_seconds=240) == []
+    assert (
+        services.ledger.work(max_objects=1000, cap=2, scan_idle_seconds=30, lost_after_seconds=240)
+        == []
+    )
     # A run that read the connector before gets nothing to do.
     limits = {"generation": full.generation, "limit": 10}
     assert services.ledger.claim_pending(full.id, run, extractor="1", **limits) == []
@@ -210,7 +226,9 @@ def test_a_move_that_was_cut_short_changes_nothing_but_what_the_next_scan_mends(
     stored = services.connectors.get(full.id)
     assert (stored.bucket, stored.enabled) == (bucket.name, True)
     scan(services, stored)
-    assert query(services, "SELECT state FROM connectors.objects WHERE key = 'many/00000.txt'") == [("pending",)]
+    assert query(services, "SELECT state FROM connectors.objects WHERE key = 'many/00000.txt'") == [
+        ("pending",)
+    ]
 
     changed = reconfigure(admin, full.id, patch, documents=DocumentFate.REMOVE)
     assert (changed.connector.bucket, changed.documents) == (other.name, DOCUMENTS - 500)
@@ -224,7 +242,10 @@ def test_a_prefix_takes_out_of_reach_what_is_outside_it_in_batches_and_nothing_e
 ) -> None:
     graph = CrashingGraph(at=0)
     changed = reconfigure(
-        replace(admin, graph=graph), full.id, S3ConfigPatch(prefix="many/000"), documents=DocumentFate.REMOVE
+        replace(admin, graph=graph),
+        full.id,
+        S3ConfigPatch(prefix="many/000"),
+        documents=DocumentFate.REMOVE,
     )
     assert changed.documents == DOCUMENTS - 100
     assert max(graph.sizes) == 500

@@ -1,4 +1,6 @@
-"""Where an S3 client connects to, by attack: names, redirects, proxies and the environment try to lead it elsewhere."""
+"""Where an S3 client connects to, by attack: names, redirects, proxies and the
+environment try to lead it elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,14 @@ from activekg_pipelines.s3.listing import Page, list_pages
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 from tests.fault_proxy import Answer, FaultProxy, fault_proxy, slow, status
-from tests.integration.endpoint_server import EMPTY_LISTING, Resolver, Server, reply, resolver, serve
+from tests.integration.endpoint_server import (
+    EMPTY_LISTING,
+    Resolver,
+    Server,
+    reply,
+    resolver,
+    serve,
+)
 from tests.integration.syncing import drain, make_retries_due, outcomes, query, scan, states, sync
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket
 
@@ -76,7 +85,9 @@ def config(endpoint_url: str | None, **changes: object) -> S3Config:
     return S3Config.model_validate(values | changes)
 
 
-def listing(endpoint_url: str | None, settings: Settings, *, deadline: float | None = None) -> list[Page]:
+def listing(
+    endpoint_url: str | None, settings: Settings, *, deadline: float | None = None
+) -> list[Page]:
     """List the bucket of a connector with that endpoint, which the operator lists."""
     allowlist = settings.activekg_s3_endpoint_allowlist
     if endpoint_url is not None:
@@ -96,7 +107,14 @@ def listing(endpoint_url: str | None, settings: Settings, *, deadline: float | N
 def test_a_public_name_that_leads_into_the_operators_network_is_not_connected_to(
     resolver: Resolver, canary: Server, scheme: str
 ) -> None:
-    for address in ("127.0.0.1", "::ffff:127.0.0.1", "10.0.0.1", METADATA_ADDRESS, "::1", "fd00:ec2::254"):
+    for address in (
+        "127.0.0.1",
+        "::ffff:127.0.0.1",
+        "10.0.0.1",
+        METADATA_ADDRESS,
+        "::1",
+        "fd00:ec2::254",
+    ):
         resolver.set("s3.wasabisys.com", [address])
         with pytest.raises(EndpointForbidden, match=r"s3\.wasabisys\.com has the address"):
             listing(f"{scheme}://s3.wasabisys.com:{canary.port}", Settings())
@@ -109,7 +127,9 @@ def test_an_address_in_odd_notation_is_an_address(canary: Server) -> None:
             listing(f"http://{host}:{canary.port}", Settings())
 
 
-def test_a_name_that_changes_between_check_and_connection_changes_nothing(resolver: Resolver, canary: Server) -> None:
+def test_a_name_that_changes_between_check_and_connection_changes_nothing(
+    resolver: Resolver, canary: Server
+) -> None:
     settings = Settings(activekg_s3_private_networks=(ip_network("127.0.0.2/32"),))
     with serve(reply(), host="127.0.0.2", port=canary.port) as store:
         resolver.set("store.example.com", ["127.0.0.2"], ["127.0.0.1"])
@@ -135,7 +155,9 @@ def test_each_new_connection_of_a_client_is_checked(resolver: Resolver, canary: 
             list(list_pages(client, "bucket", "", ""))
 
 
-def test_of_several_addresses_only_allowed_ones_are_connected_to(resolver: Resolver, canary: Server) -> None:
+def test_of_several_addresses_only_allowed_ones_are_connected_to(
+    resolver: Resolver, canary: Server
+) -> None:
     settings = Settings(activekg_s3_private_networks=(ip_network("127.0.0.2/32"),))
     with serve(reply(), host="127.0.0.2", port=canary.port) as store:
         resolver.set("store.example.com", [METADATA_ADDRESS, "127.0.0.1", "127.0.0.2", "10.0.0.1"])
@@ -173,7 +195,9 @@ def test_a_name_that_does_not_exist_is_unreachable() -> None:
         listing("http://nowhere.invalid", Settings())
 
 
-def test_the_operators_own_endpoint_and_aws_may_be_private_but_never_metadata(resolver: Resolver) -> None:
+def test_the_operators_own_endpoint_and_aws_may_be_private_but_never_metadata(
+    resolver: Resolver,
+) -> None:
     with serve(reply()) as store:
         resolver.set("s3.us-east-1.amazonaws.com", ["127.0.0.1"])
         own = Settings(activekg_s3_endpoint_url=f"http://127.0.0.1:{store.port}")
@@ -190,14 +214,20 @@ def test_the_operators_own_endpoint_and_aws_may_be_private_but_never_metadata(re
 
 
 def test_a_listed_metadata_address_is_refused_all_the_same() -> None:
-    for endpoint in (f"http://{METADATA_ADDRESS}", f"http://[::ffff:{METADATA_ADDRESS}]", "http://0.0.0.0:9"):
+    for endpoint in (
+        f"http://{METADATA_ADDRESS}",
+        f"http://[::ffff:{METADATA_ADDRESS}]",
+        "http://0.0.0.0:9",
+    ):
         with pytest.raises(EndpointForbidden):
             listing(endpoint, Settings())
 
 
 def test_a_host_that_is_not_listed_is_not_even_resolved(resolver: Resolver, canary: Server) -> None:
     resolver.set("evil.example.com", ["127.0.0.1"])
-    settings = Settings(activekg_s3_endpoint_allowlist=("store.example.com", f"127.0.0.1:{canary.port + 1}"))
+    settings = Settings(
+        activekg_s3_endpoint_allowlist=("store.example.com", f"127.0.0.1:{canary.port + 1}")
+    )
     for endpoint in (
         "http://evil.example.com",
         "http://store.example.com.evil.example.com",
@@ -224,7 +254,9 @@ def test_a_list_entry_is_a_host_with_or_without_its_port(entry: str, endpoint: s
     make_client(config(endpoint), KEYS, Settings(activekg_s3_endpoint_allowlist=(entry,)))
     with pytest.raises(InvalidConnector):
         make_client(
-            config("http://store.example.com:1"), KEYS, Settings(activekg_s3_endpoint_allowlist=(f"{entry}:2",))
+            config("http://store.example.com:1"),
+            KEYS,
+            Settings(activekg_s3_endpoint_allowlist=(f"{entry}:2",)),
         )
 
 
@@ -272,7 +304,20 @@ def test_an_endpoint_is_a_scheme_a_host_and_a_port_and_nothing_else(endpoint: st
 
 @pytest.mark.parametrize(
     "region",
-    ["x.evil.example.com/#", "us-east-1.", "a.b", "us east", "US-EAST-1", "-a", "a-", "1", "", "a\n", "é", "a@b"],
+    [
+        "x.evil.example.com/#",
+        "us-east-1.",
+        "a.b",
+        "us east",
+        "US-EAST-1",
+        "-a",
+        "a-",
+        "1",
+        "",
+        "a\n",
+        "é",
+        "a@b",
+    ],
 )
 def test_a_region_is_one_label_of_a_host_name(region: str) -> None:
     with pytest.raises(ValidationError):
@@ -280,7 +325,8 @@ def test_a_region_is_one_label_of_a_host_name(region: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "bucket", ["a/b", "a:b", "a@b", "arn:aws:s3:::b", "..", "a..b/", "A", "a b", "a%2fb", "a\n", "é" * 4]
+    "bucket",
+    ["a/b", "a:b", "a@b", "arn:aws:s3:::b", "..", "a..b/", "A", "a b", "a%2fb", "a\n", "é" * 4],
 )
 def test_a_bucket_is_a_bucket_name(bucket: str) -> None:
     with pytest.raises(ValidationError):
@@ -288,7 +334,16 @@ def test_a_bucket_is_a_bucket_name(bucket: str) -> None:
 
 
 _BUCKETS = st.from_regex(r"[a-z0-9][a-z0-9.-]{1,20}[a-z0-9]", fullmatch=True) | st.sampled_from(
-    ["abc--x-s3", "abc--usw2-az1--x-s3", "abc--op-s3", "abc-s3alias", "abc.mrap", "169.254.169.254", "xn--abc", "a.b.c"]
+    [
+        "abc--x-s3",
+        "abc--usw2-az1--x-s3",
+        "abc--op-s3",
+        "abc-s3alias",
+        "abc.mrap",
+        "169.254.169.254",
+        "xn--abc",
+        "a.b.c",
+    ]
 )
 _REGIONS = st.from_regex(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True) | st.sampled_from(
     [
@@ -306,7 +361,9 @@ _REGIONS = st.from_regex(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True) | s
 
 @examples(max_examples=50, deadline=None, database=None)
 @given(bucket=_BUCKETS, region=_REGIONS)
-def test_no_bucket_or_region_leads_a_request_away_from_its_endpoint(bucket: str, region: str) -> None:
+def test_no_bucket_or_region_leads_a_request_away_from_its_endpoint(
+    bucket: str, region: str
+) -> None:
     settings = Settings(activekg_s3_endpoint_allowlist=("store.example.com",))
     for endpoint in (None, "http://store.example.com:9000"):
         made = make_client(config(endpoint, bucket=bucket, region=region), KEYS, settings)
@@ -321,17 +378,29 @@ def test_no_bucket_or_region_leads_a_request_away_from_its_endpoint(bucket: str,
             with pytest.raises(SourceError):
                 list(list_pages(made, bucket, "", ""))
         for host in asked:
-            assert host == "store.example.com" if endpoint else host.startswith(f"s3.{region}.amazonaws.com")
+            assert (
+                host == "store.example.com"
+                if endpoint
+                else host.startswith(f"s3.{region}.amazonaws.com")
+            )
 
 
 # Redirects
 
 
-def moved(code: int, location: str, error: str | None, **elements: str) -> Callable[[Answer], Answer]:
+def moved(
+    code: int, location: str, error: str | None, **elements: str
+) -> Callable[[Answer], Answer]:
     """An answer that leads elsewhere; with S3's error document or without."""
     inner = "".join(f"<{name}>{value}</{name}>" for name, value in elements.items())
-    body = f"<Error><Code>{error}</Code><Message>m</Message>{inner}</Error>".encode() if error else b""
-    headers = {"Location": location, "Content-Type": "application/xml", "x-amz-bucket-region": "eu-west-1"}
+    body = (
+        f"<Error><Code>{error}</Code><Message>m</Message>{inner}</Error>".encode() if error else b""
+    )
+    headers = {
+        "Location": location,
+        "Content-Type": "application/xml",
+        "x-amz-bucket-region": "eu-west-1",
+    }
     return lambda _: Answer(code, headers, body, len(body))
 
 
@@ -367,9 +436,17 @@ def test_a_see_other_is_not_followed_either(s3_endpoint: str, canary: Server) ->
     ],
 )
 def test_a_wrong_region_names_the_right_one(
-    s3_endpoint: str, bucket: Bucket, tmp_path: Path, code: int, error: str, elements: dict[str, str]
+    s3_endpoint: str,
+    bucket: Bucket,
+    tmp_path: Path,
+    code: int,
+    error: str,
+    elements: dict[str, str],
 ) -> None:
-    message = "The authorization header is malformed; the region 'us-east-1' is wrong; expecting 'eu-west-1'"
+    message = (
+        "The authorization header is malformed; the region 'us-east-1' is wrong; expecting "
+        "'eu-west-1'"
+    )
     body = f"<Error><Code>{error}</Code><Message>{message}</Message>"
     body += "".join(f"<{name}>{value}</{name}>" for name, value in elements.items()) + "</Error>"
     answer = Answer(code, {"x-amz-bucket-region": "eu-west-1"}, body.encode(), len(body))
@@ -389,7 +466,14 @@ def test_a_clock_that_is_wrong_is_no_fault_of_the_object(s3_endpoint: str, tmp_p
         proxy.inject("GET", None, status(403, "RequestTimeTooSkewed"))
         settings = Settings(activekg_s3_endpoint_allowlist=(urlsplit(proxy.url).netloc,))
         with pytest.raises(ClockSkewed):
-            download(make_client(config(proxy.url), KEYS, settings), "bucket", "a.txt", "etag", tmp_path / "a", 1000)
+            download(
+                make_client(config(proxy.url), KEYS, settings),
+                "bucket",
+                "a.txt",
+                "etag",
+                tmp_path / "a",
+                1000,
+            )
 
 
 # Proxies
@@ -408,7 +492,9 @@ def test_a_proxy_of_the_environment_is_used_and_resolves_the_name(
     assert resolver.asked == []
 
 
-def test_behind_a_proxy_an_address_that_nobody_may_reach_is_still_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_behind_a_proxy_an_address_that_nobody_may_reach_is_still_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with serve(reply()) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", "")
@@ -493,7 +579,9 @@ def test_a_connector_without_keys_of_its_own_is_refused(missing: str, value: str
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Iterator[tuple[str, ssl.SSLContext]]:
-    """A certificate of the operator's own for store.example.com: the file that trusts it, and the server's side."""
+    """A certificate of the operator's own for store.example.com: the file that trusts
+    it, and the server's side.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "store.example.com")])
     now = datetime.datetime.now(datetime.UTC)
@@ -505,14 +593,20 @@ def authority(tmp_path: Path) -> Iterator[tuple[str, ssl.SSLContext]]:
         .serial_number(1)
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("store.example.com")]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName("store.example.com")]), critical=False
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     pem = tmp_path / "authority.pem"
     pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     (tmp_path / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem, tmp_path / "key.pem")
@@ -530,7 +624,10 @@ def test_certificates_are_checked_against_the_name_and_the_operators_authorities
     resolver.set("other.example.com", ["127.0.0.1"])
     with serve(reply(), tls=context) as store:
         with pytest.raises(EndpointUnreachable):
-            listing(f"https://store.example.com:{store.port}", Settings(activekg_s3_private_networks=networks))
+            listing(
+                f"https://store.example.com:{store.port}",
+                Settings(activekg_s3_private_networks=networks),
+            )
         for variable in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
             with monkeypatch.context() as environment:
                 environment.setenv(variable, bundle)
@@ -557,7 +654,8 @@ def dribble(head: bytes, body: bytes, pause: float) -> Callable[[socket.socket],
 
 
 OBJECT_HEAD = (
-    b'HTTP/1.1 200 OK\r\nContent-Length: 100000\r\nETag: "e"\r\nLast-Modified: Tue, 01 Jan 2030 00:00:00 GMT\r\n\r\n'
+    b'HTTP/1.1 200 OK\r\nContent-Length: 100000\r\nETag: "e"\r\nLast-Modified: Tue, 01 '
+    b"Jan 2030 00:00:00 GMT\r\n\r\n"
 )
 
 
@@ -580,14 +678,17 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["status line", "headers", "body", "chunks", "error"],
 )
 def test_a_listing_that_comes_byte_by_byte_is_given_up(head: bytes) -> None:
-    # At this pace the answer takes an hour, and no pause in it is long enough for a timeout.
+    # At this pace the answer takes an hour, and no pause in it is long enough for a
+    # timeout.
     with serve(dribble(head, b"1" * 100_000, 0.04)) as store, pytest.raises(SourceUnavailable):
         listing(store.url, Settings())
 
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("head", [b"", OBJECT_HEAD], ids=["from the start", "in the body"])
-def test_an_object_that_comes_byte_by_byte_is_given_up_and_fetched_again_later(head: bytes, tmp_path: Path) -> None:
+def test_an_object_that_comes_byte_by_byte_is_given_up_and_fetched_again_later(
+    head: bytes, tmp_path: Path
+) -> None:
     with serve(dribble(head, b"x" * 100_000, 0.04)) as store:
         settings = Settings(activekg_s3_endpoint_allowlist=(urlsplit(store.url).netloc,))
         client = make_client(config(store.url), KEYS, settings)
@@ -605,14 +706,17 @@ def test_a_slow_object_that_keeps_up_the_minimum_rate_arrives(tmp_path: Path) ->
 
     with serve(steady) as store:
         settings = Settings(
-            activekg_s3_endpoint_allowlist=(urlsplit(store.url).netloc,), activekg_s3_min_bytes_per_second=10_000
+            activekg_s3_endpoint_allowlist=(urlsplit(store.url).netloc,),
+            activekg_s3_min_bytes_per_second=10_000,
         )
         client = make_client(config(store.url), KEYS, settings)
         assert download(client, "bucket", "a.txt", "e", tmp_path / "a", 1_000_000).size == 100_000
 
 
 @pytest.mark.parametrize("pause", [None, 0.05], ids=["silent", "byte by byte"])
-def test_a_listing_within_a_tick_ends_with_the_tick(pause: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_listing_within_a_tick_ends_with_the_tick(
+    pause: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("activekg_pipelines.s3.listing._LEAST_PAGE_SECONDS", 0.5)
     ended: list[str] = []
 
@@ -634,14 +738,18 @@ def test_an_endpoint_that_hangs_does_not_hold_a_sensors_tick(
 ) -> None:
     monkeypatch.setattr("activekg_pipelines.s3.listing._LEAST_PAGE_SECONDS", 0.5)
     with serve(lambda connection: connection.recv(1)) as store:
-        services = configured(activekg_tick_budget_seconds=0.5, activekg_s3_endpoint_allowlist=("127.0.0.1",))
+        services = configured(
+            activekg_tick_budget_seconds=0.5, activekg_s3_endpoint_allowlist=("127.0.0.1",)
+        )
         connector = bucket.register(services, endpoint_url=store.url)
         tick = poll_tenant(services, connector.tenant_id)
         assert "did not answer in time" in str(tick.skip_reason)
         assert store.connections == 1
     stored = services.connectors.get(connector.id)
     assert stored.last_error_code == "source_unavailable"
-    assert query(services, "SELECT status FROM connectors.scans") == [("running",)], "a run goes on, with more patience"
+    assert query(services, "SELECT status FROM connectors.scans") == [("running",)], (
+        "a run goes on, with more patience"
+    )
 
 
 @pytest.mark.usefixtures("impatient")
@@ -653,7 +761,10 @@ def test_an_object_that_comes_too_slowly_costs_itself_an_attempt_and_nothing_els
     bucket.put_many({"slow.txt": "A text about penguins. " * 1000, "b.txt": "Another one."})
     proxy.inject("GET", "slow.txt", slow(0.05, piece=10))
     sync(services, connector)
-    assert states(services, connector) == {"slow.txt": ("failed", "fetch_failed"), "b.txt": ("indexed", None)}
+    assert states(services, connector) == {
+        "slow.txt": ("failed", "fetch_failed"),
+        "b.txt": ("indexed", None),
+    }
     proxy.heal()
     make_retries_due(services)
     drain(services, connector)
@@ -663,7 +774,9 @@ def test_an_object_that_comes_too_slowly_costs_itself_an_attempt_and_nothing_els
 def test_an_endpoint_that_may_not_be_reached_is_the_connectors_error_and_no_objects(
     configured: Callable[..., Services], bucket: Bucket, resolver: Resolver, canary: Server
 ) -> None:
-    services = configured(activekg_s3_endpoint_allowlist=("store.example.com", urlsplit(bucket.endpoint_url).netloc))
+    services = configured(
+        activekg_s3_endpoint_allowlist=("store.example.com", urlsplit(bucket.endpoint_url).netloc)
+    )
     connector = bucket.register(services)
     bucket.put("a.txt", "A text about penguins.")
     scan(services, connector)
@@ -680,7 +793,12 @@ def test_an_endpoint_that_may_not_be_reached_is_the_connectors_error_and_no_obje
     assert "ACTIVEKG_S3_PRIVATE_NETWORKS" in str(answer.fix)
 
 
-TIMES_THAT_ARE_NONE = ("soon", "2030-13-01T00:00:00Z", "9999-12-31T23:59:59-10:00", "0001-01-01T00:00:00+10:00")
+TIMES_THAT_ARE_NONE = (
+    "soon",
+    "2030-13-01T00:00:00Z",
+    "9999-12-31T23:59:59-10:00",
+    "0001-01-01T00:00:00+10:00",
+)
 
 
 @pytest.mark.parametrize(
@@ -728,10 +846,15 @@ def test_an_endpoint_that_answers_with_no_listing_is_an_error_of_the_source() ->
         "<Contents><Key>a</Key><Size>1</Size></Contents>",
         entry.format("a", "many"),
         "<Contents>",
-        *(entry.replace("2030-01-01T00:00:00Z", time).format("a", 1) for time in TIMES_THAT_ARE_NONE),
+        *(
+            entry.replace("2030-01-01T00:00:00Z", time).format("a", 1)
+            for time in TIMES_THAT_ARE_NONE
+        ),
     ]
     for contents in strange:
-        body = EMPTY_LISTING.replace(b"</ListBucketResult>", contents.encode() + b"</ListBucketResult>")
+        body = EMPTY_LISTING.replace(
+            b"</ListBucketResult>", contents.encode() + b"</ListBucketResult>"
+        )
         with serve(reply(body)) as store, pytest.raises(SourceError):
             listing(store.url, Settings())
     too_long = entry.format("k" * 1025, 1)

@@ -27,7 +27,11 @@ def test_an_export_holds_one_tenants_chunks_with_their_vectors(
     table = pd.read_parquet(target)
     assert len(table) == rows >= 3
     assert set(table["uri"]) == {f"s3://{bucket.name}/house.md", f"s3://{bucket.name}/note.txt"}
-    assert table.groupby("uri")["chunk_index"].apply(lambda index: list(index) == list(range(len(index)))).all()
+    assert (
+        table.groupby("uri")["chunk_index"]
+        .apply(lambda index: list(index) == list(range(len(index))))
+        .all()
+    )
     vectors = np.stack(table["embedding"].to_numpy())
     assert vectors.shape == (rows, 384)
     fresh = services.encoder.encode(list(table["text"]))

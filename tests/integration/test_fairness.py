@@ -1,5 +1,5 @@
-"""Nobody waits for another tenant: shares of Dagster's queue, turns of runs, polls of buckets that do not answer. And
-every time that decides anything is the database's."""
+"""Nobody waits for another tenant: shares of Dagster's queue, turns of runs, polls of
+buckets that do not answer. And every time that decides anything is the database's."""
 
 from __future__ import annotations
 
@@ -41,15 +41,23 @@ LONG = "an hour"
 
 def asked(services: Services) -> list[str]:
     """Tenants that Dagster is asked for runs of, in that order."""
-    return [request.tags["activekg/tenant"] for request in start_due_work(services).run_requests or []]
+    return [
+        request.tags["activekg/tenant"] for request in start_due_work(services).run_requests or []
+    ]
 
 
 def idle(tick: dg.SensorResult) -> bool:
-    return isinstance(tick.skip_reason, dg.SkipReason) and tick.skip_reason.skip_message == "No connector is due."
+    return (
+        isinstance(tick.skip_reason, dg.SkipReason)
+        and tick.skip_reason.skip_message == "No connector is due."
+    )
 
 
 def triggers(services: Services) -> list[str]:
-    return [row[0] for row in query(services, "SELECT trigger FROM connectors.runs ORDER BY requested_at")]
+    return [
+        row[0]
+        for row in query(services, "SELECT trigger FROM connectors.runs ORDER BY requested_at")
+    ]
 
 
 # The queue
@@ -67,36 +75,65 @@ def test_a_tenant_with_many_connectors_takes_its_share_of_the_queue_and_no_more(
 
     # As one of its runs ends, the next one takes its place, the longest waiting first.
     waiting = query(
-        services, "SELECT id, connector_id FROM connectors.runs WHERE emitted_at IS NOT NULL AND tenant_id = %s", TENANT
+        services,
+        "SELECT id, connector_id FROM connectors.runs WHERE emitted_at IS NOT NULL AND tenant_id "
+        "= %s",
+        TENANT,
     )
     for request_id, connector_id in waiting[:2]:
         run = str(uuid4())
         services.ledger.start_run(
-            connector_id, TENANT, run, request_id=request_id, parent_run=None, with_scan=False, mode=Mode.CHANGED
+            connector_id,
+            TENANT,
+            run,
+            request_id=request_id,
+            parent_run=None,
+            with_scan=False,
+            mode=Mode.CHANGED,
         )
         assert asked(services) == [], "one that runs holds its place"
         services.ledger.finish_run(run, succeeded=True)
         assert asked(services) == [TENANT]
 
 
-def test_a_tenants_first_run_comes_before_every_other_tenants_second_one(services: Services, bucket: Bucket) -> None:
+def test_a_tenants_first_run_comes_before_every_other_tenants_second_one(
+    services: Services, bucket: Bucket
+) -> None:
     for number in range(5):
         bucket.register(services, prefix=f"{number}/", name=f"c{number}")
     large = start_due_work(services).run_requests or []
     other = bucket.register(services, OTHER, prefix="0/")
     small = start_due_work(services).run_requests or []
-    query(services, "UPDATE connectors.runs SET status = 'succeeded' WHERE tenant_id = %s RETURNING 1", OTHER)
+    query(
+        services,
+        "UPDATE connectors.runs SET status = 'succeeded' WHERE tenant_id = %s RETURNING 1",
+        OTHER,
+    )
     services.ledger.request_manual_run(other.id, OTHER)
     asked_for = start_due_work(services).run_requests or []
-    queue = sorted([*large, *small, *asked_for], key=lambda run: int(run.tags["dagster/priority"]), reverse=True)
-    assert [run.tags["activekg/tenant"] for run in queue] == [OTHER, TENANT, OTHER, TENANT, TENANT, TENANT]
+    queue = sorted(
+        [*large, *small, *asked_for],
+        key=lambda run: int(run.tags["dagster/priority"]),
+        reverse=True,
+    )
+    assert [run.tags["activekg/tenant"] for run in queue] == [
+        OTHER,
+        TENANT,
+        OTHER,
+        TENANT,
+        TENANT,
+        TENANT,
+    ]
     assert queue[0] is asked_for[0]
 
 
 def test_a_sync_that_somebody_asks_for_comes_before_those_of_the_tenant_that_wait(
     services: Services, bucket: Bucket
 ) -> None:
-    connectors = [bucket.register(services, prefix=f"{number:02}/", name=f"c{number:02}") for number in range(8)]
+    connectors = [
+        bucket.register(services, prefix=f"{number:02}/", name=f"c{number:02}")
+        for number in range(8)
+    ]
     asked(services)
     request = services.ledger.request_manual_run(connectors[7].id, TENANT)
     assert [emitted.id for emitted in services.ledger.runs_to_emit()] == [request]
@@ -107,13 +144,18 @@ def test_a_sync_that_somebody_asks_for_comes_before_those_of_the_tenant_that_wai
 
 @pytest.fixture
 def long_run(services: Services, connector: Connector, bucket: Bucket) -> str:
-    """A run of acme_corp that has worked for an hour, with a text to extract and one to index left."""
+    """A run of acme_corp that has worked for an hour, with a text to extract and one to
+    index left.
+    """
     bucket.put_many({"1.txt": "one", "2.txt": "two"})
     scan(services, connector)
     run = start_run(services, connector)
     services.ledger.claim_pending(connector.id, str(uuid4()), generation=0, limit=1, extractor="1")
     assert extract(services, connector, run) == 1
-    query(services, "UPDATE connectors.objects SET claimed_by = NULL, claim_expires_at = NULL RETURNING 1")
+    query(
+        services,
+        "UPDATE connectors.objects SET claimed_by = NULL, claim_expires_at = NULL RETURNING 1",
+    )
     age(services, "started_at", LONG, run)
     return run
 
@@ -136,9 +178,13 @@ def take_places(services: Services, bucket: Bucket) -> None:
         start_run(services, bucket.register(services, f"small_{number}", prefix=f"small/{number}/"))
 
 
-def let_wait(services: Services, bucket: Bucket, tenant: str = OTHER, *, by: str = LONG, runs: int = 0) -> Connector:
+def let_wait(
+    services: Services, bucket: Bucket, tenant: str = OTHER, *, by: str = LONG, runs: int = 0
+) -> Connector:
     """A tenant that waits for a place, and holds so many."""
-    (other,) = services.connectors.page(tenant) or [bucket.register(services, tenant, prefix="other/", name="other")]
+    (other,) = services.connectors.page(tenant) or [
+        bucket.register(services, tenant, prefix="other/", name="other")
+    ]
     for _ in range(runs):
         start_run(services, other)
     services.ledger.request_run(other.id, tenant, Trigger.PENDING, with_scan=False)
@@ -149,14 +195,20 @@ def let_wait(services: Services, bucket: Bucket, tenant: str = OTHER, *, by: str
 
 
 def may_extract(services: Services, connector: Connector, run: str) -> bool:
-    return bool(services.ledger.claim_pending(connector.id, run, generation=0, limit=5, extractor="1"))
+    return bool(
+        services.ledger.claim_pending(connector.id, run, generation=0, limit=5, extractor="1")
+    )
 
 
 def may_index(services: Services, connector: Connector, run: str) -> bool:
-    return bool(services.ledger.claim_extracted(connector.id, run, generation=0, limit=5, characters=1000))
+    return bool(
+        services.ledger.claim_extracted(connector.id, run, generation=0, limit=5, characters=1000)
+    )
 
 
-def test_a_run_goes_on_while_nobody_waits(services: Services, connector: Connector, long_run: str) -> None:
+def test_a_run_goes_on_while_nobody_waits(
+    services: Services, connector: Connector, long_run: str
+) -> None:
     assert may_extract(services, connector, long_run)
 
 
@@ -182,7 +234,10 @@ def test_indexing_has_twice_the_time_so_that_texts_do_not_pile_up(
     age(services, "started_at", "45 seconds", long_run)
     assert not may_extract(services, connector, long_run)
     assert may_index(services, connector, long_run)
-    query(services, "UPDATE connectors.objects SET claimed_by = NULL, claim_expires_at = NULL RETURNING 1")
+    query(
+        services,
+        "UPDATE connectors.objects SET claimed_by = NULL, claim_expires_at = NULL RETURNING 1",
+    )
     age(services, "started_at", LONG, long_run)
     assert not may_index(services, connector, long_run)
 
@@ -190,7 +245,13 @@ def test_indexing_has_twice_the_time_so_that_texts_do_not_pile_up(
 @pytest.mark.parametrize(
     ("tenant", "waits", "runs", "worked"),
     [
-        pytest.param(OTHER, "no time", 0, LONG, id="who has only just come finds a place first, if there is one"),
+        pytest.param(
+            OTHER,
+            "no time",
+            0,
+            LONG,
+            id="who has only just come finds a place first, if there is one",
+        ),
         pytest.param(OTHER, LONG, 1, LONG, id="who has as many places waits for no more"),
         pytest.param(TENANT, LONG, 0, LONG, id="a tenant makes no way for itself"),
         pytest.param(OTHER, LONG, 0, "no time", id="each run has its turn"),
@@ -216,7 +277,10 @@ def test_no_run_makes_way_while_a_place_is_free_or_about_to_be_taken(
 ) -> None:
     services = configured(activekg_concurrent_runs=5)
     let_wait(services, bucket)
-    query(services, "UPDATE connectors.runs SET status = 'succeeded' WHERE tenant_id = 'small_4' RETURNING 1")
+    query(
+        services,
+        "UPDATE connectors.runs SET status = 'succeeded' WHERE tenant_id = 'small_4' RETURNING 1",
+    )
     assert may_extract(services, connector, long_run)
 
 
@@ -240,7 +304,10 @@ def test_one_run_makes_way_for_one_tenant_the_longest_first(
     )
     let_wait(services, bucket)
     assert may_extract(services, connector, long_run)
-    query(services, "UPDATE connectors.objects SET claimed_by = NULL, claim_expires_at = NULL RETURNING 1")
+    query(
+        services,
+        "UPDATE connectors.objects SET claimed_by = NULL, claim_expires_at = NULL RETURNING 1",
+    )
     assert not may_extract(services, connector, older)
     # It finishes what it has begun: until then it is still the one that makes way.
     services.ledger.finish_run(older, succeeded=True)
@@ -267,11 +334,19 @@ def test_a_long_listing_makes_way_and_the_next_run_carries_it_on(
 
     def list_in_a_run() -> tuple[int, bool]:
         (request,) = query(
-            services, "SELECT id FROM connectors.runs WHERE tenant_id = %s AND status = 'waiting'", TENANT
+            services,
+            "SELECT id FROM connectors.runs WHERE tenant_id = %s AND status = 'waiting'",
+            TENANT,
         )
         run = str(uuid4())
         services.ledger.start_run(
-            connector.id, TENANT, run, request_id=request[0], parent_run=None, with_scan=True, mode=Mode.CHANGED
+            connector.id,
+            TENANT,
+            run,
+            request_id=request[0],
+            parent_run=None,
+            with_scan=True,
+            mode=Mode.CHANGED,
         )
         age(services, "started_at", LONG, run)
         result = scan_connector(services, connector, budget_seconds=None, whole=True, run=run)
@@ -280,10 +355,13 @@ def test_a_long_listing_makes_way_and_the_next_run_carries_it_on(
 
     let_wait(services, bucket)
     assert list_in_a_run() == (1000, False)
-    query(services, "UPDATE connectors.scans SET updated_at = now() - interval '1 minute' RETURNING 1")
+    query(
+        services, "UPDATE connectors.scans SET updated_at = now() - interval '1 minute' RETURNING 1"
+    )
     start_due_work(services)
     assert list_in_a_run() == (1000, False)
-    # A sync that somebody asked for is no part of a listing: it reads the rest, and then all of the bucket.
+    # A sync that somebody asked for is no part of a listing: it reads the rest, and
+    # then all of the bucket.
     services.ledger.request_manual_run(connector.id, TENANT)
     assert list_in_a_run() == (3000, True)
     assert services.ledger.progress(connector.id) == {"skipped": 2500}
@@ -304,7 +382,8 @@ def pause(services: Services, connector: Connector) -> float | None:
     """Seconds for which the connector is not polled."""
     return query(
         services,
-        "SELECT extract(epoch FROM polls_paused_until - now())::float8 FROM connectors.connectors WHERE id = %s",
+        "SELECT extract(epoch FROM polls_paused_until - now())::float8 FROM connectors.connectors "
+        "WHERE id = %s",
         connector.id,
     )[0][0]
 
@@ -406,7 +485,10 @@ def test_a_run_for_nothing_but_retries_says_so(
     make_retries_due(proxied)
     assert asked(proxied) == [TENANT]
     assert triggers(proxied)[-1] == "retry"
-    query(proxied, "UPDATE connectors.runs SET status = 'expired' WHERE status = 'waiting' RETURNING 1")
+    query(
+        proxied,
+        "UPDATE connectors.runs SET status = 'expired' WHERE status = 'waiting' RETURNING 1",
+    )
     bucket.put("b.txt", "two")
     scan(proxied, via_proxy)
     assert asked(proxied) == [TENANT]
@@ -451,7 +533,10 @@ def test_a_wrong_clock_changes_no_lease_no_retry_no_poll_and_no_day(
     configured: Callable[..., Services], bucket: Bucket, proxy: FaultProxy
 ) -> None:
     services = configured()
-    assert abs(time.time() - query(services, "SELECT extract(epoch FROM now())::float8")[0][0]) > 86_400 * 2
+    assert (
+        abs(time.time() - query(services, "SELECT extract(epoch FROM now())::float8")[0][0])
+        > 86_400 * 2
+    )
     connector = bucket.register(services, endpoint_url=proxy.url)
     services.tenant_limits.set(TENANT, TenantLimits(bytes_per_day=1000))
     bucket.put_many({"a.txt": "one", "b.txt": "two", "c.txt": "three"})
@@ -459,12 +544,16 @@ def test_a_wrong_clock_changes_no_lease_no_retry_no_poll_and_no_day(
 
     poll_tenant(services, TENANT)
     assert idle(poll_tenant(services, TENANT)), "polled once an interval"
-    query(services, "UPDATE connectors.runs SET status = 'expired' WHERE status = 'waiting' RETURNING 1")
+    query(
+        services,
+        "UPDATE connectors.runs SET status = 'expired' WHERE status = 'waiting' RETURNING 1",
+    )
     assert drain(services, connector).indexed == 2
     assert states(services, connector)["b.txt"] == ("failed", "fetch_failed")
     ((retry_in, today),) = query(
         services,
-        "SELECT extract(epoch FROM next_attempt_at - now())::float8, (SELECT max(day) FROM connectors.tenant_usage)"
+        "SELECT extract(epoch FROM next_attempt_at - now())::float8, (SELECT max(day) FROM "
+        "connectors.tenant_usage)"
         " = (now() AT TIME ZONE 'UTC')::date FROM connectors.objects WHERE key = 'b.txt'",
     )
     assert (0 < retry_in <= 30, today) == (True, True)
@@ -478,7 +567,8 @@ def test_a_wrong_clock_changes_no_lease_no_retry_no_poll_and_no_day(
     assert not may_extract(services, connector, second), "the lease holds"
     ((lease,),) = query(
         services,
-        "SELECT extract(epoch FROM claim_expires_at - now())::float8 FROM connectors.objects WHERE key = 'b.txt'",
+        "SELECT extract(epoch FROM claim_expires_at - now())::float8 FROM connectors.objects "
+        "WHERE key = 'b.txt'",
     )
     assert 60 < lease <= services.settings.activekg_lease_seconds
     services.ledger.release_claims(first)

@@ -1,4 +1,6 @@
-"""Documents made to harm: each gets its state, the others are indexed, and nothing is reached but the document."""
+"""Documents made to harm: each gets its state, the others are indexed, and nothing is
+reached but the document.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,11 @@ from tests.unit.extraction.test_sandbox import script_environment
 
 SECRET = "c4n4ry-s3cret"
 LIMITS = Limits(
-    max_text_chars=40_000, max_xml_bytes=2_000_000, max_pages=50, timeout_seconds=20, memory_bytes=768 * 1024**2
+    max_text_chars=40_000,
+    max_xml_bytes=2_000_000,
+    max_pages=50,
+    timeout_seconds=20,
+    memory_bytes=768 * 1024**2,
 )
 PARENT_GROWTH = 150 * 1024**2
 RETRIED = {error.code for error in ObjectError.__subclasses__() if error.disposition == "retry"}
@@ -55,7 +61,7 @@ def listener() -> Iterator[Listener]:
             self.end_headers()
             self.wfile.write(SECRET.encode())
 
-        do_POST = do_HEAD = do_GET  # noqa: N815 - names that http.server looks for
+        do_POST = do_HEAD = do_GET
 
         def log_message(self, *_: object) -> None:
             pass
@@ -135,7 +141,9 @@ def test_every_hostile_document_gets_its_state_and_the_run_goes_on(
     request: pytest.FixtureRequest,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Parsers are watched meanwhile: one that reaches for a file or an address ends as a crash."""
+    """Parsers are watched meanwhile: one that reaches for a file or an address ends as
+    a crash.
+    """
     monkeypatch.setattr("activekg_pipelines.pipeline.extract.Sandbox", small_sandbox)
     # Long enough that none is tried again within the run.
     services = configured(activekg_parse_workers=2, activekg_retry_base_seconds=3600.0)
@@ -144,7 +152,9 @@ def test_every_hostile_document_gets_its_state_and_the_run_goes_on(
     also = {"good/long.txt": [INDEXED]}
     connector = bucket.register(services)
     # The model takes its working memory at the first full batch.
-    bucket.put("good/long.txt", "".join(f"Penguin number {number} swims. " for number in range(1200)))
+    bucket.put(
+        "good/long.txt", "".join(f"Penguin number {number} swims. " for number in range(1200))
+    )
     assert sync(services, connector).indexed == 1
     bucket.put_many({key: file.data for key, file in hostile.items()} | good)
     memory: Memory = request.getfixturevalue("memory")
@@ -152,20 +162,33 @@ def test_every_hostile_document_gets_its_state_and_the_run_goes_on(
     counts = sync(services, connector)
 
     ended = {key: end.code or end.state for key, end in outcomes(services, connector).items()}
-    expected = {key: file.ends.split("|") for key, file in hostile.items()} | {key: [INDEXED] for key in good} | also
+    expected = (
+        {key: file.ends.split("|") for key, file in hostile.items()}
+        | {key: [INDEXED] for key in good}
+        | also
+    )
     assert {key: end for key, end in ended.items() if end not in expected[key]} == {}
     assert ended.keys() == expected.keys()
     for key, end in outcomes(services, connector).items():
         state = "failed" if end.code in RETRIED else "skipped" if end.code in SKIPPED else "dead"
         assert end.state == (state if end.code else INDEXED), key
         assert end.code is None or (end.message and len(end.message) < 1000), key
-    assert documents(services) == {f"s3://{bucket.name}/{key}" for key, end in ended.items() if end == INDEXED}
-    assert counts.indexed + counts.skipped + counts.dead + counts.failed == len(expected) - len(also)
+    assert documents(services) == {
+        f"s3://{bucket.name}/{key}" for key, end in ended.items() if end == INDEXED
+    }
+    assert counts.indexed + counts.skipped + counts.dead + counts.failed == len(expected) - len(
+        also
+    )
 
     stored = texts(services)
-    assert {key for key, file in hostile.items() if file.holds not in stored.get(key, file.holds)} == set()
+    assert {
+        key for key, file in hostile.items() if file.holds not in stored.get(key, file.holds)
+    } == set()
     titles = dict(
-        query(services, "SELECT props ->> 'uri', props ->> 'title' FROM nodes WHERE 'Document' = ANY(classes)")
+        query(
+            services,
+            "SELECT props ->> 'uri', props ->> 'title' FROM nodes WHERE 'Document' = ANY(classes)",
+        )
     )
     for key, file in hostile.items():
         if file.title is not None:
@@ -195,7 +218,8 @@ def test_no_parser_asks_the_kernel_for_another_file_or_an_address(
     assert len(files) > 25
     for number, file in enumerate(files):
         (folder / f"{number:03}-{Path(file.key).name}").write_bytes(file.data)
-    # Called without the sandbox, whose confinement would answer instead of the parsers' own restraint.
+    # Called without the sandbox, whose confinement would answer instead of the parsers'
+    # own restraint.
     script = textwrap.dedent("""
         import sys
         from pathlib import Path
@@ -212,7 +236,16 @@ def test_no_parser_asks_the_kernel_for_another_file_or_an_address(
     log = tmp_path / "calls"
     subprocess.run(
         [
-            *("strace", "-f", "-s", "4096", "-o", str(log), "-e", "trace=%file,%network,execve,fork,vfork"),
+            *(
+                "strace",
+                "-f",
+                "-s",
+                "4096",
+                "-o",
+                str(log),
+                "-e",
+                "trace=%file,%network,execve,fork,vfork",
+            ),
             *(sys.executable, "-c", script, str(folder)),
         ],
         check=True,
@@ -225,7 +258,9 @@ def test_no_parser_asks_the_kernel_for_another_file_or_an_address(
     own = list(itertools.dropwhile(lambda call: '"/dev/null"' not in call, calls))
     assert sum(str(folder) in call for call in own) >= len(files)
     assert [call for call in own if str(canary.file) in call] == []
-    assert [call for call in own if "socket(" in call or "connect(" in call or "execve(" in call] == []
+    assert [
+        call for call in own if "socket(" in call or "connect(" in call or "execve(" in call
+    ] == []
     assert listener.calls == []
 
 

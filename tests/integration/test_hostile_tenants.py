@@ -1,4 +1,6 @@
-"""What tenants call their things is text everywhere: no SQL, no file, no sensor of another tenant, no line of a log."""
+"""What tenants call their things is text everywhere: no SQL, no file, no sensor of
+another tenant, no line of a log.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,28 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from activekg_pipelines.connectors.models import ConnectorName, TenantId, default_name, partition_key, sensor_name
+from activekg_pipelines.connectors.models import (
+    ConnectorName,
+    TenantId,
+    default_name,
+    partition_key,
+    sensor_name,
+)
 from activekg_pipelines.defs.sensors import tenant_sensor
 from activekg_pipelines.errors import Corrupt
 from activekg_pipelines.logs import TextFormatter
 from activekg_pipelines.pipeline.extract import log_failure
 from activekg_pipelines.services import Services
 from tests.fault_proxy import Answer, FaultProxy
-from tests.integration.api.conftest import CONFIGS, Caller, acme, admin, client, orchestrator, searches
+from tests.integration.api.conftest import (
+    CONFIGS,
+    Caller,
+    acme,
+    admin,
+    client,
+    orchestrator,
+    searches,
+)
 from tests.integration.cli.conftest import CommandLine, cli
 from tests.integration.syncing import documents, drain, found, outcomes, query, scan, states, sync
 from tests.s3_bucket import Bucket
@@ -82,7 +98,10 @@ UNSERVED_KEYS = ["new\nline.txt", "INFO: everything is fine\nERROR: nothing.txt"
 
 
 def body_of(key: str) -> str:
-    return f"A report about penguins, number {hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}."
+    return (
+        "A report about penguins, number "
+        f"{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}."
+    )
 
 
 def sync_hostile_keys(
@@ -93,8 +112,13 @@ def sync_hostile_keys(
     bucket.put_many({key: body_of(key) for key in keys})
     for key in UNSERVED_KEYS:
         body = body_of(key).encode()
-        headers = {"ETag": f'"{hashlib.md5(body).hexdigest()}"', "Last-Modified": "Fri, 02 Jan 2026 03:04:05 GMT"}
-        proxy.inject("GET", key, lambda _, body=body, headers=headers: Answer(200, headers, body, len(body)))
+        headers = {
+            "ETag": f'"{hashlib.md5(body).hexdigest()}"',
+            "Last-Modified": "Fri, 02 Jan 2026 03:04:05 GMT",
+        }
+        proxy.inject(
+            "GET", key, lambda _, body=body, headers=headers: Answer(200, headers, body, len(body))
+        )
     sync(services, connector)
     return connector
 
@@ -110,7 +134,9 @@ def test_a_document_with_any_key_is_found_under_its_uri_and_goes_when_the_key_go
     connector = sync_hostile_keys(services, bucket, proxy, keys)
     documents_of = {key: f"s3://{bucket.name}/{key}" for key in keys if not key.endswith("/")}
     expected = dict.fromkeys(documents_of, ("indexed", None))
-    assert states(services, connector) == expected | dict.fromkeys(["/", "//"], ("skipped", "folder_marker"))
+    assert states(services, connector) == expected | dict.fromkeys(
+        ["/", "//"], ("skipped", "folder_marker")
+    )
     assert found(services, "penguins", limit=100) == set(documents_of.values())
     for key in ("..", "'; DROP TABLE nodes; --", "\u202egnp.txt", "new\nline.txt", " "):
         digest = body_of(key).split()[-1]
@@ -156,16 +182,25 @@ def test_a_dead_letter_with_any_key_is_replayed_by_its_key(
             command = ("dead-letters", "replay", "acme_corp/hostile", f"--key={key}")
             assert cli.json(*command) == {"replayed": 1}, key
         assert outcomes(services, connector)[key].state == "pending", key
-        assert sum(ended.state == "dead" for ended in outcomes(services, connector).values()) == len(keys) - number - 1
+        assert (
+            sum(ended.state == "dead" for ended in outcomes(services, connector).values())
+            == len(keys) - number - 1
+        )
 
 
-# Any character that S3 can hold, but for the line end that its stand-in cannot give; NUL is left out of the ledger.
-_KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\n"), min_size=1, max_size=60).filter(
-    lambda key: not key.endswith("/")
+# Any character that S3 can hold, but for the line end that its stand-in cannot give;
+# NUL is left out of the ledger.
+_KEYS = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\x00\n"), min_size=1, max_size=60
+).filter(lambda key: not key.endswith("/"))
+
+
+@examples(
+    max_examples=8,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-
-
-@examples(max_examples=8, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(keys=st.sets(_KEYS, min_size=1, max_size=40))
 def test_documents_are_those_of_the_bucket_whatever_the_keys(
     services: Services, bucket: Bucket, keys: set[str]
@@ -181,11 +216,15 @@ def test_documents_are_those_of_the_bucket_whatever_the_keys(
     assert {code for _, code in states(services, connector).values()} <= {None, "unsupported_type"}
 
 
-def test_no_key_takes_the_place_of_another_documents_chunk(services: Services, bucket: Bucket) -> None:
+def test_no_key_takes_the_place_of_another_documents_chunk(
+    services: Services, bucket: Bucket
+) -> None:
     connector = bucket.register(services)
     bucket.put("a.txt", "Penguins live in Antarctica.")
     sync(services, connector)
-    (identity,) = query(services, "SELECT props ->> 'external_id' FROM nodes WHERE 'Chunk' = ANY(classes)")[0]
+    (identity,) = query(
+        services, "SELECT props ->> 'external_id' FROM nodes WHERE 'Chunk' = ANY(classes)"
+    )[0]
     key = identity.split(f"{bucket.name}/", 1)[1]
     assert key.startswith("a.txt#")
     bucket.put(key, "Walruses live in the Arctic.")
@@ -205,7 +244,9 @@ def test_a_key_is_one_line_of_the_log_and_commands_no_terminal(key: str) -> None
     logger = logging.getLogger("activekg_pipelines")
     logger.addHandler(handler)
     try:
-        log_failure("extract", f"s3://bucket/{key}", Corrupt(f"The document s3://bucket/{key} is damaged."))
+        log_failure(
+            "extract", f"s3://bucket/{key}", Corrupt(f"The document s3://bucket/{key} is damaged.")
+        )
     finally:
         logger.removeHandler(handler)
     (line,) = stream.getvalue().splitlines()
@@ -219,7 +260,16 @@ def test_a_key_is_one_line_of_the_log_and_commands_no_terminal(key: str) -> None
 
 def names() -> Iterator[str]:
     """Tenant ids that are alike once what Dagster refuses is replaced or cut."""
-    yield from ("acme", "acme_corp", "acme-corp", "acme.corp", "acme@corp", "acme--corp", "acme__corp", "Acme_Corp")
+    yield from (
+        "acme",
+        "acme_corp",
+        "acme-corp",
+        "acme.corp",
+        "acme@corp",
+        "acme--corp",
+        "acme__corp",
+        "Acme_Corp",
+    )
     yield from ("a" * 80, "a" * 81, "a" * 127, "a" * 127 + "b", "a" * 127 + "c", "a-" * 60)
     for odd in ("acme-corp", "acme.corp", "a" * 127 + "b"):
         # What another tenant's sensor is called, as a tenant's id.
@@ -236,12 +286,18 @@ def test_every_tenant_has_a_sensor_of_its_own(instance: dg.DagsterInstance) -> N
         valid.validate_python(tenant)
     sensors = [tenant_sensor(tenant, 900) for tenant in tenants]
     assert len({sensor.name for sensor in sensors}) == len(tenants)
-    assert all(set(sensor.name) <= {*string.ascii_letters, *string.digits, "_"} for sensor in sensors)
+    assert all(
+        set(sensor.name) <= {*string.ascii_letters, *string.digits, "_"} for sensor in sensors
+    )
     assert sensor_name("acme_corp") == "s3_acme_corp"
     # Dagster refuses two sensors of one name, and names and tags that it does not like.
     dg.Definitions(sensors=sensors)
 
-    keys = [partition_key(tenant, name) for tenant in tenants for name in ("documents", default_name("b", "a/../b c"))]
+    keys = [
+        partition_key(tenant, name)
+        for tenant in tenants
+        for name in ("documents", default_name("b", "a/../b c"))
+    ]
     instance.add_dynamic_partitions("connector", keys)
     assert set(instance.get_dynamic_partitions("connector")) == set(keys)
     assert len(set(keys)) == len(keys)
@@ -277,7 +333,11 @@ def test_a_prefix_that_no_key_can_have_is_refused(bucket: Bucket, prefix: str) -
 
 
 @examples(max_examples=200, database=None, deadline=None)
-@given(prefix=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=120))
+@given(
+    prefix=st.text(
+        st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=120
+    )
+)
 def test_a_connectors_own_name_is_one_that_could_be_registered(prefix: str) -> None:
     TypeAdapter(ConnectorName).validate_python(default_name("bucket", prefix))
 
@@ -287,13 +347,19 @@ def test_a_connectors_own_name_is_one_that_could_be_registered(prefix: str) -> N
 
 @pytest.mark.parametrize(
     ("prefix", "hint"),
-    [("/documents/", "'documents/' is probably meant"), ("Documents/", "case-sensitive"), ("\u202eno\x1b[2J", "check")],
+    [
+        ("/documents/", "'documents/' is probably meant"),
+        ("Documents/", "case-sensitive"),
+        ("\u202eno\x1b[2J", "check"),
+    ],
 )
 def test_a_prefix_that_matches_nothing_is_warned_of(
     services: Services, bucket: Bucket, acme: Caller, cli: CommandLine, prefix: str, hint: str
 ) -> None:
     bucket.put("documents/a.txt", "text")
-    created = acme.register(bucket=bucket.name, endpoint_url=bucket.endpoint_url, prefix=prefix, name="odd")
+    created = acme.register(
+        bucket=bucket.name, endpoint_url=bucket.endpoint_url, prefix=prefix, name="odd"
+    )
     answer = acme.post(f"{CONFIGS}/{created['id']}/test").json()
     assert (answer["status"], answer["objects_found"]) == ("success", 0)
     assert hint in answer["warning"]
@@ -305,8 +371,15 @@ def test_a_prefix_that_matches_nothing_is_warned_of(
 def test_a_prefix_with_a_leading_slash_that_keys_have_is_taken_as_it_is(
     services: Services, bucket: Bucket, acme: Caller
 ) -> None:
-    bucket.put_many({"/documents/a.txt": "A text about penguins.", "documents/b.txt": "Another one about penguins."})
-    created = acme.register(bucket=bucket.name, endpoint_url=bucket.endpoint_url, prefix="/documents/", name="slash")
+    bucket.put_many(
+        {
+            "/documents/a.txt": "A text about penguins.",
+            "documents/b.txt": "Another one about penguins.",
+        }
+    )
+    created = acme.register(
+        bucket=bucket.name, endpoint_url=bucket.endpoint_url, prefix="/documents/", name="slash"
+    )
     answer = acme.post(f"{CONFIGS}/{created['id']}/test").json()
     assert answer == {"status": "success", "message": answer["message"], "objects_found": 1}
     sync(services, services.connectors.get_by_partition("acme_corp/slash"))

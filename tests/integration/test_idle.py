@@ -1,4 +1,6 @@
-"""A system in which nothing happens for weeks: no table, no connection and no memory grows with the polls."""
+"""A system in which nothing happens for weeks: no table, no connection and no memory
+grows with the polls.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ TENANT = "acme_corp"
 
 @pytest.fixture
 def ticks(services: Services, bucket: Bucket) -> dict[str, Callable[[], dg.SensorResult]]:
-    """The sensors of a system whose connector is in sync, to be evaluated as Dagster does."""
+    """The sensors of a system whose connector is in sync, to be evaluated as Dagster
+    does.
+    """
     bucket.put_many({f"{number:02}.txt": f"The text number {number}." for number in range(20)})
     sync(services, bucket.register(services))
     return {sensor.name: sensor for sensor in build_sensors()}  # type: ignore[misc]
@@ -40,7 +44,8 @@ def test_ten_thousand_idle_polls_leave_nothing_behind(
         if due:
             query(
                 services,
-                "UPDATE connectors.connectors SET last_scan_started_at = now() - interval '1 day' RETURNING 1",
+                "UPDATE connectors.connectors SET last_scan_started_at = now() - interval '1 day' "
+                "RETURNING 1",
             )
         answers = [ticks[sensor_name(TENANT)](), ticks["work_queue"]()]
         assert [answer.run_requests or answer.asset_events for answer in answers] == [[], []]
@@ -59,7 +64,8 @@ def test_ten_thousand_idle_polls_leave_nothing_behind(
     assert row_counts(services) == rows
     assert rows["connectors.scans"] == 100
     for table, size in sizes(services).items():
-        # Freed pages are used again: what 10,000 polls rewrite fits into what 110 left, and a little.
+        # Freed pages are used again: what 10,000 polls rewrite fits into what 110 left,
+        # and a little.
         assert size <= pages[table] + 256 * 1024, table
     assert connections(services) <= 2
     assert resident() - memory < 32 * 1024**2
@@ -75,7 +81,9 @@ def test_an_idle_poll_that_is_not_due_writes_nothing(
     assert versions(services) == before
 
 
-def test_polls_share_one_client_until_the_configuration_changes(services: Services, bucket: Bucket) -> None:
+def test_polls_share_one_client_until_the_configuration_changes(
+    services: Services, bucket: Bucket
+) -> None:
     bucket.put("a.txt", "The text of a.")
     connector = bucket.register(services)
     first = services.client(connector)
@@ -95,27 +103,36 @@ def reason(result: dg.SensorResult) -> str:
 
 def row_counts(services: Services) -> dict[str, int]:
     """Rows of every table."""
-    return {table: query(services, f"SELECT count(*) FROM {table}")[0][0] for table in tables(services)}
+    return {
+        table: query(services, f"SELECT count(*) FROM {table}")[0][0] for table in tables(services)
+    }
 
 
 def sizes(services: Services) -> dict[str, int]:
     """Bytes of every table with its indexes, once the dead rows are cleared away."""
     with psycopg.connect(services.settings.require_dsn(), autocommit=True) as conn:
         conn.execute("VACUUM")
-    return {table: query(services, f"SELECT pg_total_relation_size('{table}')")[0][0] for table in tables(services)}
+    return {
+        table: query(services, f"SELECT pg_total_relation_size('{table}')")[0][0]
+        for table in tables(services)
+    }
 
 
 def versions(services: Services) -> dict[str, str]:
     """Where each row's version lies and who wrote it, by table: any write changes that."""
     fingerprint = "md5(string_agg(ctid::text || xmin::text, ' ' ORDER BY ctid))"
-    return {table: query(services, f"SELECT {fingerprint} FROM {table}")[0][0] for table in tables(services)}
+    return {
+        table: query(services, f"SELECT {fingerprint} FROM {table}")[0][0]
+        for table in tables(services)
+    }
 
 
 def tables(services: Services) -> list[str]:
     """All that outlive a connection."""
     found = query(
         services,
-        "SELECT schemaname || '.' || relname FROM pg_stat_user_tables WHERE schemaname IN ('connectors', 'public')",
+        "SELECT schemaname || '.' || relname FROM pg_stat_user_tables WHERE schemaname IN "
+        "('connectors', 'public')",
     )
     return [row[0] for row in found]
 
@@ -123,7 +140,9 @@ def tables(services: Services) -> list[str]:
 def connections(services: Services) -> int:
     """Of this process to the test's database."""
     database = conninfo_to_dict(services.settings.require_dsn())["dbname"]
-    return int(query(services, "SELECT count(*) FROM pg_stat_activity WHERE datname = %s", database)[0][0])
+    return int(
+        query(services, "SELECT count(*) FROM pg_stat_activity WHERE datname = %s", database)[0][0]
+    )
 
 
 def resident() -> int:

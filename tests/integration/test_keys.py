@@ -45,7 +45,9 @@ KEYS = [
 def test_every_key_that_s3_allows_is_indexed_and_found_under_its_own_uri(
     services: Services, bucket: Bucket, connector: Connector
 ) -> None:
-    bodies = {key: f"Document number {number} is about penguins." for number, key in enumerate(KEYS)}
+    bodies = {
+        key: f"Document number {number} is about penguins." for number, key in enumerate(KEYS)
+    }
     bucket.put_many(bodies)
     listing = bucket.client.list_objects_v2(Bucket=bucket.name)["Contents"]
     assert {entry["Key"] for entry in listing} == set(KEYS), "the stand-in for S3 keeps them all"
@@ -87,7 +89,11 @@ def test_pages_that_end_at_unusual_keys_are_gone_on_from_there(
     proxied: Services, via_proxy: Connector, bucket: Bucket, proxy: FaultProxy
 ) -> None:
     # The last key of the first page, where a resumed listing starts.
-    keys = [f"a{number:04}.png" for number in range(999)] + ["b %+&?#\n'🐧é.png", "b %+&?#\n'🐧é.png2.png", "c.png"]
+    keys = [f"a{number:04}.png" for number in range(999)] + [
+        "b %+&?#\n'🐧é.png",
+        "b %+&?#\n'🐧é.png2.png",
+        "c.png",
+    ]
     bucket.put_many(dict.fromkeys(keys, b"x"))
     assert not scan_connector(proxied, via_proxy, budget_seconds=0.0001).completed
     assert query(proxied, "SELECT start_after FROM connectors.scans") == [(keys[999],)]
@@ -100,7 +106,18 @@ def test_keys_are_compared_in_the_order_of_their_bytes(
     services: Services, bucket: Bucket, connector: Connector
 ) -> None:
     # Other orders (of a locale, of UTF-16) would take some of these for missing.
-    keys = ["B.png", "a.png", "Z.png", "_.png", "\uffee.png", "𐀀.png", "é.png", "z.png", "-.png", "~.png"]
+    keys = [
+        "B.png",
+        "a.png",
+        "Z.png",
+        "_.png",
+        "\uffee.png",
+        "𐀀.png",
+        "é.png",
+        "z.png",
+        "-.png",
+        "~.png",
+    ]
     bucket.put_many(dict.fromkeys(keys, b"x"))
     scan(services, connector)
     result = scan(services, connector)
@@ -108,7 +125,9 @@ def test_keys_are_compared_in_the_order_of_their_bytes(
 
 
 def test_a_prefix_is_taken_literally(services: Services, bucket: Bucket) -> None:
-    bucket.put_many(dict.fromkeys(["50%_off/a.txt", "50xyoff/b.txt", "50%_off.txt"], "A text about penguins."))
+    bucket.put_many(
+        dict.fromkeys(["50%_off/a.txt", "50xyoff/b.txt", "50%_off.txt"], "A text about penguins.")
+    )
     connector = bucket.register(services, prefix="50%_off/")
     sync(services, connector)
     assert documents(services) == {f"s3://{bucket.name}/50%_off/a.txt"}
@@ -117,8 +136,15 @@ def test_a_prefix_is_taken_literally(services: Services, bucket: Bucket) -> None
 def test_a_title_or_text_with_characters_that_postgres_refuses_is_cleaned(
     services: Services, bucket: Bucket, connector: Connector
 ) -> None:
-    sentence = b"Penguins and walruses swim in cold water, which they like better than anything else in the world. "
-    body = b"<html><head><title>Pen\x00guins</title></head><body><p>" + sentence * 5 + b"\x00</p></body></html>"
+    sentence = (
+        b"Penguins and walruses swim in cold water, which they like better than anything "
+        b"else in the world. "
+    )
+    body = (
+        b"<html><head><title>Pen\x00guins</title></head><body><p>"
+        + sentence * 5
+        + b"\x00</p></body></html>"
+    )
     bucket.put("a.html", body)
     bucket.put("b.txt", sentence * 5 + b"\x00")
     assert sync(services, connector).indexed == 2
@@ -128,7 +154,11 @@ def test_a_title_or_text_with_characters_that_postgres_refuses_is_cleaned(
 def test_a_wrong_etag_or_size_in_a_listing_does_not_confuse_two_objects(
     proxied: Services, via_proxy: Connector, bucket: Bucket, proxy: FaultProxy
 ) -> None:
-    proxy.inject(LIST, None, rewrite(lambda listing: re.sub(rb"<ETag>.*?</ETag>", b"<ETag>same</ETag>", listing)))
+    proxy.inject(
+        LIST,
+        None,
+        rewrite(lambda listing: re.sub(rb"<ETag>.*?</ETag>", b"<ETag>same</ETag>", listing)),
+    )
     bucket.put("a.txt", "A text about penguins.")
     bucket.put("b.txt", "A text about walruses.")
     assert sync(proxied, via_proxy).indexed == 2

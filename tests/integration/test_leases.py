@@ -45,7 +45,9 @@ def claims(services: Services) -> list[tuple[str, str | None]]:
 
 
 def frozen_download(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
-    """Let the first download of a run come back only after ``meanwhile``, as if its process had been stopped."""
+    """Let the first download of a run come back only after ``meanwhile``, as if its
+    process had been stopped.
+    """
     calls = iter([meanwhile])
 
     def slow(*arguments: Any) -> Any:
@@ -58,7 +60,9 @@ def frozen_download(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], obj
     monkeypatch.setattr(DOWNLOAD, slow)
 
 
-def frozen_encoder(services: Services, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
+def frozen_encoder(
+    services: Services, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]
+) -> None:
     """Let the first batch of a run come back only after ``meanwhile``."""
     calls = iter([meanwhile])
     encode = services.encoder.encode
@@ -96,7 +100,11 @@ def test_a_frozen_run_that_was_overtaken_while_extracting_writes_nothing(
 
 
 def test_a_failure_of_a_run_that_was_overtaken_changes_nothing(
-    proxied: Services, via_proxy: Connector, bucket: Bucket, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+    proxied: Services,
+    via_proxy: Connector,
+    bucket: Bucket,
+    proxy: FaultProxy,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bucket.put("a.txt", "A text about penguins.")
     scan(proxied, via_proxy)
@@ -138,8 +146,13 @@ def test_a_frozen_run_that_was_overtaken_while_embedding_writes_nothing(
 
     frozen_encoder(services, monkeypatch, overtake)
     index(services, connector, frozen)
-    assert set(chunk_nodes(services)) == {"The new text about walruses.", "A text that stays as it is."}
-    assert all(version == 1 for _, version in chunk_nodes(services).values()), "nothing was written twice"
+    assert set(chunk_nodes(services)) == {
+        "The new text about walruses.",
+        "A text that stays as it is.",
+    }
+    assert all(version == 1 for _, version in chunk_nodes(services).values()), (
+        "nothing was written twice"
+    )
     assert found(services, "penguins walruses") == {f"s3://{bucket.name}/{key}.txt" for key in "ab"}
     assert services.ledger.run_counts(frozen).indexed == 0
 
@@ -196,7 +209,12 @@ def test_an_object_that_changes_while_the_same_run_reads_it_ends_in_the_new_vers
 def test_runs_of_one_connector_at_once_process_each_object_exactly_once(
     proxied: Services, via_proxy: Connector, bucket: Bucket, proxy: FaultProxy
 ) -> None:
-    bucket.put_many({f"{number:03}.txt": f"Document number {number} is about penguins." for number in range(150)})
+    bucket.put_many(
+        {
+            f"{number:03}.txt": f"Document number {number} is about penguins."
+            for number in range(150)
+        }
+    )
     scan(proxied, via_proxy)
     counts = []
     barrier = threading.Barrier(3)
@@ -230,7 +248,7 @@ def test_a_bucket_that_changes_all_the_time_under_several_runs_ends_in_its_last_
         try:
             while not stop.is_set():
                 action()
-        except BaseException as error:  # noqa: BLE001 - the test shows it
+        except BaseException as error:
             errors.append(error)
 
     threads = [
@@ -252,9 +270,12 @@ def test_a_bucket_that_changes_all_the_time_under_several_runs_ends_in_its_last_
 
     scan(services, connector)
     drain(services, connector)
-    names = {entry["Key"] for entry in bucket.client.list_objects_v2(Bucket=bucket.name)["Contents"]}
+    names = {
+        entry["Key"] for entry in bucket.client.list_objects_v2(Bucket=bucket.name)["Contents"]
+    }
     expected = {
-        key: bucket.client.get_object(Bucket=bucket.name, Key=key)["Body"].read().decode() for key in sorted(names)
+        key: bucket.client.get_object(Bucket=bucket.name, Key=key)["Body"].read().decode()
+        for key in sorted(names)
     }
     assert texts(services) == expected
     assert sorted(chunk_nodes(services)) == sorted(expected.values())
@@ -268,7 +289,14 @@ def test_a_dead_runs_objects_come_back_when_its_lease_ends(
     bucket.put("a.txt", "one")
     scan(services, connector)
     dead = start_run(services, connector)
-    assert len(services.ledger.claim_pending(connector.id, dead, generation=0, limit=5, extractor=EXTRACTOR)) == 1
+    assert (
+        len(
+            services.ledger.claim_pending(
+                connector.id, dead, generation=0, limit=5, extractor=EXTRACTOR
+            )
+        )
+        == 1
+    )
     assert drain(services, connector).extracted == 0, "the lease holds"
     end_leases(services)
     assert drain(services, connector).indexed == 1
@@ -281,9 +309,14 @@ def test_a_process_that_stops_inside_a_transaction_does_not_keep_its_objects_fro
     bucket.put("a.txt", "one")
     scan(services, connector)
     run = start_run(services, connector)
-    claimed = services.ledger.claim_pending(connector.id, run, generation=0, limit=5, extractor=EXTRACTOR)
+    claimed = services.ledger.claim_pending(
+        connector.id, run, generation=0, limit=5, extractor=EXTRACTOR
+    )
     stopped = Database(dsn, frozen_seconds=1)
-    with pytest.raises(psycopg.Error, match="idle-in-transaction timeout"), stopped.transaction() as conn:
+    with (
+        pytest.raises(psycopg.Error, match="idle-in-transaction timeout"),
+        stopped.transaction() as conn,
+    ):
         assert services.ledger.lock_claimed(conn, run, [claimed[0].id])
         # Waits for the row until the server has ended the transaction that holds it.
         end_leases(services)
@@ -293,7 +326,9 @@ def test_a_process_that_stops_inside_a_transaction_does_not_keep_its_objects_fro
     assert graph_of(services) == (1, 1, 1)
 
 
-def test_a_lease_that_is_renewed_holds(services: Services, bucket: Bucket, connector: Connector) -> None:
+def test_a_lease_that_is_renewed_holds(
+    services: Services, bucket: Bucket, connector: Connector
+) -> None:
     bucket.put("a.txt", "one")
     scan(services, connector)
     slow = start_run(services, connector)
@@ -309,7 +344,9 @@ def test_an_object_that_run_after_run_dies_with_is_set_aside_until_it_is_replaye
     bucket.put("killer.txt", "A text that kills.")
     scan(services, connector)
     for number in range(10):
-        assert services.ledger.claim_pending(connector.id, f"run-{number}", generation=0, limit=1, extractor=EXTRACTOR)
+        assert services.ledger.claim_pending(
+            connector.id, f"run-{number}", generation=0, limit=1, extractor=EXTRACTOR
+        )
         end_leases(services)
     bucket.put("bystander.txt", "An innocent text.")
     counts = sync(services, connector)
@@ -328,7 +365,9 @@ def test_a_text_that_run_after_run_dies_with_is_set_aside_too(
     scan(services, connector)
     extract(services, connector, start_run(services, connector))
     for number in range(10):
-        assert services.ledger.claim_extracted(connector.id, f"run-{number}", generation=0, limit=1, characters=1000)
+        assert services.ledger.claim_extracted(
+            connector.id, f"run-{number}", generation=0, limit=1, characters=1000
+        )
         end_leases(services)
     assert drain(services, connector).dead == 1
     assert outcomes(services, connector)["killer.txt"][:2] == ("dead", "runs_died")
@@ -346,7 +385,9 @@ def test_refused_credentials_end_the_run_give_its_objects_back_and_are_kept_with
     with pytest.raises(CredentialsRefused, match="InvalidAccessKeyId"):
         extract(proxied, via_proxy, run)
     assert {claim for _, claim in claims(proxied)} == {None}
-    assert {end[:2] + end[3:] for end in outcomes(proxied, via_proxy).values()} == {("pending", None, 0)}
+    assert {end[:2] + end[3:] for end in outcomes(proxied, via_proxy).values()} == {
+        ("pending", None, 0)
+    }
     assert proxied.connectors.get(via_proxy.id).last_error_code == "invalid_credentials"
     proxy.heal()
     assert sync(proxied, via_proxy).indexed == 5
@@ -359,7 +400,9 @@ def test_a_model_that_cannot_be_used_ends_the_run_and_gives_its_objects_back(
     bucket.put("a.txt", "one")
     with monkeypatch.context() as other:
         other.setattr(services.encoder, "dimensions", 768)
-        with pytest.raises(ModelError, match=r"vectors of 768 dimensions, but the column nodes.embedding takes 384"):
+        with pytest.raises(
+            ModelError, match=r"vectors of 768 dimensions, but the column nodes.embedding takes 384"
+        ):
             sync(services, connector)
     assert claims(services) == [("a.txt", None)]
     assert drain(services, connector).indexed == 1
@@ -375,7 +418,9 @@ def test_a_batch_that_takes_longer_than_a_lease_keeps_its_claims_and_a_hanging_o
     run = start_run(services, connector)
 
     def is_held() -> bool:
-        return query(services, "SELECT claim_expires_at > clock_timestamp() FROM connectors.objects") == [(True,)]
+        return query(
+            services, "SELECT claim_expires_at > clock_timestamp() FROM connectors.objects"
+        ) == [(True,)]
 
     with lease(services, run, max_objects=5, budget_seconds=60):
         services.ledger.claim_pending(connector.id, run, generation=0, limit=5, extractor=EXTRACTOR)

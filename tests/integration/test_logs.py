@@ -1,4 +1,6 @@
-"""The log of a real sync: the documented lines at their levels, the fields of each record, and no secret in any."""
+"""The log of a real sync: the documented lines at their levels, the fields of each
+record, and no secret in any.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ logger = logging.getLogger("activekg_pipelines.tests")
 
 @pytest.fixture
 def log() -> Iterator[Log]:
-    """Sends the package's log into a buffer, with the level and style that are asked for."""
+    """Sends the package's log into a buffer, with the level and style that are asked
+    for.
+    """
     root = logging.getLogger("activekg_pipelines")
     before = root.handlers, root.level
 
@@ -63,7 +67,9 @@ def sync(services: Services, instance: dg.DagsterInstance) -> str:
 
 
 def list_objects(services: Services, bucket: Bucket, connector: Connector, *broken: str) -> None:
-    """A scan of two readable objects, broken ones, and one that vanishes after it was listed."""
+    """A scan of two readable objects, broken ones, and one that vanishes after it was
+    listed.
+    """
     for key in broken:
         bucket.put(key, b"%PDF-1.4 broken")
     bucket.put("a.txt", "The pump runs at 40 bar.")
@@ -95,7 +101,11 @@ def test_every_record_of_a_run_says_whose_it_is(
     written = records(buffer)
     assert len(written) >= 3
     for record in written:
-        assert (record["tenant"], record["connector"], record["run"]) == ("acme_corp", connector.name, run), record
+        assert (record["tenant"], record["connector"], record["run"]) == (
+            "acme_corp",
+            connector.name,
+            run,
+        ), record
     failed = {record["object"]: record for record in written if record["level"] == "ERROR"}
     assert set(failed) == {f"s3://{bucket.name}/doc.pdf", f"s3://{bucket.name}/broken.pdf"}
     assert all(uri in record["message"] for uri, record in failed.items())
@@ -123,7 +133,9 @@ def test_records_of_the_download_threads_carry_the_fields(
     buffer = log("INFO", "json")
     run = sync(services, instance)
     written = [record for record in records(buffer) if record["message"] == "downloading"]
-    assert {record["object"] for record in written} == {f"s3://{bucket.name}/{key}" for key in ("a.txt", "b.txt")}
+    assert {record["object"] for record in written} == {
+        f"s3://{bucket.name}/{key}" for key in ("a.txt", "b.txt")
+    }
     assert {(record["tenant"], record["connector"], record["run"]) for record in written} == {
         ("acme_corp", connector.name, run)
     }
@@ -136,7 +148,9 @@ def test_what_holds_nothing_to_index_is_no_error(
     buffer = log("INFO", "text")
     sync(services, instance)
     lines = buffer.getvalue().splitlines()
-    assert [line for line in lines if line.startswith(f"INFO: Skipping s3://{bucket.name}/blank.txt - ")]
+    assert [
+        line for line in lines if line.startswith(f"INFO: Skipping s3://{bucket.name}/blank.txt - ")
+    ]
     assert not [line for line in lines if line.startswith("ERROR")]
 
 
@@ -154,7 +168,9 @@ def test_fields_end_with_their_work_and_do_not_leak_into_other_threads(log: Log)
             thread.join()
     logger.info("after")
     names = ("tenant", "run", "object")
-    assert {r["message"]: {name: r[name] for name in names if name in r} for r in records(buffer)} == {
+    assert {
+        r["message"]: {name: r[name] for name in names if name in r} for r in records(buffer)
+    } == {
         "inner": {"tenant": "acme_corp", "run": "r2", "object": "s3://b/k"},
         "outer": {"tenant": "acme_corp", "run": "its own"},
         "bare": {},
@@ -165,7 +181,10 @@ def test_fields_end_with_their_work_and_do_not_leak_into_other_threads(log: Log)
 
 def test_a_line_break_in_an_object_key_makes_no_line_of_its_own(log: Log) -> None:
     buffer = log("INFO", "text")
-    logger.error("Failed to fetch %s: NoSuchKey", "s3://b/x\nINFO: S3 connector synced 9 objects for tenant acme_corp")
+    logger.error(
+        "Failed to fetch %s: NoSuchKey",
+        "s3://b/x\nINFO: S3 connector synced 9 objects for tenant acme_corp",
+    )
     assert len(buffer.getvalue().splitlines()) == 1
 
 
@@ -189,7 +208,11 @@ def test_what_looks_like_a_secret_is_removed_wherever_it_stands(
             with subtests.test(style=style, secret=name):
                 buffer = log("INFO", style)
                 logger.info("It is %s.", secret)
-                logger.info("It is {%r}", {"given": secret}, extra={"context": {"deep": [secret]}, "password": "x1y2"})
+                logger.info(
+                    "It is {%r}",
+                    {"given": secret},
+                    extra={"context": {"deep": [secret]}, "password": "x1y2"},
+                )
                 logger.error("It failed", exc_info=ValueError(f"no good: {secret}"))
                 assert secret not in buffer.getvalue()
                 assert "x1y2" not in buffer.getvalue()
@@ -201,10 +224,16 @@ def test_what_looks_like_a_secret_is_removed_wherever_it_stands(
     [
         ("password=hunter2 host=db", "password=[redacted] host=db"),
         ("PGPASSWORD='hunter 2' psql", "PGPASSWORD=[redacted] psql"),
-        ('{"secret_access_key": "hunter2", "bucket": "b"}', '{"secret_access_key": [redacted], "bucket": "b"}'),
+        (
+            '{"secret_access_key": "hunter2", "bucket": "b"}',
+            '{"secret_access_key": [redacted], "bucket": "b"}',
+        ),
         ("CONNECTOR_KEK_V2=hunter2", "CONNECTOR_KEK_V2=[redacted]"),
         ("postgresql://me:hunter2@db:5432/kg", "postgresql://me:[redacted]@db:5432/kg"),
-        ("https://b.s3/k?X-Amz-Signature=abc1&x=1", "https://b.s3/k?X-Amz-Signature=[redacted]&x=1"),
+        (
+            "https://b.s3/k?X-Amz-Signature=abc1&x=1",
+            "https://b.s3/k?X-Amz-Signature=[redacted]&x=1",
+        ),
         ("Authorization: Bearer abcdefgh12345", "Authorization: Bearer [redacted]"),
     ],
 )
@@ -218,10 +247,12 @@ def test_named_secrets_are_removed_and_the_rest_stays(text: str, clean: str) -> 
         "S3 connector synced 15 objects for tenant acme_corp",
         "Skipping s3://bucket/Reports/2025/Q1/Engineering/Summary/final/v2 - ETag unchanged",
         "Failed to fetch s3://bucket/doc.pdf: NoSuchKey",
-        "Run 0f8fad5b-d9cb-469f-a165-70867728950e of commit da39a3ee5e6b4b0d3255bfef95601890afd80709",
+        "Run 0f8fad5b-d9cb-469f-a165-70867728950e of commit "
+        "da39a3ee5e6b4b0d3255bfef95601890afd80709",
         "ETag 9b2cf535f27731c974343645a3985328-12, sha256 "
         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-        "The webserver at http://127.0.0.1:3000/graphql?x=a@b did not answer: the token has expired.",
+        "The webserver at http://127.0.0.1:3000/graphql?x=a@b did not answer: the token has "
+        "expired.",
         "JWT_SECRET_KEY is not set: nothing can be signed or checked.",
     ],
 )

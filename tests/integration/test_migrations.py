@@ -1,4 +1,6 @@
-"""Migrations: forward from empty and from an existing ActiveKG database, twice, and twice at once."""
+"""Migrations: forward from empty and from an existing ActiveKG database, twice, and
+twice at once.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +49,10 @@ def test_every_earlier_revision_migrates_with_its_rows(empty_dsn: str) -> None:
     migrate(empty_dsn, "0001")
     with psycopg.connect(empty_dsn) as conn:
         conn.execute(
-            "INSERT INTO connectors.connectors (tenant_id, name, partition_key, bucket, region, poll_interval_seconds,"
-            " secrets, kek_version, access_key_hint) VALUES ('t', 'n', 't/n', 'b', 'us-east-1', 900, 'x', 1, 'AKIA')"
+            "INSERT INTO connectors.connectors (tenant_id, name, partition_key, bucket, region, "
+            "poll_interval_seconds,"
+            " secrets, kek_version, access_key_hint) VALUES ('t', 'n', 't/n', 'b', 'us-east-1', "
+            "900, 'x', 1, 'AKIA')"
         )
         conn.execute(
             "INSERT INTO connectors.objects (connector_id, tenant_id, key, etag, size, modified_at)"
@@ -56,14 +60,17 @@ def test_every_earlier_revision_migrates_with_its_rows(empty_dsn: str) -> None:
         )
     assert migrate(empty_dsn) == newest_revision()
     with psycopg.connect(empty_dsn) as conn:
-        assert conn.execute("SELECT key, state::text FROM connectors.objects").fetchall() == [("a.txt", "pending")]
+        assert conn.execute("SELECT key, state::text FROM connectors.objects").fetchall() == [
+            ("a.txt", "pending")
+        ]
 
 
 def test_chunks_from_before_their_columns_are_found_by_them(empty_dsn: str) -> None:
     migrate(empty_dsn, "0006")
     with psycopg.connect(empty_dsn) as conn:
         conn.execute(
-            "INSERT INTO nodes (id, tenant_id, classes, props) VALUES (gen_random_uuid(), 't', '{Chunk}',"
+            "INSERT INTO nodes (id, tenant_id, classes, props) VALUES (gen_random_uuid(), 't', "
+            "'{Chunk}',"
             ' \'{"text_hash": "00ff", "embedding_model": "a/b", "external_id": "x#1"}\'),'
             " (gen_random_uuid(), 't', '{Document}', '{\"external_id\": null}')"
         )
@@ -90,8 +97,12 @@ def test_an_activekg_database_is_used_as_found(empty_dsn: str) -> None:
         conn.execute("INSERT INTO nodes (tenant_id, props) VALUES ('old', '{\"title\": \"kept\"}')")
     migrate(empty_dsn)
     with psycopg.connect(empty_dsn) as conn:
-        assert conn.execute("SELECT tenant_id, props ->> 'title' FROM nodes").fetchall() == [("old", "kept")]
-        assert conn.execute("SELECT relrowsecurity FROM pg_class WHERE oid = 'nodes'::regclass").fetchone() == (False,)
+        assert conn.execute("SELECT tenant_id, props ->> 'title' FROM nodes").fetchall() == [
+            ("old", "kept")
+        ]
+        assert conn.execute(
+            "SELECT relrowsecurity FROM pg_class WHERE oid = 'nodes'::regclass"
+        ).fetchone() == (False,)
 
 
 def test_every_tenant_table_forces_row_level_security(dsn: str) -> None:

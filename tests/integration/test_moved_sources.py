@@ -14,7 +14,16 @@ from activekg_pipelines.connectors.models import Connector, S3ConfigPatch
 from activekg_pipelines.errors import ConnectorChanged
 from activekg_pipelines.services import Services
 from tests.integration.api.conftest import RecordingOrchestrator
-from tests.integration.syncing import documents, drain, extract, index, scan, start_run, states, sync
+from tests.integration.syncing import (
+    documents,
+    drain,
+    extract,
+    index,
+    scan,
+    start_run,
+    states,
+    sync,
+)
 from tests.s3_bucket import Bucket
 
 
@@ -34,7 +43,11 @@ def move(admin: AdminServices, connector: Connector, bucket: Bucket) -> Connecto
 
 
 def test_whoever_read_the_old_bucket_gets_nothing_to_do(
-    services: Services, admin: AdminServices, connector: Connector, bucket: Bucket, other_bucket: Bucket
+    services: Services,
+    admin: AdminServices,
+    connector: Connector,
+    bucket: Bucket,
+    other_bucket: Bucket,
 ) -> None:
     for source, word in ((bucket, "old"), (other_bucket, "new")):
         source.put("a.txt", f"The {word} text of a.")
@@ -68,10 +81,15 @@ def test_two_changes_at_once_are_both_kept(
     ]
     for _ in range(5):
         services.connectors.update(
-            connector.id, S3ConfigPatch(bucket=connector.bucket, poll_interval_seconds=900, enabled=True)
+            connector.id,
+            S3ConfigPatch(bucket=connector.bucket, poll_interval_seconds=900, enabled=True),
         )
         with ThreadPoolExecutor(3) as threads:
             for done in [threads.submit(change) for change in changes]:
                 done.result()
         stored = services.connectors.get(connector.id)
-        assert (stored.bucket, stored.poll_interval_seconds, stored.enabled) == (other_bucket.name, 600, False)
+        assert (stored.bucket, stored.poll_interval_seconds, stored.enabled) == (
+            other_bucket.name,
+            600,
+            False,
+        )

@@ -1,4 +1,6 @@
-"""Every object ends in its own state with a sentence that says why, and the run succeeds for the rest."""
+"""Every object ends in its own state with a sentence that says why, and the run
+succeeds for the rest.
+"""
 
 from __future__ import annotations
 
@@ -101,14 +103,29 @@ def test_every_unreadable_object_gets_its_own_state_and_sentence_and_the_run_goe
         "empty.txt": (b"", "skipped", "empty", "The object is empty (0 bytes)."),
         "blank.txt": (b" \n\t \r\n", "skipped", "empty", "white space"),
         "photo.png": (picture(), "skipped", "unsupported_type", "An image holds no text"),
-        "photo-without-extension": (picture(), "skipped", "unsupported_type", "A PNG image holds no text"),
+        "photo-without-extension": (
+            picture(),
+            "skipped",
+            "unsupported_type",
+            "A PNG image holds no text",
+        ),
         "unknown.xyz": ("text", "skipped", "unsupported_type", "A .xyz file is not a PDF"),
         "folder/": (b"", "skipped", "folder_marker", "only marks a folder"),
         "large.txt": ("x" * (MAX_BYTES + 1), "skipped", "too_large", "30,001 bytes, limit 30,000"),
-        "claims-small.txt": ("y" * (MAX_BYTES + 2), "skipped", "too_large", "30,002 bytes, limit 30,000"),
+        "claims-small.txt": (
+            "y" * (MAX_BYTES + 2),
+            "skipped",
+            "too_large",
+            "30,002 bytes, limit 30,000",
+        ),
         "hides-its-size.txt": ("z" * (MAX_BYTES * 20), "skipped", "too_large", "limit 30,000"),
         "good.txt": ("A good text about penguins.", "indexed", None, None),
-        "good.pdf": (pdf(tmp_path, make.lines("A good page about walruses.")), "indexed", None, None),
+        "good.pdf": (
+            pdf(tmp_path, make.lines("A good page about walruses.")),
+            "indexed",
+            None,
+            None,
+        ),
         "exactly-large.txt": ("ü " * (MAX_BYTES // 3), "indexed", None, None),
     }
     bucket.put_many({key: body for key, (body, *_) in expected.items()})
@@ -141,9 +158,13 @@ def test_every_unreadable_object_gets_its_own_state_and_sentence_and_the_run_goe
         "large.txt",
     }
     # No attempt is made on what cannot get better, and none is waited for.
-    assert query(small, "SELECT count(*) FROM connectors.objects WHERE next_attempt_at IS NOT NULL") == [(0,)]
+    assert query(
+        small, "SELECT count(*) FROM connectors.objects WHERE next_attempt_at IS NOT NULL"
+    ) == [(0,)]
     assert documents(small) == {
-        f"s3://{bucket.name}/{key}" for key, (_, state, _, _) in expected.items() if state == "indexed"
+        f"s3://{bucket.name}/{key}"
+        for key, (_, state, _, _) in expected.items()
+        if state == "indexed"
     }
     assert (counts.indexed, counts.dead, counts.failed) == (3, 7, 0)
     assert proxy.count("GET", "hides-its-size.txt") == 1
@@ -188,8 +209,12 @@ def test_an_object_overwritten_after_it_was_listed_is_taken_as_it_is_with_its_ow
     present = bucket.put("a.txt", "The new text, about walruses.")
     assert listed != present
     assert drain(services, connector).indexed == 1
-    assert query(services, "SELECT etag, indexed_etag, size FROM connectors.objects") == [(present, present, 29)]
-    assert query(services, "SELECT props ->> 'etag' FROM nodes WHERE 'Document' = ANY(classes)") == [(present,)]
+    assert query(services, "SELECT etag, indexed_etag, size FROM connectors.objects") == [
+        (present, present, 29)
+    ]
+    assert query(
+        services, "SELECT props ->> 'etag' FROM nodes WHERE 'Document' = ANY(classes)"
+    ) == [(present,)]
     assert texts(services) == {"a.txt": "The new text, about walruses."}
     assert scan(services, connector).counts.changed == 0
 
@@ -216,7 +241,12 @@ def test_a_download_that_fails_is_tried_again_when_it_is_due(
     bucket.put("steady.txt", "A text about walruses.")
     proxy.inject("GET", "flaky.txt", fault)
     counts = sync(proxied, via_proxy)
-    assert (counts.extracted, counts.indexed, counts.failed, counts.errors) == (1, 1, 1, {"fetch_failed": 1})
+    assert (counts.extracted, counts.indexed, counts.failed, counts.errors) == (
+        1,
+        1,
+        1,
+        {"fetch_failed": 1},
+    )
     ended = outcomes(proxied, via_proxy)["flaky.txt"]
     assert ended[:2] == ("failed", "fetch_failed")
     assert ended.attempts == 1
@@ -225,7 +255,8 @@ def test_a_download_that_fails_is_tried_again_when_it_is_due(
     assert reason in ended.message
     ((wait,),) = query(
         proxied,
-        "SELECT extract(epoch FROM next_attempt_at - now())::float8 FROM connectors.objects WHERE key LIKE 'f%%'",
+        "SELECT extract(epoch FROM next_attempt_at - now())::float8 FROM connectors.objects WHERE "
+        "key LIKE 'f%%'",
     )
     base = proxied.settings.activekg_retry_base_seconds
     assert base / 2 - 5 < wait <= base
@@ -252,7 +283,9 @@ def test_a_download_that_fails_for_ever_becomes_a_dead_letter_and_leaves_it_by_i
         make_retries_due(services)
         drain(services, connector)
         assert {end.attempts for end in outcomes(services, connector).values()} == {attempt}
-        assert {end.state for end in outcomes(services, connector).values()} == {"dead" if attempt == 3 else "failed"}
+        assert {end.state for end in outcomes(services, connector).values()} == {
+            "dead" if attempt == 3 else "failed"
+        }
     make_retries_due(services)
     before = len(proxy.requests)
     drain(services, connector)
@@ -289,7 +322,10 @@ def test_a_dead_letter_that_is_replayed_and_fails_again_has_fresh_attempts(
 def test_a_document_that_kills_hangs_or_bloats_its_parser_costs_only_itself(
     configured: Callable[..., Services], bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activekg_pipelines.pipeline.extract.Sandbox", functools.partial(Sandbox, extractor=misbehave))
+    monkeypatch.setattr(
+        "activekg_pipelines.pipeline.extract.Sandbox",
+        functools.partial(Sandbox, extractor=misbehave),
+    )
     services = configured(activekg_parse_timeout_seconds=1.5, activekg_parse_memory_bytes=1024**3)
     connector = bucket.register(services)
     for key in ("abort", "hang", "hog", "good-1", "good-2"):
@@ -297,10 +333,26 @@ def test_a_document_that_kills_hangs_or_bloats_its_parser_costs_only_itself(
     counts = sync(services, connector)
     assert (counts.indexed, counts.failed) == (2, 3)
     ended = outcomes(services, connector)
-    assert {key: (end.state, end.code, end.message) for key, end in ended.items() if not key.startswith("good")} == {
-        "abort": ("failed", "parser_crash", "The parser's process died on this document (SIGABRT)."),
-        "hang": ("failed", "parser_deadline", "The parser did not finish this document in 1.5 seconds."),
-        "hog": ("failed", "parser_memory", "The parser needed more memory than allowed for this document."),
+    assert {
+        key: (end.state, end.code, end.message)
+        for key, end in ended.items()
+        if not key.startswith("good")
+    } == {
+        "abort": (
+            "failed",
+            "parser_crash",
+            "The parser's process died on this document (SIGABRT).",
+        ),
+        "hang": (
+            "failed",
+            "parser_deadline",
+            "The parser did not finish this document in 1.5 seconds.",
+        ),
+        "hog": (
+            "failed",
+            "parser_memory",
+            "The parser needed more memory than allowed for this document.",
+        ),
     }
     assert counts.errors == {"parser_crash": 1, "parser_deadline": 1, "parser_memory": 1}
 
@@ -309,7 +361,9 @@ def test_a_text_that_the_model_cannot_embed_costs_only_its_own_document_and_is_t
     services: Services, bucket: Bucket, connector: Connector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(12):
-        bucket.put(f"{number:02}.txt", f"The text of document number {number}." + " POISON" * (number == 7))
+        bucket.put(
+            f"{number:02}.txt", f"The text of document number {number}." + " POISON" * (number == 7)
+        )
     real_encode = services.encoder.encode
     calls: list[int] = []
 
@@ -321,12 +375,19 @@ def test_a_text_that_the_model_cannot_embed_costs_only_its_own_document_and_is_t
 
     monkeypatch.setattr(services.encoder, "encode", encode)
     counts = sync(services, connector)
-    assert (counts.extracted, counts.indexed, counts.failed, counts.errors) == (12, 11, 1, {"encoder_failure": 1})
+    assert (counts.extracted, counts.indexed, counts.failed, counts.errors) == (
+        12,
+        11,
+        1,
+        {"encoder_failure": 1},
+    )
     assert len(calls) <= 9, "halving, not one by one"
     assert graph_of(services) == (11, 11, 11)
     # The text is stored: the next attempt starts from there.
     ended = outcomes(services, connector)["07.txt"]
-    assert ended == Ended("extracted", "encoder_failure", "The model cannot embed the text: injected", 1)
+    assert ended == Ended(
+        "extracted", "encoder_failure", "The model cannot embed the text: injected", 1
+    )
     assert drain(services, connector).indexed == 0, "not due yet"
     monkeypatch.undo()
     make_retries_due(services)
@@ -382,12 +443,16 @@ def test_a_document_whose_new_version_cannot_be_read_is_gone_from_search(
     assert graph_of(services) == (1, 1, 1)
     assert set(texts(services)) == {"b.txt"}
     assert query(
-        services, "SELECT document_id, indexed_etag, indexed_at, chunks FROM connectors.objects WHERE key = 'a.txt'"
+        services,
+        "SELECT document_id, indexed_etag, indexed_at, chunks FROM connectors.objects WHERE key = "
+        "'a.txt'",
     ) == [(None, None, None, 0)]
 
     bucket.put("a.txt", "Penguins are back in Antarctica.")
     sync(services, connector)
-    assert found(services, "Penguins in Antarctica") == {f"s3://{bucket.name}/{key}.txt" for key in "ab"}
+    assert found(services, "Penguins in Antarctica") == {
+        f"s3://{bucket.name}/{key}.txt" for key in "ab"
+    }
 
 
 def test_a_text_that_never_reached_the_graph_is_gone_with_the_version_it_came_from(
@@ -431,7 +496,9 @@ def test_an_unreachable_endpoint_is_the_runs_failure_and_costs_no_object_an_atte
     bucket.put("a.txt", "one")
     scan(services, connector)
     # Nothing listens on the discard port.
-    away = services.connectors.update(connector.id, S3ConfigPatch(endpoint_url="http://127.0.0.1:9"))
+    away = services.connectors.update(
+        connector.id, S3ConfigPatch(endpoint_url="http://127.0.0.1:9")
+    )
     with pytest.raises(EndpointUnreachable):
         drain(services, away)
     assert outcomes(services, connector)["a.txt"] == Ended("pending", None, None, 0)
@@ -440,7 +507,12 @@ def test_an_unreachable_endpoint_is_the_runs_failure_and_costs_no_object_an_atte
 def test_what_its_name_or_size_settled_is_not_fetched_to_be_settled_again(
     services: Services, bucket: Bucket, connector: Connector
 ) -> None:
-    for key, body in {"folder/": "", "empty.txt": "", "photo.jpg": "x", "a.txt": "Read me."}.items():
+    for key, body in {
+        "folder/": "",
+        "empty.txt": "",
+        "photo.jpg": "x",
+        "a.txt": "Read me.",
+    }.items():
         bucket.put(key, body)
     sync(services, connector)
     before = states(services, connector)

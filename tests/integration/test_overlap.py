@@ -1,4 +1,6 @@
-"""Extraction and indexing of one run at the same time: neither waits for the other, and neither outlives the other."""
+"""Extraction and indexing of one run at the same time: neither waits for the other, and
+neither outlives the other.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ from tests.fault_proxy import FaultProxy, status
 from tests.integration.syncing import drain, graph_of, outcomes, query, scan, start_run
 from tests.s3_bucket import Bucket
 
-# Longer than any step of these tests takes; a step that waits for another one so long shows that they do not overlap.
+# Longer than any step of these tests takes; a step that waits for another one so long
+# shows that they do not overlap.
 PATIENCE = 60.0
 
 
@@ -56,11 +59,15 @@ def before_encoding(
 
 
 def claims(services: Services) -> set[str | None]:
-    return {claim for (claim,) in query(services, "SELECT DISTINCT claimed_by FROM connectors.objects")}
+    return {
+        claim for (claim,) in query(services, "SELECT DISTINCT claimed_by FROM connectors.objects")
+    }
 
 
 def put_notes(bucket: Bucket, number: int) -> None:
-    bucket.put_many({f"{index:03}.txt": f"Note number {index} is about penguins." for index in range(number)})
+    bucket.put_many(
+        {f"{index:03}.txt": f"Note number {index} is about penguins." for index in range(number)}
+    )
 
 
 def test_documents_are_downloaded_while_others_are_encoded_and_become_searchable_before_the_last_is_downloaded(
@@ -69,7 +76,11 @@ def test_documents_are_downloaded_while_others_are_encoded_and_become_searchable
     put_notes(bucket, 20)
     scan(services, connector)
     order: list[str] = []
-    encoding, downloaded_meanwhile, swapped = threading.Event(), threading.Event(), threading.Event()
+    encoding, downloaded_meanwhile, swapped = (
+        threading.Event(),
+        threading.Event(),
+        threading.Event(),
+    )
 
     def downloading(key: str) -> None:
         if key == "018.txt":
@@ -135,13 +146,17 @@ def test_a_text_of_several_batches_is_encoded_once(
     services: Services, bucket: Bucket, connector: Connector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("activekg_pipelines.pipeline.index._BATCH", 2)
-    bucket.put_many({f"{number}.txt": "Everybody writes the same about penguins." for number in range(12)})
+    bucket.put_many(
+        {f"{number}.txt": "Everybody writes the same about penguins." for number in range(12)}
+    )
     scan(services, connector)
     counts = drain(services, connector)
     assert (counts.indexed, counts.chunks, counts.embeddings_computed) == (12, 12, 1)
 
 
-@pytest.mark.parametrize(("objects", "characters"), [(10, 10_000_000), (10_000, 10 * 36)], ids=["objects", "text"])
+@pytest.mark.parametrize(
+    ("objects", "characters"), [(10, 10_000_000), (10_000, 10 * 36)], ids=["objects", "text"]
+)
 def test_extraction_pauses_while_too_much_waits_for_indexing(
     services: Services,
     bucket: Bucket,
@@ -172,7 +187,8 @@ def test_extraction_pauses_while_too_much_waits_for_indexing(
     monkeypatch.setattr(Backlog, "wait_for_room", wait_for_room)
     before_encoding(services, monkeypatch, encode)
     assert work(services, connector) == (100, 100)
-    # The bound, what was in the threads' hands when it was reached, and the batches that indexing holds.
+    # The bound, what was in the threads' hands when it was reached, and the batches
+    # that indexing holds.
     assert 10 <= max(waiting) <= 10 + 2 * 4 + 3 * 4
     assert graph_of(services) == (100, 100, 100)
 
@@ -216,14 +232,20 @@ def test_texts_that_other_runs_left_do_not_keep_a_run_from_extracting(
     monkeypatch.setattr("activekg_pipelines.pipeline.backlog._MAX_OBJECTS", 1)
     put_notes(bucket, 40)
     scan(services, connector)
-    extract_pending(services, connector, start_run(services, connector), max_objects=20, budget_seconds=600)
+    extract_pending(
+        services, connector, start_run(services, connector), max_objects=20, budget_seconds=600
+    )
     assert work(services, connector, max_objects=10) == (10, 10)
     assert services.ledger.progress(connector.id) == {"indexed": 10, "extracted": 20, "pending": 10}
     assert work(services, connector) == (10, 30)
 
 
 def test_refused_credentials_stop_the_indexing_and_what_was_extracted_stays(
-    proxied: Services, via_proxy: Connector, bucket: Bucket, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+    proxied: Services,
+    via_proxy: Connector,
+    bucket: Bucket,
+    proxy: FaultProxy,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("activekg_pipelines.pipeline.extract._BATCH", 4)
     put_notes(bucket, 60)
@@ -323,20 +345,27 @@ def test_of_two_failures_the_first_is_the_runs_and_the_other_is_logged(
 
 @pytest.mark.parametrize("where", ["downloading", "encoding"])
 def test_a_run_that_is_cancelled_ends_both_halves_and_gives_everything_back(
-    services: Services, bucket: Bucket, connector: Connector, monkeypatch: pytest.MonkeyPatch, where: str
+    services: Services,
+    bucket: Bucket,
+    connector: Connector,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
 ) -> None:
     monkeypatch.setattr("activekg_pipelines.pipeline.index._BATCH", 4)
     put_notes(bucket, 40)
     scan(services, connector)
     thread = threading.main_thread().ident
     assert thread is not None
-    # Every thread comes by; a second signal would interrupt the very cleaning up that is tested here.
+    # Every thread comes by; a second signal would interrupt the very cleaning up that
+    # is tested here.
     signals = iter(["SIGINT"])
 
     def cancel(what: object) -> None:
         if what != "000.txt" and next(signals, None):
             # What a signal does in the thread that works on the run.
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt)
+            )
 
     if where == "downloading":
         before_download(monkeypatch, cancel)
@@ -348,7 +377,11 @@ def test_a_run_that_is_cancelled_ends_both_halves_and_gives_everything_back(
         threading.Event().wait(PATIENCE)
     monkeypatch.undo()
     assert claims(services) == {None}
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("index", "chunk", "swap"))]
+    assert not [
+        thread.name
+        for thread in threading.enumerate()
+        if thread.name.startswith(("index", "chunk", "swap"))
+    ]
     drain(services, connector)
     assert graph_of(services) == (40, 40, 40)
 
@@ -384,7 +417,7 @@ def test_records_of_every_thread_say_whose_they_are(
     extract_and_index(services, connector, run, max_objects=10, budget_seconds=600)
     ours = [record for record in caplog.records if record.name == logger.name]
     assert {record.message for record in ours} == {"looking up", "encoding", "swapping"}
-    assert {(vars(record)["tenant"], vars(record)["connector"], vars(record)["run"]) for record in ours} == {
-        ("acme_corp", connector.name, run)
-    }
+    assert {
+        (vars(record)["tenant"], vars(record)["connector"], vars(record)["run"]) for record in ours
+    } == {("acme_corp", connector.name, run)}
     assert len({record.threadName for record in ours}) == 3

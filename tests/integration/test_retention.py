@@ -1,4 +1,6 @@
-"""What is forgotten by itself, and what stays: Dagster's runs, events and ticks, and this package's own history."""
+"""What is forgotten by itself, and what stays: Dagster's runs, events and ticks, and
+this package's own history.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ from typing import Any
 import dagster as dg
 import psycopg
 import pytest
-from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._core.scheduler.instigation import (
     InstigatorState,
     InstigatorStatus,
@@ -27,7 +33,12 @@ from dagster._core.scheduler.instigation import (
 )
 
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.dagster_history import AD_HOC_JOB, HistoryPurge, UnknownStorage, purge_history
+from activekg_pipelines.dagster_history import (
+    AD_HOC_JOB,
+    HistoryPurge,
+    UnknownStorage,
+    purge_history,
+)
 from activekg_pipelines.defs.assets import extract_and_index, source_objects
 from activekg_pipelines.defs.jobs import sync_connector
 from activekg_pipelines.defs.maintenance import TERRITORY, maintenance
@@ -67,7 +78,10 @@ def run_sync(instance: dg.DagsterInstance, connector: Connector) -> str:
     defs = dg.Definitions(assets=[source_objects, extract_and_index], jobs=[sync_connector])
     job = defs.resolve_job_def("sync_connector")
     result = job.execute_in_process(
-        instance=instance, partition_key=connector.partition_key, raise_on_error=False, run_config={}
+        instance=instance,
+        partition_key=connector.partition_key,
+        raise_on_error=False,
+        run_config={},
     )
     return result.run_id
 
@@ -76,7 +90,8 @@ def age(history: psycopg.Connection[Any], days: int) -> None:
     """Let the time pass for all that Dagster has recorded so far."""
     shift = f"- interval '{days} days'"
     for statement in (
-        f"UPDATE runs SET create_timestamp = create_timestamp {shift}, update_timestamp = update_timestamp {shift}",
+        f"UPDATE runs SET create_timestamp = create_timestamp {shift}, update_timestamp = "
+        f"update_timestamp {shift}",
         f"UPDATE event_logs SET timestamp = timestamp {shift}",
         f"UPDATE asset_check_executions SET create_timestamp = create_timestamp {shift}",
     ):
@@ -84,13 +99,17 @@ def age(history: psycopg.Connection[Any], days: int) -> None:
 
 
 def count(history: psycopg.Connection[Any], table: str, run_ids: list[str]) -> int:
-    row = history.execute(f"SELECT count(*) FROM {table} WHERE run_id = ANY(%s)", [run_ids]).fetchone()  # type: ignore[arg-type]
+    row = history.execute(
+        f"SELECT count(*) FROM {table} WHERE run_id = ANY(%s)", [run_ids]
+    ).fetchone()  # type: ignore[arg-type]
     assert row is not None
     return int(row[0])
 
 
 def newest_materializations(instance: dg.DagsterInstance, key: str) -> list[str]:
-    """Run ids of a partition's newest materialization of each asset; empty for one that a tick reported."""
+    """Run ids of a partition's newest materialization of each asset; empty for one that
+    a tick reported.
+    """
     newest = []
     for asset in ASSETS:
         wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[key])
@@ -109,14 +128,23 @@ def status(instance: dg.DagsterInstance, key: str) -> dict[str, str]:
 
 
 def test_old_runs_go_and_what_says_how_each_partition_stands_stays(
-    services: Services, instance: dg.DagsterInstance, history: psycopg.Connection[Any], bucket: Bucket
+    services: Services,
+    instance: dg.DagsterInstance,
+    history: psycopg.Connection[Any],
+    bucket: Bucket,
 ) -> None:
     bucket.put_many({f"{name}/1.txt": f"The text of {name}." for name in "abc"})
-    lively, broken, gone = (bucket.register(services, prefix=f"{name}/", name=name) for name in "abc")
-    old = {connector.name: [run_sync(instance, connector) for _ in range(3)] for connector in (lively, broken, gone)}
+    lively, broken, gone = (
+        bucket.register(services, prefix=f"{name}/", name=name) for name in "abc"
+    )
+    old = {
+        connector.name: [run_sync(instance, connector) for _ in range(3)]
+        for connector in (lively, broken, gone)
+    }
     query(
         services,
-        "UPDATE connectors.connectors SET secrets = 'damaged', updated_at = now() WHERE id = %s RETURNING 1",
+        "UPDATE connectors.connectors SET secrets = 'damaged', updated_at = now() WHERE id = %s "
+        "RETURNING 1",
         broken.id,
     )
     failed = run_sync(instance, broken)
@@ -154,7 +182,9 @@ def test_old_runs_go_and_what_says_how_each_partition_stands_stays(
     assert set(newest_materializations(instance, broken.partition_key)) == {"", old["b"][-1]}
     assert young in newest_materializations(instance, lively.partition_key)
     assert status(instance, broken.partition_key) == before
-    assert count(history, "event_logs", [""]) == 1, "the last that a tick reported, where no run materialized later"
+    assert count(history, "event_logs", [""]) == 1, (
+        "the last that a tick reported, where no run materialized later"
+    )
     evaluation = instance.event_log_storage.get_latest_asset_check_execution_by_key([CHECK])[CHECK]
     assert evaluation.run_id == young
     row = instance.get_latest_materialization_event(dg.AssetKey("document_embeddings"))
@@ -163,14 +193,25 @@ def test_old_runs_go_and_what_says_how_each_partition_stands_stays(
 
 
 def test_a_purge_without_time_goes_on_the_next_day_and_a_second_one_finds_nothing(
-    services: Services, instance: dg.DagsterInstance, history: psycopg.Connection[Any], connector: Connector
+    services: Services,
+    instance: dg.DagsterInstance,
+    history: psycopg.Connection[Any],
+    connector: Connector,
 ) -> None:
     runs = [run_sync(instance, connector) for _ in range(3)]
     age(history, 31)
-    assert purge_history(instance, TERRITORY, days=40, budget_seconds=60) == HistoryPurge(0, 0, 0, complete=True)
-    assert purge_history(instance, TERRITORY, days=30, budget_seconds=0) == HistoryPurge(0, 0, 0, complete=False)
-    assert purge_history(instance, TERRITORY, days=30, budget_seconds=60) == HistoryPurge(2, 0, 2, complete=True)
-    assert purge_history(instance, TERRITORY, days=30, budget_seconds=60) == HistoryPurge(0, 0, 0, complete=True)
+    assert purge_history(instance, TERRITORY, days=40, budget_seconds=60) == HistoryPurge(
+        0, 0, 0, complete=True
+    )
+    assert purge_history(instance, TERRITORY, days=30, budget_seconds=0) == HistoryPurge(
+        0, 0, 0, complete=False
+    )
+    assert purge_history(instance, TERRITORY, days=30, budget_seconds=60) == HistoryPurge(
+        2, 0, 2, complete=True
+    )
+    assert purge_history(instance, TERRITORY, days=30, budget_seconds=60) == HistoryPurge(
+        0, 0, 0, complete=True
+    )
     assert [run_id for run_id in runs if instance.get_run_by_id(run_id)] == runs[-1:]
 
 
@@ -212,12 +253,16 @@ def test_the_daemon_purges_ticks_and_starts_the_maintenance_by_itself(
     ]
 
     def left(ticks: list[int]) -> int:
-        row = history.execute("SELECT count(*) FROM job_ticks WHERE id = ANY(%s)", [ticks]).fetchone()
+        row = history.execute(
+            "SELECT count(*) FROM job_ticks WHERE id = ANY(%s)", [ticks]
+        ).fetchone()
         assert row is not None
         return int(row[0])
 
     def maintained() -> bool:
-        wanted = dg.RunsFilter(job_name="activekg_maintenance", statuses=[dg.DagsterRunStatus.SUCCESS])
+        wanted = dg.RunsFilter(
+            job_name="activekg_maintenance", statuses=[dg.DagsterRunStatus.SUCCESS]
+        )
         return len(instance.get_run_records(wanted)) > 0
 
     shutil.copy(project_root / "dagster.yaml", tmp_path)
@@ -247,24 +292,37 @@ def test_ticks_of_a_sensor_that_is_gone_are_purged_by_the_maintenance(
     add_instigator(instance, LOCATION, "work_queue", SensorInstigatorData())
     departed = add_instigator(instance, LOCATION, "s3_departed", SensorInstigatorData())
     foreign = add_instigator(instance, "others", "theirs", SensorInstigatorData())
-    ticks = [old_tick(instance, state, TickStatus.SKIPPED, days=40) for state in (departed, foreign)]
+    ticks = [
+        old_tick(instance, state, TickStatus.SKIPPED, days=40) for state in (departed, foreign)
+    ]
     purge_history(instance, TERRITORY, days=30, budget_seconds=60)
     left = history.execute("SELECT id FROM job_ticks WHERE id = ANY(%s)", [ticks]).fetchall()
     assert left == [(ticks[1],)]
 
 
 def add_instigator(
-    instance: dg.DagsterInstance, location: str, name: str, data: SensorInstigatorData | ScheduleInstigatorData
+    instance: dg.DagsterInstance,
+    location: str,
+    name: str,
+    data: SensorInstigatorData | ScheduleInstigatorData,
 ) -> InstigatorState:
     """A sensor or schedule that runs, as the daemon records it."""
     origin = RemoteInstigatorOrigin(
         RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), "__repository__"), name
     )
-    kind = InstigatorType.SCHEDULE if isinstance(data, ScheduleInstigatorData) else InstigatorType.SENSOR
-    return instance.add_instigator_state(InstigatorState(origin, kind, InstigatorStatus.DECLARED_IN_CODE, data))
+    kind = (
+        InstigatorType.SCHEDULE
+        if isinstance(data, ScheduleInstigatorData)
+        else InstigatorType.SENSOR
+    )
+    return instance.add_instigator_state(
+        InstigatorState(origin, kind, InstigatorStatus.DECLARED_IN_CODE, data)
+    )
 
 
-def old_tick(instance: dg.DagsterInstance, state: InstigatorState, tick_status: TickStatus, *, days: int) -> int:
+def old_tick(
+    instance: dg.DagsterInstance, state: InstigatorState, tick_status: TickStatus, *, days: int
+) -> int:
     """A tick as the daemon recorded it so many days ago; returns its id."""
     tick = TickData(
         state.instigator_origin_id,
@@ -278,7 +336,9 @@ def old_tick(instance: dg.DagsterInstance, state: InstigatorState, tick_status: 
     return int(instance.create_tick(tick).tick_id)
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 180) -> None:
+def wait_for(
+    condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 180
+) -> None:
     """Look until something holds; the process must live meanwhile."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -287,7 +347,8 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], se
         time.sleep(0.5)
 
 
-# This package's own tables -------------------------------------------------------------------------------------------
+# This package's own tables
+# -------------------------------------------------------------------------------------------
 
 
 def test_deleted_objects_are_forgotten_after_their_time_and_come_back_as_new(
@@ -296,13 +357,19 @@ def test_deleted_objects_are_forgotten_after_their_time_and_come_back_as_new(
     for key in ("a.txt", "b.txt", "c.txt"):
         bucket.put(key, f"The text of {key}.")
     sync(services, connector)
-    query(services, "UPDATE connectors.objects SET detected_at = now() - interval '90 days' RETURNING 1")
-    bucket.delete("a.txt", "b.txt")
-    scan(services, connector)
-    assert purge_ledger(services.database, deleted_days=30).deleted_objects == 0, "since they were found missing"
     query(
         services,
-        "UPDATE connectors.objects SET detected_at = now() - interval '31 days' WHERE key = 'a.txt' RETURNING 1",
+        "UPDATE connectors.objects SET detected_at = now() - interval '90 days' RETURNING 1",
+    )
+    bucket.delete("a.txt", "b.txt")
+    scan(services, connector)
+    assert purge_ledger(services.database, deleted_days=30).deleted_objects == 0, (
+        "since they were found missing"
+    )
+    query(
+        services,
+        "UPDATE connectors.objects SET detected_at = now() - interval '31 days' WHERE key = "
+        "'a.txt' RETURNING 1",
     )
     assert purge_ledger(services.database, deleted_days=30).deleted_objects == 1
     assert states(services, connector) == {"b.txt": ("deleted", None), "c.txt": ("indexed", None)}
@@ -321,22 +388,27 @@ def test_history_is_bounded_also_where_no_scan_completes(
         connector.id,
     )
     for days in (1, 89, 91, 400):
-        services.ledger.record_poll(connector.id, "acme_corp", ScanCounts(listed=days), needs_run=False)
+        services.ledger.record_poll(
+            connector.id, "acme_corp", ScanCounts(listed=days), needs_run=False
+        )
         query(
             services,
-            "UPDATE connectors.runs SET requested_at = now() - make_interval(days => %s) WHERE listed = %s RETURNING 1",
+            "UPDATE connectors.runs SET requested_at = now() - make_interval(days => %s) WHERE "
+            "listed = %s RETURNING 1",
             days,
             days,
         )
     services.ledger.request_manual_run(connector.id, "acme_corp")
     query(
         services,
-        "UPDATE connectors.runs SET requested_at = now() - interval '1 year' WHERE status = 'waiting' RETURNING 1",
+        "UPDATE connectors.runs SET requested_at = now() - interval '1 year' WHERE status = "
+        "'waiting' RETURNING 1",
     )
     query(
         services,
         "INSERT INTO connectors.released_embeddings"
-        " SELECT 'acme_corp', 'm', n::text, array_fill(0, ARRAY[384])::vector, now() + make_interval(secs => n - 15000)"
+        " SELECT 'acme_corp', 'm', n::text, array_fill(0, ARRAY[384])::vector, now() + "
+        "make_interval(secs => n - 15000)"
         " FROM generate_series(1, 15010) n RETURNING 1",
     )
     assert maintenance.execute_in_process(instance=instance).success
@@ -353,7 +425,10 @@ def test_a_purge_waits_for_nobody_and_takes_up_later_what_was_locked(
     sync(services, connector)
     bucket.delete("a.txt")
     scan(services, connector)
-    query(services, "UPDATE connectors.objects SET detected_at = now() - interval '31 days' RETURNING 1")
+    query(
+        services,
+        "UPDATE connectors.objects SET detected_at = now() - interval '31 days' RETURNING 1",
+    )
     with services.database.transaction() as conn:
         conn.execute("SELECT FROM connectors.objects FOR UPDATE")
         assert purge_ledger(services.database, deleted_days=30).deleted_objects == 0

@@ -44,10 +44,14 @@ def two_tenants(services: Services, bucket: Bucket) -> Services:
 
 @pytest.fixture
 def reader_dsn(two_tenants: Services, postgres: str, dsn: str) -> str:
-    """DSN of an application's own role, which may do what ``activekg_reader`` may and never was another role."""
+    """DSN of an application's own role, which may do what ``activekg_reader`` may and
+    never was another role.
+    """
     name = f"app_of_{conninfo_to_dict(dsn)['dbname']}"
     with psycopg.connect(postgres, autocommit=True) as conn:
-        conn.execute(sql.SQL("CREATE ROLE {} LOGIN IN ROLE activekg_reader").format(sql.Identifier(name)))
+        conn.execute(
+            sql.SQL("CREATE ROLE {} LOGIN IN ROLE activekg_reader").format(sql.Identifier(name))
+        )
     return make_conninfo(dsn, user=name)
 
 
@@ -66,12 +70,16 @@ def tenants_seen(conn: psycopg.Connection, table: str) -> set[str]:
     return {row[0] for row in conn.execute(f"SELECT tenant_id FROM {table}")}
 
 
-def test_the_reader_sees_one_tenants_rows_and_without_a_tenant_none(reader: psycopg.Connection) -> None:
+def test_the_reader_sees_one_tenants_rows_and_without_a_tenant_none(
+    reader: psycopg.Connection,
+) -> None:
     for table in READABLE:
         assert tenants_seen(reader, table) == set()
         become(reader, "tenant_a")
         assert tenants_seen(reader, table) == {"tenant_a"}
-        assert reader.execute(f"SELECT count(*) FROM {table} WHERE tenant_id = 'tenant_b'").fetchone() == (0,)
+        assert reader.execute(
+            f"SELECT count(*) FROM {table} WHERE tenant_id = 'tenant_b'"
+        ).fetchone() == (0,)
         become(reader, "tenant_b")
         assert tenants_seen(reader, table) == {"tenant_b"}
         for nobody in ("", "tenant_", "%", "tenant_a' OR 'a'='a", "TENANT_A"):
@@ -86,8 +94,10 @@ def test_no_way_round_the_policy_shows_another_tenants_text(reader: psycopg.Conn
         "SELECT props::text FROM nodes UNION ALL SELECT text FROM connectors.texts",
         "SELECT n.props::text FROM edges e JOIN nodes n ON n.id IN (e.src, e.dst)",
         "SELECT props::text FROM nodes WHERE text_search_vector @@ to_tsquery('secret') OR true",
-        "SELECT props::text FROM nodes ORDER BY embedding <=> (SELECT embedding FROM nodes LIMIT 1)",
-        "WITH RECURSIVE walk AS (SELECT id, props FROM nodes UNION SELECT n.id, n.props FROM edges e"
+        "SELECT props::text FROM nodes ORDER BY embedding <=> (SELECT embedding FROM nodes LIMIT "
+        "1)",
+        "WITH RECURSIVE walk AS (SELECT id, props FROM nodes UNION SELECT n.id, n.props FROM "
+        "edges e"
         " JOIN walk w ON e.src = w.id JOIN nodes n ON n.id = e.dst) SELECT props::text FROM walk",
     ]
     for attack in attacks:
@@ -106,24 +116,32 @@ LEAKS = [
     "SELECT 1 FROM {table} t JOIN {table} u ON pg_temp.leak(t::text || u::text)",
     "SELECT 1 FROM {table} t, LATERAL (SELECT pg_temp.leak(t::text)) l",
     "EXPLAIN ANALYZE SELECT 1 FROM {table} t WHERE pg_temp.leak(t::text)",
-    "PREPARE leaking AS SELECT 1 FROM {table} t WHERE pg_temp.leak(t::text); EXECUTE leaking; DEALLOCATE leaking",
+    "PREPARE leaking AS SELECT 1 FROM {table} t WHERE pg_temp.leak(t::text); EXECUTE leaking; "
+    "DEALLOCATE leaking",
     "COPY (SELECT 1 FROM {table} t WHERE pg_temp.leak(t::text)) TO STDOUT",
-    "CREATE TEMP VIEW leaky AS SELECT * FROM {table}; SELECT 1 FROM leaky t WHERE pg_temp.leak(t::text);"
+    "CREATE TEMP VIEW leaky AS SELECT * FROM {table}; SELECT 1 FROM leaky t WHERE "
+    "pg_temp.leak(t::text);"
     " DROP VIEW leaky",
-    "CREATE TEMP TABLE copied AS SELECT * FROM {table}; SELECT 1 FROM copied t WHERE pg_temp.leak(t::text);"
+    "CREATE TEMP TABLE copied AS SELECT * FROM {table}; SELECT 1 FROM copied t WHERE "
+    "pg_temp.leak(t::text);"
     " DROP TABLE copied",
-    "BEGIN; DECLARE rows CURSOR FOR SELECT 1 FROM {table} t WHERE pg_temp.leak(t::text); FETCH ALL FROM rows; COMMIT",
+    "BEGIN; DECLARE rows CURSOR FOR SELECT 1 FROM {table} t WHERE pg_temp.leak(t::text); FETCH "
+    "ALL FROM rows; COMMIT",
     "DO $$ DECLARE r record;"
-    " BEGIN FOR r IN SELECT t::text AS x FROM {table} t LOOP RAISE NOTICE '%', r.x; END LOOP; END $$",
+    " BEGIN FOR r IN SELECT t::text AS x FROM {table} t LOOP RAISE NOTICE '%', r.x; END LOOP; END "
+    "$$",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("table", READABLE)
-def test_a_function_that_tells_what_it_is_shown_is_shown_one_tenant(reader: psycopg.Connection, table: str) -> None:
+def test_a_function_that_tells_what_it_is_shown_is_shown_one_tenant(
+    reader: psycopg.Connection, table: str
+) -> None:
     reader.execute(
         "CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS"
         " $$ BEGIN RAISE NOTICE '%', $1; RETURN true; END $$;"
-        "CREATE FUNCTION pg_temp.leak(text, text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS"
+        "CREATE FUNCTION pg_temp.leak(text, text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 "
+        "AS"
         " $$ BEGIN RAISE NOTICE '%', $1; RETURN true; END $$;"
         "CREATE OPERATOR pg_temp.### (LEFTARG = text, RIGHTARG = text, FUNCTION = pg_temp.leak)"
     )
@@ -174,7 +192,9 @@ def test_the_tenant_of_a_transaction_ends_with_it(reader: psycopg.Connection) ->
     assert tenants_seen(reader, "nodes") == set()
 
 
-def test_a_tenant_named_within_a_query_is_one_tenant_and_no_pattern(reader: psycopg.Connection) -> None:
+def test_a_tenant_named_within_a_query_is_one_tenant_and_no_pattern(
+    reader: psycopg.Connection,
+) -> None:
     for name in (
         "%",
         "tenant__",
@@ -185,7 +205,8 @@ def test_a_tenant_named_within_a_query_is_one_tenant_and_no_pattern(reader: psyc
         "tenant_a\ntenant_b",
     ):
         rows = reader.execute(
-            "SELECT n.tenant_id FROM (SELECT set_config('app.current_tenant_id', %s, false) OFFSET 0) s, nodes n",
+            "SELECT n.tenant_id FROM (SELECT set_config('app.current_tenant_id', %s, false) "
+            "OFFSET 0) s, nodes n",
             (name,),
         ).fetchall()
         assert rows == [], name
@@ -194,7 +215,10 @@ def test_a_tenant_named_within_a_query_is_one_tenant_and_no_pattern(reader: psyc
 def test_copying_a_table_copies_one_tenants_rows(reader: psycopg.Connection) -> None:
     become(reader, "tenant_a")
     for table in READABLE:
-        with reader.cursor() as cursor, cursor.copy(f"COPY (SELECT * FROM {table}) TO STDOUT") as copy:
+        with (
+            reader.cursor() as cursor,
+            cursor.copy(f"COPY (SELECT * FROM {table}) TO STDOUT") as copy,
+        ):
             whole = b"".join(copy)
         with reader.cursor() as cursor, cursor.copy(f"COPY {table} TO STDOUT") as copy:
             assert b"".join(copy) == whole
@@ -207,13 +231,17 @@ def test_statistics_and_other_sessions_tell_nothing_of_tenants(
 ) -> None:
     with psycopg.connect(dsn, autocommit=True) as owner:
         owner.execute("ANALYZE")
-        assert owner.execute("SELECT count(*) > 0 FROM pg_stats WHERE tablename = 'nodes'").fetchone() == (True,)
+        assert owner.execute(
+            "SELECT count(*) > 0 FROM pg_stats WHERE tablename = 'nodes'"
+        ).fetchone() == (True,)
         owner.execute("SELECT 'tenant_b is asked for'")
         become(reader, "tenant_a")
         seen = reader.execute("SELECT s::text FROM pg_stats s").fetchall()
         seen += reader.execute("SELECT s::text FROM pg_stats_ext s").fetchall()
         seen += reader.execute("SELECT s::text FROM pg_stats_ext_exprs s").fetchall()
-        seen += reader.execute("SELECT s::text FROM pg_stat_activity s WHERE pid <> pg_backend_pid()").fetchall()
+        seen += reader.execute(
+            "SELECT s::text FROM pg_stat_activity s WHERE pid <> pg_backend_pid()"
+        ).fetchall()
         seen += reader.execute("SELECT s::text FROM pg_prepared_statements s").fetchall()
     assert [row for row in seen if "tenant_b" in row[0]] == []
 
@@ -224,8 +252,10 @@ def test_of_this_systems_own_tables_the_reader_reads_texts_only(
     become(reader, "tenant_a")
     columns = query(
         two_tenants,
-        "SELECT c.oid::regclass::text, quote_ident(a.attname) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
-        " WHERE c.relnamespace = 'connectors'::regnamespace AND c.relkind IN ('r', 'v', 'm', 'S') AND a.attnum > 0"
+        "SELECT c.oid::regclass::text, quote_ident(a.attname) FROM pg_class c JOIN pg_attribute a "
+        "ON a.attrelid = c.oid"
+        " WHERE c.relnamespace = 'connectors'::regnamespace AND c.relkind IN ('r', 'v', 'm', 'S') "
+        "AND a.attnum > 0"
         " AND NOT a.attisdropped",
     )
     assert ("connectors.connectors", "secrets") in columns
@@ -241,7 +271,12 @@ def test_of_this_systems_own_tables_the_reader_reads_texts_only(
 
 def test_no_function_here_runs_with_its_owners_rights(services: Services) -> None:
     schemas = "('public'::regnamespace, 'connectors'::regnamespace)"
-    assert query(services, f"SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace IN {schemas}") == []
+    assert (
+        query(
+            services, f"SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace IN {schemas}"
+        )
+        == []
+    )
 
 
 FORBIDDEN = [
@@ -253,7 +288,8 @@ FORBIDDEN = [
     "SELECT * FROM connectors.released_embeddings",
     "SELECT * FROM connectors.counters",
     "INSERT INTO nodes (tenant_id) VALUES ('tenant_a')",
-    "INSERT INTO edges (src, rel, dst, tenant_id) VALUES (gen_random_uuid(), 'X', gen_random_uuid(), 'tenant_a')",
+    "INSERT INTO edges (src, rel, dst, tenant_id) VALUES (gen_random_uuid(), 'X', "
+    "gen_random_uuid(), 'tenant_a')",
     "UPDATE nodes SET tenant_id = 'tenant_a'",
     "UPDATE connectors.texts SET text = ''",
     "DELETE FROM nodes",
@@ -272,13 +308,16 @@ FORBIDDEN = [
     "ALTER DATABASE {database} SET app.current_tenant_id = 'tenant_b'",
     "ALTER ROLE activekg_reader SET app.current_tenant_id = 'tenant_b'",
     "WITH gone AS (DELETE FROM nodes RETURNING props) SELECT * FROM gone",
-    "WITH changed AS (UPDATE nodes SET tenant_id = 'tenant_a' RETURNING props) SELECT * FROM changed",
-    "MERGE INTO nodes USING (SELECT 1) s ON true WHEN MATCHED THEN UPDATE SET tenant_id = 'tenant_a'",
+    "WITH changed AS (UPDATE nodes SET tenant_id = 'tenant_a' RETURNING props) SELECT * FROM "
+    "changed",
+    "MERGE INTO nodes USING (SELECT 1) s ON true WHEN MATCHED THEN UPDATE SET tenant_id = "
+    "'tenant_a'",
     "SELECT * FROM nodes FOR UPDATE",
     "LOCK TABLE nodes IN ACCESS EXCLUSIVE MODE",
     "CREATE INDEX mine ON nodes (tenant_id)",
     "CREATE STATISTICS mine ON tenant_id, version FROM nodes",
-    "CREATE TRIGGER mine BEFORE INSERT ON nodes FOR EACH ROW EXECUTE FUNCTION update_text_search_vector()",
+    "CREATE TRIGGER mine BEFORE INSERT ON nodes FOR EACH ROW EXECUTE FUNCTION "
+    "update_text_search_vector()",
     "CREATE RULE mine AS ON SELECT TO nodes DO ALSO NOTHING",
     "CREATE TEMP TABLE child () INHERITS (nodes)",
     "CREATE FUNCTION public.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
@@ -295,7 +334,8 @@ FORBIDDEN = [
     "COPY nodes TO PROGRAM 'cat'",
     "SELECT pg_read_file('/etc/passwd')",
     "ALTER ROLE activekg_reader BYPASSRLS",
-    "CREATE OR REPLACE FUNCTION public.update_text_search_vector() RETURNS trigger LANGUAGE plpgsql AS"
+    "CREATE OR REPLACE FUNCTION public.update_text_search_vector() RETURNS trigger LANGUAGE "
+    "plpgsql AS"
     " $$ BEGIN RETURN NULL; END $$",
 ]
 
@@ -322,23 +362,39 @@ def test_every_table_of_tenants_has_forced_row_level_security(services: Services
         services,
         "SELECT c.oid::regclass::text, c.relrowsecurity AND c.relforcerowsecurity FROM pg_class c"
         " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'"
-        " WHERE c.relkind = 'r' AND c.relnamespace IN ('public'::regnamespace, 'connectors'::regnamespace)",
+        " WHERE c.relkind = 'r' AND c.relnamespace IN ('public'::regnamespace, "
+        "'connectors'::regnamespace)",
     )
-    assert {"nodes", "edges", "connectors.connectors", "connectors.objects", "connectors.texts"} <= set(dict(rows))
+    assert {
+        "nodes",
+        "edges",
+        "connectors.connectors",
+        "connectors.objects",
+        "connectors.texts",
+    } <= set(dict(rows))
     assert [name for name, forced in rows if not forced] == []
 
 
 @pytest.fixture
 def plain_owner(postgres: str, empty_dsn: str, migrated_template: str) -> str:
-    """DSN of an empty database whose owner is no superuser, may create no roles and is bound by row-level security.
+    """DSN of an empty database whose owner is no superuser, may create no roles and is
+    bound by row-level security.
 
     The server has the reader's role already, by the template.
     """
     name = conninfo_to_dict(empty_dsn)["dbname"]
     owner = f"owner_of_{name}"
     with psycopg.connect(postgres, autocommit=True) as conn:
-        conn.execute(sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEROLE NOBYPASSRLS").format(sql.Identifier(owner)))
-        conn.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(str(name)), sql.Identifier(owner)))
+        conn.execute(
+            sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEROLE NOBYPASSRLS").format(
+                sql.Identifier(owner)
+            )
+        )
+        conn.execute(
+            sql.SQL("ALTER DATABASE {} OWNER TO {}").format(
+                sql.Identifier(str(name)), sql.Identifier(owner)
+            )
+        )
     with psycopg.connect(empty_dsn) as conn:
         conn.execute("CREATE EXTENSION vector")
     return make_conninfo(empty_dsn, user=owner)
@@ -370,7 +426,9 @@ def test_everything_works_for_a_role_that_row_level_security_binds(
     admin = replace(admin_services(services), orchestrator=RecordingOrchestrator())
     bucket.put("docs/d.txt", "The text of d.")
     sync(services, connector)
-    moved = reconfigure(admin, connector.id, S3ConfigPatch(prefix="docs/"), documents=DocumentFate.REMOVE)
+    moved = reconfigure(
+        admin, connector.id, S3ConfigPatch(prefix="docs/"), documents=DocumentFate.REMOVE
+    )
     assert moved.documents == 1
     assert found(services, "text", tenant_id="tenant_a") == {f"s3://{bucket.name}/docs/d.txt"}
     assert remove(admin, other.id, DocumentFate.REMOVE) == 3
@@ -379,7 +437,9 @@ def test_everything_works_for_a_role_that_row_level_security_binds(
 
 
 def plan_without_reading_all(dsn: str, statement: str, given: Mapping[str, object]) -> str:
-    """The plan of tenant_a's statement, by index wherever Postgres may use one: it would rather read so few rows."""
+    """The plan of tenant_a's statement, by index wherever Postgres may use one: it
+    would rather read so few rows.
+    """
     with psycopg.connect(dsn) as conn:
         become(conn, "tenant_a")
         conn.execute("SET enable_seqscan = off")
@@ -387,8 +447,11 @@ def plan_without_reading_all(dsn: str, statement: str, given: Mapping[str, objec
         return "\n".join(line for (line,) in conn.execute("EXPLAIN " + statement, given))
 
 
-def test_a_role_that_row_level_security_binds_finds_chunks_by_index(plain_owner: str, encoder: Encoder) -> None:
-    # Under row-level security a condition on a property is looked at row by row, through every chunk of the tenant.
+def test_a_role_that_row_level_security_binds_finds_chunks_by_index(
+    plain_owner: str, encoder: Encoder
+) -> None:
+    # Under row-level security a condition on a property is looked at row by row,
+    # through every chunk of the tenant.
     migrate(plain_owner)
     queries = load_queries(Path(graph.__path__[0]) / "queries.sql")
     given = {
@@ -409,7 +472,8 @@ def test_a_role_that_row_level_security_binds_finds_chunks_by_index(plain_owner:
 
 
 def test_a_role_that_row_level_security_binds_audits_by_index(plain_owner: str) -> None:
-    # Without, each page of the walk and each object without a document would read every node of the tenant.
+    # Without, each page of the walk and each object without a document would read every
+    # node of the tenant.
     migrate(plain_owner)
     given = {
         "tenant_id": "tenant_a",
@@ -421,16 +485,23 @@ def test_a_role_that_row_level_security_binds_audits_by_index(plain_owner: str) 
         "limit": 9,
         "dimensions": 384,
     }
-    plans = {name: plan_without_reading_all(plain_owner, AUDIT_SQL[name], given) for name in ("window", "graph_page")}
+    plans = {
+        name: plan_without_reading_all(plain_owner, AUDIT_SQL[name], given)
+        for name in ("window", "graph_page")
+    }
     for name, condition in (("window", "external_id = "), ("graph_page", "external_id > ")):
-        conditions = re.findall(r"using idx_nodes_external_id on nodes.*\n\s*Index Cond: (.*)", plans[name])
+        conditions = re.findall(
+            r"using idx_nodes_external_id on nodes.*\n\s*Index Cond: (.*)", plans[name]
+        )
         assert len(conditions) == 1, plans[name]
         assert condition in conditions[0]
     # Nor is a page sorted: the index has the order of the comparison.
     assert not re.search(r"Sort Key: n\.external_id", plans["graph_page"])
 
 
-def test_an_existing_graph_without_row_level_security_is_not_opened_to_the_reader(empty_dsn: str) -> None:
+def test_an_existing_graph_without_row_level_security_is_not_opened_to_the_reader(
+    empty_dsn: str,
+) -> None:
     with psycopg.connect(empty_dsn) as conn:
         conn.execute(ACTIVEKG_SCHEMA)
         conn.execute("INSERT INTO nodes (tenant_id) VALUES ('tenant_a'), ('tenant_b')")

@@ -1,5 +1,5 @@
-"""The history of runs: its counts are true, a retry goes on in the row of the run that died, and no run is asked for
-that could only fail."""
+"""The history of runs: its counts are true, a retry goes on in the row of the run that
+died, and no run is asked for that could only fail."""
 
 from __future__ import annotations
 
@@ -14,13 +14,24 @@ from activekg_pipelines.errors import CredentialsRefused
 from activekg_pipelines.ledger.states import Mode, ScanCounts, Trigger
 from activekg_pipelines.services import Services
 from tests.fault_proxy import FaultProxy, status
-from tests.integration.syncing import drain, end_leases, extract, index, make_retries_due, query, scan, start_run, sync
+from tests.integration.syncing import (
+    drain,
+    end_leases,
+    extract,
+    index,
+    make_retries_due,
+    query,
+    scan,
+    start_run,
+    sync,
+)
 from tests.s3_bucket import Bucket
 
 
 def rows(services: Services) -> list[tuple[str, str, int, int]]:
     return query(  # type: ignore[return-value]
-        services, "SELECT trigger, status, extracted, indexed FROM connectors.runs ORDER BY requested_at"
+        services,
+        "SELECT trigger, status, extracted, indexed FROM connectors.runs ORDER BY requested_at",
     )
 
 
@@ -43,9 +54,15 @@ def test_the_counts_of_a_run_add_up_to_what_became_of_its_objects(
 ) -> None:
     services = configured(activekg_max_attempts=2)
     connector = bucket.register(services, endpoint_url=proxy.url)
-    bucket.put_many({f"{number:02}.txt": f"Document {number} is about penguins." for number in range(40)})
     bucket.put_many(
-        {"broken.pdf": b"%PDF-1.7\nbroken", "image": b"\x89PNG\r\n\x1a\n" + bytes(50), "same.txt": "Twice."}
+        {f"{number:02}.txt": f"Document {number} is about penguins." for number in range(40)}
+    )
+    bucket.put_many(
+        {
+            "broken.pdf": b"%PDF-1.7\nbroken",
+            "image": b"\x89PNG\r\n\x1a\n" + bytes(50),
+            "same.txt": "Twice.",
+        }
     )
     bucket.put("flaky.txt", "A text that does not come.")
     bucket.put("forbidden.txt", "A text that must not come.")
@@ -54,7 +71,12 @@ def test_the_counts_of_a_run_add_up_to_what_became_of_its_objects(
     counts = sync(services, connector)
     assert (counts.extracted, counts.indexed, counts.chunks) == (41, 41, 41)
     assert (counts.skipped, counts.failed, counts.dead, counts.unchanged) == (1, 1, 2, 0)
-    assert counts.errors == {"corrupt": 1, "unsupported_type": 1, "fetch_failed": 1, "access_denied": 1}
+    assert counts.errors == {
+        "corrupt": 1,
+        "unsupported_type": 1,
+        "fetch_failed": 1,
+        "access_denied": 1,
+    }
     assert counts.extracted + counts.skipped + counts.failed + counts.dead == 45
     assert (counts.embeddings_computed, counts.embeddings_reused) == (41, 0)
     assert counts.bytes_fetched == sum(
@@ -67,9 +89,16 @@ def test_the_counts_of_a_run_add_up_to_what_became_of_its_objects(
     bucket.put("copy.txt", "Twice.")
     again = sync(services, connector)
     assert (again.extracted, again.indexed, again.failed, again.dead) == (1, 1, 0, 1)
-    assert (again.embeddings_computed, again.embeddings_reused, again.errors) == (0, 1, {"fetch_failed": 1})
+    assert (again.embeddings_computed, again.embeddings_reused, again.errors) == (
+        0,
+        1,
+        {"fetch_failed": 1},
+    )
     assert services.ledger.progress(connector.id) == {"indexed": 42, "skipped": 1, "dead": 3}
-    stored = query(services, "SELECT errors, skipped + failed + dead FROM connectors.runs ORDER BY requested_at")
+    stored = query(
+        services,
+        "SELECT errors, skipped + failed + dead FROM connectors.runs ORDER BY requested_at",
+    )
     assert stored == [(counts.errors, 4), (again.errors, 1)]
 
 
@@ -92,7 +121,13 @@ def test_a_retried_run_goes_on_in_the_row_of_the_run_that_died(
 
     def start(run: str, parent: str | None) -> UUID:
         return services.ledger.start_run(
-            connector.id, "acme_corp", run, request_id=request, parent_run=parent, with_scan=True, mode=Mode.ALL
+            connector.id,
+            "acme_corp",
+            run,
+            request_id=request,
+            parent_run=parent,
+            with_scan=True,
+            mode=Mode.ALL,
         )
 
     assert start("first", None) == request
@@ -104,11 +139,14 @@ def test_a_retried_run_goes_on_in_the_row_of_the_run_that_died(
     # The same mode again must not make due what the first try has done.
     assert services.ledger.progress(connector.id) == {"extracted": 2}
     assert extract(services, connector, "second") == 0
-    assert index(services, connector, "second") == 2, "no lease of the dead run has to be waited for"
+    assert index(services, connector, "second") == 2, (
+        "no lease of the dead run has to be waited for"
+    )
     services.ledger.finish_run("second", succeeded=True)
     assert rows(services) == [("manual", "succeeded", 2, 2)]
 
-    # One that nobody asked for, and one too many for the same request, get rows of their own.
+    # One that nobody asked for, and one too many for the same request, get rows of
+    # their own.
     assert start("stranger", "somebody else") != request
     assert len(rows(services)) == 2
 
@@ -130,7 +168,9 @@ def test_a_run_without_a_sign_of_life_is_closed_and_its_work_asked_for_again(
     assert [row[:2] for row in rows(services)] == [("dagster", "failed"), ("pending", "waiting")]
 
 
-def test_a_run_that_lives_is_not_closed(services: Services, bucket: Bucket, connector: Connector) -> None:
+def test_a_run_that_lives_is_not_closed(
+    services: Services, bucket: Bucket, connector: Connector
+) -> None:
     bucket.put("a.txt", "one")
     scan(services, connector)
     run = start_run(services, connector)
@@ -161,7 +201,9 @@ def test_no_run_is_asked_for_while_the_credentials_are_refused(
     proxy.inject("GET", None, status(403, "InvalidAccessKeyId"))
     with pytest.raises(CredentialsRefused):
         sync(proxied, via_proxy)
-    ((run,),) = query(proxied, "SELECT dagster_run_id FROM connectors.runs WHERE status = 'running'")
+    ((run,),) = query(
+        proxied, "SELECT dagster_run_id FROM connectors.runs WHERE status = 'running'"
+    )
     proxied.ledger.finish_run(run, succeeded=False)
     assert ask(proxied) == 0
     # Who asks for a sync gets one.
@@ -187,10 +229,18 @@ def test_a_large_backlog_asks_for_no_more_runs_than_allowed(
     assert {row[0] for row in rows(services)} == {Trigger.PENDING}
 
 
-def test_a_run_of_an_unknown_request_is_recorded_as_its_own(services: Services, connector: Connector) -> None:
+def test_a_run_of_an_unknown_request_is_recorded_as_its_own(
+    services: Services, connector: Connector
+) -> None:
     run = str(uuid4())
     services.ledger.start_run(
-        connector.id, "acme_corp", run, request_id=uuid4(), parent_run=None, with_scan=False, mode=Mode.CHANGED
+        connector.id,
+        "acme_corp",
+        run,
+        request_id=uuid4(),
+        parent_run=None,
+        with_scan=False,
+        mode=Mode.CHANGED,
     )
     assert rows(services) == [("dagster", "running", 0, 0)]
 
@@ -206,42 +256,75 @@ def test_runs_that_fail_for_whatever_reason_are_started_less_and_less_often(
         request = query(services, "SELECT id FROM connectors.runs WHERE status = 'waiting'")[0][0]
         run = str(uuid4())
         services.ledger.start_run(
-            connector.id, "acme_corp", run, request_id=request, parent_run=None, with_scan=False, mode=Mode.CHANGED
+            connector.id,
+            "acme_corp",
+            run,
+            request_id=request,
+            parent_run=None,
+            with_scan=False,
+            mode=Mode.CHANGED,
         )
         services.ledger.finish_run(run, succeeded=False)
         assert ask(services) == 0
         pauses.append(
-            query(services, "SELECT extract(epoch FROM runs_paused_until - now())::int FROM connectors.connectors")[0][
-                0
-            ]
+            query(
+                services,
+                "SELECT extract(epoch FROM runs_paused_until - now())::int FROM "
+                "connectors.connectors",
+            )[0][0]
         )
-        query(services, "UPDATE connectors.connectors SET runs_paused_until = now() - interval '1 second' RETURNING 1")
+        query(
+            services,
+            "UPDATE connectors.connectors SET runs_paused_until = now() - interval '1 second' "
+            "RETURNING 1",
+        )
     assert [round(pause / 30) for pause in pauses] == [1, 2, 4]
     assert drain(services, connector).indexed == 1
 
 
-def test_a_request_that_was_asked_for_twice_is_answered_once(services: Services, connector: Connector) -> None:
+def test_a_request_that_was_asked_for_twice_is_answered_once(
+    services: Services, connector: Connector
+) -> None:
     request = services.ledger.request_manual_run(connector.id, "acme_corp", mode=Mode.ALL)
     started = [
         services.ledger.start_run(
-            connector.id, "acme_corp", run, request_id=request, parent_run=parent, with_scan=True, mode=Mode.ALL
+            connector.id,
+            "acme_corp",
+            run,
+            request_id=request,
+            parent_run=parent,
+            with_scan=True,
+            mode=Mode.ALL,
         )
         for run, parent in (("first", None), ("second", None), ("again", "first"))
     ]
     assert started == [request, None, request], "a duplicate has nothing to do, a retry takes over"
 
 
-def test_a_sync_that_is_asked_for_again_is_handed_to_dagster_at_once(services: Services, connector: Connector) -> None:
+def test_a_sync_that_is_asked_for_again_is_handed_to_dagster_at_once(
+    services: Services, connector: Connector
+) -> None:
     request = services.ledger.request_manual_run(connector.id, "acme_corp")
     assert [emitted.id for emitted in services.ledger.runs_to_emit()] == [request]
-    query(services, "UPDATE connectors.runs SET emitted_at = now() - interval '2 minutes', emissions = 9 RETURNING 1")
+    query(
+        services,
+        "UPDATE connectors.runs SET emitted_at = now() - interval '2 minutes', emissions = 9 "
+        "RETURNING 1",
+    )
     assert services.ledger.runs_to_emit() == []
     assert services.ledger.request_manual_run(connector.id, "acme_corp") == request
     assert [emitted.id for emitted in services.ledger.runs_to_emit()] == [request]
 
 
-def test_polls_do_not_pile_up_requests_while_one_waits(services: Services, connector: Connector) -> None:
+def test_polls_do_not_pile_up_requests_while_one_waits(
+    services: Services, connector: Connector
+) -> None:
     for _ in range(5):
-        services.ledger.record_poll(connector.id, "acme_corp", ScanCounts(listed=1, added=1, due=1), needs_run=True)
-    assert [row[0] for row in query(services, "SELECT count(*) FROM connectors.runs WHERE status = 'waiting'")] == [1]
+        services.ledger.record_poll(
+            connector.id, "acme_corp", ScanCounts(listed=1, added=1, due=1), needs_run=True
+        )
+    assert [
+        row[0]
+        for row in query(services, "SELECT count(*) FROM connectors.runs WHERE status = 'waiting'")
+    ] == [1]
     assert query(services, "SELECT sum(added) FROM connectors.runs")[0][0] == 5

@@ -1,4 +1,6 @@
-"""Listings: what is seen of a bucket, what is deleted for it, and what a listing that fails leaves alone."""
+"""Listings: what is seen of a bucket, what is deleted for it, and what a listing that
+fails leaves alone.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,17 @@ from activekg_pipelines.ledger.states import ScanCounts
 from activekg_pipelines.pipeline.scan import scan_connector
 from activekg_pipelines.services import Services
 from tests.fault_proxy import LIST, Fault, FaultProxy, reset, rewrite, status, truncate
-from tests.integration.syncing import documents, drain, found, graph_of, query, scan, states, sync, texts
+from tests.integration.syncing import (
+    documents,
+    drain,
+    found,
+    graph_of,
+    query,
+    scan,
+    states,
+    sync,
+    texts,
+)
 from tests.s3_bucket import Bucket
 
 PICTURES = {f"pictures/{number:05}.png": b"x" for number in range(2500)}
@@ -36,7 +48,9 @@ def scans(services: Services) -> list[tuple[str, int]]:
 
 def live(services: Services) -> int:
     ((count,),) = query(
-        services, "SELECT count(*) FROM connectors.objects WHERE state <> 'deleted' AND missing_since_scan IS NULL"
+        services,
+        "SELECT count(*) FROM connectors.objects WHERE state <> 'deleted' AND missing_since_scan "
+        "IS NULL",
     )
     return int(count)
 
@@ -56,7 +70,11 @@ def live(services: Services) -> int:
         (status(403, "InvalidAccessKeyId"), 1, CredentialsRefused),
         (status(403, "SignatureDoesNotMatch"), 1, CredentialsRefused),
         (status(400, "ExpiredToken"), 2, CredentialsRefused),
-        (status(400, "AuthorizationHeaderMalformed", "the region 'x' is wrong; expecting 'y'"), 1, WrongRegion),
+        (
+            status(400, "AuthorizationHeaderMalformed", "the region 'x' is wrong; expecting 'y'"),
+            1,
+            WrongRegion,
+        ),
         (status(403, "RequestTimeTooSkewed"), 1, ClockSkewed),
     ],
     ids=lambda value: value.code if isinstance(value, type) else "",
@@ -82,14 +100,22 @@ def test_a_listing_that_fails_deletes_nothing_and_the_next_good_one_goes_on(
         assert stored.last_error_code == error.code
         assert stored.last_error_at is not None
         assert stored.last_error_message
-        assert query(proxied, "SELECT count(*) FROM connectors.objects WHERE state = 'deleted'") == [(0,)]
+        assert query(
+            proxied, "SELECT count(*) FROM connectors.objects WHERE state = 'deleted'"
+        ) == [(0,)]
 
     proxy.heal()
     scan(proxied, via_proxy)
     assert live(proxied) == 1094
-    assert query(proxied, "SELECT count(*) FROM connectors.objects WHERE state = 'deleted'") == [(6,)]
+    assert query(proxied, "SELECT count(*) FROM connectors.objects WHERE state = 'deleted'") == [
+        (6,)
+    ]
     stored = proxied.connectors.get(via_proxy.id)
-    assert (stored.last_error_code, stored.last_error_message, stored.last_error_at) == (None, None, None)
+    assert (stored.last_error_code, stored.last_error_message, stored.last_error_at) == (
+        None,
+        None,
+        None,
+    )
 
 
 def test_a_bucket_that_vanished_or_became_unreachable_leaves_every_document_in_search(
@@ -105,7 +131,9 @@ def test_a_bucket_that_vanished_or_became_unreachable_leaves_every_document_in_s
     with pytest.raises(BucketMissing, match=bucket.name):
         scan(services, connector)
     # Nothing listens on the discard port.
-    away = services.connectors.update(connector.id, S3ConfigPatch(endpoint_url="http://127.0.0.1:9"))
+    away = services.connectors.update(
+        connector.id, S3ConfigPatch(endpoint_url="http://127.0.0.1:9")
+    )
     with pytest.raises(EndpointUnreachable):
         scan(services, away)
     assert services.connectors.get(connector.id).last_error_code == "endpoint_unreachable"
@@ -181,7 +209,9 @@ def test_an_empty_page_in_the_middle_of_a_listing_is_passed_over(
 @pytest.fixture
 def dozen(services: Services, bucket: Bucket, connector: Connector) -> Connector:
     """A connector with 24 documents."""
-    bucket.put_many({f"{number:02}.txt": f"Document number {number} is about penguins." for number in range(24)})
+    bucket.put_many(
+        {f"{number:02}.txt": f"Document number {number} is about penguins." for number in range(24)}
+    )
     sync(services, connector)
     assert graph_of(services) == (24, 24, 24)
     return connector
@@ -191,7 +221,9 @@ def numbered(*numbers: int) -> list[str]:
     return [f"{number:02}.txt" for number in numbers]
 
 
-def test_many_deletions_at_once_wait_for_confirmation(services: Services, bucket: Bucket, dozen: Connector) -> None:
+def test_many_deletions_at_once_wait_for_confirmation(
+    services: Services, bucket: Bucket, dozen: Connector
+) -> None:
     bucket.delete(*numbered(*range(13)))
     for _ in range(2):
         result = scan(services, dozen)
@@ -214,7 +246,9 @@ def test_many_deletions_at_once_wait_for_confirmation(services: Services, bucket
     assert (stored.deletions_held_back, stored.deletions_confirmed) == (0, 0)
 
 
-def test_one_confirmation_does_not_cover_the_next_storm(services: Services, bucket: Bucket, dozen: Connector) -> None:
+def test_one_confirmation_does_not_cover_the_next_storm(
+    services: Services, bucket: Bucket, dozen: Connector
+) -> None:
     bucket.delete(*numbered(*range(13)))
     scan(services, dozen)
     services.connectors.confirm_deletions(dozen.id)
@@ -226,8 +260,12 @@ def test_one_confirmation_does_not_cover_the_next_storm(services: Services, buck
     assert graph_of(services)[0] == 31
 
 
-def test_objects_that_come_back_need_no_confirmation(services: Services, bucket: Bucket, dozen: Connector) -> None:
-    bodies = {key: f"Document number {int(key[:2])} is about penguins." for key in numbered(*range(13))}
+def test_objects_that_come_back_need_no_confirmation(
+    services: Services, bucket: Bucket, dozen: Connector
+) -> None:
+    bodies = {
+        key: f"Document number {int(key[:2])} is about penguins." for key in numbered(*range(13))
+    }
     bucket.delete(*bodies)
     assert scan(services, dozen).held_back == 13
     bucket.put_many(dict(list(bodies.items())[:12]))
@@ -260,7 +298,9 @@ def test_up_to_ten_deletions_pass_whatever_their_share(
     assert graph_of(services) == (0, 0, 0)
 
 
-def test_half_of_the_objects_may_go_at_once(services: Services, bucket: Bucket, dozen: Connector) -> None:
+def test_half_of_the_objects_may_go_at_once(
+    services: Services, bucket: Bucket, dozen: Connector
+) -> None:
     bucket.delete(*numbered(*range(12)))
     assert scan(services, dozen).counts.deleted == 12
     assert len(documents(services)) == 12
@@ -374,7 +414,11 @@ def test_a_new_time_over_the_same_etag_is_no_change(
     proxy.inject(
         LIST,
         None,
-        rewrite(lambda listing: re.sub(rb"<LastModified>[^<]*<", b"<LastModified>2030-01-02T03:04:05.000Z<", listing)),
+        rewrite(
+            lambda listing: re.sub(
+                rb"<LastModified>[^<]*<", b"<LastModified>2030-01-02T03:04:05.000Z<", listing
+            )
+        ),
     )
     assert scan(proxied, via_proxy).counts == ScanCounts(listed=1)
 
@@ -411,7 +455,9 @@ def test_a_store_that_lists_etags_without_quotes_is_read_once(
     proxied: Services, via_proxy: Connector, bucket: Bucket, proxy: FaultProxy
 ) -> None:
     def unquote(listing: bytes) -> bytes:
-        changed, number = re.subn(rb"<ETag>(?:&quot;|\")(.*?)(?:&quot;|\")</ETag>", rb"<ETag>\1</ETag>", listing)
+        changed, number = re.subn(
+            rb"<ETag>(?:&quot;|\")(.*?)(?:&quot;|\")</ETag>", rb"<ETag>\1</ETag>", listing
+        )
         assert number == 1
         return changed
 
@@ -420,5 +466,7 @@ def test_a_store_that_lists_etags_without_quotes_is_read_once(
     assert sync(proxied, via_proxy).indexed == 1
     assert query(proxied, "SELECT etag, indexed_etag FROM connectors.objects") == [(etag, etag)]
     proxy.heal()
-    assert scan(proxied, via_proxy).counts == ScanCounts(listed=1), "with quotes it is the same version"
+    assert scan(proxied, via_proxy).counts == ScanCounts(listed=1), (
+        "with quotes it is the same version"
+    )
     assert proxy.count("GET", "a.txt") == 1

@@ -21,14 +21,18 @@ def test_the_index_finds_what_exact_search_finds_and_as_many(
     services: Services, connector: Connector, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["roof", "cellar", "garden", "kitchen", "library", "attic"]
-    bucket.put_many({f"{n:03}.txt": f"Note {n} is about the {words[n % 6]} of house {n}." for n in range(120)})
+    bucket.put_many(
+        {f"{n:03}.txt": f"Note {n} is about the {words[n % 6]} of house {n}." for n in range(120)}
+    )
     sync(services, connector)
     crowd = bucket.register(services, "a_crowd")
     sync(services, crowd)
     questions = ["Where are the books? library", "house 17", "something that grows in the garden"]
     exact = [_ask(services, question) for question in questions]
     monkeypatch.setattr(search_module, "_READ_UP_TO", 0)
-    assert [_ask(services, question) for question in questions] == exact, "so few chunks of a model are read"
+    assert [_ask(services, question) for question in questions] == exact, (
+        "so few chunks of a model are read"
+    )
     monkeypatch.setattr(search_module, "_LOOK_UP_FROM", 1)
     indexed = [_ask(services, question) for question in questions]
     for by_index, by_reading in zip(indexed, exact, strict=True):
@@ -47,7 +51,8 @@ def test_of_many_chunks_only_those_with_a_rare_word_are_ranked_by_words(
     monkeypatch.setattr(search_module, "_LOOK_UP_FROM", 1)
     monkeypatch.setattr(search_module, "_RARE", {"sampled": 250, "candidates": 5})
     scores = {
-        hit.uri.rpartition("/")[2]: hit.score for hit in _hits(services, "garden http://example.com/o'neill", limit=42)
+        hit.uri.rpartition("/")[2]: hit.score
+        for hit in _hits(services, "garden http://example.com/o'neill", limit=42)
     }
     # A rank of one list alone gives at most 1 / 61.
     assert {name for name, score in scores.items() if score > 1 / 61} == {"both.txt", "rare.txt"}
@@ -62,14 +67,19 @@ def _ask(services: Services, question: str) -> list[str]:
 
 
 def _hits(services: Services, question: str, *, limit: int) -> list[SearchHit]:
-    return search(services.database, services.encoder, tenant_id="acme_corp", query=question, limit=limit)
+    return search(
+        services.database, services.encoder, tenant_id="acme_corp", query=question, limit=limit
+    )
 
 
 def test_a_chunk_with_more_of_the_words_comes_before_one_that_repeats_a_single_one(
     services: Services, connector: Connector, bucket: Bucket
 ) -> None:
     bucket.put("all.txt", "To reset a forgotten password, ask the administrator of the console.")
-    bucket.put("one.txt", "Password, password, password, password, password, password: the word password again.")
+    bucket.put(
+        "one.txt",
+        "Password, password, password, password, password, password: the word password again.",
+    )
     sync(services, connector)
     assert _ask(services, "reset password administrator console")[0].endswith("all.txt")
 
@@ -77,14 +87,18 @@ def test_a_chunk_with_more_of_the_words_comes_before_one_that_repeats_a_single_o
 def test_what_a_search_reads_of_every_chunk_lies_in_its_row(
     services: Services, connector: Connector, bucket: Bucket
 ) -> None:
-    # Word after word that no other is like, each a single token: as long a list of lexemes as a chunk can have.
-    words = sorted(word for word in services.encoder.tokenizer.get_vocab() if word.isascii() and word.isalpha())
+    # Word after word that no other is like, each a single token: as long a list of
+    # lexemes as a chunk can have.
+    words = sorted(
+        word for word in services.encoder.tokenizer.get_vocab() if word.isascii() and word.isalpha()
+    )
     random.Random(1).shuffle(words)
     bucket.put("words.txt", " ".join(words[:3000]))
     sync(services, connector)
     with services.database.transaction(tenant_id="acme_corp") as conn:
         rows = conn.execute(
-            "SELECT pg_column_toast_chunk_id(embedding), pg_column_toast_chunk_id(text_search_vector),"
+            "SELECT pg_column_toast_chunk_id(embedding), "
+            "pg_column_toast_chunk_id(text_search_vector),"
             " pg_column_size(text_search_vector) FROM nodes WHERE classes @> '{Chunk}'"
         ).fetchall()
     assert max(size for _, _, size in rows) > 1000
@@ -111,16 +125,23 @@ def test_a_chunk_that_points_at_another_tenants_document_shows_nothing_of_it(
     with services.database.transaction() as conn:
         conn.execute(
             "UPDATE nodes SET props = props || jsonb_build_object('parent_id', ("
-            "   SELECT props ->> 'external_id' FROM nodes WHERE tenant_id = 'acme_corp' AND classes @> '{Document}'))"
+            "   SELECT props ->> 'external_id' FROM nodes WHERE tenant_id = 'acme_corp' AND "
+            "classes @> '{Document}'))"
             " WHERE tenant_id = 'mallory' AND classes @> '{Chunk}'"
         )
         conn.execute(
-            "UPDATE edges SET dst = (SELECT id FROM nodes WHERE tenant_id = 'acme_corp' AND classes @> '{Document}')"
+            "UPDATE edges SET dst = (SELECT id FROM nodes WHERE tenant_id = 'acme_corp' AND "
+            "classes @> '{Document}')"
             " WHERE tenant_id = 'mallory'"
         )
-    assert search(services.database, services.encoder, tenant_id="mallory", query="garden", limit=5) == []
+    assert (
+        search(services.database, services.encoder, tenant_id="mallory", query="garden", limit=5)
+        == []
+    )
     assert export_chunks(services.database, "mallory", tmp_path / "chunks.parquet") == 0
-    assert export_chunks(services.database, "acme_corp", tmp_path / "chunks.parquet") == 1, "nor puts it among theirs"
+    assert export_chunks(services.database, "acme_corp", tmp_path / "chunks.parquet") == 1, (
+        "nor puts it among theirs"
+    )
 
 
 def test_chunks_of_others_neither_take_places_nor_break_the_answer(
@@ -130,7 +151,9 @@ def test_chunks_of_others_neither_take_places_nor_break_the_answer(
     sync(services, connector)
     with services.database.transaction(tenant_id="acme_corp") as conn:
         conn.execute(
-            "INSERT INTO nodes (id, tenant_id, classes, props) SELECT gen_random_uuid(), 'acme_corp', '{Chunk}',"
-            " jsonb_build_object('text', 'zebra ' || n, 'external_id', 'other:' || n) FROM generate_series(1, 60) n"
+            "INSERT INTO nodes (id, tenant_id, classes, props) SELECT gen_random_uuid(), "
+            "'acme_corp', '{Chunk}',"
+            " jsonb_build_object('text', 'zebra ' || n, 'external_id', 'other:' || n) FROM "
+            "generate_series(1, 60) n"
         )
     assert len(_hits(services, "zebra", limit=5)) == 5

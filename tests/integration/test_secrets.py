@@ -21,13 +21,16 @@ def everything_stored(dsn: str) -> str:
     with psycopg.connect(dsn) as conn:
         tables = conn.execute(
             "SELECT table_schema, table_name FROM information_schema.tables"
-            " WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('pg_catalog', 'information_schema')"
+            " WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('pg_catalog', "
+            "'information_schema')"
         ).fetchall()
         assert ("connectors", "connectors") in tables
         return "\n".join(
             row[0]
             for schema, table in tables
-            for row in conn.execute(sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(schema, table)))
+            for row in conn.execute(
+                sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(schema, table))
+            )
         )
 
 
@@ -42,7 +45,9 @@ def test_no_secret_is_stored_or_logged_in_clear_whatever_fails(
     # Not DEBUG for the AWS library, whose debug records hold signed requests.
     caplog.set_level(logging.INFO)
     caplog.set_level(logging.DEBUG, logger="activekg_pipelines")
-    bucket.put_many({"good.txt": "A text about penguins.", "broken.pdf": b"%PDF-1.7\nbroken", "empty.txt": b""})
+    bucket.put_many(
+        {"good.txt": "A text about penguins.", "broken.pdf": b"%PDF-1.7\nbroken", "empty.txt": b""}
+    )
     for key in ("500.txt", "403.txt", "short.txt", "reset.txt"):
         bucket.put(key, "A text that does not come as it should.")
     proxy.inject("GET", "500.txt", status(500, "InternalError"))
@@ -80,11 +85,20 @@ def test_no_secret_is_stored_or_logged_in_clear_whatever_fails(
         "tables": everything_stored(dsn),
         "logs": logged,
         "errors": "\n".join(messages),
-        "reprs": repr((via_proxy, proxied.connectors.credentials(via_proxy.id), proxied.settings, bucket.config())),
+        "reprs": repr(
+            (
+                via_proxy,
+                proxied.connectors.credentials(via_proxy.id),
+                proxied.settings,
+                bucket.config(),
+            )
+        ),
     }.items():
         assert text
         assert SECRET_ACCESS_KEY not in text, where
         assert SECRET_ACCESS_KEY[8:24] not in text, where
         assert ACCESS_KEY_ID not in text, where
         assert bytes(SECRET_ACCESS_KEY, "ascii").hex() not in text, where
-    assert f"{ACCESS_KEY_ID[:4]}…{ACCESS_KEY_ID[-4:]}" in everything_stored(dsn), "enough to tell keys apart"
+    assert f"{ACCESS_KEY_ID[:4]}…{ACCESS_KEY_ID[-4:]}" in everything_stored(dsn), (
+        "enough to tell keys apart"
+    )

@@ -1,4 +1,6 @@
-"""What one tenant may use: connectors, objects, bytes a day. A limit that is reached loses, deletes, fails nothing."""
+"""What one tenant may use: connectors, objects, bytes a day. A limit that is reached
+loses, deletes, fails nothing.
+"""
 
 from __future__ import annotations
 
@@ -114,7 +116,9 @@ def test_a_deletion_makes_room_and_a_raised_limit_takes_everything_in(
     assert documents(services) == {connector.uri(f"{number}.txt") for number in range(6)}
 
 
-def test_a_limit_below_what_is_there_removes_nothing(services: Services, connector: Connector, bucket: Bucket) -> None:
+def test_a_limit_below_what_is_there_removes_nothing(
+    services: Services, connector: Connector, bucket: Bucket
+) -> None:
     bucket.put_many({f"{number}.txt": f"Text {number}" for number in range(4)})
     sync(services, connector)
     limit(services, objects=2)
@@ -124,7 +128,9 @@ def test_a_limit_below_what_is_there_removes_nothing(services: Services, connect
     assert len(documents(services)) == 4
 
 
-def test_the_limit_holds_over_the_pages_of_a_scan(configured: Callable[..., Services], bucket: Bucket) -> None:
+def test_the_limit_holds_over_the_pages_of_a_scan(
+    configured: Callable[..., Services], bucket: Bucket
+) -> None:
     services = configured(activekg_max_objects_per_connector=1500)
     connector = bucket.register(services)
     bucket.put_many({f"{number:05}.png": b"x" for number in range(3200)})
@@ -179,10 +185,16 @@ def test_a_poll_that_finds_objects_asks_for_no_run_that_could_download_nothing(
     bucket.put("a.txt", TEXT)
     sync(services, connector)
     bucket.put("b.txt", TEXT)
-    query(services, "UPDATE connectors.connectors SET last_scan_started_at = now() - interval '1 hour' RETURNING 1")
+    query(
+        services,
+        "UPDATE connectors.connectors SET last_scan_started_at = now() - interval '1 hour' "
+        "RETURNING 1",
+    )
     assert (poll_tenant(services, TENANT).run_requests or []) == []
     assert states(services, connector)["b.txt"] == ("pending", None)
-    assert query(services, "SELECT status, added FROM connectors.runs WHERE trigger = 'poll'") == [("succeeded", 1)]
+    assert query(services, "SELECT status, added FROM connectors.runs WHERE trigger = 'poll'") == [
+        ("succeeded", 1)
+    ]
     end_the_day(services)
     assert ask(services) == 1
 
@@ -196,7 +208,11 @@ def test_runs_that_download_at_once_share_the_bytes_of_the_day(
 
     def claim(most: int) -> int:
         run = start_run(services, connector)
-        return len(services.ledger.claim_pending(connector.id, run, generation=0, limit=most, extractor="1"))
+        return len(
+            services.ledger.claim_pending(
+                connector.id, run, generation=0, limit=most, extractor="1"
+            )
+        )
 
     assert [claim(3), claim(10), claim(10)] == [3, 2, 0]
 
@@ -219,7 +235,9 @@ def test_an_object_larger_than_a_days_bytes_is_downloaded_on_a_day_of_its_own(
     assert sync(services, connector).extracted == 1
 
 
-def test_due_retries_wait_too(proxied: Services, via_proxy: Connector, bucket: Bucket, proxy: FaultProxy) -> None:
+def test_due_retries_wait_too(
+    proxied: Services, via_proxy: Connector, bucket: Bucket, proxy: FaultProxy
+) -> None:
     bucket.put_many({"a.txt": TEXT, "b.txt": TEXT})
     limit(proxied, bytes_per_day=40)
     proxy.inject("GET", "a.txt", status(500, "InternalError"))
@@ -237,7 +255,9 @@ def test_due_retries_wait_too(proxied: Services, via_proxy: Connector, bucket: B
 # Who sets them
 
 
-def test_a_tenants_database_role_sees_its_own_limits_and_sets_none(services: Services, dsn: str) -> None:
+def test_a_tenants_database_role_sees_its_own_limits_and_sets_none(
+    services: Services, dsn: str
+) -> None:
     limit(services, objects=5)
     services.tenant_limits.set("other_tenant", TenantLimits(objects=7))
     with psycopg.connect(dsn, autocommit=True) as conn:
@@ -253,11 +273,15 @@ def test_a_tenants_database_role_sees_its_own_limits_and_sets_none(services: Ser
             conn.execute("GRANT ALL ON connectors.tenant_limits TO app")
             conn.execute("SET ROLE app")
             conn.execute("SELECT set_config('app.current_tenant_id', 'acme_corp', false)")
-            assert conn.execute("SELECT tenant_id, objects FROM connectors.tenant_limits").fetchall() == [(TENANT, 5)]
+            assert conn.execute(
+                "SELECT tenant_id, objects FROM connectors.tenant_limits"
+            ).fetchall() == [(TENANT, 5)]
             assert conn.execute("UPDATE connectors.tenant_limits SET objects = 0").rowcount == 0
             assert conn.execute("DELETE FROM connectors.tenant_limits").rowcount == 0
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                conn.execute("INSERT INTO connectors.tenant_limits (tenant_id, objects) VALUES ('third', 0)")
+                conn.execute(
+                    "INSERT INTO connectors.tenant_limits (tenant_id, objects) VALUES ('third', 0)"
+                )
         finally:
             conn.execute("RESET ROLE")
             conn.execute("DROP OWNED BY app")

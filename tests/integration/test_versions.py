@@ -1,4 +1,6 @@
-"""New versions of extractor, chunker and model make exactly the rows due that they affect."""
+"""New versions of extractor, chunker and model make exactly the rows due that they
+affect.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,18 @@ import pytest
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.ledger.states import Versions
 from activekg_pipelines.services import Services
-from tests.integration.syncing import chunk_nodes, drain, extract, found, graph_of, query, scan, start_run, states, sync
+from tests.integration.syncing import (
+    chunk_nodes,
+    drain,
+    extract,
+    found,
+    graph_of,
+    query,
+    scan,
+    start_run,
+    states,
+    sync,
+)
 from tests.s3_bucket import Bucket
 
 KEYS = ("a.txt", "b.txt", "c.txt")
@@ -36,7 +49,12 @@ def upgrade(services: Services, monkeypatch: pytest.MonkeyPatch, **changes: str)
 
 
 def due(services: Services) -> dict[str, str]:
-    return dict(query(services, "SELECT key, state FROM connectors.objects WHERE state IN ('pending', 'extracted')"))
+    return dict(
+        query(
+            services,
+            "SELECT key, state FROM connectors.objects WHERE state IN ('pending', 'extracted')",
+        )
+    )
 
 
 def test_a_new_extractor_reads_the_affected_objects_again_and_only_those(
@@ -53,12 +71,19 @@ def test_a_new_extractor_reads_the_affected_objects_again_and_only_those(
     assert due(services) == {"a.txt": "pending", "c.txt": "pending", "broken.pdf": "pending"}
     assert len(found(services, "penguins")) == 3, "until then the old texts answer"
     counts = drain(services, synced)
-    assert (counts.extracted, counts.indexed, counts.unchanged, counts.embeddings_computed) == (2, 2, 0, 0)
+    assert (counts.extracted, counts.indexed, counts.unchanged, counts.embeddings_computed) == (
+        2,
+        2,
+        0,
+        0,
+    )
     assert query(services, "SELECT DISTINCT extractor_version FROM connectors.texts") == [("next",)]
     assert chunk_nodes(services) == before, "the same text makes the same chunks"
     scan(services, synced)
     assert due(services) == {}
-    assert states(services, synced)["broken.pdf"] == ("dead", "corrupt"), "a new extractor looked, and refused it again"
+    assert states(services, synced)["broken.pdf"] == ("dead", "corrupt"), (
+        "a new extractor looked, and refused it again"
+    )
 
 
 def test_what_an_older_extractor_refused_gets_one_new_chance_unless_its_name_or_size_settles_it(
@@ -70,17 +95,23 @@ def test_what_an_older_extractor_refused_gets_one_new_chance_unless_its_name_or_
     sync(services, synced)
     query(
         services,
-        "UPDATE connectors.objects SET state = 'dead', error_code = 'access_denied' WHERE key = 'c.txt' RETURNING 1",
+        "UPDATE connectors.objects SET state = 'dead', error_code = 'access_denied' WHERE key = "
+        "'c.txt' RETURNING 1",
     )
     before = states(services, synced)
-    assert (before["unnamed"], before["blank.txt"]) == (("skipped", "unsupported_type"), ("skipped", "empty"))
+    assert (before["unnamed"], before["blank.txt"]) == (
+        ("skipped", "unsupported_type"),
+        ("skipped", "empty"),
+    )
     upgrade(services, monkeypatch, chunker="next", encoder="another-model/float32")
     scan(services, synced)
     drain(services, synced)
     assert states(services, synced) == before, "neither chunker nor model refused them"
     upgrade(services, monkeypatch, extractor="next")
     scan(services, synced)
-    assert due(services) == dict.fromkeys(("a.txt", "b.txt", "broken.pdf", "unnamed", "blank.txt"), "pending")
+    assert due(services) == dict.fromkeys(
+        ("a.txt", "b.txt", "broken.pdf", "unnamed", "blank.txt"), "pending"
+    )
     drain(services, synced)
     assert states(services, synced) == before
     for _ in range(2):
@@ -109,7 +140,10 @@ def test_what_a_run_left_that_was_killed_during_an_upgrade_is_found_without_a_no
     services: Services, synced: Connector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query(services, "UPDATE connectors.texts SET extractor_version = 'older' RETURNING 1")
-    query(services, "UPDATE connectors.objects SET encoder_version = 'older' WHERE key = 'a.txt' RETURNING 1")
+    query(
+        services,
+        "UPDATE connectors.objects SET encoder_version = 'older' WHERE key = 'a.txt' RETURNING 1",
+    )
     scan(services, synced)
     assert due(services) == {}, "these versions were looked for before"
     assert services.ledger.requeue_outdated(synced.id, services.versions, thorough=True) == 3
@@ -124,10 +158,15 @@ def test_a_new_chunker_indexes_again_without_download_or_embedding(
     scan(services, synced)
     assert due(services) == dict.fromkeys(KEYS, "extracted")
     counts = drain(services, synced)
-    assert (counts.bytes_fetched, counts.extracted, counts.indexed, counts.embeddings_computed) == (0, 0, 3, 0)
-    assert query(services, "SELECT DISTINCT chunker_version FROM connectors.objects WHERE state = 'indexed'") == [
-        ("next",)
-    ]
+    assert (counts.bytes_fetched, counts.extracted, counts.indexed, counts.embeddings_computed) == (
+        0,
+        0,
+        3,
+        0,
+    )
+    assert query(
+        services, "SELECT DISTINCT chunker_version FROM connectors.objects WHERE state = 'indexed'"
+    ) == [("next",)]
     scan(services, synced)
     assert due(services) == {}
 
@@ -139,14 +178,20 @@ def test_a_new_model_embeds_again_without_download(
     upgrade(services, monkeypatch, encoder="another-model/float32")
     scan(services, synced)
     counts = drain(services, synced)
-    assert (counts.bytes_fetched, counts.extracted, counts.indexed, counts.embeddings_computed) == (0, 0, 3, 3)
+    assert (counts.bytes_fetched, counts.extracted, counts.indexed, counts.embeddings_computed) == (
+        0,
+        0,
+        3,
+        3,
+    )
     assert graph_of(services) == (3, 3, 3)
     assert {text: id_ for text, (id_, _) in chunk_nodes(services).items()} == {
         text: id_ for text, (id_, _) in before.items()
     }
-    assert query(services, "SELECT DISTINCT props ->> 'embedding_model' FROM nodes WHERE 'Chunk' = ANY(classes)") == [
-        ("another-model/float32",)
-    ]
+    assert query(
+        services,
+        "SELECT DISTINCT props ->> 'embedding_model' FROM nodes WHERE 'Chunk' = ANY(classes)",
+    ) == [("another-model/float32",)]
     assert len(found(services, "penguins")) == 3
 
 
@@ -157,7 +202,9 @@ def test_what_a_dead_run_held_during_the_upgrade_is_not_forgotten(
     scan(services, connector)
     dead = start_run(services, connector)
     extract(services, connector, dead)
-    assert services.ledger.claim_extracted(connector.id, dead, generation=0, limit=5, characters=1000)
+    assert services.ledger.claim_extracted(
+        connector.id, dead, generation=0, limit=5, characters=1000
+    )
     upgrade(services, monkeypatch, extractor="next")
     scan(services, connector)
     assert due(services) == {"a.txt": "pending"}
@@ -170,9 +217,13 @@ def test_new_bytes_and_new_model_together_end_in_the_new_model(
 ) -> None:
     upgrade(services, monkeypatch, chunker="next", encoder="another-model/float32")
     # The same bytes under a new ETag would be done with, were it not for the model.
-    query(services, "UPDATE connectors.objects SET etag = 'other', state = 'pending' WHERE key = 'a.txt' RETURNING 1")
+    query(
+        services,
+        "UPDATE connectors.objects SET etag = 'other', state = 'pending' WHERE key = 'a.txt' "
+        "RETURNING 1",
+    )
     counts = drain(services, synced)
     assert (counts.unchanged, counts.extracted, counts.indexed) == (1, 0, 1)
-    assert query(services, "SELECT encoder_version FROM connectors.objects WHERE key = 'a.txt'") == [
-        ("another-model/float32",)
-    ]
+    assert query(
+        services, "SELECT encoder_version FROM connectors.objects WHERE key = 'a.txt'"
+    ) == [("another-model/float32",)]

@@ -1,6 +1,7 @@
 """The dashboard and the alert rules can be read, and say what somebody on call needs.
 
-`tests/integration/api/test_metrics.py` holds every metric name and label against a scrape.
+`tests/integration/api/test_metrics.py` holds every metric name and label against a
+scrape.
 """
 
 from __future__ import annotations
@@ -67,18 +68,24 @@ class Query:
             case promql_parser.Call():
                 for argument in node.args:
                     self._read(argument)
-            case promql_parser.ParenExpr() | promql_parser.UnaryExpr() | promql_parser.SubqueryExpr():
+            case (
+                promql_parser.ParenExpr() | promql_parser.UnaryExpr() | promql_parser.SubqueryExpr()
+            ):
                 self._read(node.expr)
 
 
 def rules() -> list[dict[str, Any]]:
     """Every alert rule."""
-    return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+    return [
+        rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]
+    ]
 
 
 def panels() -> list[dict[str, Any]]:
     """Every panel of the dashboard that shows something."""
-    return [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"]
+    return [
+        panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"
+    ]
 
 
 def queries() -> Iterator[tuple[str, Query]]:
@@ -127,7 +134,9 @@ def test_every_rule_is_one_that_prometheus_takes_and_says_what_to_do() -> None:
     names = [rule["alert"] for rule in rules()]
     assert len(names) == len(set(names))
     for rule in rules():
-        assert set(rule) <= {"alert", "expr", "for", "keep_firing_for", "labels", "annotations"}, rule["alert"]
+        assert set(rule) <= {"alert", "expr", "for", "keep_firing_for", "labels", "annotations"}, (
+            rule["alert"]
+        )
         assert re.fullmatch(DURATION, rule.get("for", "0s")), rule["alert"]
         assert rule["labels"]["severity"] in {"page", "ticket"}
         assert set(rule["annotations"]) == {"summary", "description", "runbook"}

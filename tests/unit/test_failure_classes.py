@@ -1,4 +1,6 @@
-"""Each class of failure has a name of its own, a sentence, an action that operators can look up, and a test."""
+"""Each class of failure has a name of its own, a sentence, an action that operators can
+look up, and a test.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ OUTCOMES = "integration/test_outcomes.py"
 SCANS = "integration/test_scans.py"
 LEASES = "integration/test_leases.py"
 ENDPOINTS = "integration/test_endpoints.py"
-TABLE = f"{OUTCOMES}::test_every_unreadable_object_gets_its_own_state_and_sentence_and_the_run_goes_on"
+TABLE = (
+    f"{OUTCOMES}::test_every_unreadable_object_gets_its_own_state_and_sentence_and_the_run_goes_on"
+)
 PARSER = f"{OUTCOMES}::test_a_document_that_kills_hangs_or_bloats_its_parser_costs_only_itself"
 LISTING = f"{SCANS}::test_a_listing_that_fails_deletes_nothing_and_the_next_good_one_goes_on"
 
@@ -82,7 +86,9 @@ def family(base: type[errors.ActiveKGError]) -> list[type[errors.ActiveKGError]]
 
 
 def documented(project_root: Path, heading: str) -> dict[str, str]:
-    """A table of two columns below a heading of the operator's guide: each code in the first to the second."""
+    """A table of two columns below a heading of the operator's guide: each code in the
+    first to the second.
+    """
     guide = (project_root / "docs" / "operations.md").read_text()
     section = guide.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`.+?`) \| (.+?) \|$", section, re.MULTILINE)
@@ -103,19 +109,28 @@ def test_its_docstring_is_a_sentence_for_people(kind: type[errors.ActiveKGError]
 
 
 @pytest.mark.parametrize("kind", family(ObjectError))
-def test_the_guide_names_what_becomes_of_the_object(kind: type[ObjectError], project_root: Path) -> None:
-    assert documented(project_root, "Errors of objects")[kind.code].startswith(ACTIONS[kind.disposition])
+def test_the_guide_names_what_becomes_of_the_object(
+    kind: type[ObjectError], project_root: Path
+) -> None:
+    assert documented(project_root, "Errors of objects")[kind.code].startswith(
+        ACTIONS[kind.disposition]
+    )
 
 
 @pytest.mark.parametrize("kind", family(SourceError))
-def test_the_guide_names_what_becomes_of_the_connector(kind: type[SourceError], project_root: Path) -> None:
+def test_the_guide_names_what_becomes_of_the_connector(
+    kind: type[SourceError], project_root: Path
+) -> None:
     action = documented(project_root, "Errors of connectors")[kind.code]
     assert action.startswith("retried" if kind.retryable else "ends the run")
 
 
 def test_the_guide_names_no_error_that_there_is_none() -> None:
     root = Path(__file__).parents[2]
-    for base, heading in ((ObjectError, "Errors of objects"), (SourceError, "Errors of connectors")):
+    for base, heading in (
+        (ObjectError, "Errors of objects"),
+        (SourceError, "Errors of connectors"),
+    ):
         assert documented(root, heading).keys() == {kind.code for kind in family(base)}  # type: ignore[attr-defined]
 
 

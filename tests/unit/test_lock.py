@@ -11,12 +11,15 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-# Its build differs from machine to machine, so it is pinned by version, in the Makefile.
+# Its build differs from machine to machine, so it is pinned by version, in the
+# Makefile.
 UNHASHED = {"torch"}
 
 
 def locked() -> dict[str, list[tuple[str, list[str]]]]:
-    """Versions with their hashes by package: more than one where the platform or Python decides."""
+    """Versions with their hashes by package: more than one where the platform or Python
+    decides.
+    """
     entries = re.split(r"\n(?=\S)", (ROOT / "requirements.lock").read_text())
     packages: dict[str, list[tuple[str, list[str]]]] = {}
     for entry in entries:
@@ -37,7 +40,9 @@ def requirements() -> Iterator[Requirement]:
 
 def test_every_dependency_is_locked_at_a_version_that_the_range_allows() -> None:
     versions = {name: [version for version, _ in entries] for name, entries in locked().items()}
-    versions["torch"] = re.findall(r"^TORCH := torch==(\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    versions["torch"] = re.findall(
+        r"^TORCH := torch==(\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
     unmet = [
         f"{requirement}: {versions.get(canonicalize_name(requirement.name))}"
         for requirement in requirements()

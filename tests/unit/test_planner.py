@@ -4,14 +4,37 @@ from __future__ import annotations
 
 import pytest
 
-from activekg_pipelines.errors import AccessDenied, Corrupt, EmptyObject, FetchFailed, ObjectError, ObjectGone, RunsDied
-from activekg_pipelines.ledger.planner import deletions_held_back, removes_document, retry_delay, runs_wanted, settle
+from activekg_pipelines.errors import (
+    AccessDenied,
+    Corrupt,
+    EmptyObject,
+    FetchFailed,
+    ObjectError,
+    ObjectGone,
+    RunsDied,
+)
+from activekg_pipelines.ledger.planner import (
+    deletions_held_back,
+    removes_document,
+    retry_delay,
+    runs_wanted,
+    settle,
+)
 from activekg_pipelines.ledger.states import FailedObject, ObjectState
 
 
 @pytest.mark.parametrize(
     ("due", "live", "wanted"),
-    [(0, 0, 0), (1, 0, 1), (1000, 0, 1), (1001, 0, 2), (1_000_000, 0, 2), (1_000_000, 1, 1), (5, 1, 0), (0, 2, 0)],
+    [
+        (0, 0, 0),
+        (1, 0, 1),
+        (1000, 0, 1),
+        (1001, 0, 2),
+        (1_000_000, 0, 2),
+        (1_000_000, 1, 1),
+        (5, 1, 0),
+        (0, 2, 0),
+    ],
 )
 def test_runs_follow_the_due_objects_up_to_the_cap(due: int, live: int, wanted: int) -> None:
     assert runs_wanted(due, live, max_objects=1000, cap=2) == wanted
@@ -48,7 +71,9 @@ def test_objects_without_text_are_skipped_not_failed() -> None:
 def test_only_permanent_outcomes_remove_the_version_that_is_indexed() -> None:
     assert removes_document(_settle(Corrupt(), 1))
     assert removes_document(_settle(EmptyObject(), 1))
-    assert not removes_document(_settle(AccessDenied(), 1)), "a refusal says nothing about the content"
+    assert not removes_document(_settle(AccessDenied(), 1)), (
+        "a refusal says nothing about the content"
+    )
     assert not removes_document(_settle(RunsDied(), 1))
     assert not removes_document(_settle(FetchFailed(), 1))
     assert not removes_document(_settle(FetchFailed(), 3))
@@ -57,7 +82,14 @@ def test_only_permanent_outcomes_remove_the_version_that_is_indexed() -> None:
 
 @pytest.mark.parametrize(
     ("missing", "known", "held_back"),
-    [(1, 1, False), (10, 10, False), (11, 11, True), (50, 100, False), (51, 100, True), (0, 0, False)],
+    [
+        (1, 1, False),
+        (10, 10, False),
+        (11, 11, True),
+        (50, 100, False),
+        (51, 100, True),
+        (0, 0, False),
+    ],
 )
 def test_a_storm_of_deletions_is_held_back(missing: int, known: int, held_back: bool) -> None:
     assert deletions_held_back(missing, known, share=0.5, min_objects=10, confirmed=0) is held_back

@@ -1,4 +1,6 @@
-"""The API over HTTP on a real database; only Dagster and the embedding model are replaced."""
+"""The API over HTTP on a real database; only Dagster and the embedding model are
+replaced.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class RecordingOrchestrator:
     partitions: set[str] = field(default_factory=set)
     reloads: int = 0
     available: bool = True
-    checks: list[Check] = field(default_factory=lambda: [Check("dagster_daemon", True, "heartbeats are current")])
+    checks: list[Check] = field(
+        default_factory=lambda: [Check("dagster_daemon", True, "heartbeats are current")]
+    )
 
     def add_partition(self, key: str) -> None:
         self._require()
@@ -70,7 +74,9 @@ class Searches:
 
     def __call__(self, tenant_id: str, query: str, limit: int) -> list[SearchHit]:
         self.asked.append((tenant_id, query, limit))
-        return [SearchHit("s3://b/house.md", "House", "The roof is red.", 0.5, 3, UUID(int=7), 10, 26)]
+        return [
+            SearchHit("s3://b/house.md", "House", "The roof is red.", 0.5, 3, UUID(int=7), 10, 26)
+        ]
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,9 @@ class Caller:
 
     def request(self, method: str, url: str, **options: Any) -> Any:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        return self.client.request(method, url, headers=headers | options.pop("headers", {}), **options)
+        return self.client.request(
+            method, url, headers=headers | options.pop("headers", {}), **options
+        )
 
     def get(self, url: str, **params: Any) -> Any:
         return self.request("GET", url, params=params)
@@ -114,7 +122,9 @@ def searches() -> Searches:
 
 
 @pytest.fixture
-def admin(services: Services, orchestrator: RecordingOrchestrator, searches: Searches) -> AdminServices:
+def admin(
+    services: Services, orchestrator: RecordingOrchestrator, searches: Searches
+) -> AdminServices:
     return replace(admin_services(services), orchestrator=orchestrator, search=searches)
 
 
@@ -133,7 +143,9 @@ def acme(client: TestClient, app_settings: Settings) -> Caller:
 @pytest.fixture
 def globex(client: TestClient, app_settings: Settings) -> Caller:
     """The administrator of tenant globex."""
-    return Caller(client, mint_token(app_settings, "hank", "globex", ["connectors:admin", "search:read"], 600))
+    return Caller(
+        client, mint_token(app_settings, "hank", "globex", ["connectors:admin", "search:read"], 600)
+    )
 
 
 @pytest.fixture
@@ -172,12 +184,20 @@ class LedgerRows:
 
     admin: AdminServices
 
-    def add(self, config: Mapping[str, Any], key: str, *, state: str = "pending", error: str | None = None) -> None:
+    def add(
+        self,
+        config: Mapping[str, Any],
+        key: str,
+        *,
+        state: str = "pending",
+        error: str | None = None,
+    ) -> None:
         """One object of a connector; an indexed one with its document in the graph."""
         document = self._index(config, key) if state == "indexed" else None
         with self.admin.database.transaction() as conn:
             conn.execute(
-                "INSERT INTO connectors.objects (connector_id, tenant_id, key, etag, size, modified_at, state,"
+                "INSERT INTO connectors.objects (connector_id, tenant_id, key, etag, size, "
+                "modified_at, state,"
                 " attempts, error_code, error_message, document_id)"
                 " VALUES (%s, %s, %s, 'e1', 5, now(), %s, %s, %s, %s, %s)",
                 (
@@ -212,20 +232,26 @@ class LedgerRows:
 
     def states(self, config: Mapping[str, Any]) -> dict[str, tuple[str, int]]:
         """State and attempts by key."""
-        rows = self._rows("SELECT key, state::text, attempts FROM connectors.objects WHERE connector_id = %s", config)
+        rows = self._rows(
+            "SELECT key, state::text, attempts FROM connectors.objects WHERE connector_id = %s",
+            config,
+        )
         return {key: (state, attempts) for key, state, attempts in rows}
 
     def documents(self, tenant_id: str = "acme_corp") -> set[str]:
         """URIs of the documents in the graph."""
         with self.admin.database.transaction() as conn:
-            rows = conn.execute("SELECT props ->> 'uri' FROM nodes WHERE tenant_id = %s", (tenant_id,)).fetchall()
+            rows = conn.execute(
+                "SELECT props ->> 'uri' FROM nodes WHERE tenant_id = %s", (tenant_id,)
+            ).fetchall()
         return {row[0] for row in rows}
 
     def waiting_runs(self, config: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Trigger and mode of what waits to be run."""
         return list(
             self._rows(
-                "SELECT trigger, mode FROM connectors.runs WHERE connector_id = %s AND status = 'waiting'"
+                "SELECT trigger, mode FROM connectors.runs WHERE connector_id = %s AND status = "
+                "'waiting'"
                 " ORDER BY requested_at",
                 config,
             )

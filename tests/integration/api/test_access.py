@@ -1,4 +1,6 @@
-"""Who gets in, and that nothing of one tenant is seen, changed or confirmed to exist by another."""
+"""Who gets in, and that nothing of one tenant is seen, changed or confirmed to exist by
+another.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,15 @@ from fastapi.testclient import TestClient
 
 from activekg_pipelines.api.app import MAX_BODY_BYTES, OPENAPI_PATH
 from activekg_pipelines.settings import Settings
-from tests.integration.api.conftest import CONFIGS, RUNS, Caller, LedgerRows, Searches, assert_problem, registration
+from tests.integration.api.conftest import (
+    CONFIGS,
+    RUNS,
+    Caller,
+    LedgerRows,
+    Searches,
+    assert_problem,
+    registration,
+)
 
 ROUTES = [
     ("POST", CONFIGS, registration()),
@@ -39,7 +49,9 @@ BY_ID = [route for route in ROUTES if "{id}" in route[1]]
 
 def call(caller: Caller, route: tuple[str, str, Any], config_id: object) -> Any:
     method, url, body = route
-    return caller.request(method, url.replace("{id}", str(config_id)), **({} if body is None else {"json": body}))
+    return caller.request(
+        method, url.replace("{id}", str(config_id)), **({} if body is None else {"json": body})
+    )
 
 
 def test_the_list_of_routes_is_complete(client: TestClient) -> None:
@@ -81,7 +93,9 @@ def test_every_class_of_bad_token_is_401(client: TestClient, app_settings: Setti
         "exp": now + 600,
     }
 
-    def answer(changes: dict[str, Any], key: str | None = secret, algorithm: str | None = "HS256") -> Any:
+    def answer(
+        changes: dict[str, Any], key: str | None = secret, algorithm: str | None = "HS256"
+    ) -> Any:
         claims = {name: value for name, value in (good | changes).items() if value is not None}
         return Caller(client, jwt.encode(claims, key, algorithm=algorithm)).get(CONFIGS)
 
@@ -102,8 +116,18 @@ def test_every_class_of_bad_token_is_401(client: TestClient, app_settings: Setti
     assert_problem(answer({}, "another-secret-that-is-long-enough-too"), 401)
 
 
-def test_a_header_that_is_no_bearer_token_is_401(client: TestClient, subtests: pytest.Subtests) -> None:
-    for header in ("Basic YTpi", "Bearer", "Bearer ", "bearer  ", "Token abc", "Bearer a b", "Bearer é"):
+def test_a_header_that_is_no_bearer_token_is_401(
+    client: TestClient, subtests: pytest.Subtests
+) -> None:
+    for header in (
+        "Basic YTpi",
+        "Bearer",
+        "Bearer ",
+        "bearer  ",
+        "Token abc",
+        "Bearer a b",
+        "Bearer é",
+    ):
         with subtests.test(header=header):
             assert_problem(client.get(CONFIGS, headers={"Authorization": header.encode()}), 401)
 
@@ -134,14 +158,18 @@ def test_another_tenants_connector_does_not_exist(
             unknown = call(globex, route, unknown_id)
             assert_problem(refused, 404, "not_found")
             # Word for word what an id that nobody has is answered with.
-            assert refused.text.replace(created["id"], "") == unknown.text.replace(str(unknown_id), "")
+            assert refused.text.replace(created["id"], "") == unknown.text.replace(
+                str(unknown_id), ""
+            )
 
     assert (acme.get(f"{CONFIGS}/{created['id']}").json(), ledger_rows.states(created)) == before
     assert ledger_rows.waiting_runs(created) == []
     assert len(ledger_rows.documents()) == 1
 
 
-def test_lists_hold_the_own_tenants_rows_only(acme: Caller, globex: Caller, ledger_rows: LedgerRows) -> None:
+def test_lists_hold_the_own_tenants_rows_only(
+    acme: Caller, globex: Caller, ledger_rows: LedgerRows
+) -> None:
     ledger_rows.run(acme.register())
     assert globex.get(CONFIGS).json()["items"] == globex.get(RUNS).json()["items"] == []
     own = globex.register("globex")
@@ -163,7 +191,9 @@ def test_a_super_admin_acts_for_every_tenant(
     ours, theirs = acme.register(), root.register("globex")
     ledger_rows.run(ours)
     assert {item["id"] for item in root.get(CONFIGS).json()["items"]} == {ours["id"], theirs["id"]}
-    assert [item["id"] for item in root.get(CONFIGS, tenant_id="globex").json()["items"]] == [theirs["id"]]
+    assert [item["id"] for item in root.get(CONFIGS, tenant_id="globex").json()["items"]] == [
+        theirs["id"]
+    ]
     assert globex.get(f"{CONFIGS}/{theirs['id']}").status_code == 200
     assert root.post(f"{CONFIGS}/{ours['id']}/sync").status_code == 202
     assert root.get(RUNS, tenant_id="globex").json()["items"] == []
@@ -188,15 +218,25 @@ def test_a_tenant_searches_its_own_documents(reader: Caller, searches: Searches)
     ]
     assert searches.asked == [("acme_corp", "Where is the roof?", 3)]
     assert_problem(reader.get("/search", q="roof", tenant_id="globex"), 403)
-    for params in ({}, {"q": " "}, {"q": "x" * 2001}, {"q": "roof", "limit": 101}, {"q": "roof", "colour": "red"}):
+    for params in (
+        {},
+        {"q": " "},
+        {"q": "x" * 2001},
+        {"q": "roof", "limit": 101},
+        {"q": "roof", "colour": "red"},
+    ):
         assert_problem(reader.get("/search", **params), 422)
 
 
 def test_large_bodies_are_refused_whether_declared_or_streamed(acme: Caller) -> None:
     body = b'{"tenant_id": "' + b"x" * MAX_BODY_BYTES + b'"}'
     headers = {"Content-Type": "application/json"}
-    assert_problem(acme.request("POST", CONFIGS, content=body, headers=headers), 413, "body_too_large")
-    streamed = acme.request("POST", CONFIGS, content=iter([body[:1000], body[1000:]]), headers=headers)
+    assert_problem(
+        acme.request("POST", CONFIGS, content=body, headers=headers), 413, "body_too_large"
+    )
+    streamed = acme.request(
+        "POST", CONFIGS, content=iter([body[:1000], body[1000:]]), headers=headers
+    )
     assert_problem(streamed, 413, "body_too_large")
 
 

@@ -1,4 +1,6 @@
-"""Registering, showing, changing, syncing and removing connectors, as the connector's document shows it."""
+"""Registering, showing, changing, syncing and removing connectors, as the connector's
+document shows it.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,12 @@ def test_defaults_are_the_documents(acme: Caller) -> None:
     for name in ("prefix", "region", "poll_interval_seconds", "enabled"):
         del body["config"][name]
     config = acme.post(CONFIGS, body).json()["config"]
-    assert (config["prefix"], config["region"], config["poll_interval_seconds"], config["enabled"]) == (
+    assert (
+        config["prefix"],
+        config["region"],
+        config["poll_interval_seconds"],
+        config["enabled"],
+    ) == (
         "",
         "us-east-1",
         900,
@@ -58,7 +65,9 @@ def test_defaults_are_the_documents(acme: Caller) -> None:
     )
 
 
-def test_a_refused_configuration_names_field_and_rule(acme: Caller, subtests: pytest.Subtests) -> None:
+def test_a_refused_configuration_names_field_and_rule(
+    acme: Caller, subtests: pytest.Subtests
+) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
         ({"bucket": "No Such Name"}, "config.bucket"),
         ({"access_key_id": "short"}, "config.access_key_id"),
@@ -73,7 +82,9 @@ def test_a_refused_configuration_names_field_and_rule(acme: Caller, subtests: py
     ]
     for changes, field in cases:
         with subtests.test(field=field):
-            problem = assert_problem(acme.post(CONFIGS, registration(**changes)), 422, "invalid_request")
+            problem = assert_problem(
+                acme.post(CONFIGS, registration(**changes)), 422, "invalid_request"
+            )
             assert [error["field"] for error in problem["errors"]] == [field]
             assert problem["errors"][0]["location"] == "body"
             assert problem["errors"][0]["rule"]
@@ -85,13 +96,16 @@ def test_unknown_fields_are_refused_at_every_level(acme: Caller) -> None:
         (registration(colour="red"), "config.colour"),
     ):
         problem = assert_problem(acme.post(CONFIGS, body), 422)
-        assert problem["errors"] == [{"location": "body", "field": field, "rule": "is not a known field"}]
+        assert problem["errors"] == [
+            {"location": "body", "field": field, "rule": "is not a known field"}
+        ]
     assert_problem(acme.get(CONFIGS, colour="red"), 422)
 
 
 def test_broken_bodies_are_the_callers_fault(acme: Caller, subtests: pytest.Subtests) -> None:
     cases = [
-        b'{"tenant_id": "acme_corp", "provider": "s3", "config": {"bucket": "abc", "prefix": "\\ud800"}}',
+        b'{"tenant_id": "acme_corp", "provider": "s3", "config": {"bucket": "abc", "prefix": '
+        b'"\\ud800"}}',
         b'{"\\ud800": 1}',
         b"{not json",
         b"[]",
@@ -102,13 +116,17 @@ def test_broken_bodies_are_the_callers_fault(acme: Caller, subtests: pytest.Subt
     ]
     for body in cases:
         with subtests.test(body=body[:80]):
-            answer = acme.request("POST", CONFIGS, content=body, headers={"Content-Type": "application/json"})
+            answer = acme.request(
+                "POST", CONFIGS, content=body, headers={"Content-Type": "application/json"}
+            )
             assert answer.status_code in {400, 422}
             assert_problem(answer, answer.status_code)
 
 
 def test_an_endpoint_that_the_operator_did_not_allow_is_refused(acme: Caller) -> None:
-    problem = assert_problem(acme.post(CONFIGS, registration(endpoint_url="http://169.254.169.254")), 422)
+    problem = assert_problem(
+        acme.post(CONFIGS, registration(endpoint_url="http://169.254.169.254")), 422
+    )
     assert "ACTIVEKG_S3_ENDPOINT_ALLOWLIST" in problem["detail"]
 
 
@@ -118,7 +136,9 @@ def test_connectors_that_share_objects_conflict(acme: Caller) -> None:
     acme.register(prefix="images/")
 
 
-def test_nothing_is_registered_while_dagster_is_away(acme: Caller, orchestrator: RecordingOrchestrator) -> None:
+def test_nothing_is_registered_while_dagster_is_away(
+    acme: Caller, orchestrator: RecordingOrchestrator
+) -> None:
     orchestrator.available = False
     assert_problem(acme.post(CONFIGS, registration()), 503, "unavailable")
     assert acme.get(CONFIGS).json()["items"] == []
@@ -149,7 +169,9 @@ def test_one_connector_shows_its_progress(acme: Caller, ledger_rows: LedgerRows)
     assert shown["config"]["secret_access_key"] == "********"
 
 
-def test_status_says_what_needs_somebody(acme: Caller, ledger_rows: LedgerRows, admin: AdminServices) -> None:
+def test_status_says_what_needs_somebody(
+    acme: Caller, ledger_rows: LedgerRows, admin: AdminServices
+) -> None:
     created = acme.register()
     url = f"{CONFIGS}/{created['id']}"
     ledger_rows.execute("UPDATE connectors.connectors SET last_scan_completed_at = now()")
@@ -166,12 +188,17 @@ def test_the_documents_update_changes_the_given_fields_only(
     acme: Caller, orchestrator: RecordingOrchestrator, admin: AdminServices
 ) -> None:
     created = acme.register()
-    answer = acme.put(f"{CONFIGS}/{created['id']}", {"config": {"poll_interval_seconds": 600, "enabled": True}})
+    answer = acme.put(
+        f"{CONFIGS}/{created['id']}", {"config": {"poll_interval_seconds": 600, "enabled": True}}
+    )
     assert answer.status_code == 200
     assert answer.json()["config"] == created["config"] | {"poll_interval_seconds": 600}
     # The tenant's sensor ticks at the smallest interval.
     assert orchestrator.reloads == 2
-    assert admin.connectors.credentials(admin.connectors.page()[0].id).secret_access_key == SECRET_ACCESS_KEY
+    assert (
+        admin.connectors.credentials(admin.connectors.page()[0].id).secret_access_key
+        == SECRET_ACCESS_KEY
+    )
 
 
 def test_new_keys_replace_the_old_ones(acme: Caller, admin: AdminServices) -> None:
@@ -199,14 +226,21 @@ def test_what_cannot_be_changed_is_refused(acme: Caller, subtests: pytest.Subtes
     assert acme.get(f"{CONFIGS}/{created['id']}").json()["config"] == created["config"]
 
 
-def test_a_new_prefix_asks_what_becomes_of_documents_outside_it(acme: Caller, ledger_rows: LedgerRows) -> None:
+def test_a_new_prefix_asks_what_becomes_of_documents_outside_it(
+    acme: Caller, ledger_rows: LedgerRows
+) -> None:
     created = acme.register()
     url = f"{CONFIGS}/{created['id']}"
     for key in ("documents/hr/a.txt", "documents/hr/b.txt", "documents/it/c.txt"):
         ledger_rows.add(created, key, state="indexed")
-    ledger_rows.execute("UPDATE connectors.connectors SET last_scan_started_at = now(), last_scan_completed_at = now()")
+    ledger_rows.execute(
+        "UPDATE connectors.connectors SET last_scan_started_at = now(), last_scan_completed_at = "
+        "now()"
+    )
 
-    problem = assert_problem(acme.put(url, {"config": {"prefix": "documents/hr/"}}), 409, "documents_affected")
+    problem = assert_problem(
+        acme.put(url, {"config": {"prefix": "documents/hr/"}}), 409, "documents_affected"
+    )
     assert problem["documents_affected"] == 1
     assert acme.get(url).json()["config"]["prefix"] == "documents/"
     assert len(ledger_rows.documents()) == 3
@@ -220,7 +254,10 @@ def test_a_new_prefix_asks_what_becomes_of_documents_outside_it(acme: Caller, le
         "s3://my-documents-bucket/documents/hr/a.txt",
         "s3://my-documents-bucket/documents/hr/b.txt",
     }
-    assert ledger_rows.states(created) == {"documents/hr/a.txt": ("indexed", 0), "documents/hr/b.txt": ("indexed", 0)}
+    assert ledger_rows.states(created) == {
+        "documents/hr/a.txt": ("indexed", 0),
+        "documents/hr/b.txt": ("indexed", 0),
+    }
 
 
 def test_a_new_bucket_forgets_equal_keys_and_keeps_documents_when_told_so(
@@ -228,7 +265,9 @@ def test_a_new_bucket_forgets_equal_keys_and_keeps_documents_when_told_so(
 ) -> None:
     created = acme.register()
     ledger_rows.add(created, "documents/a.txt", state="indexed")
-    answer = acme.put(f"{CONFIGS}/{created['id']}", {"config": {"bucket": "other-bucket"}}, documents="keep").json()
+    answer = acme.put(
+        f"{CONFIGS}/{created['id']}", {"config": {"bucket": "other-bucket"}}, documents="keep"
+    ).json()
     assert (answer["documents_removed"], answer["documents_kept"]) == (0, 1)
     assert ledger_rows.documents() == {"s3://my-documents-bucket/documents/a.txt"}
     assert ledger_rows.states(created) == {}
@@ -247,7 +286,9 @@ def test_a_change_that_conflicts_changes_nothing(acme: Caller, ledger_rows: Ledg
     created = acme.register()
     ledger_rows.add(created, "documents/a.txt", state="indexed")
     url = f"{CONFIGS}/{created['id']}"
-    assert_problem(acme.put(url, {"config": {"prefix": "images/large/"}}, documents="remove"), 409, "conflict")
+    assert_problem(
+        acme.put(url, {"config": {"prefix": "images/large/"}}, documents="remove"), 409, "conflict"
+    )
     assert acme.get(url).json()["config"] == created["config"]
     assert ledger_rows.states(created) == {"documents/a.txt": ("indexed", 0)}
     assert len(ledger_rows.documents()) == 1
@@ -263,7 +304,11 @@ def test_a_listing_under_way_ends_with_its_source(acme: Caller, admin: AdminServ
 
 @pytest.mark.parametrize(("documents", "left"), [("remove", 0), ("keep", 1)])
 def test_removing_a_connector_does_with_documents_what_the_caller_says(
-    acme: Caller, ledger_rows: LedgerRows, orchestrator: RecordingOrchestrator, documents: str, left: int
+    acme: Caller,
+    ledger_rows: LedgerRows,
+    orchestrator: RecordingOrchestrator,
+    documents: str,
+    left: int,
 ) -> None:
     created = acme.register()
     ledger_rows.add(created, "documents/a.txt", state="indexed")
@@ -293,7 +338,9 @@ def test_nothing_is_removed_while_dagster_is_away(
     assert len(ledger_rows.documents()) == 1
 
 
-def test_a_sync_waits_for_its_run_and_a_second_one_joins_it(acme: Caller, ledger_rows: LedgerRows) -> None:
+def test_a_sync_waits_for_its_run_and_a_second_one_joins_it(
+    acme: Caller, ledger_rows: LedgerRows
+) -> None:
     created = acme.register()
     url = f"{CONFIGS}/{created['id']}/sync"
     first = acme.post(url)
@@ -310,7 +357,8 @@ def test_single_objects_are_processed_again(acme: Caller, ledger_rows: LedgerRow
     ledger_rows.add(created, "documents/b.txt", state="dead", error="corrupt")
     ledger_rows.add(created, "documents/c.txt", state="dead", error="corrupt")
     answer = acme.post(
-        f"{CONFIGS}/{created['id']}/sync", {"keys": ["documents/a.txt", "documents/b.txt", "documents/new.txt"]}
+        f"{CONFIGS}/{created['id']}/sync",
+        {"keys": ["documents/a.txt", "documents/b.txt", "documents/new.txt"]},
     )
     assert answer.json()["objects_queued"] == 2
     assert ledger_rows.states(created) == {
@@ -332,7 +380,9 @@ def test_a_sync_that_asks_for_nonsense_is_refused(acme: Caller) -> None:
         assert_problem(acme.post(f"{CONFIGS}/{created['id']}/sync", body), 422)
 
 
-def test_held_back_deletions_go_on_after_one_confirmation(acme: Caller, ledger_rows: LedgerRows) -> None:
+def test_held_back_deletions_go_on_after_one_confirmation(
+    acme: Caller, ledger_rows: LedgerRows
+) -> None:
     created = acme.register()
     url = f"{CONFIGS}/{created['id']}/confirm-deletes"
     assert acme.post(url).json() == {"deletions_confirmed": 0, "sync_id": None}

@@ -1,4 +1,6 @@
-"""Testing a connection against S3 over HTTP: the documented answer, and each way in which it fails."""
+"""Testing a connection against S3 over HTTP: the documented answer, and each way in
+which it fails.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def config_of(source: Bucket, **changes: Any) -> dict[str, Any]:
 
 @contextmanager
 def iam_enforced(endpoint: str, *actions: str) -> Iterator[dict[str, str]]:
-    """The S3 server checks signatures and policies meanwhile; gives the keys of a user who may do ``actions``."""
+    """The S3 server checks signatures and policies meanwhile; gives the keys of a user
+    who may do ``actions``.
+    """
     iam = boto3.client(
         "iam",
         endpoint_url=endpoint,
@@ -65,18 +69,28 @@ def test_a_registered_connector_answers_as_documented(acme: Caller, bucket: Buck
 
 def test_a_configuration_is_tried_before_it_is_registered(acme: Caller, bucket: Bucket) -> None:
     answer = acme.post(f"{CONFIGS}/test", registration(**config_of(bucket)))
-    assert answer.json() == {"status": "success", "message": "Successfully connected to S3 bucket", "objects_found": 0}
+    assert answer.json() == {
+        "status": "success",
+        "message": "Successfully connected to S3 bucket",
+        "objects_found": 0,
+    }
     assert acme.get(CONFIGS).json()["items"] == []
 
 
-def test_empty_objects_and_folder_markers_are_no_reason_to_fail(acme: Caller, bucket: Bucket) -> None:
+def test_empty_objects_and_folder_markers_are_no_reason_to_fail(
+    acme: Caller, bucket: Bucket
+) -> None:
     bucket.put("folder/", "")
     bucket.put("folder/empty.txt", "")
-    assert acme.post(f"{CONFIGS}/test", registration(**config_of(bucket))).json()["objects_found"] == 2
+    assert (
+        acme.post(f"{CONFIGS}/test", registration(**config_of(bucket))).json()["objects_found"] == 2
+    )
 
 
 def test_a_missing_bucket_is_named_with_its_fix(acme: Caller, bucket: Bucket) -> None:
-    answer = acme.post(f"{CONFIGS}/test", registration(**config_of(bucket, bucket="no-such-bucket-here"))).json()
+    answer = acme.post(
+        f"{CONFIGS}/test", registration(**config_of(bucket, bucket="no-such-bucket-here"))
+    ).json()
     assert (answer["status"], answer["error_type"]) == ("error", "no_such_bucket")
     assert "no-such-bucket-here" in answer["message"]
     assert answer["fix"]
@@ -90,7 +104,9 @@ def test_listing_without_permission_is_access_denied(acme: Caller, bucket: Bucke
     assert "s3:ListBucket" in answer["fix"]
 
 
-def test_reading_without_permission_is_access_denied_although_listing_works(acme: Caller, bucket: Bucket) -> None:
+def test_reading_without_permission_is_access_denied_although_listing_works(
+    acme: Caller, bucket: Bucket
+) -> None:
     bucket.put("a.txt", "text")
     with iam_enforced(bucket.endpoint_url, "s3:ListBucket") as keys:
         answer = acme.post(f"{CONFIGS}/test", registration(**config_of(bucket, **keys))).json()
@@ -101,7 +117,9 @@ def test_reading_without_permission_is_access_denied_although_listing_works(acme
 
 def test_the_documents_two_permissions_are_enough(acme: Caller, bucket: Bucket) -> None:
     bucket.put("a.txt", "text")
-    with iam_enforced(bucket.endpoint_url, "s3:ListBucket", "s3:GetObject", "s3:GetObjectVersion") as keys:
+    with iam_enforced(
+        bucket.endpoint_url, "s3:ListBucket", "s3:GetObject", "s3:GetObjectVersion"
+    ) as keys:
         answer = acme.post(f"{CONFIGS}/test", registration(**config_of(bucket, **keys)))
     assert answer.json()["status"] == "success"
     assert keys["secret_access_key"] not in answer.text
@@ -143,8 +161,11 @@ def test_an_endpoint_that_nobody_serves_is_unreachable(
         port = unused.getsockname()[1]
     created = acme.register(**config_of(bucket))
     with admin.database.transaction() as conn:
-        conn.execute("UPDATE connectors.connectors SET endpoint_url = %s", (f"http://127.0.0.1:{port}",))
-    # Also shows that an endpoint that the operator took off the list is not called any more.
+        conn.execute(
+            "UPDATE connectors.connectors SET endpoint_url = %s", (f"http://127.0.0.1:{port}",)
+        )
+    # Also shows that an endpoint that the operator took off the list is not called any
+    # more.
     assert_problem(acme.post(f"{CONFIGS}/{created['id']}/test"), 422)
     monkeypatch.setattr("activekg_pipelines.s3.client.check_endpoint", lambda *_: None)
     monkeypatch.setattr("time.sleep", lambda _: None)
@@ -152,7 +173,9 @@ def test_an_endpoint_that_nobody_serves_is_unreachable(
     assert (answer["status"], answer["error_type"]) == ("error", "endpoint_unreachable")
 
 
-def test_credentials_that_cannot_be_decrypted_say_so(acme: Caller, admin: AdminServices, bucket: Bucket) -> None:
+def test_credentials_that_cannot_be_decrypted_say_so(
+    acme: Caller, admin: AdminServices, bucket: Bucket
+) -> None:
     created = acme.register(**config_of(bucket))
     other = KeyRing({2: SecretStr(Fernet.generate_key().decode())}, 2)
     with patch.object(admin.connectors, "_keyring", other):

@@ -1,4 +1,6 @@
-"""Health without a token, each part by its name; the OpenAPI document; what happens when parts fail."""
+"""Health without a token, each part by its name; the OpenAPI document; what happens
+when parts fail.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def test_ready_when_every_part_is(anonymous: Caller) -> None:
     }
 
 
-def test_a_daemon_without_heartbeat_is_named(anonymous: Caller, orchestrator: RecordingOrchestrator) -> None:
+def test_a_daemon_without_heartbeat_is_named(
+    anonymous: Caller, orchestrator: RecordingOrchestrator
+) -> None:
     orchestrator.checks = [Check("dagster_daemon", False, "no heartbeat from: SENSOR")]
     answer = anonymous.get("/readyz")
     assert answer.status_code == 503
@@ -73,7 +77,11 @@ def test_a_database_that_is_away_is_named_without_its_address(admin: AdminServic
     settings = admin.settings.model_copy(update={"activekg_dsn": SecretStr(dsn)})
     answer = with_services(admin, settings=settings).get("/readyz")
     assert answer.status_code == 503
-    assert [name for name, ok in checks_of(answer).items() if not ok] == ["database", "migrations", "encryption_key"]
+    assert [name for name, ok in checks_of(answer).items() if not ok] == [
+        "database",
+        "migrations",
+        "encryption_key",
+    ]
     assert "topsecret" not in answer.text
 
 
@@ -94,7 +102,12 @@ def test_failures_inside_are_problems_that_quote_nothing(
 
 def test_the_openapi_document_names_every_error_as_a_problem(acme: Caller) -> None:
     document = acme.get(OPENAPI_PATH).json()
-    assert document["components"]["schemas"]["Problem"]["properties"].keys() >= {"type", "title", "status", "detail"}
+    assert document["components"]["schemas"]["Problem"]["properties"].keys() >= {
+        "type",
+        "title",
+        "status",
+        "detail",
+    }
     for path, methods in document["paths"].items():
         if path in {"/healthz", "/readyz"}:
             continue
@@ -104,6 +117,10 @@ def test_the_openapi_document_names_every_error_as_a_problem(acme: Caller) -> No
             assert operation["security"], (method, path)
             for status, response in responses.items():
                 if status.startswith(("4", "5")):
-                    assert list(response["content"]) == ["application/problem+json"], (method, path, status)
+                    assert list(response["content"]) == ["application/problem+json"], (
+                        method,
+                        path,
+                        status,
+                    )
             if "{config_id}" in path:
                 assert "404" in responses, (method, path)

@@ -1,4 +1,6 @@
-"""How often a caller may ask, and that refusing costs neither the others nor the memory."""
+"""How often a caller may ask, and that refusing costs neither the others nor the
+memory.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ Connect = Callable[..., TestClient]
 
 @pytest.fixture
 def limited(admin: AdminServices) -> Iterator[Connect]:
-    """Makes clients of one API with three requests a minute, each client with an address of its own."""
+    """Makes clients of one API with three requests a minute, each client with an
+    address of its own.
+    """
     with ExitStack() as opened:
         yield _connect(admin, opened, "3/minute")
 
@@ -48,7 +52,9 @@ def token(app_settings: Settings) -> Callable[..., str]:
     return mint
 
 
-def test_a_caller_who_asks_too_often_is_told_when_to_come_back(limited: Connect, token: Callable[..., str]) -> None:
+def test_a_caller_who_asks_too_often_is_told_when_to_come_back(
+    limited: Connect, token: Callable[..., str]
+) -> None:
     alice = Caller(limited(), token())
     assert [alice.get(RUNS).status_code for _ in range(3)] == [200] * 3
     answer = alice.get(RUNS)
@@ -56,7 +62,9 @@ def test_a_caller_who_asks_too_often_is_told_when_to_come_back(limited: Connect,
     assert 1 <= int(answer.headers["retry-after"]) <= 60
 
 
-def test_waiting_as_long_as_retry_after_says_is_enough(quickly_limited: Connect, token: Callable[..., str]) -> None:
+def test_waiting_as_long_as_retry_after_says_is_enough(
+    quickly_limited: Connect, token: Callable[..., str]
+) -> None:
     alice = Caller(quickly_limited(), token())
     statuses = [alice.get(RUNS).status_code for _ in range(3)]
     assert statuses == [200, 200, 429]
@@ -64,20 +72,26 @@ def test_waiting_as_long_as_retry_after_says_is_enough(quickly_limited: Connect,
     assert alice.get(RUNS).status_code == 200
 
 
-def test_each_subject_of_each_tenant_has_requests_of_its_own(limited: Connect, token: Callable[..., str]) -> None:
+def test_each_subject_of_each_tenant_has_requests_of_its_own(
+    limited: Connect, token: Callable[..., str]
+) -> None:
     client = limited()
     for subject, tenant_id in [("alice", "acme_corp"), ("bob", "acme_corp"), ("alice", "globex")]:
         caller = Caller(client, token(subject, tenant_id))
         assert [caller.get(RUNS).status_code for _ in range(4)] == [200, 200, 200, 429]
 
 
-def test_a_new_token_or_another_address_gives_no_new_requests(limited: Connect, token: Callable[..., str]) -> None:
+def test_a_new_token_or_another_address_gives_no_new_requests(
+    limited: Connect, token: Callable[..., str]
+) -> None:
     for ttl_seconds in (600, 700, 800):
         assert Caller(limited(), token(ttl_seconds=ttl_seconds)).get(RUNS).status_code == 200
     assert_problem(Caller(limited("10.0.0.2"), token(ttl_seconds=900)).get(RUNS), 429)
 
 
-def test_refused_requests_do_not_lengthen_the_wait(quickly_limited: Connect, token: Callable[..., str]) -> None:
+def test_refused_requests_do_not_lengthen_the_wait(
+    quickly_limited: Connect, token: Callable[..., str]
+) -> None:
     alice = Caller(quickly_limited(), token())
     deadline = time.monotonic() + 1.5
     statuses = []
@@ -98,7 +112,9 @@ def test_guessing_tokens_is_limited_by_address(limited: Connect, token: Callable
     assert Caller(limited("203.0.113.10"), token()).get(RUNS).status_code == 200
 
 
-def test_an_ipv6_network_is_one_address_and_a_mapped_ipv4_address_is_that_address(limited: Connect) -> None:
+def test_an_ipv6_network_is_one_address_and_a_mapped_ipv4_address_is_that_address(
+    limited: Connect,
+) -> None:
     for last in (1, 2, 3):
         assert_problem(Caller(limited(f"2001:db8:0:7::{last}"), "a.b.c").get(RUNS), 401)
     assert_problem(Caller(limited("2001:db8:0:7:ffff::1"), "a.b.c").get(RUNS), 429)
@@ -153,7 +169,9 @@ def test_the_limit_can_be_switched_off(admin: AdminServices, token: Callable[...
     ],
 )
 def test_a_rate_that_is_none_is_a_sentence_at_the_start(admin: AdminServices, value: str) -> None:
-    with pytest.raises(SettingsError, match=r"ACTIVEKG_API_RATE_LIMIT must be one rate such as 600/minute"):
+    with pytest.raises(
+        SettingsError, match=r"ACTIVEKG_API_RATE_LIMIT must be one rate such as 600/minute"
+    ):
         create_app(_with(admin, activekg_api_rate_limit=value))
 
 
@@ -177,7 +195,8 @@ def test_clients_whose_window_is_over_are_forgotten() -> None:
     time.sleep(1.1)
     windows.count("10.2.0.1")
     assert set(storage.events) == {parse("5/second").key_for("10.2.0.1")}
-    # One of that client, and one more while the storage's own thread looks at somebody who has just been forgotten.
+    # One of that client, and one more while the storage's own thread looks at somebody
+    # who has just been forgotten.
     assert len(storage.locks) <= 2
 
 
@@ -193,7 +212,13 @@ def test_memory_is_bounded_while_addresses_are_made_up_faster_than_windows_end()
             if message["type"] == "http.response.start":
                 statuses.append(message["status"])
 
-        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "client": (address, 1)}
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "headers": [],
+            "client": (address, 1),
+        }
         await application(scope, _no_body, send)
         return statuses[0]
 

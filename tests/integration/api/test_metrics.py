@@ -1,4 +1,6 @@
-"""A scrape tells the truth about syncs: across processes, kills and removals, for everybody who may read it."""
+"""A scrape tells the truth about syncs: across processes, kills and removals, for
+everybody who may read it.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ class Samples:
         return self._values.get((name, frozenset(labels.items())))
 
     def acme(self, name: str, **labels: str) -> float | None:
-        """The sample of tenant acme_corp with exactly these labels beside tenant and provider."""
+        """The sample of tenant acme_corp with exactly these labels beside tenant and
+        provider.
+        """
         return self.value(name, **ACME, **labels)
 
     def labels(self, name: str) -> set[str]:
@@ -70,7 +74,12 @@ class Samples:
     @property
     def counters(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
         """What must never go backwards."""
-        growing = {sample.name for family in self.families if family.type != "gauge" for sample in family.samples}
+        growing = {
+            sample.name
+            for family in self.families
+            if family.type != "gauge"
+            for sample in family.samples
+        }
         return {key: value for key, value in self._values.items() if key[0] in growing}
 
 
@@ -99,7 +108,8 @@ def pass_time(services: Services, interval: str) -> None:
     """Make everything that was detected and queued that much older."""
     query(
         services,
-        f"UPDATE connectors.objects SET detected_at = detected_at - interval '{interval}' RETURNING id",
+        f"UPDATE connectors.objects SET detected_at = detected_at - interval '{interval}' "
+        "RETURNING id",
     )
     query(
         services,
@@ -134,7 +144,9 @@ def test_a_sync_shows_under_the_documented_names_and_labels(
     assert found.acme("connector_embeddings_total", source="reused") == 1
     assert found.acme("connector_detection_to_searchable_seconds_count") == 2
     assert found.acme("connector_queue_depth", state="pending") == 0
-    scanned = found.acme("connector_last_completed_scan_timestamp_seconds", connector=connector.name)
+    scanned = found.acme(
+        "connector_last_completed_scan_timestamp_seconds", connector=connector.name
+    )
     assert scanned == pytest.approx(time.time(), abs=60)
 
 
@@ -146,7 +158,9 @@ def test_deleted_and_unchanged_objects_and_retries_are_counted(
     sync(services, connector)
     bucket.delete("a.txt")
     upload = bucket.client.create_multipart_upload(Bucket=bucket.name, Key="b.txt")["UploadId"]
-    part = bucket.client.upload_part(Bucket=bucket.name, Key="b.txt", UploadId=upload, PartNumber=1, Body=b"two")
+    part = bucket.client.upload_part(
+        Bucket=bucket.name, Key="b.txt", UploadId=upload, PartNumber=1, Body=b"two"
+    )
     bucket.client.complete_multipart_upload(
         Bucket=bucket.name,
         Key="b.txt",
@@ -188,7 +202,10 @@ def test_latency_is_from_detection_and_only_of_what_was_not_searchable_before(
     found = scrape()
     assert found.acme(f"{name}_count") == 1
     assert found.acme(f"{name}_sum") == pytest.approx(600, abs=30)
-    assert (found.acme(f"{name}_bucket", le="300"), found.acme(f"{name}_bucket", le="900")) == (0, 1)
+    assert (found.acme(f"{name}_bucket", le="300"), found.acme(f"{name}_bucket", le="900")) == (
+        0,
+        1,
+    )
 
     pass_time(services, "90 days")
     drain(services, connector, Mode.ALL)
@@ -199,11 +216,14 @@ def test_latency_is_from_detection_and_only_of_what_was_not_searchable_before(
     assert scrape().acme(f"{name}_count") == 2
 
 
-def test_a_run_that_died_is_counted_when_it_is_closed(services: Services, connector: Connector, scrape: Scrape) -> None:
+def test_a_run_that_died_is_counted_when_it_is_closed(
+    services: Services, connector: Connector, scrape: Scrape
+) -> None:
     run = start_run(services, connector)
     query(
         services,
-        "UPDATE connectors.runs SET started_at = now() - interval '40 minutes', heartbeat_at = now() - interval"
+        "UPDATE connectors.runs SET started_at = now() - interval '40 minutes', heartbeat_at = "
+        "now() - interval"
         " '30 minutes' WHERE dagster_run_id = %s RETURNING id",
         run,
     )
@@ -227,14 +247,22 @@ def test_waiting_requests_held_back_deletions_and_errors_show(
     bucket.delete(*(f"{number}.txt" for number in range(15)))
     scan(services, connector)
     services.ledger.request_run(connector.id, "acme_corp", Trigger.PENDING, with_scan=False)
-    services.connectors.record_error(connector.id, "invalid_credentials", "S3 refused the access key.")
+    services.connectors.record_error(
+        connector.id, "invalid_credentials", "S3 refused the access key."
+    )
     found = scrape()
     assert found.acme("connector_deletions_held_back", connector=connector.name) == 15
     assert found.acme("connector_runs", status="waiting") == 1
-    assert found.acme("connector_error", connector=connector.name, error_type="invalid_credentials") == 1
+    assert (
+        found.acme("connector_error", connector=connector.name, error_type="invalid_credentials")
+        == 1
+    )
     with services.database.transaction() as conn:
         conn.execute("UPDATE connectors.connectors SET last_error_code = NULL")
-    assert scrape().acme("connector_error", connector=connector.name, error_type="invalid_credentials") is None
+    assert (
+        scrape().acme("connector_error", connector=connector.name, error_type="invalid_credentials")
+        is None
+    )
 
 
 # The queue
@@ -267,7 +295,9 @@ def test_what_is_queued_again_waits_since_then_and_not_since_it_was_detected(
     assert found.acme("connector_oldest_pending_age_seconds") == pytest.approx(0, abs=60)
 
 
-def test_a_paused_connector_is_neither_late_nor_waiting(services: Services, bucket: Bucket, scrape: Scrape) -> None:
+def test_a_paused_connector_is_neither_late_nor_waiting(
+    services: Services, bucket: Bucket, scrape: Scrape
+) -> None:
     connector = bucket.register(services, enabled=False)
     bucket.put("a.txt", "one")
     scan(services, connector)
@@ -314,7 +344,9 @@ extract.extract_pending(services(), connector, sys.argv[2], max_objects=10_000, 
 def test_a_run_killed_in_the_middle_loses_no_count(
     services: Services, bucket: Bucket, connector: Connector, scrape: Scrape
 ) -> None:
-    bucket.put_many({f"{number:04}.txt": f"Note number {number} is short." for number in range(600)})
+    bucket.put_many(
+        {f"{number:04}.txt": f"Note number {number} is short." for number in range(600)}
+    )
     scan(services, connector)
     run = start_run(services, connector)
     process = subprocess.Popen([sys.executable, "-c", KILLED_RUN, connector.partition_key, run])
@@ -327,7 +359,9 @@ def test_a_run_killed_in_the_middle_loses_no_count(
 
     # A transaction that the server was still committing when the process died.
     query(services, "LOCK TABLE connectors.runs, connectors.counters")
-    ((done, size),) = query(services, "SELECT count(*), sum(size) FROM connectors.objects WHERE state = 'extracted'")
+    ((done, size),) = query(
+        services, "SELECT count(*), sum(size) FROM connectors.objects WHERE state = 'extracted'"
+    )
     assert 0 < done < 600, "it was killed in the middle"
     assert scrape().acme("connector_bytes_fetched_total") == size
 
@@ -341,7 +375,9 @@ def test_a_run_killed_in_the_middle_loses_no_count(
 def test_runs_of_one_tenant_count_at_once_without_deadlock_or_loss(
     services: Services, bucket: Bucket, connector: Connector, scrape: Scrape
 ) -> None:
-    """Each in transactions that other statements and labels share, as flushes of batches do."""
+    """Each in transactions that other statements and labels share, as flushes of
+    batches do.
+    """
     flushes, parallel = 60, 6
 
     def flush(number: int) -> None:
@@ -350,7 +386,9 @@ def test_runs_of_one_tenant_count_at_once_without_deadlock_or_loss(
         codes = codes[number % 3 :] + codes[: number % 3]
         for _ in range(flushes):
             with services.database.transaction(tenant_id="acme_corp") as conn:
-                counts = RunCounts(indexed=2, dead=1, bytes_fetched=10, errors=dict.fromkeys(codes, 1))
+                counts = RunCounts(
+                    indexed=2, dead=1, bytes_fetched=10, errors=dict.fromkeys(codes, 1)
+                )
                 services.ledger.count_run(conn, run, counts, latencies=[1.0, float(number * 100)])
             with services.database.transaction(tenant_id="acme_corp") as conn:
                 services.ledger.count_objects(conn, connector.id, "deleted", 3)
@@ -369,7 +407,9 @@ def test_runs_of_one_tenant_count_at_once_without_deadlock_or_loss(
     assert found.acme("connector_runs_finished_total", status="succeeded") == parallel
 
 
-def test_work_that_is_rolled_back_is_not_counted(services: Services, connector: Connector, scrape: Scrape) -> None:
+def test_work_that_is_rolled_back_is_not_counted(
+    services: Services, connector: Connector, scrape: Scrape
+) -> None:
     run = start_run(services, connector)
     with pytest.raises(ZeroDivisionError), services.database.transaction() as conn:
         services.ledger.count_run(conn, run, RunCounts(indexed=7))
@@ -378,12 +418,19 @@ def test_work_that_is_rolled_back_is_not_counted(services: Services, connector: 
 
 
 def test_another_process_tells_the_same(
-    admin: AdminServices, services: Services, bucket: Bucket, connector: Connector, prometheus: Caller
+    admin: AdminServices,
+    services: Services,
+    bucket: Bucket,
+    connector: Connector,
+    prometheus: Caller,
 ) -> None:
     bucket.put("a.txt", "one")
     sync(services, connector)
     other = Caller(TestClient(create_app(admin)), prometheus.token)
-    first, second = (dict(Samples(caller.get("/metrics").text).counters.items()) for caller in (prometheus, other))
+    first, second = (
+        dict(Samples(caller.get("/metrics").text).counters.items())
+        for caller in (prometheus, other)
+    )
     assert first == second
 
 
@@ -395,10 +442,14 @@ def test_a_scrape_reads_what_waits_and_never_the_whole_ledger(
 ) -> None:
     with services.database.transaction() as conn:
         conn.execute(
-            "INSERT INTO connectors.objects (connector_id, tenant_id, key, etag, size, modified_at, state, error_code)"
-            " SELECT %s, 'acme_corp', 'k' || n, 'e', 1, now(), s.state::connectors.object_state, s.code FROM"
-            " generate_series(1, 60000) n, LATERAL (SELECT CASE WHEN n <= 50000 THEN 'indexed' WHEN n <= 55000"
-            " THEN 'pending' ELSE 'dead' END, CASE WHEN n > 57000 THEN 'corrupt' WHEN n > 55000 THEN 'encrypted' END)"
+            "INSERT INTO connectors.objects (connector_id, tenant_id, key, etag, size, "
+            "modified_at, state, error_code)"
+            " SELECT %s, 'acme_corp', 'k' || n, 'e', 1, now(), s.state::connectors.object_state, "
+            "s.code FROM"
+            " generate_series(1, 60000) n, LATERAL (SELECT CASE WHEN n <= 50000 THEN 'indexed' "
+            "WHEN n <= 55000"
+            " THEN 'pending' ELSE 'dead' END, CASE WHEN n > 57000 THEN 'corrupt' WHEN n > 55000 "
+            "THEN 'encrypted' END)"
             " AS s (state, code)",
             (connector.id,),
         )
@@ -409,7 +460,9 @@ def test_a_scrape_reads_what_waits_and_never_the_whole_ledger(
             {"tenant_id": None, "most": 1000, "bytes_per_day": 0},
         ).fetchall()
     assert "Seq Scan" not in {
-        node["Node Type"] for node in nodes_of(plan[0]["Plan"]) if node.get("Relation Name") == "objects"
+        node["Node Type"]
+        for node in nodes_of(plan[0]["Plan"])
+        if node.get("Relation Name") == "objects"
     }
     buffers = plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
     assert buffers < 200, f"{buffers} pages read"
@@ -462,7 +515,9 @@ def test_a_token_without_tenant_may_hold_no_other_scope(app_settings: Settings) 
         mint_token(app_settings, "x", None, ["metrics:read", "search:read"], 600)
 
 
-def test_metrics_can_be_opened_to_everybody_or_switched_off(admin: AdminServices, prometheus: Caller) -> None:
+def test_metrics_can_be_opened_to_everybody_or_switched_off(
+    admin: AdminServices, prometheus: Caller
+) -> None:
     def answer(switch: str, token: str | None) -> object:
         settings = admin.settings.model_copy(update={"activekg_metrics": switch})
         client = TestClient(create_app(replace(admin, settings=settings)))
@@ -473,8 +528,14 @@ def test_metrics_can_be_opened_to_everybody_or_switched_off(admin: AdminServices
     assert [answer("token", token) for token in (None, prometheus.token)] == [401, 200]
 
 
-def test_a_database_that_is_away_is_a_problem_and_no_empty_scrape(prometheus: Caller, admin: AdminServices) -> None:
-    with patch.object(type(admin.database), "transaction", side_effect=psycopg.OperationalError("password=hunter2")):
+def test_a_database_that_is_away_is_a_problem_and_no_empty_scrape(
+    prometheus: Caller, admin: AdminServices
+) -> None:
+    with patch.object(
+        type(admin.database),
+        "transaction",
+        side_effect=psycopg.OperationalError("password=hunter2"),
+    ):
         assert_problem(prometheus.get("/metrics"), 503)
 
 
@@ -482,7 +543,8 @@ def test_a_database_that_is_away_is_a_problem_and_no_empty_scrape(prometheus: Ca
 
 ROTATED = (
     "INSERT INTO connectors.key_rotations AS k (tenant_id, rotated) VALUES (%s, %s)"
-    " ON CONFLICT (tenant_id) DO UPDATE SET rotated = k.rotated + EXCLUDED.rotated RETURNING rotated"
+    " ON CONFLICT (tenant_id) DO UPDATE SET rotated = k.rotated + EXCLUDED.rotated RETURNING "
+    "rotated"
 )
 
 
@@ -518,8 +580,16 @@ def test_histograms_are_cumulative_and_have_every_bucket(
     services.ledger.finish_run(run, succeeded=True)
     found = scrape()
     name = "connector_detection_to_searchable_seconds"
-    assert [found.acme(f"{name}_bucket", le=le) for le in ("5", "15", "86400", "+Inf")] == [1, 2, 2, 3]
-    for metric, buckets in ((name, LATENCY_BUCKETS), ("connector_run_duration_seconds", RUN_BUCKETS)):
+    assert [found.acme(f"{name}_bucket", le=le) for le in ("5", "15", "86400", "+Inf")] == [
+        1,
+        2,
+        2,
+        3,
+    ]
+    for metric, buckets in (
+        (name, LATENCY_BUCKETS),
+        ("connector_run_duration_seconds", RUN_BUCKETS),
+    ):
         assert len([key for key in found.counters if key[0] == f"{metric}_bucket"]) == len(buckets)
 
 
@@ -547,7 +617,9 @@ def test_every_metric_and_label_that_dashboard_and_alerts_use_is_in_a_scrape(
     bucket.put("dead.pdf", DEAD_PDF)
     sync(services, connector)
     query(services, ROTATED, "acme_corp", 1)
-    services.connectors.record_error(connector.id, "invalid_credentials", "S3 refused the access key.")
+    services.connectors.record_error(
+        connector.id, "invalid_credentials", "S3 refused the access key."
+    )
     found = scrape()
     for title, parsed in queries():
         for selector in parsed.selectors:
@@ -566,7 +638,9 @@ def test_every_metric_and_label_that_dashboard_and_alerts_use_is_in_a_scrape(
         for target in panel["targets"]:
             used = {label for label in LABELS if "{{" + label + "}}" in target["legendFormat"]}
             assert target["legendFormat"].count("{{") == len(used), panel["title"]
-            assert all(f"{label}" in target["expr"] for label in used - {"tenant", "connector"}), panel["title"]
+            assert all(f"{label}" in target["expr"] for label in used - {"tenant", "connector"}), (
+                panel["title"]
+            )
     # And the other way round: nothing is exported that nobody looks at.
     shown = {selector.metric for _, parsed in queries() for selector in parsed.selectors}
     for family in found.families:
@@ -582,10 +656,21 @@ def test_a_scrape_is_one_query(prometheus: Caller) -> None:
     statements: list[object] = []
     real = psycopg.Connection.execute
 
-    def counting(self: psycopg.Connection, statement: object, *args: object, **kwargs: object) -> object:
+    def counting(
+        self: psycopg.Connection, statement: object, *args: object, **kwargs: object
+    ) -> object:
         statements.append(statement)
         return real(self, statement, *args, **kwargs)  # type: ignore[arg-type]
 
     with patch.object(psycopg.Connection, "execute", counting):
         prometheus.get("/metrics")
-    assert len([text for text in statements if "set_config" not in str(text) and "connectors." in str(text)]) == 1
+    assert (
+        len(
+            [
+                text
+                for text in statements
+                if "set_config" not in str(text) and "connectors." in str(text)
+            ]
+        )
+        == 1
+    )

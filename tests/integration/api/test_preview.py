@@ -16,20 +16,28 @@ TABLES = ["connectors", "objects", "texts", "scans", "runs", "released_embedding
 
 
 def everything(admin: AdminServices) -> dict[str, list[Any]]:
-    """Every row of ours, with the transaction that wrote it: an update that changes nothing shows too."""
+    """Every row of ours, with the transaction that wrote it: an update that changes
+    nothing shows too.
+    """
     with admin.database.transaction() as conn:
         return {
             table: conn.execute(
-                sql.SQL("SELECT t.ctid::text, t.xmin::text, t::text FROM {}.{} t ORDER BY 3").format(
-                    sql.Identifier(schema), sql.Identifier(table)
-                )
+                sql.SQL(
+                    "SELECT t.ctid::text, t.xmin::text, t::text FROM {}.{} t ORDER BY 3"
+                ).format(sql.Identifier(schema), sql.Identifier(table))
             ).fetchall()
-            for schema, table in [*(("connectors", name) for name in TABLES), ("public", "nodes"), ("public", "edges")]
+            for schema, table in [
+                *(("connectors", name) for name in TABLES),
+                ("public", "nodes"),
+                ("public", "edges"),
+            ]
         }
 
 
 def register(caller: Caller, bucket: Bucket, **changes: Any) -> dict[str, Any]:
-    return caller.register(bucket=bucket.name, endpoint_url=bucket.endpoint_url, prefix="", **changes)
+    return caller.register(
+        bucket=bucket.name, endpoint_url=bucket.endpoint_url, prefix="", **changes
+    )
 
 
 def preview(caller: Caller, config: dict[str, Any], **params: Any) -> dict[str, Any]:
@@ -39,26 +47,58 @@ def preview(caller: Caller, config: dict[str, Any], **params: Any) -> dict[str, 
 
 
 def counts(shown: dict[str, Any]) -> dict[str, int]:
-    return {name: change["objects"] for name, change in shown["changes"].items() if change["objects"]}
+    return {
+        name: change["objects"] for name, change in shown["changes"].items() if change["objects"]
+    }
 
 
-def add(ledger_rows: LedgerRows, config: dict[str, Any], key: str, state: str, etag: str = "e1", **values: Any) -> None:
-    """An object of the ledger with its stored text, as a sync of this version leaves it."""
+def add(
+    ledger_rows: LedgerRows,
+    config: dict[str, Any],
+    key: str,
+    state: str,
+    etag: str = "e1",
+    **values: Any,
+) -> None:
+    """An object of the ledger with its stored text, as a sync of this version leaves
+    it.
+    """
     ledger_rows.add(config, key, state=state)
     columns = {"etag": etag} | values
     assignments = ", ".join(f"{name} = %s" for name in columns)
-    ledger_rows.execute(f"UPDATE connectors.objects SET {assignments} WHERE key = %s", [*columns.values(), key])
+    ledger_rows.execute(
+        f"UPDATE connectors.objects SET {assignments} WHERE key = %s", [*columns.values(), key]
+    )
 
 
-def test_each_class_is_counted_sampled_and_weighed(acme: Caller, bucket: Bucket, ledger_rows: LedgerRows) -> None:
+def test_each_class_is_counted_sampled_and_weighed(
+    acme: Caller, bucket: Bucket, ledger_rows: LedgerRows
+) -> None:
     created = register(acme, bucket)
-    etags = {key: bucket.put(key, key * 10) for key in ("changed.txt", "done.txt", "failed.txt", "new.txt", "late.txt")}
+    etags = {
+        key: bucket.put(key, key * 10)
+        for key in ("changed.txt", "done.txt", "failed.txt", "new.txt", "late.txt")
+    }
     bucket.put("photo.jpg", "jpeg")
     bucket.put("folder/", "")
     add(ledger_rows, created, "changed.txt", "indexed", "old")
     add(ledger_rows, created, "done.txt", "indexed", etags["done.txt"])
-    add(ledger_rows, created, "failed.txt", "failed", etags["failed.txt"], next_attempt_at="2020-01-01T00:00:00Z")
-    add(ledger_rows, created, "late.txt", "failed", etags["late.txt"], next_attempt_at="2999-01-01T00:00:00Z")
+    add(
+        ledger_rows,
+        created,
+        "failed.txt",
+        "failed",
+        etags["failed.txt"],
+        next_attempt_at="2020-01-01T00:00:00Z",
+    )
+    add(
+        ledger_rows,
+        created,
+        "late.txt",
+        "failed",
+        etags["late.txt"],
+        next_attempt_at="2999-01-01T00:00:00Z",
+    )
     add(ledger_rows, created, "gone.txt", "indexed")
     add(ledger_rows, created, "gone-for-long.txt", "deleted")
 
@@ -80,7 +120,9 @@ def test_each_class_is_counted_sampled_and_weighed(acme: Caller, bucket: Bucket,
     assert shown["deletions_held_back"] is False
 
 
-def test_nothing_is_written(acme: Caller, bucket: Bucket, ledger_rows: LedgerRows, admin: AdminServices) -> None:
+def test_nothing_is_written(
+    acme: Caller, bucket: Bucket, ledger_rows: LedgerRows, admin: AdminServices
+) -> None:
     created = register(acme, bucket)
     for number in range(30):
         bucket.put(f"{number}.txt", "text")
@@ -91,7 +133,9 @@ def test_nothing_is_written(acme: Caller, bucket: Bucket, ledger_rows: LedgerRow
     assert everything(admin) == before
 
 
-def test_a_preview_that_fails_writes_nothing_either(acme: Caller, bucket: Bucket, admin: AdminServices) -> None:
+def test_a_preview_that_fails_writes_nothing_either(
+    acme: Caller, bucket: Bucket, admin: AdminServices
+) -> None:
     created = acme.register(bucket="no-such-bucket-here", endpoint_url=bucket.endpoint_url)
     before = everything(admin)
     problem = assert_problem(acme.post(f"{CONFIGS}/{created['id']}/preview"), 502, "no_such_bucket")
@@ -104,8 +148,18 @@ def test_the_next_scan_does_what_was_announced(
 ) -> None:
     created = register(acme, bucket)
     bucket.put_many({f"{number:04}.txt": "text" for number in range(2500)})
-    # Gone before, between, on and behind the pages' bounds, and in every order that other collations have.
-    gone = ["!first.txt", "0999x.txt", "1000.txtx", "2499.txtz", "Z.txt", "a.txt", "ä.txt", "\U0001f600.txt"]
+    # Gone before, between, on and behind the pages' bounds, and in every order that
+    # other collations have.
+    gone = [
+        "!first.txt",
+        "0999x.txt",
+        "1000.txtx",
+        "2499.txtz",
+        "Z.txt",
+        "a.txt",
+        "ä.txt",
+        "\U0001f600.txt",
+    ]
     for key in gone:
         add(ledger_rows, created, key, "indexed")
     for number in range(100, 200):
@@ -122,7 +176,9 @@ def test_the_next_scan_does_what_was_announced(
     assert counts(preview(acme, created)) == {"waiting": 2500}
 
 
-def test_a_bound_on_pages_makes_lower_bounds(acme: Caller, bucket: Bucket, ledger_rows: LedgerRows) -> None:
+def test_a_bound_on_pages_makes_lower_bounds(
+    acme: Caller, bucket: Bucket, ledger_rows: LedgerRows
+) -> None:
     created = register(acme, bucket)
     bucket.put_many({f"{number:04}.txt": "text" for number in range(1500)})
     add(ledger_rows, created, "zzz.txt", "indexed")
@@ -175,8 +231,10 @@ def test_what_another_version_made_is_done_again(
             encoder_version=versions.encoder,
         )
         ledger_rows.execute(
-            "INSERT INTO connectors.texts (object_id, tenant_id, text, mime_type, characters, content_hash, text_hash,"
-            " extractor_version) SELECT id, tenant_id, 'text', 'text/plain', 4, '', '', %s FROM connectors.objects"
+            "INSERT INTO connectors.texts (object_id, tenant_id, text, mime_type, characters, "
+            "content_hash, text_hash,"
+            " extractor_version) SELECT id, tenant_id, 'text', 'text/plain', 4, '', '', %s FROM "
+            "connectors.objects"
             " WHERE key = %s",
             [extractor, key],
         )
@@ -215,15 +273,26 @@ def test_estimates_come_from_the_connectors_own_history_by_kind_of_file(
     etag = bucket.put("known.pdf", "x" * 1000)
     add(ledger_rows, created, "known.pdf", "indexed", etag, size=1000, chunks=1)
     ledger_rows.run(
-        created, started_at="2026-01-01T00:00:00Z", finished_at="2026-01-01T00:00:55Z", chunks=110, indexed=2
+        created,
+        started_at="2026-01-01T00:00:00Z",
+        finished_at="2026-01-01T00:00:55Z",
+        chunks=110,
+        indexed=2,
     )
     bucket.put("new.txt", "x" * 2000)
     bucket.put("new.pdf", "x" * 2000)
     bucket.put("new.PDF", "x" * 1000)
     estimate = preview(acme, created)["estimate"]
-    assert estimate == {"chunks": 23, "seconds": 11.5, "basis": "connector", "documents": 2, "runs": 1}
+    assert estimate == {
+        "chunks": 23,
+        "seconds": 11.5,
+        "basis": "connector",
+        "documents": 2,
+        "runs": 1,
+    }
 
-    # A second connector of the tenant learns from the first one; another tenant does not learn that it exists.
+    # A second connector of the tenant learns from the first one; another tenant does
+    # not learn that it exists.
     second = Bucket.create(bucket.endpoint_url, f"{bucket.name}-2")
     second.put("a.txt", "text")
     other = register(acme, second)

@@ -1,4 +1,6 @@
-"""Rotating the key that encrypts credentials: counted, bounded to who may, and safe beside everything else."""
+"""Rotating the key that encrypts credentials: counted, bounded to who may, and safe
+beside everything else.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +42,18 @@ def admin(admin: AdminServices) -> AdminServices:
 
 
 @pytest.fixture
-def register_before(admin: AdminServices, orchestrator: object) -> Iterator[Callable[..., dict[str, Any]]]:
+def register_before(
+    admin: AdminServices, orchestrator: object
+) -> Iterator[Callable[..., dict[str, Any]]]:
     """Registers connectors as they were before the new key."""
-    before = replace(admin, keyring=KeyRing({1: KEYS[1]}, 1), connectors=store_with(admin, 1, active=1))
+    before = replace(
+        admin, keyring=KeyRing({1: KEYS[1]}, 1), connectors=store_with(admin, 1, active=1)
+    )
     with TestClient(create_app(replace(before, orchestrator=orchestrator))) as client:
 
-        def register(caller: Caller, tenant_id: str = "acme_corp", **changes: Any) -> dict[str, Any]:
+        def register(
+            caller: Caller, tenant_id: str = "acme_corp", **changes: Any
+        ) -> dict[str, Any]:
             return Caller(client, caller.token).register(tenant_id, **changes)
 
         yield register
@@ -55,31 +63,54 @@ def versions(admin: AdminServices) -> list[int]:
     return sorted(connector.kek_version for connector in admin.connectors.page())
 
 
-def test_after_a_rotation_the_old_key_can_go(root: Caller, admin: AdminServices, register_before: Any) -> None:
+def test_after_a_rotation_the_old_key_can_go(
+    root: Caller, admin: AdminServices, register_before: Any
+) -> None:
     ids = [register_before(root, prefix=f"{number}/")["id"] for number in range(5)]
     new = root.register(prefix="new/")
     answer = root.post(ROTATE, {"batch_size": 2})
-    assert answer.json() == {"rotated": 5, "remaining": 0, "failed": [], "dry_run": False, "active_version": 2}
+    assert answer.json() == {
+        "rotated": 5,
+        "remaining": 0,
+        "failed": [],
+        "dry_run": False,
+        "active_version": 2,
+    }
     without_old = store_with(admin, 2, active=2)
     assert [without_old.credentials(id_) for id_ in [*ids, new["id"]]] == [SECRET] * 6
     assert root.post(ROTATE).json()["rotated"] == 0
 
 
-def test_nothing_but_the_envelope_changes(root: Caller, admin: AdminServices, register_before: Any) -> None:
+def test_nothing_but_the_envelope_changes(
+    root: Caller, admin: AdminServices, register_before: Any
+) -> None:
     created = register_before(root)
     root.post(ROTATE)
     assert root.get(f"{CONFIGS}/{created['id']}").json().items() >= created.items()
 
 
-def test_a_dry_run_says_so_and_changes_nothing(root: Caller, admin: AdminServices, register_before: Any) -> None:
+def test_a_dry_run_says_so_and_changes_nothing(
+    root: Caller, admin: AdminServices, register_before: Any
+) -> None:
     register_before(root)
     answer = root.post(ROTATE, {"dry_run": True}).json()
-    assert answer == {"rotated": 1, "remaining": 0, "failed": [], "dry_run": True, "active_version": 2}
+    assert answer == {
+        "rotated": 1,
+        "remaining": 0,
+        "failed": [],
+        "dry_run": True,
+        "active_version": 2,
+    }
     assert versions(admin) == [1]
 
 
 def test_an_administrator_rotates_its_own_tenants(
-    acme: Caller, globex: Caller, root: Caller, reader: Caller, admin: AdminServices, register_before: Any
+    acme: Caller,
+    globex: Caller,
+    root: Caller,
+    reader: Caller,
+    admin: AdminServices,
+    register_before: Any,
 ) -> None:
     register_before(acme)
     register_before(globex, "globex")
@@ -113,9 +144,12 @@ def test_new_credentials_win_over_a_rotation_that_read_the_old_ones(
     root: Caller, admin: AdminServices, register_before: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     created = register_before(root)
-    # A process that still has the old key active changes the credentials between reading and writing.
+    # A process that still has the old key active changes the credentials between
+    # reading and writing.
     old_process = store_with(admin, 1, active=1)
-    patch = S3ConfigPatch(access_key_id=SecretStr("AKIANEWNEWNEWNEWNEW1"), secret_access_key=SecretStr("n" * 40))
+    patch = S3ConfigPatch(
+        access_key_id=SecretStr("AKIANEWNEWNEWNEWNEW1"), secret_access_key=SecretStr("n" * 40)
+    )
     write = rotation._write
     interruptions = iter([True])
 
@@ -127,7 +161,9 @@ def test_new_credentials_win_over_a_rotation_that_read_the_old_ones(
     monkeypatch.setattr(rotation, "_write", write_late)
     answer = root.post(ROTATE).json()
     assert (answer["rotated"], answer["remaining"]) == (1, 0)
-    assert store_with(admin, 2, active=2).credentials(created["id"]) == Credentials("AKIANEWNEWNEWNEWNEW1", "n" * 40)
+    assert store_with(admin, 2, active=2).credentials(created["id"]) == Credentials(
+        "AKIANEWNEWNEWNEWNEW1", "n" * 40
+    )
 
 
 def test_readers_and_writers_beside_a_rotation_notice_nothing(
@@ -159,5 +195,11 @@ def test_readers_and_writers_beside_a_rotation_notice_nothing(
 
 
 def test_requests_that_mean_nothing_are_refused(root: Caller) -> None:
-    for body in ({"batch_size": 0}, {"batch_size": 1001}, {"provider": "gcs"}, {"tenant_id": "a/b"}, {"force": True}):
+    for body in (
+        {"batch_size": 0},
+        {"batch_size": 1001},
+        {"provider": "gcs"},
+        {"tenant_id": "a/b"},
+        {"force": True},
+    ):
         assert_problem(root.post(ROTATE, body), 422)

@@ -44,7 +44,10 @@ def test_a_finished_run_shows_what_it_did(acme: Caller, ledger_rows: LedgerRows)
     assert run["objects"]["indexed"] == 10
     assert run["bytes_fetched"] == 4096
     assert run["errors"] == {"fetch_failed": 1, "corrupt": 1}
-    assert (run["dagster_run_id"], run["dagster_run_url"]) == ("4f9e", "http://dagster.test/runs/4f9e")
+    assert (run["dagster_run_id"], run["dagster_run_url"]) == (
+        "4f9e",
+        "http://dagster.test/runs/4f9e",
+    )
 
 
 def test_runs_are_filtered_and_paged_newest_first(acme: Caller, ledger_rows: LedgerRows) -> None:
@@ -57,7 +60,9 @@ def test_runs_are_filtered_and_paged_newest_first(acme: Caller, ledger_rows: Led
     ledger_rows.run(other, requested_at=NOW)
 
     def found(**filters: Any) -> list[str]:
-        return [run["id"] for run in acme.get(RUNS, config_id=created["id"], **filters).json()["items"]]
+        return [
+            run["id"] for run in acme.get(RUNS, config_id=created["id"], **filters).json()["items"]
+        ]
 
     assert found() == ids
     assert found(status="failed") == [ids[1], ids[3]]
@@ -87,7 +92,9 @@ def test_the_history_of_an_unknown_connector_is_not_found(acme: Caller) -> None:
     assert_problem(acme.get(RUNS, config_id="my-connector"), 422)
 
 
-def test_objects_are_listed_by_key_filtered_by_state_and_paged(acme: Caller, ledger_rows: LedgerRows) -> None:
+def test_objects_are_listed_by_key_filtered_by_state_and_paged(
+    acme: Caller, ledger_rows: LedgerRows
+) -> None:
     created = acme.register()
     for key in ("documents/ä.txt", "documents/b.txt", "documents/a.txt"):
         ledger_rows.add(created, key)
@@ -117,7 +124,9 @@ def test_dead_letters_name_their_cause(acme: Caller, ledger_rows: LedgerRows) ->
         ("documents/c.pdf", "encrypted", 5),
     ]
     assert items[0]["error_message"] == "It ended with corrupt."
-    assert [item["key"] for item in acme.get(url, error_type="encrypted").json()["items"]] == ["documents/c.pdf"]
+    assert [item["key"] for item in acme.get(url, error_type="encrypted").json()["items"]] == [
+        "documents/c.pdf"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""The API answers as its OpenAPI document says, whatever it is asked: schemathesis makes the requests up."""
+"""The API answers as its OpenAPI document says, whatever it is asked: schemathesis
+makes the requests up.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ TENANT = "acme_corp"
 
 
 class Door:
-    """The application of the test that runs; schemathesis wants one before any test does."""
+    """The application of the test that runs; schemathesis wants one before any test
+    does.
+    """
 
     behind: ASGIApp
 
@@ -40,17 +44,21 @@ document = schemathesis.openapi.from_dict(
             # What it would find in the code is in the document already.
             "analysis": {"constants": {"enabled": False}},
             "checks": {
-                # A schema cannot say which cursors a page gave or which prefixes overlap; 422 is a declared answer.
+                # A schema cannot say which cursors a page gave or which prefixes
+                # overlap; 422 is a declared answer.
                 "positive_data_acceptance": {"enabled": False},
-                # Sends everything twice more; test_access.py has every route without a token.
+                # Sends everything twice more; test_access.py has every route without a
+                # token.
                 "ignored_auth": {"enabled": False},
             },
             "operations": [
                 {
                     "include-name": "POST /_admin/connectors/configs/test",
-                    # An S3 client for each request takes its time, and the body is that of a registration.
+                    # An S3 client for each request takes its time, and the body is that
+                    # of a registration.
                     "phases": {"coverage": {"enabled": False}},
-                    # The address is that of a connector called "test" as well, for the methods of connectors.
+                    # The address is that of a connector called "test" as well, for the
+                    # methods of connectors.
                     "checks": {
                         "unsupported_method": {"enabled": False},
                         "allow_header_conformance": {"enabled": False},
@@ -77,7 +85,9 @@ class Existing:
         return str(known[0].id) if known else self._register()
 
     def _register(self) -> str:
-        connector = self.source.register(self.admin.shared, TENANT, prefix="documents/", endpoint_url=None)
+        connector = self.source.register(
+            self.admin.shared, TENANT, prefix="documents/", endpoint_url=None
+        )
         config = {"id": connector.id, "tenant_id": TENANT, "config": {"bucket": self.source.name}}
         self.rows.add(config, "documents/house.md", state="indexed")
         self.rows.add(config, "documents/broken.pdf", state="dead", error="corrupt")
@@ -87,7 +97,9 @@ class Existing:
 
 @pytest.fixture
 def application(admin: AdminServices, s3_endpoint: str) -> None:
-    """Opens the door to the API, without a rate limit, and to no store but the S3 server of the tests."""
+    """Opens the door to the API, without a rate limit, and to no store but the S3
+    server of the tests.
+    """
     settings = admin.settings.model_copy(
         update={"activekg_api_rate_limit": "off", "activekg_s3_endpoint_url": s3_endpoint}
     )
@@ -120,7 +132,9 @@ def tokens(app_settings: Settings) -> list[str]:
     phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
     suppress_health_check=list(hypothesis.HealthCheck),
 )
-def test_every_answer_is_a_declared_one(case: schemathesis.Case, tokens: list[str], existing: Existing) -> None:
+def test_every_answer_is_a_declared_one(
+    case: schemathesis.Case, tokens: list[str], existing: Existing
+) -> None:
     valid = case.meta is not None and case.meta.generation.mode.is_positive
     about_existing = valid and aim_at_what_exists(case)
     # What breaks a rule is refused before anybody asks whose it is.
@@ -135,7 +149,9 @@ def test_the_document_of_an_installation_is_the_published_one(acme: Caller) -> N
 
 
 def aim_at_what_exists(case: schemathesis.Case) -> bool:
-    """Valid requests would mostly end at a made-up tenant or store. Says whether to name a connector that exists."""
+    """Valid requests would mostly end at a made-up tenant or store. Says whether to
+    name a connector that exists.
+    """
     for named in (case.body, case.query):
         if isinstance(named, dict) and "tenant_id" in named:
             named["tenant_id"] = TENANT

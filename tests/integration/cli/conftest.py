@@ -1,4 +1,6 @@
-"""The command line as people call it, on a real database, S3 server and Dagster storage."""
+"""The command line as people call it, on a real database, S3 server and Dagster
+storage.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,12 @@ NAME = "acme_corp/documents"
 class CommandLine:
     """Calls commands in this process."""
 
-    def __call__(self, *arguments: str, code: int = 0, answer: str | None = None, **environment: str | None) -> Result:
-        """Call a command; its exit code must be ``code``, and nothing it prints may hold the secret."""
+    def __call__(
+        self, *arguments: str, code: int = 0, answer: str | None = None, **environment: str | None
+    ) -> Result:
+        """Call a command; its exit code must be ``code``, and nothing it prints may
+        hold the secret.
+        """
         result = CliRunner(env=environment).invoke(app, list(arguments), input=answer)
         assert result.exit_code == code, result.output + repr(result.exception)
         assert SECRET_ACCESS_KEY not in result.output
@@ -44,7 +50,11 @@ class CommandLine:
 
     def add(self, bucket: Bucket, **options: str) -> dict[str, Any]:
         """Register the bucket as acme_corp/documents."""
-        values = {"tenant": "acme_corp", "name": "documents", "endpoint-url": bucket.endpoint_url} | options
+        values = {
+            "tenant": "acme_corp",
+            "name": "documents",
+            "endpoint-url": bucket.endpoint_url,
+        } | options
         arguments = [part for name, value in values.items() for part in (f"--{name}", value)]
         return self.json(
             *("connectors", "add", "--bucket", bucket.name, *arguments),
@@ -54,8 +64,12 @@ class CommandLine:
 
 
 @pytest.fixture
-def cli(services: Services, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
-    """The command line with only ACTIVEKG_DSN, ACTIVEKG_DAGSTER_DSN and keys set; no webserver runs."""
+def cli(
+    services: Services, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[CommandLine]:
+    """The command line with only ACTIVEKG_DSN, ACTIVEKG_DAGSTER_DSN and keys set; no
+    webserver runs.
+    """
     monkeypatch.setenv("ACTIVEKG_DAGSTER_DSN", _storage_url(instance))
     monkeypatch.setenv("ACTIVEKG_WEBSERVER_URL", "http://127.0.0.1:9")
     before = dict(os.environ)

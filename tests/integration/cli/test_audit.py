@@ -8,7 +8,9 @@ from tests.s3_bucket import Bucket
 
 
 def synced(cli: CommandLine, bucket: Bucket, services: Services, **options: str) -> None:
-    """Register the bucket and sync it; all scans then began well after its objects were written."""
+    """Register the bucket and sync it; all scans then began well after its objects were
+    written.
+    """
     added = cli.add(bucket, **options)
     with runs_worked_off(services):
         cli("connectors", "sync", added["partition_key"], "--wait", "--timeout", "120")
@@ -24,16 +26,29 @@ def execute(services: Services, sql: str) -> None:
         conn.execute(sql)  # type: ignore[call-overload]
 
 
-def test_a_connector_that_agrees_is_one_sentence(cli: CommandLine, bucket: Bucket, services: Services) -> None:
+def test_a_connector_that_agrees_is_one_sentence(
+    cli: CommandLine, bucket: Bucket, services: Services
+) -> None:
     bucket.put("pump.txt", "The pump runs at 40 bar.")
     synced(cli, bucket, services)
     shown = cli("audit", NAME).stdout
     assert shown == (
-        f"{NAME}: 1 objects in the bucket, 1 in the ledger, 2 documents and chunks in the graph. Everything agrees.\n"
+        f"{NAME}: 1 objects in the bucket, 1 in the ledger, 2 documents and chunks in the graph. "
+        "Everything agrees.\n"
     )
     (answer,) = cli.json("audit", "--vectors", "10")["connectors"]
-    assert (answer["connector"], answer["differences"], answer["mended"], answer["error"]) == (NAME, [], None, None)
-    assert (answer["listed"], answer["objects"], answer["nodes"], answer["vectors_checked"]) == (1, 1, 2, 1)
+    assert (answer["connector"], answer["differences"], answer["mended"], answer["error"]) == (
+        NAME,
+        [],
+        None,
+        None,
+    )
+    assert (answer["listed"], answer["objects"], answer["nodes"], answer["vectors_checked"]) == (
+        1,
+        1,
+        2,
+        1,
+    )
 
 
 def test_drift_is_shown_with_examples_and_mended_by_the_sync_that_is_asked_for(
@@ -42,7 +57,11 @@ def test_drift_is_shown_with_examples_and_mended_by_the_sync_that_is_asked_for(
     bucket.put("pump.txt", "The pump runs at 40 bar.")
     bucket.put("[bold]valve.txt", "The valve opens at 50 bar.")
     synced(cli, bucket, services)
-    execute(services, "DELETE FROM edges WHERE src IN (SELECT id FROM nodes WHERE props ->> 'uri' LIKE '%valve.txt')")
+    execute(
+        services,
+        "DELETE FROM edges WHERE src IN (SELECT id FROM nodes WHERE props ->> 'uri' LIKE "
+        "'%valve.txt')",
+    )
 
     shown = cli("audit", code=1, COLUMNS="60").stdout
     assert "Not everything agrees" in shown
@@ -67,7 +86,9 @@ def test_drift_is_shown_with_examples_and_mended_by_the_sync_that_is_asked_for(
     assert f"s3://{bucket.name}/[bold]valve.txt" in [hit["uri"] for hit in hits]
 
 
-def test_a_repair_says_in_json_what_it_did(cli: CommandLine, bucket: Bucket, services: Services) -> None:
+def test_a_repair_says_in_json_what_it_did(
+    cli: CommandLine, bucket: Bucket, services: Services
+) -> None:
     bucket.put("pump.txt", "The pump runs at 40 bar.")
     synced(cli, bucket, services)
     execute(services, "DELETE FROM connectors.texts")
@@ -90,9 +111,14 @@ def test_what_cannot_be_looked_at_exits_with_2_and_the_others_are_looked_at(
     bucket.put("pump.txt", "The pump runs at 40 bar.")
     cli.add(bucket)
     synced(cli, bucket, services, tenant="globex")
-    execute(services, "UPDATE connectors.connectors SET bucket = 'no-such-bucket' WHERE tenant_id = 'acme_corp'")
+    execute(
+        services,
+        "UPDATE connectors.connectors SET bucket = 'no-such-bucket' WHERE tenant_id = 'acme_corp'",
+    )
     result = cli("audit", code=2)
-    assert f"{NAME} could not be audited: The bucket 'no-such-bucket' does not exist" in result.stderr
+    assert (
+        f"{NAME} could not be audited: The bucket 'no-such-bucket' does not exist" in result.stderr
+    )
     assert "globex/documents: 1 objects in the bucket" in result.stdout
     answers = cli.json("audit", code=2)["connectors"]
     assert ["does not exist" in str(answer["error"]) for answer in answers] == [True, False]

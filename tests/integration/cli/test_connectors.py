@@ -30,7 +30,9 @@ def test_a_bucket_is_registered_with_its_partition(
     assert added["partition_key"] == NAME
     assert added["config"]["poll_interval_seconds"] == 300
     assert added["config"]["secret_access_key"] == "********"
-    assert services.connectors.credentials(added["id"]) == Credentials(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
+    assert services.connectors.credentials(added["id"]) == Credentials(
+        ACCESS_KEY_ID, SECRET_ACCESS_KEY
+    )
     assert instance.get_dynamic_partitions("connector") == [NAME]
 
 
@@ -62,7 +64,9 @@ def test_the_secret_is_no_argument(cli: CommandLine, bucket: Bucket) -> None:
         ("--endpoint-url", "ftp://a", "http:// or https://"),
     ],
 )
-def test_values_that_break_a_rule_are_wrong_usage(cli: CommandLine, option: str, value: str, rule: str) -> None:
+def test_values_that_break_a_rule_are_wrong_usage(
+    cli: CommandLine, option: str, value: str, rule: str
+) -> None:
     result = cli(
         *("connectors", "add", "--tenant", "acme_corp", "--bucket", "documents", option, value),
         code=2,
@@ -84,10 +88,21 @@ def test_refusals_are_one_sentence(cli: CommandLine, bucket: Bucket) -> None:
 
 
 def test_connectors_are_listed_in_pages(cli: CommandLine, bucket: Bucket) -> None:
-    names = [cli.add(bucket, prefix=f"{name}/", name=name)["partition_key"] for name in ("a", "b", "c")]
+    names = [
+        cli.add(bucket, prefix=f"{name}/", name=name)["partition_key"] for name in ("a", "b", "c")
+    ]
     cli.add(bucket, tenant="globex")
     first = cli.json("connectors", "list", "--tenant", "acme_corp", "--limit", "2")
-    rest = cli.json("connectors", "list", "--tenant", "acme_corp", "--limit", "2", "--cursor", first["next_cursor"])
+    rest = cli.json(
+        "connectors",
+        "list",
+        "--tenant",
+        "acme_corp",
+        "--limit",
+        "2",
+        "--cursor",
+        first["next_cursor"],
+    )
     assert [item["partition_key"] for item in first["items"] + rest["items"]] == names
     assert rest["next_cursor"] is None
     assert len(cli.json("connectors", "list")["items"]) == 4
@@ -112,19 +127,26 @@ def test_a_connector_is_named_by_id_or_by_tenant_and_name(cli: CommandLine, buck
         assert "connectors list" in cli("connectors", "show", unknown, code=1).stderr
 
 
-def test_a_test_that_fails_exits_with_3_and_names_the_fix(cli: CommandLine, bucket: Bucket, services: Services) -> None:
+def test_a_test_that_fails_exits_with_3_and_names_the_fix(
+    cli: CommandLine, bucket: Bucket, services: Services
+) -> None:
     bucket.put("a.txt", "text")
     added = cli.add(bucket)
     assert cli.json("connectors", "test", NAME)["objects_found"] == 1
     assert "1 objects" in cli("connectors", "test", NAME).stdout
     with services.database.transaction() as conn:
-        conn.execute("UPDATE connectors.connectors SET bucket = 'no-such-bucket' WHERE id = %s", (added["id"],))
+        conn.execute(
+            "UPDATE connectors.connectors SET bucket = 'no-such-bucket' WHERE id = %s",
+            (added["id"],),
+        )
     answer = ConnectionTest.model_validate(cli.json("connectors", "test", NAME, code=3))
     assert answer.error_type == "no_such_bucket"
     assert "Check the spelling" in cli("connectors", "test", NAME, code=3).stderr
 
 
-def test_a_paused_connector_is_not_synced_until_it_is_resumed(cli: CommandLine, bucket: Bucket) -> None:
+def test_a_paused_connector_is_not_synced_until_it_is_resumed(
+    cli: CommandLine, bucket: Bucket
+) -> None:
     cli.add(bucket)
     assert cli.json("connectors", "pause", NAME)["status"] == "disabled"
     assert "paused" in cli("connectors", "sync", NAME, code=1).stderr
@@ -152,7 +174,10 @@ def test_a_sync_is_followed_to_its_end_and_what_it_found_is_searched(
     assert RunView.model_validate(run).status == "succeeded"
     (hit,) = cli.json("search", "What colour is the roof?", "--tenant", "acme_corp")["hits"]
     assert hit["uri"] == f"s3://{bucket.name}/house.md"
-    assert f"s3://{bucket.name}/house.md" in cli("search", "roof", "--tenant", "acme_corp", COLUMNS="20").stdout
+    assert (
+        f"s3://{bucket.name}/house.md"
+        in cli("search", "roof", "--tenant", "acme_corp", COLUMNS="20").stdout
+    )
     assert cli.json("search", "roof", "--tenant", "globex") == {"hits": []}
     cli("search", " ", "--tenant", "acme_corp", code=2)
     assert "0 of the 1" in cli("connectors", "sync", NAME, "--key", "gone.md").stdout
@@ -165,9 +190,15 @@ def test_a_sync_that_fails_or_takes_too_long_fails_the_command(
     result = cli("connectors", "sync", NAME, "--wait", "--timeout", "1", code=1)
     assert "It goes on" in result.stderr
     with services.database.transaction() as conn:
-        conn.execute("UPDATE connectors.connectors SET bucket = 'no-such-bucket' WHERE id = %s", (added["id"],))
+        conn.execute(
+            "UPDATE connectors.connectors SET bucket = 'no-such-bucket' WHERE id = %s",
+            (added["id"],),
+        )
     with runs_worked_off(services):
-        assert "The sync failed" in cli("connectors", "sync", NAME, "--wait", "--timeout", "60", code=1).stderr
+        assert (
+            "The sync failed"
+            in cli("connectors", "sync", NAME, "--wait", "--timeout", "60", code=1).stderr
+        )
 
 
 def test_removing_asks_first_and_says_what_became_of_the_documents(
@@ -185,11 +216,16 @@ def test_removing_asks_first_and_says_what_became_of_the_documents(
     assert "No connector is registered" in cli("connectors", "list").stderr
 
 
-def test_held_back_deletions_are_confirmed(cli: CommandLine, bucket: Bucket, services: Services) -> None:
+def test_held_back_deletions_are_confirmed(
+    cli: CommandLine, bucket: Bucket, services: Services
+) -> None:
     added = cli.add(bucket)
     assert "No deletion" in cli("connectors", "confirm-deletes", NAME).stdout
     with services.database.transaction() as conn:
-        conn.execute("UPDATE connectors.connectors SET deletions_held_back = 50 WHERE id = %s", (added["id"],))
+        conn.execute(
+            "UPDATE connectors.connectors SET deletions_held_back = 50 WHERE id = %s",
+            (added["id"],),
+        )
     assert "confirm-deletes" in cli("connectors", "show", NAME).stdout
     confirmed = cli.json("connectors", "confirm-deletes", NAME)
     assert confirmed["deletions_confirmed"] == 50
@@ -201,7 +237,9 @@ def test_an_access_key_is_changed_without_showing_its_secret(
 ) -> None:
     added = cli.add(bucket, prefix="documents/")
     new_id, new_secret = "AKIANEWNEWNEWNEWNEW1", "n" * 40
-    result = cli("connectors", "update", NAME, "--access-key-id", new_id, answer=f"{new_secret}\n", **NO_KEYS)
+    result = cli(
+        "connectors", "update", NAME, "--access-key-id", new_id, answer=f"{new_secret}\n", **NO_KEYS
+    )
     assert "secret access key (not shown)" in result.stderr
     assert new_secret not in result.output
     assert services.connectors.credentials(added["id"]) == Credentials(new_id, new_secret)
@@ -209,9 +247,13 @@ def test_an_access_key_is_changed_without_showing_its_secret(
 
     keys = {"AWS_ACCESS_KEY_ID": "AKIAOTHEROTHEROTHER1", "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY}
     cli("connectors", "update", NAME, "--poll-interval", "120", **keys)
-    assert services.connectors.credentials(added["id"]).access_key_id == new_id, "only what is given changes"
+    assert services.connectors.credentials(added["id"]).access_key_id == new_id, (
+        "only what is given changes"
+    )
     cli("connectors", "update", NAME, "--access-key-id", ACCESS_KEY_ID, **keys)
-    assert services.connectors.credentials(added["id"]) == Credentials(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
+    assert services.connectors.credentials(added["id"]) == Credentials(
+        ACCESS_KEY_ID, SECRET_ACCESS_KEY
+    )
     cli("connectors", "update", NAME, "--secret-access-key", "x" * 40, code=2)
 
 
@@ -226,10 +268,19 @@ def test_given_values_change_and_the_others_stay(cli: CommandLine, bucket: Bucke
     }
     assert changed.config.model_dump() == expected
     assert f"{NAME} is changed." in cli("connectors", "update", NAME, "--prefix", "").stdout
-    assert cli.json("connectors", "update", NAME, "--endpoint-url", "")["config"]["endpoint_url"] is None
+    assert (
+        cli.json("connectors", "update", NAME, "--endpoint-url", "")["config"]["endpoint_url"]
+        is None
+    )
     assert "Say what to change" in cli("connectors", "update", NAME, code=2).stderr
-    assert "greater than or equal to 60" in cli("connectors", "update", NAME, "--poll-interval", "5", code=2).stderr
-    assert "connectors list" in cli("connectors", "update", "acme_corp/other", "--prefix", "a/", code=1).stderr
+    assert (
+        "greater than or equal to 60"
+        in cli("connectors", "update", NAME, "--poll-interval", "5", code=2).stderr
+    )
+    assert (
+        "connectors list"
+        in cli("connectors", "update", "acme_corp/other", "--prefix", "a/", code=1).stderr
+    )
 
 
 def test_a_new_prefix_asks_what_becomes_of_the_documents_that_it_leaves_behind(
@@ -245,7 +296,10 @@ def test_a_new_prefix_asks_what_becomes_of_the_documents_that_it_leaves_behind(
     assert "--documents remove or --documents keep" in refused.stderr
     assert services.connectors.get(added["id"]).prefix == ""
 
-    assert "1 documents kept." in cli("connectors", "update", NAME, "--prefix", "a/", "--documents", "keep").stdout
+    assert (
+        "1 documents kept."
+        in cli("connectors", "update", NAME, "--prefix", "a/", "--documents", "keep").stdout
+    )
     removed = cli.json("connectors", "update", NAME, "--prefix", "c/", "--documents", "remove")
     assert (removed["documents_removed"], removed["documents_kept"]) == (1, 0)
     hits = cli.json("search", "pump valve", "--tenant", "acme_corp")["hits"]

@@ -56,7 +56,9 @@ def webserver() -> Iterator[str]:
     server.server_close()
 
 
-def findings(cli: CommandLine, *arguments: str, code: int = 4, **environment: str | None) -> dict[str, dict[str, Any]]:
+def findings(
+    cli: CommandLine, *arguments: str, code: int = 4, **environment: str | None
+) -> dict[str, dict[str, Any]]:
     answer = cli.json("doctor", *arguments, code=code, **environment)
     assert answer["healthy"] is (code == 0)
     return {check["name"]: check for check in answer["checks"]}
@@ -84,14 +86,23 @@ def test_without_dagster_the_rest_is_judged(cli: CommandLine) -> None:
     found = findings(cli, *SLOW)
     assert broken(found) == {"dagster_webserver"}
     assert found["dagster_daemon"]["ok"] is None
-    dagster = ("--skip", "dagster_webserver", "--skip", "dagster_code_location", "--skip", "dagster_daemon")
+    dagster = (
+        "--skip",
+        "dagster_webserver",
+        "--skip",
+        "dagster_code_location",
+        "--skip",
+        "dagster_daemon",
+    )
     assert "Everything works" in cli("doctor", *SLOW, *dagster).stdout
     shown = cli("doctor", *SLOW, code=4).stdout
     assert "BROKEN" in shown
     assert "ACTIVEKG_WEBSERVER_URL" in shown
 
 
-def test_a_daemon_without_heartbeat(cli: CommandLine, webserver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daemon_without_heartbeat(
+    cli: CommandLine, webserver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_Webserver, "daemons_healthy", False)
     assert broken(findings(cli, *SLOW, ACTIVEKG_WEBSERVER_URL=webserver)) == {"dagster_daemon"}
 
@@ -100,33 +111,51 @@ def test_settings_that_cannot_be_read(cli: CommandLine) -> None:
     found = findings(cli, ACTIVEKG_POOL_SIZE="many")
     assert broken(found) == {"settings"}
     assert "ACTIVEKG_POOL_SIZE" in found["settings"]["detail"]
-    assert [check["ok"] for name, check in found.items() if name != "settings"] == [None] * (len(PARTS) - 1)
+    assert [check["ok"] for name, check in found.items() if name != "settings"] == [None] * (
+        len(PARTS) - 1
+    )
 
 
 def test_a_database_that_is_away(cli: CommandLine, webserver: str) -> None:
     away = "postgresql://user:topsecret@127.0.0.1:1/nowhere"
     for dagster in (None, away):
-        found = findings(cli, *SLOW, ACTIVEKG_DSN=away, ACTIVEKG_DAGSTER_DSN=dagster, ACTIVEKG_WEBSERVER_URL=webserver)
+        found = findings(
+            cli,
+            *SLOW,
+            ACTIVEKG_DSN=away,
+            ACTIVEKG_DAGSTER_DSN=dagster,
+            ACTIVEKG_WEBSERVER_URL=webserver,
+        )
         assert broken(found) == {"database"}
         assert "topsecret" not in str(found)
         assert found["migrations"]["ok"] is None
 
 
-def test_a_database_that_was_never_migrated(cli: CommandLine, empty_dsn: str, webserver: str) -> None:
+def test_a_database_that_was_never_migrated(
+    cli: CommandLine, empty_dsn: str, webserver: str
+) -> None:
     found = findings(cli, *SLOW, ACTIVEKG_DSN=empty_dsn, ACTIVEKG_WEBSERVER_URL=webserver)
     assert broken(found) == {"migrations"}
     assert "activekg-pipelines migrate" in found["migrations"]["fix"]
 
 
-def test_keys_that_stored_credentials_need(cli: CommandLine, bucket: Bucket, webserver: str) -> None:
+def test_keys_that_stored_credentials_need(
+    cli: CommandLine, bucket: Bucket, webserver: str
+) -> None:
     cli.add(bucket)
     new = Fernet.generate_key().decode()
-    both = {"CONNECTOR_KEK_V2": new, "CONNECTOR_KEK_ACTIVE_VERSION": "2", "ACTIVEKG_WEBSERVER_URL": webserver}
+    both = {
+        "CONNECTOR_KEK_V2": new,
+        "CONNECTOR_KEK_ACTIVE_VERSION": "2",
+        "ACTIVEKG_WEBSERVER_URL": webserver,
+    }
     assert "rotate-keys" in findings(cli, *SLOW, code=0, **both)["encryption_keys"]["detail"]
     found = findings(cli, *SLOW, CONNECTOR_KEK_V1=None, **both)
     assert broken(found) == {"encryption_keys"}
     assert "CONNECTOR_KEK_V1" in found["encryption_keys"]["detail"]
-    assert broken(findings(cli, *SLOW, CONNECTOR_KEK_V1=new, ACTIVEKG_WEBSERVER_URL=webserver)) == {"encryption_keys"}
+    assert broken(findings(cli, *SLOW, CONNECTOR_KEK_V1=new, ACTIVEKG_WEBSERVER_URL=webserver)) == {
+        "encryption_keys"
+    }
     assert broken(
         findings(
             cli,

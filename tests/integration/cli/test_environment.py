@@ -16,7 +16,9 @@ from activekg_pipelines.settings import connector_keks, settings
 
 @pytest.fixture
 def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An environment without any of this package's variables, and a home that does not exist yet."""
+    """An environment without any of this package's variables, and a home that does not
+    exist yet.
+    """
     for name in list(os.environ):
         if name.startswith(("ACTIVEKG_", "CONNECTOR_KEK", "JWT_", "DAGSTER")):
             monkeypatch.delenv(name)
@@ -28,7 +30,9 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return home
 
 
-@pytest.mark.parametrize("dsn", ["postgres//user:s3cret@db/x", "nonsense s3cret", "mysql://user:s3cret@db/x"])
+@pytest.mark.parametrize(
+    "dsn", ["postgres//user:s3cret@db/x", "nonsense s3cret", "mysql://user:s3cret@db/x"]
+)
 @pytest.mark.parametrize("command", [["doctor"], ["migrate"], ["connectors", "list"]])
 def test_an_unreadable_address_is_a_sentence_without_the_password(
     nothing_set: Path, dsn: str, command: list[str]
@@ -70,7 +74,9 @@ def test_a_key_in_the_environment_comes_beside_the_generated_one(nothing_set: Pa
     assert settings().connector_kek_active_version == 2
 
 
-def test_a_shell_that_took_over_the_environment_still_starts_the_embedded_database(nothing_set: Path) -> None:
+def test_a_shell_that_took_over_the_environment_still_starts_the_embedded_database(
+    nothing_set: Path,
+) -> None:
     first = prepare_environment(generate_keys=True, create=True)
     os.environ |= first
     settings.cache_clear()

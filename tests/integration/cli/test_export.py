@@ -13,7 +13,9 @@ from tests.integration.syncing import sync
 from tests.s3_bucket import Bucket
 
 
-def test_export_writes_what_pandas_reads(services: Services, bucket: Bucket, tmp_path: Path) -> None:
+def test_export_writes_what_pandas_reads(
+    services: Services, bucket: Bucket, tmp_path: Path
+) -> None:
     bucket.put("note.txt", "A short note about the roof.")
     sync(services, bucket.register(services))
     target = tmp_path / "chunks.parquet"
@@ -24,6 +26,8 @@ def test_export_writes_what_pandas_reads(services: Services, bucket: Bucket, tmp
 
 
 def test_a_missing_folder_is_a_sentence(services: Services, tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["export", str(tmp_path / "no" / "chunks.parquet"), "--tenant", "acme_corp"])
+    result = CliRunner().invoke(
+        app, ["export", str(tmp_path / "no" / "chunks.parquet"), "--tenant", "acme_corp"]
+    )
     assert result.exit_code == 2
     assert "does not exist" in result.output

@@ -13,7 +13,17 @@ from typer.testing import CliRunner
 
 from activekg_pipelines.cli.main import app
 
-HEAVY = {"boto3", "dagster", "fastapi", "numpy", "openvino", "psycopg", "pydantic", "sqlalchemy", "torch"}
+HEAVY = {
+    "boto3",
+    "dagster",
+    "fastapi",
+    "numpy",
+    "openvino",
+    "psycopg",
+    "pydantic",
+    "sqlalchemy",
+    "torch",
+}
 
 
 def commands(group: Any, *path: str) -> Iterator[tuple[str, ...]]:
@@ -28,9 +38,23 @@ COMMANDS = list(commands(typer.main.get_command(app)))
 
 
 def test_the_commands_are_those_that_were_promised() -> None:
-    promised = {("connectors", name) for name in ["add", "list", "show", "test", "sync", "pause", "resume", "remove"]}
+    promised = {
+        ("connectors", name)
+        for name in ["add", "list", "show", "test", "sync", "pause", "resume", "remove"]
+    }
     promised |= {
-        (name,) for name in ["runs", "objects", "preview", "rotate-keys", "search", "token", "doctor", "up", "demo"]
+        (name,)
+        for name in [
+            "runs",
+            "objects",
+            "preview",
+            "rotate-keys",
+            "search",
+            "token",
+            "doctor",
+            "up",
+            "demo",
+        ]
     }
     promised |= {("dead-letters", "list"), ("dead-letters", "replay")}
     assert promised <= set(COMMANDS)
@@ -44,16 +68,25 @@ def test_each_command_teaches_by_an_example(command: tuple[str, ...]) -> None:
 
 def test_exit_codes_are_documented() -> None:
     shown = " ".join(CliRunner().invoke(app, ["--help"]).stdout.split())
-    for part in ("0 done", "1 failed", "2 the command was called wrongly", "3 `connectors test`", "4 `doctor`"):
+    for part in (
+        "0 done",
+        "1 failed",
+        "2 the command was called wrongly",
+        "3 `connectors test`",
+        "4 `doctor`",
+    ):
         assert part in shown
 
 
 def test_the_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys; from activekg_pipelines.cli.main import app; app(['--help'], standalone_mode=False);"
+        "import sys; from activekg_pipelines.cli.main import app; app(['--help'], "
+        "standalone_mode=False);"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert "Usage" in shown
     loaded = shown.splitlines()[-1].split()
     assert "typer" in loaded
@@ -62,10 +95,13 @@ def test_the_help_loads_nothing_heavy() -> None:
 
 def test_a_command_needs_no_web_framework() -> None:
     code = (
-        "import sys; from activekg_pipelines.administration import shapes, tokens, connection, operations;"
+        "import sys; from activekg_pipelines.administration import shapes, tokens, connection, "
+        "operations;"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert {"boto3", "dagster", "fastapi", "numpy", "starlette", "torch"} & set(loaded) == set()
 
 

@@ -11,14 +11,24 @@ from tests.integration.cli.conftest import NAME, CommandLine
 from tests.s3_bucket import Bucket
 
 
-def add_objects(services: Services, connector_id: str, *objects: tuple[str, str, str | None]) -> None:
+def add_objects(
+    services: Services, connector_id: str, *objects: tuple[str, str, str | None]
+) -> None:
     """Rows of the ledger: key, state, error."""
     with services.database.transaction() as conn:
         for key, state, error in objects:
             conn.execute(
-                "INSERT INTO connectors.objects (connector_id, tenant_id, key, etag, size, modified_at, state,"
-                " attempts, error_code, error_message) VALUES (%s, 'acme_corp', %s, 'e', 5, now(), %s, 2, %s, %s)",
-                (connector_id, key, state, error, error and f"It ended with {error}, which is a long sentence." * 3),
+                "INSERT INTO connectors.objects (connector_id, tenant_id, key, etag, size, "
+                "modified_at, state,"
+                " attempts, error_code, error_message) VALUES (%s, 'acme_corp', %s, 'e', 5, "
+                "now(), %s, 2, %s, %s)",
+                (
+                    connector_id,
+                    key,
+                    state,
+                    error,
+                    error and f"It ended with {error}, which is a long sentence." * 3,
+                ),
             )
 
 
@@ -27,23 +37,35 @@ def states(services: Services) -> dict[str, str]:
         return dict(conn.execute("SELECT key, state::text FROM connectors.objects").fetchall())
 
 
-def test_runs_are_shown_newest_first_and_filtered(cli: CommandLine, bucket: Bucket, services: Services) -> None:
+def test_runs_are_shown_newest_first_and_filtered(
+    cli: CommandLine, bucket: Bucket, services: Services
+) -> None:
     cli.add(bucket)
     other = cli.add(bucket, tenant="globex")
     for name in (NAME, "globex/documents"):
         cli("connectors", "sync", name)
     page = cli.json("runs")
-    assert [RunView.model_validate(item).tenant_id for item in page["items"]] == ["globex", "acme_corp"]
-    assert [item["config_id"] for item in cli.json("runs", "globex/documents")["items"]] == [other["id"]]
+    assert [RunView.model_validate(item).tenant_id for item in page["items"]] == [
+        "globex",
+        "acme_corp",
+    ]
+    assert [item["config_id"] for item in cli.json("runs", "globex/documents")["items"]] == [
+        other["id"]
+    ]
     assert cli.json("runs", "--tenant", "globex", "--status", "failed")["items"] == []
     assert cli.json("runs", "--since", "2999-01-01") == {"items": [], "next_cursor": None}
     first = cli.json("runs", "--limit", "1")
-    assert cli.json("runs", "--limit", "1", "--cursor", first["next_cursor"])["items"] == page["items"][1:]
+    assert (
+        cli.json("runs", "--limit", "1", "--cursor", first["next_cursor"])["items"]
+        == page["items"][1:]
+    )
     assert NAME in cli("runs").stdout
     cli("runs", "--status", "excellent", code=2)
 
 
-def test_objects_and_dead_letters_name_their_causes(cli: CommandLine, bucket: Bucket, services: Services) -> None:
+def test_objects_and_dead_letters_name_their_causes(
+    cli: CommandLine, bucket: Bucket, services: Services
+) -> None:
     added = cli.add(bucket)
     add_objects(services, added["id"], ("a.txt", "indexed", None), ("b.pdf", "dead", "corrupt"))
     items = cli.json("objects", NAME)["items"]
@@ -51,7 +73,9 @@ def test_objects_and_dead_letters_name_their_causes(cli: CommandLine, bucket: Bu
         f"s3://{bucket.name}/a.txt",
         f"s3://{bucket.name}/b.pdf",
     ]
-    assert [item["key"] for item in cli.json("objects", NAME, "--state", "indexed")["items"]] == ["a.txt"]
+    assert [item["key"] for item in cli.json("objects", NAME, "--state", "indexed")["items"]] == [
+        "a.txt"
+    ]
     assert [item["key"] for item in cli.json("dead-letters", "list", NAME)["items"]] == ["b.pdf"]
     assert cli.json("dead-letters", "list", NAME, "--error-type", "encrypted")["items"] == []
     assert "corrupt" in cli("dead-letters", "list", NAME).stdout
@@ -62,7 +86,9 @@ def test_keys_are_shown_whole_and_cannot_command_the_terminal(
 ) -> None:
     added = cli.add(bucket)
     long = "folder with spaces/" * 30 + "[bold]ä.txt"
-    add_objects(services, added["id"], (long, "dead", "corrupt"), ("\x1b[2J\x07evil\n.txt", "pending", None))
+    add_objects(
+        services, added["id"], (long, "dead", "corrupt"), ("\x1b[2J\x07evil\n.txt", "pending", None)
+    )
     shown = cli("objects", NAME, COLUMNS="60").stdout
     assert f"s3://{bucket.name}/{long}" in shown
     assert "\x1b[2J" not in shown
@@ -78,7 +104,11 @@ def test_keys_are_shown_whole_and_cannot_command_the_terminal(
     ],
 )
 def test_dead_letters_are_replayed(
-    cli: CommandLine, bucket: Bucket, services: Services, arguments: tuple[str, ...], replayed: set[str]
+    cli: CommandLine,
+    bucket: Bucket,
+    services: Services,
+    arguments: tuple[str, ...],
+    replayed: set[str],
 ) -> None:
     added = cli.add(bucket)
     add_objects(services, added["id"], ("b.pdf", "dead", "corrupt"), ("c.pdf", "dead", "encrypted"))
@@ -91,7 +121,9 @@ def test_a_replay_says_what_exactly_once(cli: CommandLine) -> None:
         assert "exactly one" in cli("dead-letters", "replay", NAME, *arguments, code=2).stderr
 
 
-def test_a_preview_shows_what_would_be_done(cli: CommandLine, bucket: Bucket, services: Services) -> None:
+def test_a_preview_shows_what_would_be_done(
+    cli: CommandLine, bucket: Bucket, services: Services
+) -> None:
     added = cli.add(bucket)
     bucket.put("new.txt", "text")
     add_objects(services, added["id"], ("gone.txt", "indexed", None))
@@ -123,13 +155,21 @@ def test_keys_are_rotated_and_the_old_one_can_go(cli: CommandLine, bucket: Bucke
 
 def test_credentials_that_cannot_be_read_fail_a_rotation(cli: CommandLine, bucket: Bucket) -> None:
     cli.add(bucket)
-    other = {"CONNECTOR_KEK_V1": Fernet.generate_key().decode(), "CONNECTOR_KEK_V2": Fernet.generate_key().decode()}
+    other = {
+        "CONNECTOR_KEK_V1": Fernet.generate_key().decode(),
+        "CONNECTOR_KEK_V2": Fernet.generate_key().decode(),
+    }
     result = cli("rotate-keys", code=1, CONNECTOR_KEK_ACTIVE_VERSION="2", **other)
     assert "cannot be decrypted with CONNECTOR_KEK_V1" in result.stderr
 
 
-def test_a_database_that_was_never_migrated_says_what_to_do(cli: CommandLine, empty_dsn: str) -> None:
-    assert "activekg-pipelines migrate" in cli("connectors", "list", code=1, ACTIVEKG_DSN=empty_dsn).stderr
+def test_a_database_that_was_never_migrated_says_what_to_do(
+    cli: CommandLine, empty_dsn: str
+) -> None:
+    assert (
+        "activekg-pipelines migrate"
+        in cli("connectors", "list", code=1, ACTIVEKG_DSN=empty_dsn).stderr
+    )
 
 
 def test_a_database_that_is_away_is_one_sentence_without_its_password(cli: CommandLine) -> None:

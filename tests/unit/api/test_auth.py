@@ -46,7 +46,9 @@ def pems(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> tuple[str, str]
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
     return private.decode(), public.decode()
 
 
@@ -117,13 +119,17 @@ def test_a_clock_that_is_a_little_off_is_forgiven(hs256: Settings) -> None:
         ({"exp": "soon"}, "not a valid one"),
     ],
 )
-def test_wrong_claims_are_refused_with_the_reason(hs256: Settings, changes: dict[str, Any], reason: str) -> None:
+def test_wrong_claims_are_refused_with_the_reason(
+    hs256: Settings, changes: dict[str, Any], reason: str
+) -> None:
     with pytest.raises(TokenRefused, match=reason):
         TokenVerifier(hs256).verify(token(**changes))
 
 
 def test_a_super_admin_may_have_no_tenant(hs256: Settings) -> None:
-    assert TokenVerifier(hs256).verify(token(scopes=["super_admin"], tenant_id=None)).tenant_id is None
+    assert (
+        TokenVerifier(hs256).verify(token(scopes=["super_admin"], tenant_id=None)).tenant_id is None
+    )
 
 
 def test_an_unsigned_token_is_refused(hs256: Settings) -> None:
@@ -141,10 +147,14 @@ def test_another_key_is_refused(hs256: Settings) -> None:
         TokenVerifier(hs256).verify(jwt.encode(claims(), "b" * 40, algorithm="HS256"))
 
 
-def test_asymmetric_tokens_are_accepted(rsa_pair: tuple[str, str], ec_pair: tuple[str, str]) -> None:
+def test_asymmetric_tokens_are_accepted(
+    rsa_pair: tuple[str, str], ec_pair: tuple[str, str]
+) -> None:
     for algorithm, (private, public) in (("RS256", rsa_pair), ("ES256", ec_pair)):
         verifier = TokenVerifier(Settings(jwt_public_key=public, jwt_algorithm=algorithm))
-        assert verifier.verify(jwt.encode(claims(), private, algorithm=algorithm)).subject == "alice"
+        assert (
+            verifier.verify(jwt.encode(claims(), private, algorithm=algorithm)).subject == "alice"
+        )
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
@@ -200,7 +210,9 @@ def test_garbage_is_refused(hs256: Settings, garbage: str) -> None:
         ({"jwt_algorithm": "none", "jwt_secret_key": SECRET}, "must be HS256, RS256 or ES256"),
     ],
 )
-def test_an_installation_that_cannot_check_tokens_does_not_start(values: dict[str, str], problem: str) -> None:
+def test_an_installation_that_cannot_check_tokens_does_not_start(
+    values: dict[str, str], problem: str
+) -> None:
     with pytest.raises(SettingsError, match=problem) as error:
         TokenVerifier(Settings(**values))
     assert SECRET not in str(error.value)
@@ -221,7 +233,9 @@ def test_a_public_key_is_no_shared_secret(rsa_pair: tuple[str, str]) -> None:
         (("alice", "acme_corp", ["connectors:admin"], 0), "at least 1 second"),
     ],
 )
-def test_a_token_that_the_api_would_refuse_is_not_minted(hs256: Settings, arguments: Any, problem: str) -> None:
+def test_a_token_that_the_api_would_refuse_is_not_minted(
+    hs256: Settings, arguments: Any, problem: str
+) -> None:
     with pytest.raises(SettingsError, match=problem):
         mint_token(hs256, *arguments)
 
@@ -231,7 +245,11 @@ def test_without_a_secret_nothing_is_minted(rsa_pair: tuple[str, str]) -> None:
         mint_token(Settings(), "alice", "acme_corp", ["connectors:admin"], 60)
     with pytest.raises(SettingsError, match="signed elsewhere"):
         mint_token(
-            Settings(jwt_algorithm="RS256", jwt_public_key=rsa_pair[1]), "alice", "acme_corp", ["connectors:admin"], 60
+            Settings(jwt_algorithm="RS256", jwt_public_key=rsa_pair[1]),
+            "alice",
+            "acme_corp",
+            ["connectors:admin"],
+            60,
         )
 
 

@@ -1,4 +1,6 @@
-"""What is asked of Dagster: partitions on a real instance, GraphQL against the real schema and a fake webserver."""
+"""What is asked of Dagster: partitions on a real instance, GraphQL against the real
+schema and a fake webserver.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +31,22 @@ def entry(name: str, *sensors: str, failed: bool = False) -> dict[str, Any]:
     loaded = (
         {"__typename": "PythonError"}
         if failed
-        else {"__typename": "RepositoryLocation", "repositories": [{"sensors": [{"name": name} for name in sensors]}]}
+        else {
+            "__typename": "RepositoryLocation",
+            "repositories": [{"sensors": [{"name": name} for name in sensors]}],
+        }
     )
     return {"name": name, "loadStatus": "LOADED", "locationOrLoadError": loaded}
 
 
 class Webserver:
-    """Answers GraphQL like Dagster's webserver, and remembers what it was told to reload and when."""
+    """Answers GraphQL like Dagster's webserver, and remembers what it was told to
+    reload and when.
+    """
 
-    def __init__(self, *entries: dict[str, Any], daemons: list[dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self, *entries: dict[str, Any], daemons: list[dict[str, Any]] | None = None
+    ) -> None:
         self.entries = list(entries)
         self.daemons = daemons or [{"daemonType": "SENSOR", "required": True, "healthy": True}]
         self.reloaded: list[tuple[str, float]] = []
@@ -56,10 +65,14 @@ class Webserver:
             )
         if "daemonHealth" in asked["query"]:
             return self._data(instance={"daemonHealth": {"allDaemonStatuses": self.daemons}})
-        return self._data(workspaceOrError={"__typename": "Workspace", "locationEntries": self.entries})
+        return self._data(
+            workspaceOrError={"__typename": "Workspace", "locationEntries": self.entries}
+        )
 
     def orchestrator(self, **options: Any) -> Orchestrator:
-        return Orchestrator("http://dagster.test:3000/", transport=httpx.MockTransport(self), **options)
+        return Orchestrator(
+            "http://dagster.test:3000/", transport=httpx.MockTransport(self), **options
+        )
 
     @staticmethod
     def _data(**fields: Any) -> httpx.Response:
@@ -83,7 +96,9 @@ def test_a_partition_is_added_once_and_removed(instance: DagsterInstance) -> Non
         ]
         orchestrator.remove_partition("globex/contracts")
         orchestrator.remove_partition("globex/contracts")
-        assert instance.get_dynamic_partitions(PARTITIONS) == ["acme_corp/my-documents-bucket-documents"]
+        assert instance.get_dynamic_partitions(PARTITIONS) == [
+            "acme_corp/my-documents-bucket-documents"
+        ]
 
 
 def test_the_partitions_are_those_of_the_definitions() -> None:
@@ -114,7 +129,9 @@ def test_every_graphql_document_fits_the_installed_schema() -> None:
 
 
 def test_only_this_packages_location_is_reloaded() -> None:
-    webserver = Webserver(entry("billing", "invoices"), entry("activekg_pipelines.definitions", "work_queue", "s3_a"))
+    webserver = Webserver(
+        entry("billing", "invoices"), entry("activekg_pipelines.definitions", "work_queue", "s3_a")
+    )
     with webserver.orchestrator() as orchestrator:
         orchestrator.reload()
     assert [name for name, _ in webserver.reloaded] == ["activekg_pipelines.definitions"]
@@ -130,7 +147,8 @@ def test_a_burst_of_requests_makes_one_reload_at_once_and_one_after_the_last() -
         orchestrator.reload()
     orchestrator.close()
     assert len(webserver.reloaded) == 2
-    # Between the beginnings of two reloads: the first may have come late to its mutation.
+    # Between the beginnings of two reloads: the first may have come late to its
+    # mutation.
     assert webserver.reloaded[1][1] - asked >= 0.99
 
 
@@ -186,4 +204,7 @@ def test_a_required_daemon_without_heartbeat_is_named() -> None:
 
 
 def test_links_lead_to_runs() -> None:
-    assert Orchestrator("http://dagster.test:3000/").run_url("abc") == "http://dagster.test:3000/runs/abc"
+    assert (
+        Orchestrator("http://dagster.test:3000/").run_url("abc")
+        == "http://dagster.test:3000/runs/abc"
+    )

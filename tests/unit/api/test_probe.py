@@ -20,7 +20,9 @@ Script = tuple[Any, Stubber]
 
 @pytest.fixture
 def script() -> Iterator[Script]:
-    client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    client = boto3.client(
+        "s3", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
     with Stubber(client) as stubber:
         yield client, stubber
         stubber.assert_no_pending_responses()
@@ -30,7 +32,10 @@ def page(number: int, *, last: bool, size: int = 5) -> dict[str, Any]:
     keys = [f"{number:02}/{name}" for name in "ab"]
     answer = {
         "IsTruncated": not last,
-        "Contents": [{"Key": key, "ETag": '"e"', "Size": size, "LastModified": datetime.now(UTC)} for key in keys],
+        "Contents": [
+            {"Key": key, "ETag": '"e"', "Size": size, "LastModified": datetime.now(UTC)}
+            for key in keys
+        ],
     }
     return answer if last else answer | {"NextContinuationToken": str(number)}
 
@@ -43,7 +48,9 @@ def test_every_page_is_counted_and_one_byte_read(script: Script) -> None:
     client, stubber = script
     stubber.add_response("list_objects_v2", page(1, last=False, size=0))
     stubber.add_response("list_objects_v2", page(2, last=True))
-    stubber.add_response("get_object", one_byte(), {"Bucket": "bucket", "Key": "02/a", "Range": "bytes=0-0"})
+    stubber.add_response(
+        "get_object", one_byte(), {"Bucket": "bucket", "Key": "02/a", "Range": "bytes=0-0"}
+    )
     assert probe(client, "bucket", "") == Found(4, is_lower_bound=False)
 
 
@@ -56,7 +63,9 @@ def test_counting_stops_after_a_few_pages(script: Script) -> None:
 
 
 @pytest.mark.parametrize("code", ["InvalidObjectState", "NoSuchKey"])
-def test_an_archived_or_vanished_object_says_nothing_about_permissions(script: Script, code: str) -> None:
+def test_an_archived_or_vanished_object_says_nothing_about_permissions(
+    script: Script, code: str
+) -> None:
     client, stubber = script
     stubber.add_response("list_objects_v2", page(1, last=True))
     stubber.add_client_error("get_object", code)

@@ -1,4 +1,6 @@
-"""The API reference is what its generator makes of the OpenAPI document of this version."""
+"""The API reference is what its generator makes of the OpenAPI document of this
+version.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The real model, loaded once a session. Two processes convert it at once, which is itself under test."""
+"""The real model, loaded once a session. Two processes convert it at once, which is
+itself under test.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ import pytest
 
 from activekg_pipelines.embedding import DEFAULT_MODEL, Backend, Encoder, load_encoder
 
-# Prints whether torch was imported, every host name that was looked up, and the first vector's beginning.
+# Prints whether torch was imported, every host name that was looked up, and the first
+# vector's beginning.
 LOAD_AND_ENCODE = """
 import socket, sys
 from pathlib import Path

@@ -16,8 +16,10 @@ from activekg_pipelines.errors import EncoderFailed
 LIMIT = 256
 WORDS = re.findall(
     r"\w+",
-    "the ledger holds every object that was ever listed and a scan compares it with the bucket while workers claim "
-    "rows under a lease which ends when their process dies so that another one may continue where it stopped",
+    "the ledger holds every object that was ever listed and a scan compares it with the bucket "
+    "while workers claim "
+    "rows under a lease which ends when their process dies so that another one may continue where "
+    "it stopped",
 )
 
 
@@ -32,14 +34,16 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 def prose(rng: random.Random, sentences: int) -> str:
     return " ".join(
-        " ".join(rng.choices(WORDS, k=rng.randint(5, 18))).capitalize() + rng.choice(".!?.") for _ in range(sentences)
+        " ".join(rng.choices(WORDS, k=rng.randint(5, 18))).capitalize() + rng.choice(".!?.")
+        for _ in range(sentences)
     )
 
 
 def article(seed: int = 7, sections: int = 12) -> str:
     rng = random.Random(seed)
     return "\n\n".join(
-        f"## Section {number} {rng.choice(WORDS)}\n\n" + "\n\n".join(prose(rng, rng.randint(2, 7)) for _ in range(6))
+        f"## Section {number} {rng.choice(WORDS)}\n\n"
+        + "\n\n".join(prose(rng, rng.randint(2, 7)) for _ in range(6))
         for number in range(sections)
     )
 
@@ -51,14 +55,17 @@ def plain(seed: int = 3, paragraphs: int = 120) -> str:
 
 def python_code(functions: int) -> str:
     return "\n\n".join(
-        f"def function_{n}(value: int) -> int:\n    # adds {n}\n    total = value + {n}\n    return total"
+        f"def function_{n}(value: int) -> int:\n    # adds {n}\n    total = value + {n}\n    "
+        "return total"
         for n in range(functions)
     )
 
 
 def table(rows: int) -> str:
     head = "| name | value | remark |\n|---|---|---|\n"
-    return head + "\n".join(f"| row {n} | {n * 37 % 101} | a remark on number {n} |" for n in range(rows))
+    return head + "\n".join(
+        f"| row {n} | {n * 37 % 101} | a remark on number {n} |" for n in range(rows)
+    )
 
 
 TEXTS = {
@@ -73,7 +80,7 @@ TEXTS = {
     "wide table row": "| " + " | ".join(f"cell {n}" for n in range(900)) + " |",
     "crlf": article(8).replace("\n", "\r\n"),
     "carriage returns": plain(5, 40).replace("\n", "\r"),
-    "chinese": "知识图谱是一种结构化的语义知识库。它用于描述物理世界中的概念及其相互关系！" * 200,  # noqa: RUF001
+    "chinese": "知识图谱是一种结构化的语义知识库。它用于描述物理世界中的概念及其相互关系！" * 200,
     "japanese": "これはテストです。カタカナとひらがなと漢字が混ざっています。" * 150,
     "korean": "한국어 문장은 띄어쓰기가 있습니다. 음절은 자모로 나뉩니다. " * 150,
     "thai without spaces": "ภาษาไทยไม่มีการเว้นวรรคระหว่างคำ" * 300,
@@ -90,7 +97,9 @@ TEXTS = {
     "special tokens spelled out": "[CLS] a [SEP] b [UNK] c [MASK] [PAD] " * 200,
     "headings only": "\n".join(f"# Heading {n}" for n in range(300)),
     "long heading": "# " + " ".join(random.Random(6).choices(WORDS, k=900)) + "\n\nText.",
-    "words over the limit": " ".join("z" * length for length in (5_000, 90, 9_000, 50, 4_096, 4_097, 1)),
+    "words over the limit": " ".join(
+        "z" * length for length in (5_000, 90, 9_000, 50, 4_096, 4_097, 1)
+    ),
 }
 
 
@@ -114,7 +123,9 @@ def assert_sound(text: str, chunks: list[Chunk], tokenizer: Tokenizer, limit: in
 
 @pytest.mark.parametrize("limit", [LIMIT, 40])
 @pytest.mark.parametrize("name", TEXTS)
-def test_chunks_are_exact_cover_the_text_and_keep_the_limit(name: str, limit: int, tokenizer: Tokenizer) -> None:
+def test_chunks_are_exact_cover_the_text_and_keep_the_limit(
+    name: str, limit: int, tokenizer: Tokenizer
+) -> None:
     chunks = chunk_document(TEXTS[name], tokenizer, limit)
     assert chunks
     assert_sound(TEXTS[name], chunks, tokenizer, limit)
@@ -124,7 +135,10 @@ def test_chunks_are_exact_cover_the_text_and_keep_the_limit(name: str, limit: in
     "text",
     [
         pytest.param("a" * 1_000_000, id="one letter"),
-        pytest.param("".join(random.Random(1).choices("abcdefghij0123456789-_/", k=1_000_000)), id="no spaces"),
+        pytest.param(
+            "".join(random.Random(1).choices("abcdefghij0123456789-_/", k=1_000_000)),
+            id="no spaces",
+        ),
         pytest.param("x\u0301\u0302" * 100_000, id="combining marks"),
         pytest.param("가" * 100_000, id="hangul"),
         pytest.param("##" * 200_000, id="punctuation"),
@@ -135,7 +149,9 @@ def test_a_huge_text_without_places_to_cut_is_cut_anyway(text: str, tokenizer: T
     assert_sound(text, chunk_document(text, tokenizer, LIMIT), tokenizer)
 
 
-@pytest.mark.parametrize("text", ["", " ", "\n\t\r\n  ", "\u200b\u200b", "\x00\x0c", "\ufeff", "\u0301" * 50_000])
+@pytest.mark.parametrize(
+    "text", ["", " ", "\n\t\r\n  ", "\u200b\u200b", "\x00\x0c", "\ufeff", "\u0301" * 50_000]
+)
 def test_text_that_the_model_sees_nothing_of_has_no_chunks(text: str, tokenizer: Tokenizer) -> None:
     assert chunk_document(text, tokenizer, LIMIT) == []
 
@@ -145,7 +161,9 @@ def test_short_text_is_one_chunk_without_the_blanks_around_it(tokenizer: Tokeniz
     assert (chunk.start, chunk.text) == (4, "A title\n\nand some text.")
 
 
-def test_the_result_does_not_depend_on_how_the_text_was_sliced_for_the_tokenizer(tokenizer: Tokenizer) -> None:
+def test_the_result_does_not_depend_on_how_the_text_was_sliced_for_the_tokenizer(
+    tokenizer: Tokenizer,
+) -> None:
     section = article(9, sections=30)  # 100,000 characters, two slices and a rest
     shifted = "# First\n\n" + prose(random.Random(5), 60) + "\n\n" + section
     texts = {chunk.text for chunk in chunk_document(shifted, tokenizer, LIMIT)}
@@ -166,7 +184,9 @@ def test_small_sections_share_a_chunk(tokenizer: Tokenizer) -> None:
 
 @pytest.mark.parametrize("heading", ["## Findings", "Findings\n--------"])
 @pytest.mark.parametrize("length", range(10, 60, 7))
-def test_a_heading_is_never_left_at_the_end_of_a_chunk(heading: str, length: int, tokenizer: Tokenizer) -> None:
+def test_a_heading_is_never_left_at_the_end_of_a_chunk(
+    heading: str, length: int, tokenizer: Tokenizer
+) -> None:
     rng = random.Random(length)
     text = f"{prose(rng, length)}\n\n# Results\n\n{heading}\n\n{prose(rng, 40)}"
     for chunk in chunk_document(text, tokenizer, 64):
@@ -198,7 +218,9 @@ def test_long_tables_are_cut_between_rows(tokenizer: Tokenizer) -> None:
 def test_the_head_of_a_table_stays_with_its_first_row(tokenizer: Tokenizer) -> None:
     for length in range(6, 20):
         text = f"{prose(random.Random(length), length)}\n\n{table(60)}"
-        (chunk,) = [chunk for chunk in chunk_document(text, tokenizer, LIMIT) if "| name |" in chunk.text]
+        (chunk,) = [
+            chunk for chunk in chunk_document(text, tokenizer, LIMIT) if "| name |" in chunk.text
+        ]
         assert "| row 0 |" in chunk.text
 
 
@@ -208,7 +230,9 @@ def test_prose_is_cut_at_sentences(tokenizer: Tokenizer) -> None:
         assert chunk.text[-1] in ".!?"
 
 
-def test_no_tiny_tail_is_left_where_the_last_two_chunks_can_be_balanced(tokenizer: Tokenizer) -> None:
+def test_no_tiny_tail_is_left_where_the_last_two_chunks_can_be_balanced(
+    tokenizer: Tokenizer,
+) -> None:
     for sentences in range(20, 60):
         chunks = chunk_document(prose(random.Random(sentences), sentences), tokenizer, LIMIT)
         assert min(chunk.tokens for chunk in chunks) >= 90
@@ -221,7 +245,11 @@ def test_chunks_of_prose_are_mostly_full(tokenizer: Tokenizer) -> None:
 
 @pytest.mark.parametrize("kind", ["article", "plain", "one paragraph"])
 def test_an_edit_leaves_most_other_chunks_as_they_were(kind: str, tokenizer: Tokenizer) -> None:
-    text = {"article": article(sections=20), "plain": plain(), "one paragraph": prose(random.Random(1), 600)}[kind]
+    text = {
+        "article": article(sections=20),
+        "plain": plain(),
+        "one paragraph": prose(random.Random(1), 600),
+    }[kind]
     before = Counter(chunk.text_hash for chunk in chunk_document(text, tokenizer, LIMIT))
     changed = []
     for seed in range(20):
@@ -264,7 +292,9 @@ def test_text_that_is_not_valid_unicode_is_an_encoder_failure(tokenizer: Tokeniz
 
 
 class Opaque:
-    """A tokenizer that does not tell how it works, so that nothing is concluded from it."""
+    """A tokenizer that does not tell how it works, so that nothing is concluded from
+    it.
+    """
 
     truncation = padding = None
 
@@ -294,16 +324,29 @@ FRAGMENTS = st.sampled_from(
 
 
 @settings(deadline=None)
-@given(parts=st.lists(FRAGMENTS | st.text(st.characters(exclude_categories=["Cs"]), max_size=4), max_size=60))
-def test_encoding_what_repeats_once_gives_the_chunks_of_the_whole_text(tokenizer: Tokenizer, parts: list[str]) -> None:
+@given(
+    parts=st.lists(
+        FRAGMENTS | st.text(st.characters(exclude_categories=["Cs"]), max_size=4), max_size=60
+    )
+)
+def test_encoding_what_repeats_once_gives_the_chunks_of_the_whole_text(
+    tokenizer: Tokenizer, parts: list[str]
+) -> None:
     text = "".join(parts) + " " + "".join(parts[::-1])
     assert chunk_document(text, tokenizer, 12) == chunk_document(text, Opaque(tokenizer), 12)
 
 
 @pytest.mark.parametrize(
-    "added", [AddedToken("<mask>", lstrip=True), AddedToken("<mask>", rstrip=True), AddedToken("<mask> hello")]
+    "added",
+    [
+        AddedToken("<mask>", lstrip=True),
+        AddedToken("<mask>", rstrip=True),
+        AddedToken("<mask> hello"),
+    ],
 )
-def test_added_tokens_that_take_blanks_along_count_where_they_stand(added: AddedToken, tokenizer: Tokenizer) -> None:
+def test_added_tokens_that_take_blanks_along_count_where_they_stand(
+    added: AddedToken, tokenizer: Tokenizer
+) -> None:
     mpnet = Tokenizer.from_str(tokenizer.to_str())
     mpnet.add_special_tokens([added])
     for text in ("hello " + "<mask> " * 300, "hello <mask> hello hello <mask> hello"):
@@ -312,7 +355,9 @@ def test_added_tokens_that_take_blanks_along_count_where_they_stand(added: Added
         assert_sound(text, chunks, mpnet, 50)
 
 
-@pytest.mark.parametrize("name", ["markdown", "chinese", "table", "no punctuation", "base64 line", "emoji"])
+@pytest.mark.parametrize(
+    "name", ["markdown", "chinese", "table", "no punctuation", "base64 line", "emoji"]
+)
 def test_the_limit_is_exact_for_byte_level_tokenizers_too(name: str) -> None:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)

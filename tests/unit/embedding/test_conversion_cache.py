@@ -17,7 +17,9 @@ from .conftest import Converted, finish_loading, start_loading
 
 def test_two_processes_that_start_at_once_convert_once_and_agree(converted: Converted) -> None:
     assert converted.loads[0].vector == converted.loads[1].vector
-    assert len([path for path in (converted.cache_dir / "openvino").iterdir() if path.is_dir()]) == 1
+    assert (
+        len([path for path in (converted.cache_dir / "openvino").iterdir() if path.is_dir()]) == 1
+    )
 
 
 def test_converting_looks_up_no_host(converted: Converted) -> None:
@@ -88,7 +90,9 @@ def test_a_copy_with_other_times_is_not_built_again(folder: Path) -> None:
 
 @pytest.mark.parametrize("file", ["data", "manifest.json"])
 @pytest.mark.parametrize("content", [None, "", "other", "{}}"])
-def test_missing_and_damaged_files_are_built_again(folder: Path, file: str, content: str | None) -> None:
+def test_missing_and_damaged_files_are_built_again(
+    folder: Path, file: str, content: str | None
+) -> None:
     load_cached(folder)
     if content is None:
         (folder / file).unlink()
@@ -99,7 +103,9 @@ def test_missing_and_damaged_files_are_built_again(folder: Path, file: str, cont
 
 
 def test_intact_files_that_cannot_be_loaded_are_built_again(folder: Path) -> None:
-    load_or_build(folder, lambda draft: Path(draft / "data").write_text("old") and None, lambda _: "")
+    load_or_build(
+        folder, lambda draft: Path(draft / "data").write_text("old") and None, lambda _: ""
+    )
     assert load_cached(folder) == "whole"
 
 

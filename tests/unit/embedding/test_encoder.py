@@ -74,7 +74,10 @@ def test_threads_may_share_an_encoder(encoder: Encoder) -> None:
 def test_long_texts_are_truncated_to_the_model_s_limit(encoder: Encoder) -> None:
     text = "word " * 254
     assert (
-        cosines(encoder.encode([text]), encoder.encode([text + "and something else altogether " * 50])).min() >= 0.9999
+        cosines(
+            encoder.encode([text]), encoder.encode([text + "and something else altogether " * 50])
+        ).min()
+        >= 0.9999
     )
 
 
@@ -88,7 +91,9 @@ def test_the_tokenizer_splits_documents_and_its_chunks_are_embedded_whole(encode
     assert encoder.encode([chunk.text for chunk in chunks]).shape == (len(chunks), 384)
 
 
-def test_a_text_that_cannot_be_embedded_is_an_encoder_failure(encoder: Encoder, torch_encoder: Encoder) -> None:
+def test_a_text_that_cannot_be_embedded_is_an_encoder_failure(
+    encoder: Encoder, torch_encoder: Encoder
+) -> None:
     for each in (encoder, torch_encoder):
         with pytest.raises(EncoderFailed):
             each.encode([UNICODE_ERROR])
@@ -110,7 +115,9 @@ def test_resilient_encoding_of_good_texts_reports_nothing(encoder: Encoder) -> N
 
 
 class TestVerification:
-    def test_stored_vectors_of_the_same_model_pass(self, encoder: Encoder, torch_encoder: Encoder) -> None:
+    def test_stored_vectors_of_the_same_model_pass(
+        self, encoder: Encoder, torch_encoder: Encoder
+    ) -> None:
         verify_encoder(encoder, TEXTS[:5], torch_encoder.encode(TEXTS[:5]))
         verify_encoder(encoder, TEXTS[:5], 3 * encoder.encode(TEXTS[:5]).astype(np.float16))
 
@@ -130,13 +137,17 @@ class TestVerification:
         "spoil",
         [
             pytest.param(lambda vectors: vectors[::-1], id="of other texts"),
-            pytest.param(lambda vectors: vectors + 0.02 * np.sign(vectors[:, ::-1]), id="slightly off"),
+            pytest.param(
+                lambda vectors: vectors + 0.02 * np.sign(vectors[:, ::-1]), id="slightly off"
+            ),
             pytest.param(lambda vectors: vectors[:, :200], id="of other dimensions"),
             pytest.param(lambda vectors: vectors * np.nan, id="not finite"),
             pytest.param(lambda vectors: vectors * 0, id="zero"),
         ],
     )
-    def test_other_vectors_are_refused(self, encoder: Encoder, spoil: Callable[[np.ndarray], np.ndarray]) -> None:
+    def test_other_vectors_are_refused(
+        self, encoder: Encoder, spoil: Callable[[np.ndarray], np.ndarray]
+    ) -> None:
         with pytest.raises(ModelError):
             verify_encoder(encoder, TEXTS[:6], spoil(encoder.encode(TEXTS[:6])))
 
@@ -146,8 +157,12 @@ class TestBackends:
         encoder = load_encoder(DEFAULT_MODEL, Backend.AUTO, None, cache_dir, 1)
         assert type(encoder).__name__ == "OpenVinoEncoder"
 
-    def test_an_encoder_of_single_texts_makes_the_same_vectors(self, cache_dir: Path, encoder: Encoder) -> None:
-        alone = load_encoder(DEFAULT_MODEL, Backend.OPENVINO, None, cache_dir, None, single_texts=True)
+    def test_an_encoder_of_single_texts_makes_the_same_vectors(
+        self, cache_dir: Path, encoder: Encoder
+    ) -> None:
+        alone = load_encoder(
+            DEFAULT_MODEL, Backend.OPENVINO, None, cache_dir, None, single_texts=True
+        )
         np.testing.assert_allclose(alone.encode(TEXTS), encoder.encode(TEXTS), atol=1e-5)
         hints = [made._graph.get_property("PERFORMANCE_HINT") for made in (alone, encoder)]  # type: ignore[attr-defined]
         assert hints == ["LATENCY", "THROUGHPUT"]
@@ -158,13 +173,19 @@ class TestBackends:
             load_encoder(DEFAULT_MODEL, backend, "cuda", cache_dir, None)
 
     @pytest.mark.parametrize("backend", [Backend.TORCH, Backend.AUTO])
-    def test_a_device_that_does_not_exist_is_a_model_error(self, backend: Backend, cache_dir: Path) -> None:
+    def test_a_device_that_does_not_exist_is_a_model_error(
+        self, backend: Backend, cache_dir: Path
+    ) -> None:
         with pytest.raises(ModelError):
             load_encoder(DEFAULT_MODEL, backend, "cuda:63", cache_dir, None)
 
-    def test_auto_takes_half_precision_exactly_where_the_cpu_has_it(self, cache_dir: Path, encoder: Encoder) -> None:
+    def test_auto_takes_half_precision_exactly_where_the_cpu_has_it(
+        self, cache_dir: Path, encoder: Encoder
+    ) -> None:
         try:
-            half = load_encoder(DEFAULT_MODEL, Backend.OPENVINO, None, cache_dir, None, precision=Precision.BFLOAT16)
+            half = load_encoder(
+                DEFAULT_MODEL, Backend.OPENVINO, None, cache_dir, None, precision=Precision.BFLOAT16
+            )
         except ModelError as error:
             assert "bfloat16" in str(error)
             assert encoder.precision is Precision.FLOAT32
@@ -174,12 +195,18 @@ class TestBackends:
     def test_half_precision_makes_vectors_of_the_same_version(
         self, cache_dir: Path, torch_encoder: Encoder, encoder: Encoder
     ) -> None:
-        half = load_encoder(DEFAULT_MODEL, Backend.TORCH, "cpu", cache_dir, None, precision=Precision.BFLOAT16)
+        half = load_encoder(
+            DEFAULT_MODEL, Backend.TORCH, "cpu", cache_dir, None, precision=Precision.BFLOAT16
+        )
         assert half.version == torch_encoder.version == encoder.version
         assert cosines(half.encode(TEXTS), torch_encoder.encode(TEXTS)).min() >= 0.999
 
-    def test_int8_makes_near_vectors_of_another_version(self, cache_dir: Path, encoder: Encoder) -> None:
-        small = load_encoder(DEFAULT_MODEL, Backend.AUTO, None, cache_dir, None, precision=Precision.INT8)
+    def test_int8_makes_near_vectors_of_another_version(
+        self, cache_dir: Path, encoder: Encoder
+    ) -> None:
+        small = load_encoder(
+            DEFAULT_MODEL, Backend.AUTO, None, cache_dir, None, precision=Precision.INT8
+        )
         assert small.version == encoder.version.replace("/float32", "/int8")
         assert 0.9 <= cosines(small.encode(TEXTS), encoder.encode(TEXTS)).min() < 0.9999
 
@@ -205,12 +232,16 @@ class TestBackends:
 
         asked: list[str | None] = []
 
-        def load(source: object, precision: Precision, device: str | None, threads: int | None) -> str:
+        def load(
+            source: object, precision: Precision, device: str | None, threads: int | None
+        ) -> str:
             asked.append(device)
             return "on the GPU"
 
         device_file = tmp_path / "nvidiactl"
-        monkeypatch.setattr("activekg_pipelines.embedding.loading._GPU_DEVICE_FILES", (str(device_file),))
+        monkeypatch.setattr(
+            "activekg_pipelines.embedding.loading._GPU_DEVICE_FILES", (str(device_file),)
+        )
         monkeypatch.setattr("activekg_pipelines.embedding.torch_encoder.TorchEncoder", load)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         assert load_encoder(DEFAULT_MODEL, Backend.AUTO, None, cache_dir, 1) != "on the GPU"

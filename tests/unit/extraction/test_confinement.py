@@ -1,4 +1,6 @@
-"""What a worker can reach when a hostile document has taken it over: its documents, and nothing else."""
+"""What a worker can reach when a hostile document has taken it over: its documents, and
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,11 @@ _LANDLOCK_CREATE = 444
 
 def landlock() -> int:
     """The version of Landlock that this kernel has; below 1 for none."""
-    return int(ctypes.CDLL(None).syscall(_LANDLOCK_CREATE, None, 0, 1)) if sys.platform.startswith("linux") else 0
+    return (
+        int(ctypes.CDLL(None).syscall(_LANDLOCK_CREATE, None, 0, 1))
+        if sys.platform.startswith("linux")
+        else 0
+    )
 
 
 needs_landlock = pytest.mark.skipif(landlock() < 1, reason="the kernel has no Landlock")
@@ -31,7 +37,9 @@ needs_seccomp = pytest.mark.skipif(
     not sys.platform.startswith("linux") or platform.machine() not in ("x86_64", "aarch64"),
     reason="the filter of calls is made for Linux on x86_64 and aarch64",
 )
-needs_scopes = pytest.mark.skipif(landlock() < 6, reason="the kernel's Landlock does not hold back signals")
+needs_scopes = pytest.mark.skipif(
+    landlock() < 6, reason="the kernel's Landlock does not hold back signals"
+)
 
 
 @pytest.fixture
@@ -61,14 +69,18 @@ def outcome(sandbox: Sandbox, document: Path, what: str) -> str:
         pytest.param("a signal", marks=needs_scopes),
     ],
 )
-def test_a_worker_reaches_nothing_but_its_documents(confined: Sandbox, document: Path, what: str) -> None:
+def test_a_worker_reaches_nothing_but_its_documents(
+    confined: Sandbox, document: Path, what: str
+) -> None:
     assert outcome(confined, document, what) == "PermissionError"
     assert [path.read_text() for path in document.parent.iterdir()] == ["a text"]
 
 
 @needs_landlock
 @pytest.mark.parametrize("what", sorted(CHANGES))
-def test_without_a_folder_of_documents_it_can_read_but_not_change(document: Path, what: str) -> None:
+def test_without_a_folder_of_documents_it_can_read_but_not_change(
+    document: Path, what: str
+) -> None:
     with Sandbox(workers=1, extractor=reaching) as sandbox:
         assert outcome(sandbox, document, "a file") == "done"
         assert outcome(sandbox, document, what) == "PermissionError"

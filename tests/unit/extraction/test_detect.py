@@ -58,7 +58,12 @@ def test_format(key: str, head: bytes, content_type: str | None, expected: Forma
         ("a.txt", PNG_HEADER, "text/plain", "A PNG image"),
         ("a.pdf", b"\xff\xd8\xff\xe0\x00\x10JFIF\x00", "application/pdf", "A JPEG image"),
         ("a.docx", ZIP + b"[Content_Types].xml xl/workbook.xml", None, "An Excel workbook"),
-        ("a", ZIP + b"mimetypeapplication/vnd.oasis.opendocument.text", None, "An OpenDocument file"),
+        (
+            "a",
+            ZIP + b"mimetypeapplication/vnd.oasis.opendocument.text",
+            None,
+            "An OpenDocument file",
+        ),
         ("a", ZIP + b"photo.jpg", None, "A ZIP archive"),
         ("a", OLE, None, "A legacy Office document"),
         ("a", b"MZ\x90\x00\x03\x00\x00\x00", None, "A Windows program"),
@@ -69,7 +74,9 @@ def test_format(key: str, head: bytes, content_type: str | None, expected: Forma
         ("a.json", b"{}", "application/json", "A data file"),
     ],
 )
-def test_what_is_no_document_is_refused_by_name(key: str, head: bytes, content_type: str | None, message: str) -> None:
+def test_what_is_no_document_is_refused_by_name(
+    key: str, head: bytes, content_type: str | None, message: str
+) -> None:
     with pytest.raises(UnsupportedType, match=f"^{message}"):
         detect(key, head, content_type)
 
@@ -79,13 +86,28 @@ def test_an_ole_container_called_docx_is_encrypted() -> None:
         detect("a.docx", OLE, None)
 
 
-@pytest.mark.parametrize("key", ["a.png", "b/c.JPEG", "d.zip", "e.xlsx", "f.tar.gz", "g.parquet", "h.doc", "i.py"])
+@pytest.mark.parametrize(
+    "key", ["a.png", "b/c.JPEG", "d.zip", "e.xlsx", "f.tar.gz", "g.parquet", "h.doc", "i.py"]
+)
 def test_an_extension_alone_can_settle_that_there_is_no_document(key: str) -> None:
     assert unsupported_by_name(key)
 
 
 @pytest.mark.parametrize(
-    "key", ["a.pdf", "a.docx", "a.html", "a.md", "a.txt", "README", "a.unknown", "zip", "png/a", "a.v2", "notes.2024"]
+    "key",
+    [
+        "a.pdf",
+        "a.docx",
+        "a.html",
+        "a.md",
+        "a.txt",
+        "README",
+        "a.unknown",
+        "zip",
+        "png/a",
+        "a.v2",
+        "notes.2024",
+    ],
 )
 def test_other_names_settle_nothing(key: str) -> None:
     assert unsupported_by_name(key) is None

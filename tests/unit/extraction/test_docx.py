@@ -10,7 +10,18 @@ from activekg_pipelines.errors import Corrupt, EmptyObject, Encrypted, NoTextLay
 from activekg_pipelines.extraction import ExtractedDocument, Limits, extract_file
 from tests.hostile.file import deflated
 from tests.hostile.word_file import raw_zip
-from tests.unit.extraction.documents import MC, STRICT_W, W, bare_word, cell, paragraph, picture_file, row, table, word
+from tests.unit.extraction.documents import (
+    MC,
+    STRICT_W,
+    W,
+    bare_word,
+    cell,
+    paragraph,
+    picture_file,
+    row,
+    table,
+    word,
+)
 
 
 def read(path: Path, limits: Limits | None = None) -> ExtractedDocument:
@@ -38,16 +49,20 @@ def test_paragraphs_headings_and_lists_in_order(tmp_path: Path) -> None:
 
 
 def test_the_title_of_the_properties_comes_first(tmp_path: Path) -> None:
-    assert read(word(tmp_path / "a.docx", paragraph("Head", "Heading1"), title="Property")).title == "Property"
+    assert (
+        read(word(tmp_path / "a.docx", paragraph("Head", "Heading1"), title="Property")).title
+        == "Property"
+    )
     assert read(word(tmp_path / "b.docx", paragraph("Head", "Heading1"))).title == "Head"
     assert read(word(tmp_path / "c.docx", paragraph("Plain"))).title is None
 
 
 def test_tabs_breaks_and_hyphens(tmp_path: Path) -> None:
-    runs = (
-        "<w:t>a</w:t><w:tab/><w:t>b</w:t><w:br/><w:t>c</w:t><w:noBreakHyphen/><w:t>d</w:t><w:softHyphen/><w:t>e</w:t>"
+    runs = "<w:t>a</w:t><w:tab/><w:t>b</w:t><w:br/><w:t>c</w:t><w:noBreakHyphen/><w:t>d</w:t><w:softHyphen/><w:t>e</w:t>"
+    assert (
+        text_of(tmp_path, f"<w:p><w:pPr><w:tabs><w:tab/></w:tabs></w:pPr><w:r>{runs}</w:r></w:p>")
+        == "a\tb\nc-de"
     )
-    assert text_of(tmp_path, f"<w:p><w:pPr><w:tabs><w:tab/></w:tabs></w:pPr><w:r>{runs}</w:r></w:p>") == "a\tb\nc-de"
 
 
 def test_insertions_are_read_and_deletions_are_not(tmp_path: Path) -> None:
@@ -56,7 +71,10 @@ def test_insertions_are_read_and_deletions_are_not(tmp_path: Path) -> None:
         "<w:del><w:r><w:delText>deleted</w:delText></w:r></w:del>"
         "<w:moveFrom><w:r><w:t>moved away</w:t></w:r></w:moveFrom></w:p>"
     )
-    assert text_of(tmp_path, body.replace("<w:t>kept", '<w:t xml:space="preserve">kept')) == "kept inserted"
+    assert (
+        text_of(tmp_path, body.replace("<w:t>kept", '<w:t xml:space="preserve">kept'))
+        == "kept inserted"
+    )
 
 
 def test_content_controls_hyperlinks_and_fields_are_read(tmp_path: Path) -> None:
@@ -72,7 +90,10 @@ def test_text_boxes_are_read_once_after_their_paragraph(tmp_path: Path) -> None:
         f"<mc:AlternateContent><mc:Choice Requires='wps'><w:drawing>{box}</w:drawing></mc:Choice>"
         f"<mc:Fallback><w:pict>{box}</w:pict></mc:Fallback></mc:AlternateContent>"
     )
-    assert text_of(tmp_path, f"<w:p><w:r>{alternate}</w:r><w:r><w:t>anchor</w:t></w:r></w:p>") == "anchor\n\nboxed"
+    assert (
+        text_of(tmp_path, f"<w:p><w:r>{alternate}</w:r><w:r><w:t>anchor</w:t></w:r></w:p>")
+        == "anchor\n\nboxed"
+    )
 
 
 def test_one_branch_of_alternate_content_is_read(tmp_path: Path) -> None:
@@ -102,14 +123,19 @@ def test_a_table_is_markdown_with_merged_cells_once(tmp_path: Path) -> None:
     grid = table(
         row(cell(paragraph("Name")), cell(paragraph("Both"), properties=span)),
         row(
-            cell(paragraph("a|b"), properties='<w:vMerge w:val="restart"/>'), cell(paragraph("1")), cell(paragraph("2"))
+            cell(paragraph("a|b"), properties='<w:vMerge w:val="restart"/>'),
+            cell(paragraph("1")),
+            cell(paragraph("2")),
         ),
         row(
-            cell(paragraph("a|b"), properties="<w:vMerge/>"), cell(paragraph("3")), cell(paragraph("4"), paragraph("5"))
+            cell(paragraph("a|b"), properties="<w:vMerge/>"),
+            cell(paragraph("3")),
+            cell(paragraph("4"), paragraph("5")),
         ),
     )
     assert text_of(tmp_path, paragraph("before"), grid, paragraph("after")) == (
-        "before\n\n| Name | Both |  |\n| --- | --- | --- |\n| a\\|b | 1 | 2 |\n|  | 3 | 4 5 |\n\nafter"
+        "before\n\n| Name | Both |  |\n| --- | --- | --- |\n| a\\|b | 1 | 2 |\n|  | 3 | 4 5 "
+        "|\n\nafter"
     )
 
 
@@ -125,7 +151,10 @@ def test_rows_and_cells_in_content_controls_belong_to_the_table(tmp_path: Path) 
 
 
 def test_a_nested_table_is_a_table_of_its_own(tmp_path: Path) -> None:
-    inner = table(row(cell(paragraph("k")), cell(paragraph("v"))), row(cell(paragraph("1")), cell(paragraph("2"))))
+    inner = table(
+        row(cell(paragraph("k")), cell(paragraph("v"))),
+        row(cell(paragraph("1")), cell(paragraph("2"))),
+    )
     outer = table(row(cell(paragraph("left")), cell(paragraph("right"), inner)))
     assert text_of(tmp_path, outer) == "left\n\nright\n\n| k | v |\n| --- | --- |\n| 1 | 2 |"
 
@@ -145,14 +174,18 @@ def test_headers_and_footers_of_many_sections_stand_once(tmp_path: Path) -> None
 
 def test_notes_are_marked_where_they_belong_and_stand_at_the_end(tmp_path: Path) -> None:
     body = (
-        "<w:p><w:r><w:t>One</w:t></w:r><w:r><w:endnoteReference w:id='7'/></w:r><w:r><w:t> two</w:t></w:r>"
+        "<w:p><w:r><w:t>One</w:t></w:r><w:r><w:endnoteReference w:id='7'/></w:r><w:r><w:t> "
+        "two</w:t></w:r>"
         "<w:r><w:footnoteReference w:id='2'/></w:r></w:p>"
     )
-    separator = "<w:footnote w:type='separator' w:id='0'><w:p><w:r><w:separator/></w:r></w:p></w:footnote>"
+    separator = (
+        "<w:footnote w:type='separator' w:id='0'><w:p><w:r><w:separator/></w:r></w:p></w:footnote>"
+    )
     path = bare_word(
         tmp_path / "a.docx",
         f"<w:document {W}><w:body>{body}</w:body></w:document>",
-        footnotes=f"<w:footnotes {W}>{separator}<w:footnote w:id='2'>{paragraph('Foot')}</w:footnote></w:footnotes>",
+        footnotes=f"<w:footnotes {W}>{separator}<w:footnote "
+        f"w:id='2'>{paragraph('Foot')}</w:footnote></w:footnotes>",
         endnotes=f"<w:endnotes {W}><w:endnote w:id='7'>{paragraph('End')}</w:endnote></w:endnotes>",
     )
     assert read(path).text == "One[^1] two[^2]\n\n[^1]: End\n\n[^2]: Foot"
@@ -161,12 +194,16 @@ def test_notes_are_marked_where_they_belong_and_stand_at_the_end(tmp_path: Path)
 @pytest.mark.parametrize("namespace", [W, STRICT_W])
 def test_what_python_docx_refuses_is_read_from_the_zip(tmp_path: Path, namespace: str) -> None:
     styles = (
-        f"<w:styles {namespace}><w:style w:type='paragraph' w:styleId='b'><w:name w:val='heading 2'/></w:style>"
-        "<w:style w:type='paragraph' w:styleId='mine'><w:name w:val='Mine'/><w:basedOn w:val='b'/></w:style></w:styles>"
+        f"<w:styles {namespace}><w:style w:type='paragraph' w:styleId='b'><w:name w:val='heading "
+        "2'/></w:style>"
+        "<w:style w:type='paragraph' w:styleId='mine'><w:name w:val='Mine'/><w:basedOn "
+        "w:val='b'/></w:style></w:styles>"
     )
     body = f"{paragraph('Head', 'mine')}{paragraph('text')}"
     path = bare_word(
-        tmp_path / "a.docm", f"<w:document {namespace} {MC}><w:body>{body}</w:body></w:document>", styles=styles
+        tmp_path / "a.docm",
+        f"<w:document {namespace} {MC}><w:body>{body}</w:body></w:document>",
+        styles=styles,
     )
     document = read(path)
     assert document.text == "## Head\n\ntext"
@@ -182,7 +219,9 @@ def test_a_zip_that_declares_less_than_it_holds_is_corrupt(tmp_path: Path) -> No
 
 def test_a_damaged_part_costs_a_warning(tmp_path: Path) -> None:
     path = bare_word(
-        tmp_path / "a.docx", f"<w:document {W}><w:body>{paragraph('text')}</w:body></w:document>", header="<w:hdr"
+        tmp_path / "a.docx",
+        f"<w:document {W}><w:body>{paragraph('text')}</w:body></w:document>",
+        header="<w:hdr",
     )
     document = read(path)
     assert document.text == "text"
@@ -192,7 +231,8 @@ def test_a_damaged_part_costs_a_warning(tmp_path: Path) -> None:
 def test_entities_are_not_expanded(tmp_path: Path) -> None:
     bomb = '<!DOCTYPE d [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]>'
     path = bare_word(
-        tmp_path / "a.docx", f"{bomb}<w:document {W}><w:body>{paragraph('text &b;')}</w:body></w:document>"
+        tmp_path / "a.docx",
+        f"{bomb}<w:document {W}><w:body>{paragraph('text &b;')}</w:body></w:document>",
     )
     assert read(path).text == "text"
 
@@ -226,7 +266,10 @@ def test_an_ole_container_is_encrypted(tmp_path: Path) -> None:
 
 
 def test_xml_over_the_limit_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
-    path = bare_word(tmp_path / "a.docx", f"<w:document {W}><w:body>{paragraph('x' * 100_000)}</w:body></w:document>")
+    path = bare_word(
+        tmp_path / "a.docx",
+        f"<w:document {W}><w:body>{paragraph('x' * 100_000)}</w:body></w:document>",
+    )
     with pytest.raises(TextTooLarge, match="bytes of XML"):
         read(path, Limits(max_xml_bytes=50_000))
 

@@ -8,7 +8,10 @@ import pytest
 from activekg_pipelines.errors import NoTextLayer
 from activekg_pipelines.extraction import ExtractedDocument, Limits, extract_file
 
-SENTENCE = "The committee met on Tuesday and agreed that the harbour wall should be rebuilt before the winter storms. "
+SENTENCE = (
+    "The committee met on Tuesday and agreed that the harbour wall should be rebuilt "
+    "before the winter storms. "
+)
 ARTICLE = f"""<!DOCTYPE html><html><head><title> Harbour &amp; wall </title><style>p {{}}</style></head><body>
 <nav><ul><li><a href="/">Home page link</a></li><li><a href="/news">News link</a></li></ul></nav>
 <main><article><h1>Harbour wall</h1><p>{SENTENCE * 4}</p><h2>Costs</h2><p>{SENTENCE * 4}</p>
@@ -46,8 +49,13 @@ def test_an_article_s_table_is_markdown(tmp_path: Path) -> None:
 
 
 def test_a_page_that_is_no_article_keeps_all_its_text(tmp_path: Path) -> None:
-    rows = "".join(f"<div><a href='/{i}'>Product {i}</a><span>Price {i} EUR</span></div>" for i in range(200))
-    document = read(tmp_path, body(f"<nav>Menu entry</nav><header>Site name</header>{rows}<aside>Advert</aside>"))
+    rows = "".join(
+        f"<div><a href='/{i}'>Product {i}</a><span>Price {i} EUR</span></div>" for i in range(200)
+    )
+    document = read(
+        tmp_path,
+        body(f"<nav>Menu entry</nav><header>Site name</header>{rows}<aside>Advert</aside>"),
+    )
     for index in (0, 99, 199):
         assert f"Product {index}" in document.text
     assert "Menu entry" not in document.text
@@ -63,10 +71,14 @@ def test_structure_of_a_short_page(tmp_path: Path) -> None:
         tmp_path,
         body(
             "<h1>Top</h1>one <b>bold</b>er<br>two<ul><li>a<ul><li>b</li></ul></li><li>c</li></ul>"
-            "<pre>x = 1\n  y</pre><h3>Low\n er</h3><div hidden>gone</div><p style='display:none'>gone</p>"
+            "<pre>x = 1\n  y</pre><h3>Low\n er</h3><div hidden>gone</div><p "
+            "style='display:none'>gone</p>"
         ),
     )
-    assert document.text == "# Top\n\none bolder\ntwo\n\n- a\n  - b\n- c\n\n```\nx = 1\n  y\n```\n\n### Low er"
+    assert (
+        document.text
+        == "# Top\n\none bolder\ntwo\n\n- a\n  - b\n- c\n\n```\nx = 1\n  y\n```\n\n### Low er"
+    )
 
 
 def test_merged_cells_stand_once(tmp_path: Path) -> None:
@@ -77,7 +89,10 @@ def test_merged_cells_stand_once(tmp_path: Path) -> None:
             "<tr><td>b1</td><td>b2</td></tr><tr><td>a3</td><td>b3</td><td>c3</td></tr></table>"
         ),
     )
-    assert document.text == "Sales\n\n| A | B |  |\n| --- | --- | --- |\n|  | b1 | b2 |\n| a3 | b3 | c3 |"
+    assert (
+        document.text
+        == "Sales\n\n| A | B |  |\n| --- | --- | --- |\n|  | b1 | b2 |\n| a3 | b3 | c3 |"
+    )
 
 
 def test_a_layout_table_is_text_and_the_table_in_it_a_table(tmp_path: Path) -> None:
@@ -90,8 +105,16 @@ def test_a_layout_table_is_text_and_the_table_in_it_a_table(tmp_path: Path) -> N
     ("page", "expected"),
     [
         ('<meta charset="windows-1251"><p>Привет, мир'.encode("cp1251"), "Привет, мир"),
-        ('<meta http-equiv="Content-Type" content="text/html; charset=shift_jis"><p>日本'.encode("shift_jis"), "日本"),
-        ("<?xml version='1.0' encoding='ISO-8859-1'?><html><p>café</p></html>".encode("latin-1"), "café"),
+        (
+            '<meta http-equiv="Content-Type" content="text/html; charset=shift_jis"><p>日本'.encode(
+                "shift_jis"
+            ),
+            "日本",
+        ),
+        (
+            "<?xml version='1.0' encoding='ISO-8859-1'?><html><p>café</p></html>".encode("latin-1"),
+            "café",
+        ),
         ("<p>Grüße".encode("utf-16"), "Grüße"),
         ("<p>Grüße aus München".encode("cp1252"), "Grüße aus München"),
         ('<meta charset="iso-8859-1"><p>Grüße'.encode(), "Grüße"),
@@ -120,21 +143,33 @@ def test_the_title_falls_back_to_the_first_heading(tmp_path: Path) -> None:
 
 def test_text_around_what_is_left_out_stays(tmp_path: Path) -> None:
     page = body(
-        "<p>one<img src=x> two<select><option>no</option></select> three<script>no</script> four<aside>no</aside> five"
+        "<p>one<img src=x> two<select><option>no</option></select> three<script>no</script> "
+        "four<aside>no</aside> five"
     )
     assert read(tmp_path, page).text.split() == ["one", "two", "three", "four", "five"]
 
 
-def test_an_article_s_own_header_and_footer_stay_where_the_page_is_no_article_to_trafilatura(tmp_path: Path) -> None:
+def test_an_article_s_own_header_and_footer_stay_where_the_page_is_no_article_to_trafilatura(
+    tmp_path: Path,
+) -> None:
     document = read(
-        tmp_path, body("<footer>Imprint</footer><article><header>By Ada</header><p>Short.</p><footer>Filed</footer>")
+        tmp_path,
+        body(
+            "<footer>Imprint</footer><article><header>By "
+            "Ada</header><p>Short.</p><footer>Filed</footer>"
+        ),
     )
     assert document.text == "By Ada\n\nShort.\n\nFiled"
 
 
 def test_an_article_that_only_its_description_holds_is_read(tmp_path: Path) -> None:
-    described = json.dumps({"@context": "https://schema.org", "@type": "NewsArticle", "articleBody": SENTENCE * 6})
-    document = read(tmp_path, body(f"<div id=app>Loading</div><script type='application/ld+json'>{described}</script>"))
+    described = json.dumps(
+        {"@context": "https://schema.org", "@type": "NewsArticle", "articleBody": SENTENCE * 6}
+    )
+    document = read(
+        tmp_path,
+        body(f"<div id=app>Loading</div><script type='application/ld+json'>{described}</script>"),
+    )
     assert document.text.count(SENTENCE.strip()) == 6
 
 

@@ -17,7 +17,8 @@ ENGINES: list[PdfEngine] = ["pdfium", "pdfplumber"]
 ROWS = [["Name", "Year", "Cost"], ["Wall", "2023", "5"], ["Pier", "2024", "7"]]
 MARKDOWN = "| Name | Year | Cost |\n| --- | --- | --- |\n| Wall | 2023 | 5 |\n| Pier | 2024 | 7 |"
 
-# Bytes by which reading the second file raises the peak that reading the first one left.
+# Bytes by which reading the second file raises the peak that reading the first one
+# left.
 GROWTH = """
 import resource, sys
 from pathlib import Path
@@ -38,12 +39,16 @@ def table_text(canvas: Canvas) -> None:
 
 
 def with_unicode_of_a(data: bytes, character: str) -> bytes:
-    """Tell readers that the font's "A" stands for ``character``; for a file that reportlab wrote uncompressed."""
+    """Tell readers that the font's "A" stands for ``character``; for a file that
+    reportlab wrote uncompressed.
+    """
     cmap = f"1 beginbfchar <41> <{character.encode('utf-16-be').hex()}> endbfchar".encode()
     stream = b"900 0 obj\n<< /Length %d >>\nstream\n%s\nendstream\nendobj\n" % (len(cmap), cmap)
     data = data.replace(b"/Type /Font\n", b"/Type /Font /ToUnicode 900 0 R\n")
     # Its table of objects is wrong now; readers then look for the objects themselves.
-    return data.replace(b"\nxref\n", b"\n" + stream + b"xref\n").replace(b"startxref", b"startxref\n9")
+    return data.replace(b"\nxref\n", b"\n" + stream + b"xref\n").replace(
+        b"startxref", b"startxref\n9"
+    )
 
 
 def read(path: Path, engine: PdfEngine = "pdfium", **limits: int) -> ExtractedDocument:
@@ -52,7 +57,13 @@ def read(path: Path, engine: PdfEngine = "pdfium", **limits: int) -> ExtractedDo
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_pages_are_joined_by_blank_lines(tmp_path: Path, engine: PdfEngine) -> None:
-    path = pdf(tmp_path / "a.pdf", lines("First line", "second line"), picture, lines("Last page"), title="Title of it")
+    path = pdf(
+        tmp_path / "a.pdf",
+        lines("First line", "second line"),
+        picture,
+        lines("Last page"),
+        title="Title of it",
+    )
     document = read(path, engine)
     assert document.text == "First line\nsecond line\n\nLast page"
     assert document.title == "Title of it"
@@ -68,9 +79,15 @@ def test_pages_are_joined_by_blank_lines(tmp_path: Path, engine: PdfEngine) -> N
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_ruled_table_is_markdown_in_its_place_and_nowhere_else(tmp_path: Path, engine: PdfEngine) -> None:
+def test_a_ruled_table_is_markdown_in_its_place_and_nowhere_else(
+    tmp_path: Path, engine: PdfEngine
+) -> None:
     document = read(pdf(tmp_path / "a.pdf", ruled_table(ROWS)), engine)
-    assert [block.strip() for block in document.text.split("\n\n")] == ["Before the table", MARKDOWN, "After the table"]
+    assert [block.strip() for block in document.text.split("\n\n")] == [
+        "Before the table",
+        MARKDOWN,
+        "After the table",
+    ]
     assert document.facts["tables"] == 1
 
 
@@ -99,7 +116,9 @@ def test_lines_that_form_no_grid_are_no_table(tmp_path: Path) -> None:
 
 
 def test_an_empty_grid_is_no_table(tmp_path: Path) -> None:
-    document = read(pdf(tmp_path / "a.pdf", ruled_table([["only", "", ""], ["", "", ""], ["", "", ""]])))
+    document = read(
+        pdf(tmp_path / "a.pdf", ruled_table([["only", "", ""], ["", "", ""], ["", "", ""]]))
+    )
     assert document.facts["tables"] == 0
     assert document.text.splitlines() == ["Before the table", "only", "After the table"]
 
@@ -175,7 +194,11 @@ def test_lines_of_a_cell_stay_together(tmp_path: Path) -> None:
 
 
 def test_a_table_holds_characters_outside_the_basic_plane(tmp_path: Path) -> None:
-    path = pdf(tmp_path / "a.pdf", ruled_table([["Sign", "Value"], ["A", "1"], ["B", "2"]]), pageCompression=0)
+    path = pdf(
+        tmp_path / "a.pdf",
+        ruled_table([["Sign", "Value"], ["A", "1"], ["B", "2"]]),
+        pageCompression=0,
+    )
     path.write_bytes(with_unicode_of_a(path.read_bytes(), "\U0001d400"))
     assert "| \U0001d400 | 1 |" in read(path).text
 
@@ -191,13 +214,22 @@ def test_a_page_with_too_many_lines_keeps_its_text_and_gets_a_warning(tmp_path: 
     assert "Wall" in first
     assert "|" not in first
     assert MARKDOWN in second
-    assert document.facts["warnings"] == ["Some pages have too many lines to look for tables in them."]
+    assert document.facts["warnings"] == [
+        "Some pages have too many lines to look for tables in them."
+    ]
 
 
 def test_pages_leave_memory_once_they_are_read(tmp_path: Path) -> None:
     page = lines(*["A line of text that fills the page from one border to the other, nearly."] * 45)
-    short, long = pdf(tmp_path / "short.pdf", *[page] * 20), pdf(tmp_path / "long.pdf", *[page] * 600)
-    grown = int(subprocess.run([sys.executable, "-c", GROWTH, short, long], capture_output=True, check=True).stdout)
+    short, long = (
+        pdf(tmp_path / "short.pdf", *[page] * 20),
+        pdf(tmp_path / "long.pdf", *[page] * 600),
+    )
+    grown = int(
+        subprocess.run(
+            [sys.executable, "-c", GROWTH, short, long], capture_output=True, check=True
+        ).stdout
+    )
     assert grown < 30 * 2**20
 
 
@@ -237,7 +269,9 @@ def test_a_password_means_encrypted(tmp_path: Path, engine: PdfEngine) -> None:
 
 
 def test_a_document_that_only_forbids_copying_is_read(tmp_path: Path) -> None:
-    assert read(pdf(tmp_path / "a.pdf", lines("Readable"), encrypt=encryption(""))).text == "Readable"
+    assert (
+        read(pdf(tmp_path / "a.pdf", lines("Readable"), encrypt=encryption(""))).text == "Readable"
+    )
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -275,8 +309,12 @@ def test_junk_before_the_header_is_cut(tmp_path: Path, engine: PdfEngine) -> Non
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_pages_over_the_limit_are_left_out_with_a_warning(tmp_path: Path, engine: PdfEngine) -> None:
-    document = read(pdf(tmp_path / "a.pdf", *[lines(f"Page {i}") for i in range(5)]), engine, max_pages=2)
+def test_pages_over_the_limit_are_left_out_with_a_warning(
+    tmp_path: Path, engine: PdfEngine
+) -> None:
+    document = read(
+        pdf(tmp_path / "a.pdf", *[lines(f"Page {i}") for i in range(5)]), engine, max_pages=2
+    )
     assert document.text == "Page 0\n\nPage 1"
     assert document.facts["pages"] == 5
     assert document.facts["warnings"] == ["Only the first 2 of 5 pages were read."]
@@ -289,7 +327,9 @@ def test_text_over_the_limit_is_refused(tmp_path: Path, engine: PdfEngine) -> No
 
 
 def test_a_broken_page_costs_a_warning_and_the_others_are_kept(tmp_path: Path) -> None:
-    path = pdf(tmp_path / "a.pdf", lines("First"), lines("Second"), lines("Third"), pageCompression=0)
+    path = pdf(
+        tmp_path / "a.pdf", lines("First"), lines("Second"), lines("Third"), pageCompression=0
+    )
     data = path.read_bytes()
     second = data.index(b"/Type /Page\n", data.index(b"/Type /Page\n") + 1)
     path.write_bytes(data[:second] + data[second:].replace(b"/Type /Page\n", b"/Type /Pxge\n", 1))

@@ -15,7 +15,9 @@ Rows = tuple[tuple[Box | None, ...], ...]
 @pytest.mark.parametrize("seed", range(200))
 def test_grids_are_those_of_pdfplumber(seed: int) -> None:
     lines = scattered_lines(random.Random(seed))
-    assert [rounded(grid.rows) for grid in find_grids(lines)] == [rounded(rows) for rows in by_pdfplumber(lines)]
+    assert [rounded(grid.rows) for grid in find_grids(lines)] == [
+        rounded(rows) for rows in by_pdfplumber(lines)
+    ]
 
 
 def test_some_of_the_scattered_lines_do_form_grids() -> None:
@@ -50,8 +52,12 @@ def test_a_staircase_of_cells_is_no_table() -> None:
 
 
 def scattered_lines(chance: random.Random) -> Lines:
-    """Lines at a few positions, some of them a little off, so that many cross and nearly coincide."""
-    positions = [chance.randint(0, 60) * chance.choice([1, 4]) for _ in range(chance.randint(2, 12))]
+    """Lines at a few positions, some of them a little off, so that many cross and
+    nearly coincide.
+    """
+    positions = [
+        chance.randint(0, 60) * chance.choice([1, 4]) for _ in range(chance.randint(2, 12))
+    ]
 
     def some() -> list[Line]:
         return [
@@ -66,12 +72,23 @@ def scattered_lines(chance: random.Random) -> Lines:
 
 
 def by_pdfplumber(lines: Lines) -> list[Rows]:
-    """The grids of two by two cells and more that pdfplumber's own functions find, with its default settings."""
+    """The grids of two by two cells and more that pdfplumber's own functions find, with
+    its default settings.
+    """
     edges = [edge("v", x, x, top, bottom) for x, top, bottom in lines.vertical]
     edges += [edge("h", left, right, y, y) for y, left, right in lines.horizontal]
-    merged = [edge for edge in pdfplumber_table.merge_edges(edges, 3, 3, 3, 3) if edge["width"] + edge["height"] >= 3]
-    cells = pdfplumber_table.intersections_to_cells(pdfplumber_table.edges_to_intersections(merged, 3, 3))
-    tables = [pdfplumber_table.Table(cast(Any, None), found) for found in pdfplumber_table.cells_to_tables(cells)]
+    merged = [
+        edge
+        for edge in pdfplumber_table.merge_edges(edges, 3, 3, 3, 3)
+        if edge["width"] + edge["height"] >= 3
+    ]
+    cells = pdfplumber_table.intersections_to_cells(
+        pdfplumber_table.edges_to_intersections(merged, 3, 3)
+    )
+    tables = [
+        pdfplumber_table.Table(cast(Any, None), found)
+        for found in pdfplumber_table.cells_to_tables(cells)
+    ]
     found = [cast(Rows, tuple(tuple(row.cells) for row in table.rows)) for table in tables]
     return [rows for rows in found if len(rows) >= 2 and len(rows[0]) >= 2]
 
@@ -83,4 +100,7 @@ def edge(orientation: str, x0: float, x1: float, top: float, bottom: float) -> d
 
 def rounded(rows: Rows) -> Rows:
     """Means of positions are added up in another order."""
-    return tuple(tuple(cell and cast(Box, tuple(round(place, 6) for place in cell)) for cell in row) for row in rows)
+    return tuple(
+        tuple(cell and cast(Box, tuple(round(place, 6) for place in cell)) for cell in row)
+        for row in rows
+    )

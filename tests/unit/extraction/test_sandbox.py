@@ -59,11 +59,19 @@ def error_of(future: Future[ExtractedDocument]) -> ObjectError:
         ("abort", ParserCrashed, "The parser's process died on this document (SIGABRT)."),
         ("exit", ParserCrashed, "The parser's process died on this document."),
         ("hog", ParserMemory, "The parser needed more memory than allowed for this document."),
-        ("lxml memory", ParserMemory, "The parser needed more memory than allowed for this document."),
+        (
+            "lxml memory",
+            ParserMemory,
+            "The parser needed more memory than allowed for this document.",
+        ),
         ("odd error", Corrupt, "The document cannot be read: OddError: said this"),
         ("system exit", ParserCrashed, "The parser's process died on this document."),
         ("own error", Encrypted, "A message of its own."),
-        ("no parser", ParserCrashed, "A parser cannot be loaded: ImportError: No module named 'parser'"),
+        (
+            "no parser",
+            ParserCrashed,
+            "A parser cannot be loaded: ImportError: No module named 'parser'",
+        ),
     ],
 )
 def test_a_bad_document_costs_only_itself(
@@ -83,7 +91,9 @@ def test_many_crashes_at_once_leave_a_working_pool(sandbox: Sandbox, note: Path)
     assert sandbox.submit(note, "fine", None).result(timeout=30).text == "a note"
 
 
-def test_a_worker_killed_between_documents_leaves_a_working_sandbox(sandbox: Sandbox, note: Path) -> None:
+def test_a_worker_killed_between_documents_leaves_a_working_sandbox(
+    sandbox: Sandbox, note: Path
+) -> None:
     pids = {int(sandbox.submit(note, "process", None).result(timeout=30).text) for _ in range(10)}
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
@@ -91,14 +101,19 @@ def test_a_worker_killed_between_documents_leaves_a_working_sandbox(sandbox: San
     assert sandbox.submit(note, "fine", None).result(timeout=30).text == "a note"
 
 
-def test_documents_caught_in_a_broken_pool_are_read_by_the_next_one(sandbox: Sandbox, note: Path) -> None:
+def test_documents_caught_in_a_broken_pool_are_read_by_the_next_one(
+    sandbox: Sandbox, note: Path
+) -> None:
     for _ in range(3):
-        pids = {int(sandbox.submit(note, "process", None).result(timeout=30).text) for _ in range(10)}
+        pids = {
+            int(sandbox.submit(note, "process", None).result(timeout=30).text) for _ in range(10)
+        }
         for pid in pids:
             # The pool ends the others itself as soon as it sees that one has died.
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        # More than the pool's pipe holds, so that some are not even handed to it when it breaks.
+        # More than the pool's pipe holds, so that some are not even handed to it when
+        # it breaks.
         futures = [sandbox.submit(note, "x" * 500, None) for _ in range(400)]
         assert {future.result(timeout=60).text for future in futures} == {"a note"}
 
@@ -162,7 +177,10 @@ def test_workers_die_with_their_parent_even_in_the_middle_of_a_document(note: Pa
     path = note.parent / "main.py"
     path.write_text(script)
     process = subprocess.Popen(
-        [sys.executable, str(path)], stdout=subprocess.PIPE, cwd=Path.cwd(), env=script_environment()
+        [sys.executable, str(path)],
+        stdout=subprocess.PIPE,
+        cwd=Path.cwd(),
+        env=script_environment(),
     )
     assert process.stdout is not None
     process.stdout.readline()
@@ -208,13 +226,18 @@ def test_real_documents_go_through(tmp_path: Path) -> None:
     page = tmp_path / "page"
     page.write_text("<html><body><p>A page")
     with Sandbox(workers=1) as sandbox:
-        as_text = sandbox.submit(pdf(tmp_path / "object", lines("A PDF")), "called.txt", "text/plain")
+        as_text = sandbox.submit(
+            pdf(tmp_path / "object", lines("A PDF")), "called.txt", "text/plain"
+        )
         as_pdf = sandbox.submit(page, "called.pdf", "application/pdf")
         unsupported = sandbox.submit(picture, "a", None)
         nothing = sandbox.submit(empty, "a.pdf", None)
         assert (as_text.result().text, as_text.result().mime_type) == ("A PDF", "application/pdf")
         assert (as_pdf.result().text, as_pdf.result().mime_type) == ("A page", "text/html")
-        assert error_of(unsupported).message == UnsupportedType("A PNG image holds no text this system reads.").message
+        assert (
+            error_of(unsupported).message
+            == UnsupportedType("A PNG image holds no text this system reads.").message
+        )
         assert type(error_of(nothing)) is EmptyObject
 
 

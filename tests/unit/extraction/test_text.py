@@ -11,12 +11,16 @@ from activekg_pipelines.extraction import ExtractedDocument, Limits, extract_fil
 GERMAN = "Die Größe der Übung: „schön“ für 5 €."
 POLISH = "Książka leży na półce obok łóżka, a źródło jest w ogrodzie."
 HUNGARIAN = "Az őszi szünet után a gyerekek újra iskolába mennek."
-CROATIAN = "Građani će moći posuđivati knjige i čitati novine; javite što još nedostaje, prije četvrtka."
+CROATIAN = (
+    "Građani će moći posuđivati knjige i čitati novine; javite što još nedostaje, prije četvrtka."
+)
 BULGARIAN = "Утре сутринта ще бъде открита новата библиотека на главната улица."
 JAPANESE = "吾輩は猫である。名前はまだ無い。\nどこで生れたかとんと見当がつかぬ。"
 
 
-def read(folder: Path, data: bytes, name: str = "a.txt", limits: Limits | None = None) -> ExtractedDocument:
+def read(
+    folder: Path, data: bytes, name: str = "a.txt", limits: Limits | None = None
+) -> ExtractedDocument:
     path = folder / "object"
     path.write_bytes(data)
     return extract_file(path, name, None, limits or Limits())
@@ -50,7 +54,9 @@ def read(folder: Path, data: bytes, name: str = "a.txt", limits: Limits | None =
         ("Это тестовый файл на русском языке.\n" * 8, None, "koi8_r", True),
     ],
 )
-def test_encodings(tmp_path: Path, text: str, data: bytes | None, encoding: str, guessed: bool) -> None:
+def test_encodings(
+    tmp_path: Path, text: str, data: bytes | None, encoding: str, guessed: bool
+) -> None:
     document = read(tmp_path, text.encode(encoding) if data is None else data)
     assert document.text == text.rstrip("\n")
     assert document.facts["encoding"] == encoding
@@ -67,14 +73,18 @@ def test_one_stray_byte_does_not_garble_a_utf8_file(tmp_path: Path) -> None:
     document = read(tmp_path, (GERMAN * 10).encode() + b"\xff")
     assert document.text == GERMAN * 10 + "\ufffd"
     assert document.facts["encoding"] == "utf-8"
-    assert document.facts["warnings"] == ["Some bytes are not valid utf-8 and were replaced by U+FFFD."]
+    assert document.facts["warnings"] == [
+        "Some bytes are not valid utf-8 and were replaced by U+FFFD."
+    ]
 
 
 def test_a_few_nuls_are_dropped(tmp_path: Path) -> None:
     assert read(tmp_path, b"a" * 99 + b"\x00" + b"b").text == "a" * 99 + "b"
 
 
-@pytest.mark.parametrize("data", [b"", b" \r\n\t\n", codecs.BOM_UTF8, codecs.BOM_UTF16_LE + "  ".encode("utf-16-le")])
+@pytest.mark.parametrize(
+    "data", [b"", b" \r\n\t\n", codecs.BOM_UTF8, codecs.BOM_UTF16_LE + "  ".encode("utf-16-le")]
+)
 @pytest.mark.parametrize("name", ["a.txt", "a.md", "a.html"])
 def test_nothing_but_white_space_is_empty(tmp_path: Path, data: bytes, name: str) -> None:
     with pytest.raises(EmptyObject):
@@ -100,7 +110,9 @@ def test_text_over_the_limit_is_refused(tmp_path: Path, name: str) -> None:
         ("no heading", None),
     ],
 )
-def test_markdown_keeps_its_text_and_names_itself(tmp_path: Path, markdown: str, title: str | None) -> None:
+def test_markdown_keeps_its_text_and_names_itself(
+    tmp_path: Path, markdown: str, title: str | None
+) -> None:
     document = read(tmp_path, markdown.encode(), "a.md")
     assert document.text == markdown.replace("\r\n", "\n").rstrip("\n")
     assert document.title == title
