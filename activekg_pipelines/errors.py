@@ -10,8 +10,8 @@ ActiveKGError
 │   └── InvalidConnector
 ├── EncryptionError               a stored secret cannot be read
 ├── ModelError                    the embedding model cannot be used
-├── SourceError                   the bucket as a whole cannot be used; the run or scan stops
-│   ├── CredentialsRefused, BucketMissing, BucketAccessDenied, WrongRegion,
+├── SourceError                   the source as a whole cannot be used; the run or scan stops
+│   ├── CredentialsRefused, SourceMissing, ListingDenied, WrongRegion,
 │   ├── ClockSkewed, ListingOutOfOrder, ConnectorChanged,
 │   └── EndpointForbidden, EndpointUnreachable, SourceUnavailable
 └── ObjectError                   one object cannot be processed; the run goes on
@@ -45,10 +45,19 @@ class Disposition(StrEnum):
 
 
 class ActiveKGError(Exception):
-    """Something went wrong in activekg-pipelines."""
+    """Something went wrong in activekg-pipelines.
 
-    def __init__(self, message: str | None = None) -> None:
+    Args:
+        message: what went wrong; by default the class's docstring.
+        fix: what a person does about it; by default the class's own advice.
+    """
+
+    fix: str = "Try again in a few minutes; if it stays, look into the log."
+
+    def __init__(self, message: str | None = None, *, fix: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or type(self).__name__).strip())
+        if fix is not None:
+            self.fix = fix
 
     @property
     def message(self) -> str:
@@ -82,84 +91,97 @@ class InvalidConnector(RegistryError):
 class EncryptionError(ActiveKGError):
     """A stored secret cannot be decrypted with the keys that are configured."""
 
+    fix = (
+        "Ask the operator to set the key that encrypted these credentials, or update the "
+        "connector with its access keys."
+    )
+
 
 class ModelError(ActiveKGError):
     """The embedding model cannot be used."""
 
 
+_TEST_AGAIN = "Test again in a few minutes; if it stays, look into the log of the API."
+
+
 class SourceError(ActiveKGError):
-    """The bucket cannot be read."""
+    """The source cannot be read."""
 
     code: ClassVar[str] = "source_error"
     retryable: ClassVar[bool] = False
+    fix = _TEST_AGAIN
 
 
 class CredentialsRefused(SourceError):
-    """S3 refused the access key: it is wrong, expired or deactivated."""
+    """The source refused the credentials: they are wrong, expired or deactivated."""
 
     code = "invalid_credentials"
+    fix = "Make new credentials, update the connector with them, and test the connection again."
 
 
-class BucketMissing(SourceError):
-    """The bucket does not exist."""
+class SourceMissing(SourceError):
+    """The source does not exist."""
 
     code = "no_such_bucket"
+    fix = "Check the spelling of `bucket`, and that it exists in the account of these credentials."
 
 
-class BucketAccessDenied(SourceError):
-    """S3 denies listing the bucket: check that the IAM policy allows s3:ListBucket on
-    it.
-    """
+class ListingDenied(SourceError):
+    """The credentials may not list the source."""
 
     code = "access_denied"
+    fix = "Allow these credentials to list the source, and check that nothing denies it."
 
 
 class WrongRegion(SourceError):
-    """The bucket lies in another region than the connector says."""
+    """The source lies in another region than the connector says."""
 
     code = "wrong_region"
+    fix = "Set `region` to the region in which the source lies, or correct `endpoint_url`."
 
 
 class ClockSkewed(SourceError):
-    """S3 refused the request's time: this machine's clock is more than 15 minutes off."""
+    """The source refused the request's time: this machine's clock is off by minutes."""
 
     code = "clock_skew"
+    fix = "Synchronise the clock of the machine that runs ActiveKG (NTP)."
 
 
 class ConnectorChanged(SourceError):
-    """The connector's bucket or prefix changed while it was being read; the next scan
-    reads the new one.
-    """
+    """The connector's source changed while it was being read; the next scan reads the new one."""
 
     code = "connector_changed"
     retryable = True
 
 
 class EndpointForbidden(SourceError):
-    """The S3 endpoint lies at an address that connectors may not reach."""
+    """The source's endpoint lies at an address that connectors may not reach."""
 
     code = "endpoint_forbidden"
+    fix = (
+        "Give the public address of the store as `endpoint_url`, or ask the operator to allow its "
+        "network in ACTIVEKG_PRIVATE_NETWORKS."
+    )
 
 
 class EndpointUnreachable(SourceError):
-    """The S3 endpoint cannot be reached."""
+    """The source's endpoint cannot be reached."""
 
     code = "endpoint_unreachable"
     retryable = True
+    fix = "Check the connector's endpoint, and that the network lets ActiveKG reach it."
 
 
 class ListingOutOfOrder(SourceError):
-    """The store lists keys out of order (as S3 directory buckets do), so a listing
-    cannot be resumed or compared.
-    """
+    """The store does not list keys in the order of their bytes, so a run has to sort them."""
 
     code = "listing_out_of_order"
+    retryable = True
+    fix = "Nothing is to be done: from now on a run reads the whole listing and sorts it."
 
 
 class SourceUnavailable(SourceError):
-    """S3 failed while listing the bucket; nothing was deleted and the next scan starts
-    where this one stopped.
-    """
+    """The source failed while it was listed; nothing was deleted and the next scan goes on."""
 
     code = "source_unavailable"
     retryable = True
@@ -170,6 +192,7 @@ class ObjectError(ActiveKGError):
 
     code: ClassVar[str] = "object_error"
     disposition: ClassVar[Disposition] = Disposition.RETRY
+    fix = _TEST_AGAIN
     without_text: ClassVar[bool] = False
     """Whether the object's current version is known to hold no text that can be read."""
 
@@ -207,11 +230,10 @@ class FolderMarker(ObjectError):
 
 
 class AccessDenied(ObjectError):
-    """S3 denies reading the object: check that the IAM policy allows s3:GetObject on
-    it.
-    """
+    """The credentials may not read the object."""
 
     code = "access_denied"
+    fix = "Allow these credentials to read the objects, and check that nothing denies it."
     disposition = Disposition.DEAD
 
 

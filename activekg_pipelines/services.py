@@ -4,17 +4,17 @@ clients, the encoder.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from activekg_pipelines.connectors.encryption import KeyRing
 from activekg_pipelines.connectors.limits import LimitStore, TenantLimits
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.connectors.store import ConnectorStore
+from activekg_pipelines.connectors.store import ConnectorStore, stored_config
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.embedding import (
     CHUNKER_VERSION,
@@ -29,20 +29,18 @@ from activekg_pipelines.extraction import EXTRACTOR_VERSION, Limits
 from activekg_pipelines.graph.store import Graph
 from activekg_pipelines.ledger.states import Versions
 from activekg_pipelines.ledger.store import Ledger, TenantBounds
-from activekg_pipelines.s3.client import make_client
 from activekg_pipelines.settings import Settings, settings
-
-if TYPE_CHECKING:
-    from types_boto3_s3 import S3Client
+from activekg_pipelines.sources.ordered import Ordered
+from activekg_pipelines.sources.registry import provider
+from activekg_pipelines.sources.source import Source
 
 
 @dataclass(frozen=True, slots=True)
 class _Configured:
-    """A connector as its S3 client sees it: the same one until somebody changes its
-    configuration.
+    """A connector as its source sees it: the same until somebody changes its configuration.
 
-    Scans and polls rewrite other columns all the time; compared by those, every poll
-    would make a client of its own.
+    Scans and polls rewrite other columns all the time. Compared by those, every poll
+    would open a source of its own.
     """
 
     id: UUID
@@ -64,7 +62,7 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._client = lru_cache(maxsize=256)(self._make_client)
+        self._source = lru_cache(maxsize=256)(self._open_source)
 
     @cached_property
     def database(self) -> Database:
@@ -78,12 +76,7 @@ class Services:
     @cached_property
     def connectors(self) -> ConnectorStore:
         """The registry."""
-        return ConnectorStore(
-            self.database,
-            KeyRing.from_settings(self.settings),
-            self.settings.activekg_s3_endpoint_allowlist,
-            max_connectors=self.settings.activekg_max_connectors_per_tenant,
-        )
+        return ConnectorStore(KeyRing.from_settings(self.settings), self.settings)
 
     @cached_property
     def tenant_limits(self) -> LimitStore:
@@ -169,14 +162,63 @@ class Services:
             pdf_engine=self.settings.activekg_pdf_engine,
         )
 
-    def client(self, connector: Connector) -> S3Client:
-        """The connector's S3 client, made anew when its configuration changed."""
-        return self._client(_Configured(connector.id, connector.updated_at, connector))
+    def connector(self, connector_id: UUID, tenant_id: str | None = None) -> Connector:
+        """One connector.
 
-    def _make_client(self, configured: _Configured) -> S3Client:
-        return make_client(
-            configured.connector, self.connectors.credentials(configured.id), self.settings
-        )
+        Args:
+            connector_id: the ``config_id``.
+            tenant_id: whose it must be; None for any tenant's.
+
+        Raises:
+            ConnectorNotFound: it does not exist, or is another tenant's.
+        """
+        with self.database.transaction(tenant_id=tenant_id) as conn:
+            return self.connectors.get(conn, connector_id, tenant_id)
+
+    def connector_of_partition(self, key: str) -> Connector:
+        """The connector behind a Dagster partition key.
+
+        Raises:
+            ConnectorNotFound: no connector has that key (any more).
+        """
+        with self.database.transaction() as conn:
+            return self.connectors.get_by_partition(conn, key)
+
+    def every_connector(self, tenant_id: str | None = None) -> Iterator[Connector]:
+        """All connectors, oldest first; each page of them is a transaction of its own.
+
+        Args:
+            tenant_id: only this tenant's; None for every tenant's.
+        """
+        after: tuple[datetime, UUID] | None = None
+        while True:
+            with self.database.transaction(tenant_id=tenant_id) as conn:
+                found = self.connectors.page(conn, tenant_id, after=after)
+            if not found:
+                return
+            yield from found
+            after = found[-1].created_at, found[-1].id
+
+    def source(self, connector: Connector) -> Source:
+        """The connector's source, opened anew when its configuration changed.
+
+        Its pages come in the order of keys, whatever the place does.
+
+        Raises:
+            EncryptionError: its secrets cannot be read.
+            InvalidConnector: the operator does not allow it (any more), or its provider
+                is not installed here.
+        """
+        source = self._source(_Configured(connector.id, connector.updated_at, connector))
+        in_order = source.lists_in_order and connector.lists_in_order
+        return source if in_order else Ordered(source)
+
+    def _open_source(self, configured: _Configured) -> Source:
+        with self.database.transaction() as conn:
+            secrets = self.connectors.secrets(conn, configured.id)
+        connector = configured.connector
+        config = stored_config(connector, secrets)
+        return provider(connector.provider).open(config, self.settings)
 
 
 @cache

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from activekg_pipelines.embedding import Chunk
 from activekg_pipelines.graph.nodes import Document
+from activekg_pipelines.sources.source import Location
+
+_SOURCE = Location("s3", "benchmark")
 
 CHUNKS_PER_DOCUMENT: Final = 15
 
@@ -35,10 +38,11 @@ def handbook(
         )
         for number, (start, part) in enumerate(parts)
     ]
+    key = f"handbooks/{index:06}.md"
     return Document(
         tenant_id=tenant_id,
-        bucket="benchmark",
-        key=f"handbooks/{index:06}.md",
+        external_id=_SOURCE.external_id(tenant_id, key),
+        uri=_SOURCE.uri(key),
         etag=f"{index:032x}",
         size=15_000,
         modified_at=datetime(2026, 1, 1, tzinfo=UTC),

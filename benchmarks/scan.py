@@ -21,6 +21,7 @@ import boto3
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.pipeline.scan import scan_connector
 from activekg_pipelines.services import Services
+from activekg_pipelines.sources.s3.source import S3Source
 from benchmarks.measure import Result, interleave, measure, print_results
 from benchmarks.system import folder, register, server, services
 
@@ -34,7 +35,7 @@ from activekg_pipelines.pipeline.scan import scan_connector
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import load_settings
 services = Services(load_settings())
-scan_connector(services, services.connectors.get(UUID(sys.argv[1])), budget_seconds=None)
+scan_connector(services, services.connector(UUID(sys.argv[1])), budget_seconds=None)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 services.database.close()
 """
@@ -71,7 +72,9 @@ def main() -> None:
 def _measure(
     services: Services, connector: Connector, endpoint_url: str, objects: int, rounds: int
 ) -> list[Result]:
-    ours = services.client(connector)
+    source = services.source(connector)
+    assert isinstance(source, S3Source)
+    ours = source.client
     stock = boto3.client(
         "s3",
         "us-east-1",
@@ -85,8 +88,8 @@ def _measure(
 
     first = measure(scan).wall
     ways = {
-        "stock": lambda: _list(stock, connector.bucket),
-        "ours": lambda: _list(ours, connector.bucket),
+        "stock": lambda: _list(stock, connector.location.container),
+        "ours": lambda: _list(ours, connector.location.container),
         "scan": scan,
     }
     samples = interleave(ways, rounds)

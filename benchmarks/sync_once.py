@@ -24,7 +24,7 @@ def main() -> None:
     """Sync once."""
     partition_key, max_objects = sys.argv[1], int(sys.argv[2])
     services = Services(load_settings())
-    connector = services.connectors.get_by_partition(partition_key)
+    connector = services.connector_of_partition(partition_key)
     began = time.perf_counter()
     services.ledger.start_run(
         connector.id,

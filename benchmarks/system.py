@@ -14,9 +14,10 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from activekg_pipelines.connectors.models import Connector, S3Config
+from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import load_settings
+from activekg_pipelines.sources.s3.config import S3Config
 
 
 @contextmanager
@@ -83,4 +84,5 @@ def register(
         "secret_access_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
     }
     config = S3Config.model_validate({"bucket": bucket, "endpoint_url": endpoint_url, **keys})
-    return services.connectors.create(tenant_id, config)
+    with services.database.transaction(tenant_id=tenant_id) as conn:
+        return services.connectors.create(conn, tenant_id, "s3", config)

@@ -163,16 +163,19 @@ def _route(name: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]) 
 
 
 def _body(body: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[str]:
-    schema = _resolved(_without_null(body["content"]["application/json"]["schema"]), schemas)
+    schema = body["content"]["application/json"]["schema"]
+    forms = [_resolved(form, schemas) for form in schema.get("oneOf", [_without_null(schema)])]
     optional = "" if body.get("required") else " It may be left out."
-    yield from (
-        f"Body: {schema['description']}{optional}",
-        "",
-        "| field | type | default | |",
-        "|---|---|---|---|",
-    )
-    yield from _fields(schema, schemas)
-    yield ""
+    yield from (f"Body: {forms[0]['description']}{optional}", "")
+    for form in forms:
+        if len(forms) > 1:
+            yield from (f"With `provider` {_type(form['properties']['provider'], schemas)}:", "")
+        yield from (
+            "| field | type | default | |",
+            "|---|---|---|---|",
+            *_fields(form, schemas),
+            "",
+        )
 
 
 def _answers(responses: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[str]:
@@ -193,11 +196,16 @@ def _fields(
 ) -> Iterator[str]:
     described = _resolved(schema, schemas)
     for name, field in described["properties"].items():
-        if "properties" in _resolved(field, schemas):
-            yield from _fields(field, schemas, f"{prefix}{name}.")
-        else:
-            default = _default(field, required=name in described.get("required", []))
-            yield _row(f"`{prefix}{name}`", _type(field, schemas), default, _description(field))
+        forms = [form for form in _options(field) if "properties" in _resolved(form, schemas)]
+        for form in forms:
+            # Of several, each is one provider's.
+            of = f"{_resolved(form, schemas)['title']}: " if len(forms) > 1 else ""
+            yield from _fields(form, schemas, f"{of}{prefix}{name}.")
+        if forms:
+            continue
+        default = _default(field, required=name in described.get("required", []))
+        of, _, path = f"{prefix}{name}".rpartition(": ")
+        yield _row(f"{of} `{path}`".strip(), _type(field, schemas), default, _description(field))
 
 
 def _shapes(document: Mapping[str, Any]) -> Iterator[str]:
@@ -245,16 +253,21 @@ def _resolved(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[
     return named
 
 
+def _options(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [option for option in schema.get("anyOf", [schema]) if option.get("type") != "null"]
+
+
 def _without_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    only: Mapping[str, Any]
-    (only,) = [option for option in schema.get("anyOf", [schema]) if option.get("type") != "null"]
+    (only,) = _options(schema)
     return only
 
 
 def _type(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
     """A type with its bounds, in words."""
     if "anyOf" in schema:
-        return f"{_type(_without_null(schema), schemas)} or null"
+        options = [_type(option, schemas) for option in _options(schema)]
+        null = ["null"] if len(options) < len(schema["anyOf"]) else []
+        return " or ".join([*options, *null])
     if "$ref" in schema and "enum" not in (target := _resolved(schema, schemas)):
         name = schema["$ref"].removeprefix(_REFERENCE)
         if name.startswith("Page_"):
@@ -297,7 +310,7 @@ def _default(schema: Mapping[str, Any], *, required: bool) -> str:
 
 def _description(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema and "description" not in schema:
-        schema = _without_null(schema)
+        schema = _options(schema)[0]
     return str(schema.get("description", ""))
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from activekg_pipelines.connectors.models import Connector, S3Config
+from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.services import Services
+from activekg_pipelines.sources.config import patch_of
+from activekg_pipelines.sources.s3.config import S3Config
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
+S3ConfigPatch = patch_of(S3Config)
 ACCESS_KEY_ID = "AKIAIOSFODNN7EXAMPLE"
 SECRET_ACCESS_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 
@@ -71,4 +74,5 @@ class Bucket:
         self, services: Services, tenant_id: str = "acme_corp", **changes: object
     ) -> Connector:
         """Register a connector for the bucket."""
-        return services.connectors.create(tenant_id, self.config(**changes))
+        with services.database.transaction(tenant_id=tenant_id) as conn:
+            return services.connectors.create(conn, tenant_id, "s3", self.config(**changes))

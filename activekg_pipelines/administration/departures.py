@@ -7,8 +7,7 @@ when.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -17,8 +16,6 @@ from psycopg.rows import TupleRow
 
 from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.connectors.store import ConnectorStore
-from activekg_pipelines.database.pool import Database, act_for
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorNotFound
 
@@ -27,26 +24,6 @@ _SQL = load_queries(Path(__file__).with_name("queries.sql"))
 BATCH = 500
 """Objects whose documents leave in one transaction. A hundred thousand in one would
 hold locks, and keep the database from tidying up, for minutes."""
-
-
-class _OneTransaction(Database):
-    """A transaction that is under way in the place of a pool: what a store writes
-    commits with the rest.
-    """
-
-    def __init__(self, conn: Connection[TupleRow]) -> None:
-        self._conn = conn
-
-    @contextmanager
-    def transaction(self, *, tenant_id: str | None = None) -> Iterator[Connection[TupleRow]]:
-        if tenant_id is not None:
-            act_for(self._conn, tenant_id)
-        yield self._conn
-
-
-def registry(services: AdminServices, conn: Connection[TupleRow]) -> ConnectorStore:
-    """The registry, working inside ``conn``'s transaction."""
-    return services.connectors.using(_OneTransaction(conn))
 
 
 def lock(conn: Connection[TupleRow], connector_id: UUID, tenant_id: str | None) -> None:

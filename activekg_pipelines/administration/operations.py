@@ -22,14 +22,15 @@ from activekg_pipelines.administration.departures import (
     lock,
     lock_objects,
     newest_object,
-    registry,
 )
 from activekg_pipelines.administration.services import AdminServices
-from activekg_pipelines.connectors.models import Connector, S3Config, S3ConfigPatch
+from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.connectors.store import changed_config, stored_config
 from activekg_pipelines.database.pool import act_for
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorConflict
 from activekg_pipelines.ledger.states import Mode
+from activekg_pipelines.sources.config import ConfigPatch, SourceConfig
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
 
@@ -92,7 +93,7 @@ class DeletionsConfirmed:
     sync_id: UUID | None
 
 
-def register(services: AdminServices, tenant_id: str, config: S3Config) -> Connector:
+def register(services: AdminServices, tenant_id: str, kind: str, config: SourceConfig) -> Connector:
     """Register a connector, its partition and, by reloading the definitions, its
     tenant's sensor.
 
@@ -101,8 +102,8 @@ def register(services: AdminServices, tenant_id: str, config: S3Config) -> Conne
             :meth:`ConnectorStore.create`.
         OrchestratorError: Dagster's storage cannot be reached; nothing was registered.
     """
-    with services.database.transaction() as conn:
-        connector = registry(services, conn).create(tenant_id, config)
+    with services.database.transaction(tenant_id=tenant_id) as conn:
+        connector = services.connectors.create(conn, tenant_id, kind, config)
         # Before the commit: a connector without a partition could not be synced by
         # hand, one that failed to be registered leaves at worst a partition that the
         # next try takes up.
@@ -114,7 +115,7 @@ def register(services: AdminServices, tenant_id: str, config: S3Config) -> Conne
 def reconfigure(
     services: AdminServices,
     connector_id: UUID,
-    patch: S3ConfigPatch,
+    patch: ConfigPatch,
     tenant_id: str | None = None,
     documents: DocumentFate | None = None,
 ) -> Reconfigured:
@@ -138,23 +139,24 @@ def reconfigure(
         DocumentsAffected: there are such documents, and ``documents`` says nothing;
             nothing was changed.
     """
-    moves = bool({"bucket", "prefix", "endpoint_url"} & patch.changes().keys())
+    with services.database.transaction(tenant_id=tenant_id) as conn:
+        old = services.connectors.get(conn, connector_id, tenant_id)
+    moves = changed_config(old, patch).origin() != _origin(old)
     left_before = (
         _leave_in_batches(services, connector_id, patch, tenant_id, documents) if moves else 0
     )
     with services.database.transaction() as conn:
-        store = registry(services, conn)
         if moves:
             lock(conn, connector_id, tenant_id)
-        old = store.get(connector_id, tenant_id)
+        old = services.connectors.get(conn, connector_id, tenant_id)
         # Row-level security may bind this role to one tenant's rows: without this,
         # nothing would be removed.
         act_for(conn, old.tenant_id)
-        new = store.update(connector_id, patch, tenant_id)
+        new = services.connectors.update(conn, connector_id, patch, tenant_id)
         left = left_before
-        if moves and _source(old) != _source(new):
+        if moves and _origin(old) != _origin(new):
             left += _leave_source(services, conn, old, new, documents)
-            new = store.get(connector_id, tenant_id)
+            new = services.connectors.get(conn, connector_id, tenant_id)
     if (old.enabled, old.poll_interval_seconds) != (new.enabled, new.poll_interval_seconds):
         services.orchestrator.reload()
     return Reconfigured(new, left, documents if left else None)
@@ -182,7 +184,7 @@ def remove(
     """
     with services.database.transaction() as conn:
         lock(conn, connector_id, tenant_id)
-        connector = registry(services, conn).get(connector_id, tenant_id)
+        connector = services.connectors.get(conn, connector_id, tenant_id)
         fence(conn, connector_id, pause=True)
         # First, so that nobody starts another run, and nothing is removed while Dagster
         # is away.
@@ -200,7 +202,7 @@ def remove(
                 # And what a run's scan has added meanwhile.
                 rest = lock_objects(conn, connector)
                 removed += forget_objects(services, conn, connector, rest, remove_documents=goes)
-                registry(services, conn).delete(connector_id, tenant_id)
+                services.connectors.delete(conn, connector_id, tenant_id)
                 # A tick that had begun before may have added it again.
                 services.orchestrator.remove_partition(connector.partition_key)
                 break
@@ -230,7 +232,7 @@ def request_sync(
         ConnectorNotFound: it does not exist, or is another tenant's.
         ConnectorDisabled: nothing would run.
     """
-    connector = services.connectors.get(connector_id, tenant_id)
+    connector = services.connector(connector_id, tenant_id)
     if not connector.enabled:
         raise ConnectorDisabled(
             "The connector is paused: set `enabled` to true (connectors resume) before syncing it."
@@ -269,7 +271,7 @@ def replay_dead_letters(
     Raises:
         ConnectorNotFound: it does not exist, or is another tenant's.
     """
-    connector = services.connectors.get(connector_id, tenant_id)
+    connector = services.connector(connector_id, tenant_id)
     parameters = {
         "connector_id": connector.id,
         "keys": None if keys is None else list(keys),
@@ -287,8 +289,9 @@ def confirm_deletions(
     Raises:
         ConnectorNotFound: it does not exist, or is another tenant's.
     """
-    connector = services.connectors.get(connector_id, tenant_id)
-    deletions = services.connectors.confirm_deletions(connector.id, tenant_id)
+    connector = services.connector(connector_id, tenant_id)
+    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+        deletions = services.connectors.confirm_deletions(conn, connector.id)
     if deletions == 0 or not connector.enabled:
         return DeletionsConfirmed(deletions, None)
     return DeletionsConfirmed(
@@ -296,21 +299,22 @@ def confirm_deletions(
     )
 
 
-def _source(connector: Connector) -> tuple[str, str, str | None]:
-    return connector.bucket, connector.prefix, connector.endpoint_url
+def _origin(connector: Connector) -> tuple[object, ...]:
+    return stored_config(connector).origin()
 
 
 def _kept_prefix(old: Connector, new: Connector) -> str | None:
     """Objects under it stay the connector's; None where none does."""
-    # Equal keys in another bucket are other objects, even under equal ETags: their URIs
-    # differ.
-    return new.prefix if new.bucket == old.bucket else None
+    # Equal keys in another container are other objects, even under equal ETags: their
+    # URIs differ.
+    same = new.location.uri_root == old.location.uri_root
+    return new.location.prefix if same else None
 
 
 def _leave_in_batches(
     services: AdminServices,
     connector_id: UUID,
-    patch: S3ConfigPatch,
+    patch: ConfigPatch,
     tenant_id: str | None,
     fate: DocumentFate | None,
 ) -> int:
@@ -322,15 +326,14 @@ def _leave_in_batches(
     while True:
         with services.database.transaction() as conn:
             lock(conn, connector_id, tenant_id)
-            store = registry(services, conn)
-            old = store.get(connector_id, tenant_id)
+            old = services.connectors.get(conn, connector_id, tenant_id)
             act_for(conn, old.tenant_id)
             # Whether the change is possible, and what it would leave, anew each time:
             # somebody may change it, too.
             with conn.transaction():
-                new = store.update(connector_id, patch, tenant_id)
+                new = services.connectors.update(conn, connector_id, patch, tenant_id)
                 raise Rollback
-            if _source(old) == _source(new):
+            if _origin(old) == _origin(new):
                 return left
             keep_prefix = _kept_prefix(old, new)
             _check_fate(conn, old, keep_prefix, fate)

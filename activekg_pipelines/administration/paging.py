@@ -10,8 +10,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from activekg_pipelines.connectors.models import Prefix
 from activekg_pipelines.errors import ActiveKGError
+from activekg_pipelines.sources.config import Key
 
 Item = TypeVar("Item")
 Position = TypeVar("Position")
@@ -73,7 +73,7 @@ TimeAndId = tuple[AwareDatetime, UUID]
 by_time: Cursor[tuple[datetime, UUID]] = Cursor(TypeAdapter(TimeAndId))
 # Cursors come from outside like all else: a key that Postgres cannot take is refused
 # here.
-by_key: Cursor[str] = Cursor(TypeAdapter(Prefix))
+by_key: Cursor[str] = Cursor(TypeAdapter(Key))
 
 
 def page_of(

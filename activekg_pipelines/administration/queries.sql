@@ -35,7 +35,8 @@ LIMIT %(limit)s
 
 -- name: credentials_by_key_version
 -- One ciphertext for each key version in use: whoever can read these can read all.
-SELECT DISTINCT ON (kek_version) id, secrets, kek_version FROM connectors.connectors ORDER BY kek_version, id
+SELECT DISTINCT ON (kek_version) provider, id, secrets, kek_version
+FROM connectors.connectors ORDER BY kek_version, id
 
 -- name: lock_connector
 -- Nothing can be added to the connector's ledger until the transaction ends: a new row needs a share of this lock.

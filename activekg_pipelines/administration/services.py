@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from uuid import UUID
 
 from activekg_pipelines.administration.views import Views
 from activekg_pipelines.connectors.encryption import KeyRing
+from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.connectors.store import ConnectorStore
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.graph.search import SearchHit, search
@@ -38,6 +40,10 @@ class AdminServices:
     views: Views
     orchestrator: Orchestrator
     search: Search
+
+    def connector(self, connector_id: UUID, tenant_id: str | None = None) -> Connector:
+        """As :meth:`Services.connector`."""
+        return self.shared.connector(connector_id, tenant_id)
 
     def close(self) -> None:
         """Finish what is under way and close connections."""

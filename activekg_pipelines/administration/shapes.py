@@ -7,7 +7,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -17,26 +19,31 @@ from activekg_pipelines.administration.views import ObjectRow, RunRow
 from activekg_pipelines.connectors.limits import TenantUsage
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.connectors.rotation import Rotation
+from activekg_pipelines.connectors.store import stored_config
 from activekg_pipelines.graph.search import SearchHit
 from activekg_pipelines.ledger.states import Mode, ObjectState, Trigger
 from activekg_pipelines.orchestration import Orchestrator
 from activekg_pipelines.pipeline.preview import Basis, Preview
+from activekg_pipelines.sources.config import masked, view_of
+from activekg_pipelines.sources.registry import providers
 
 RunStatus = Literal["waiting", "running", "succeeded", "failed", "expired"]
 
 
-class ConfigView(BaseModel):
-    """A connector's configuration with its secrets masked."""
+if TYPE_CHECKING:
 
-    name: str
-    bucket: str
-    prefix: str
-    region: str
-    access_key_id: str = Field(description="First and last four characters.")
-    secret_access_key: Literal["********"] = "********"
-    poll_interval_seconds: int
-    enabled: bool
-    endpoint_url: str | None
+    class ConfigView(BaseModel):
+        """What the configurations of all providers have."""
+
+        name: str
+        poll_interval_seconds: int
+        enabled: bool
+
+    ProviderName: TypeAlias = str
+else:
+    # Of each provider's configuration, the form in which its secrets are masked.
+    ConfigView = reduce(or_, (view_of(one.config) for one in providers().values()))
+    ProviderName = Literal[tuple(providers())]
 
 
 class ConnectorStatus(StrEnum):
@@ -69,6 +76,7 @@ class ConnectorView(BaseModel):
     tenant_id: str
     provider: str
     config: ConfigView
+    location: str = Field(description="Where its objects lie, such as `s3://bucket/prefix`.")
     partition_key: str = Field(description="Its partition in Dagster.")
     status: ConnectorStatus
     last_error: LastError | None
@@ -338,16 +346,8 @@ def connector_fields(connector: Connector) -> dict[str, Any]:
         "id": connector.id,
         "tenant_id": connector.tenant_id,
         "provider": connector.provider,
-        "config": ConfigView(
-            name=connector.name,
-            bucket=connector.bucket,
-            prefix=connector.prefix,
-            region=connector.region,
-            access_key_id=connector.access_key_hint,
-            poll_interval_seconds=connector.poll_interval_seconds,
-            enabled=connector.enabled,
-            endpoint_url=connector.endpoint_url,
-        ),
+        "config": masked(stored_config(connector), connector.secret_hints),
+        "location": str(connector.location),
         "partition_key": connector.partition_key,
         "status": status_of(connector),
         "last_error": _last_error(connector),

@@ -164,8 +164,8 @@ class Views:
         """
         with self._database.transaction() as conn:
             rows = conn.execute(_SQL["credentials_by_key_version"]).fetchall()
-        for connector_id, token, version in rows:
-            keyring.decrypt(connector_id, token, version)
+        for provider, connector_id, token, version in rows:
+            keyring.decrypt(provider, connector_id, token, version)
 
     def _fetch(self, row_class: type[Row], query: str, parameters: Mapping[str, Any]) -> list[Row]:
         with self._database.transaction() as conn:

@@ -5,11 +5,23 @@ removing connectors.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, Self
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from fastapi.exceptions import RequestValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    create_model,
+    model_validator,
+)
 
 from activekg_pipelines.administration import connection, operations
 from activekg_pipelines.administration.operations import DocumentFate, DocumentsAffected
@@ -20,6 +32,7 @@ from activekg_pipelines.administration.shapes import (
     ConnectorDetail,
     ConnectorView,
     DeletionsConfirmed,
+    ProviderName,
     RemovedConnector,
     SyncAccepted,
     connector_detail,
@@ -30,18 +43,15 @@ from activekg_pipelines.administration.shapes import (
 from activekg_pipelines.api.auth import Admin
 from activekg_pipelines.api.problems import CURSOR_CODES, ProblemError, documented
 from activekg_pipelines.api.requests import ServicesOfApp
-from activekg_pipelines.connectors.models import (
-    ConnectorRequest,
-    Prefix,
-    S3ConfigPatch,
-    TenantId,
-)
+from activekg_pipelines.connectors.models import TenantId
 from activekg_pipelines.ledger.states import Mode
+from activekg_pipelines.sources.config import ConfigPatch, Key, SourceConfig, patch_of
+from activekg_pipelines.sources.provider import Provider
+from activekg_pipelines.sources.registry import provider, providers
 
 router = APIRouter(prefix="/configs", tags=["connectors"])
 
-ObjectKey = Annotated[Prefix, Field(min_length=1)]
-"""An S3 key: the rules of a prefix, and not empty."""
+ObjectKey = Annotated[Key, Field(min_length=1)]
 
 
 class Body(BaseModel):
@@ -61,28 +71,61 @@ class Body(BaseModel):
         return value
 
 
-class Registration(Body, ConnectorRequest):
+class RegistrationOf(Body):
     """A connector to register or to try."""
+
+    tenant_id: TenantId
+    provider: str
+    config: SourceConfig
+
+
+def _registration(one: Provider) -> type[RegistrationOf]:
+    """The body for one provider, told apart by its name."""
+    made: type[RegistrationOf] = create_model(
+        f"{one.config.__name__.removesuffix('Config')}Registration",
+        __base__=RegistrationOf,
+        __doc__=RegistrationOf.__doc__,
+        **{"provider": (Literal[one.name], ...), "config": (one.config, ...)},  # type: ignore[call-overload]
+    )
+    return made
+
+
+def _unchecked(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """An object passes as it is: only the connector says which provider's rules hold."""
+    return value if isinstance(value, dict) else check(value)
+
+
+if TYPE_CHECKING:
+    Registration: TypeAlias = RegistrationOf
+    PatchFields: TypeAlias = dict[str, Any]
+else:
+    Registration = Annotated[
+        reduce(or_, (_registration(one) for one in providers().values())),
+        Field(discriminator="provider"),
+    ]
+    PatchFields = Annotated[
+        reduce(or_, (patch_of(one.config) for one in providers().values())),
+        WrapValidator(_unchecked),
+    ]
 
 
 class Changes(Body):
     """New values for some fields of a connector's configuration."""
 
-    config: S3ConfigPatch
+    config: PatchFields
 
-    @model_validator(mode="after")
-    def _refuse_null(self) -> Self:
-        # Only the endpoint may be taken away: null stands for AWS.
-        if absent := [
-            name
-            for name, value in self.config.changes().items()
-            if value is None and name != "endpoint_url"
-        ]:
-            raise ValueError(
-                f"{', '.join(sorted(absent))}: must not be null; leave fields out that stay as "
-                "they are"
-            )
-        return self
+    def patch(self, kind: str) -> ConfigPatch:
+        """The changes by the rules of a provider.
+
+        Raises:
+            RequestValidationError: they break them.
+        """
+        try:
+            return patch_of(provider(kind).config).model_validate(self.config)
+        except ValidationError as error:
+            raise RequestValidationError(
+                [one | {"loc": ("body", "config", *one["loc"])} for one in error.errors()]
+            ) from None
 
 
 class SyncRequest(Body):
@@ -104,11 +147,11 @@ class ListQuery(PageQuery):
     tenant_id: TenantId | None = Field(
         default=None, description="For super admins: only this tenant's."
     )
-    provider: Literal["s3"] | None = None
+    provider: ProviderName | None = None
 
 
 class ChangeQuery(BaseModel):
-    """What becomes of documents when a new bucket or prefix leaves them out."""
+    """What becomes of documents when another source leaves them out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -141,7 +184,7 @@ def register(
 ) -> ConnectorView:
     """Register a connector; its first sync starts by itself."""
     caller.acting_for(body.tenant_id)
-    connector = operations.register(services, body.tenant_id, body.config)
+    connector = operations.register(services, body.tenant_id, body.provider, body.config)
     response.headers["Location"] = f"/_admin/connectors/configs/{connector.id}"
     return connector_view(connector)
 
@@ -151,11 +194,15 @@ def list_connectors(
     query: Annotated[ListQuery, Query()], caller: Admin, services: ServicesOfApp
 ) -> Page[ConnectorView]:
     """Connectors, oldest first."""
-    rows = services.connectors.page(
-        caller.acting_for(query.tenant_id),
-        after=by_time.decode(query.cursor),
-        limit=query.limit + 1,
-    )
+    tenant_id = caller.acting_for(query.tenant_id)
+    with services.database.transaction(tenant_id=tenant_id) as conn:
+        rows = services.connectors.page(
+            conn,
+            tenant_id,
+            kind=query.provider,
+            after=by_time.decode(query.cursor),
+            limit=query.limit + 1,
+        )
     return page_of(
         rows,
         query.limit,
@@ -170,13 +217,13 @@ def list_connectors(
 def try_configuration(body: Registration, caller: Admin, services: ServicesOfApp) -> ConnectionTest:
     """Test a configuration before it is registered; nothing is stored."""
     caller.acting_for(body.tenant_id)
-    return connection.try_configuration(services, body.config)
+    return connection.try_configuration(services, body.provider, body.config)
 
 
 @router.get("/{config_id}", responses=documented(401, 403, 404, 422, 503))
 def show(config_id: UUID, caller: Admin, services: ServicesOfApp) -> ConnectorDetail:
     """One connector."""
-    connector = services.connectors.get(config_id, caller.boundary)
+    connector = services.connector(config_id, caller.boundary)
     return connector_detail(
         connector,
         services.ledger.progress(connector.id),
@@ -199,13 +246,14 @@ def change(
 ) -> ChangedConnector:
     """Change the given fields and no others.
 
-    A new bucket or prefix is listed afresh. Where that leaves documents without a
+    Another source is listed afresh. Where that leaves documents without a
     source, the answer is 409 with their number, and nothing is changed, until
     `documents` says what becomes of them.
     """
+    patch = body.patch(services.connector(config_id, caller.boundary).provider)
     try:
         changed = operations.reconfigure(
-            services, config_id, body.config, caller.boundary, query.documents
+            services, config_id, patch, caller.boundary, query.documents
         )
     except DocumentsAffected as error:
         raise ProblemError(
@@ -237,7 +285,7 @@ def remove(
 )
 def test_connection(config_id: UUID, caller: Admin, services: ServicesOfApp) -> ConnectionTest:
     """Test what a sync needs: listing the bucket and reading an object."""
-    return connection.try_connector(services, services.connectors.get(config_id, caller.boundary))
+    return connection.try_connector(services, services.connector(config_id, caller.boundary))
 
 
 @router.post(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter
 from pydantic import Field
 
-from activekg_pipelines.administration.shapes import KeyRotation, rotation_view
+from activekg_pipelines.administration.shapes import KeyRotation, ProviderName, rotation_view
 from activekg_pipelines.api.auth import Admin
 from activekg_pipelines.api.configs import Body
 from activekg_pipelines.api.problems import documented
@@ -28,7 +28,7 @@ class RotationRequest(Body):
         default=None,
         description="Only this tenant's; a super admin who leaves it out means every tenant.",
     )
-    provider: Literal["s3"] | None = None
+    provider: ProviderName | None = None
     batch_size: Annotated[
         int, Field(ge=1, le=1000, strict=True, description="Connectors of one transaction.")
     ] = 100

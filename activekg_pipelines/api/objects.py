@@ -58,7 +58,7 @@ def list_objects(
     config_id: UUID, query: Annotated[ObjectsQuery, Query()], caller: Admin, services: ServicesOfApp
 ) -> Page[ObjectView]:
     """The connector's objects by key."""
-    connector = services.connectors.get(config_id, caller.boundary)
+    connector = services.connector(config_id, caller.boundary)
     return _page(services, connector, query, query.state, query.error_type)
 
 
@@ -70,7 +70,7 @@ def list_dead_letters(
     services: ServicesOfApp,
 ) -> Page[ObjectView]:
     """Objects that nobody tries any more, by key, each with its cause."""
-    connector = services.connectors.get(config_id, caller.boundary)
+    connector = services.connector(config_id, caller.boundary)
     return _page(services, connector, query, ObjectState.DEAD, query.error_type)
 
 

@@ -8,7 +8,6 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from activekg_pipelines.administration.probe import fix_for
 from activekg_pipelines.administration.shapes import PreviewView, preview_view
 from activekg_pipelines.api.auth import Admin
 from activekg_pipelines.api.problems import ProblemError, documented
@@ -49,10 +48,10 @@ def preview(
     """What a sync would add, update, delete and skip, and how much work that is.
     Changes nothing.
     """
-    connector = services.connectors.get(config_id, caller.boundary)
+    connector = services.connector(config_id, caller.boundary)
     try:
         return preview_view(
             connector, preview_sync(services.shared, connector, max_pages=query.max_pages)
         )
     except SourceError as error:
-        raise ProblemError(502, f"{error.message} {fix_for(error)}", code=error.code) from None
+        raise ProblemError(502, f"{error.message} {error.fix}", code=error.code) from None

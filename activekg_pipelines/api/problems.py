@@ -29,6 +29,7 @@ from activekg_pipelines.errors import (
     ModelError,
 )
 from activekg_pipelines.orchestration import OrchestratorError
+from activekg_pipelines.sources.registry import providers
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -39,6 +40,8 @@ _RULES: Final = {
     "uuid_type": "must be a UUID",
     "extra_forbidden": "is not a known field",
     "missing": "is required",
+    "union_tag_not_found": "is required",
+    "union_tag_invalid": f"must be one of: {', '.join(providers())}",
 }
 _STATUS: Final[Mapping[type[ActiveKGError], int]] = {
     OtherTenant: 403,
@@ -257,5 +260,11 @@ def _field(item: Mapping[str, Any]) -> FieldProblem:
     kind = item["type"]
     # The position in a broken JSON text is no field.
     names = [] if kind == "json_invalid" else [str(part)[:100] for part in path]
+    if kind in {"union_tag_invalid", "union_tag_not_found"}:
+        # pydantic names the body, in which it looked for the field.
+        names.append(item["ctx"]["discriminator"].strip("'"))
+    elif names and names[0] in providers():
+        # Not a field: which of the bodies it is.
+        del names[0]
     rule = _RULES.get(kind) or str(item["msg"]).removeprefix("Value error, ")
     return FieldProblem(location=str(location), field=".".join(names), rule=rule)

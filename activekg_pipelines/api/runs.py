@@ -51,7 +51,7 @@ def list_runs(
     """
     tenant_id = caller.acting_for(query.tenant_id)
     if query.config_id is not None:
-        services.connectors.get(query.config_id, caller.boundary)
+        services.connector(query.config_id, caller.boundary)
     rows = services.views.runs(
         tenant_id,
         connector_id=query.config_id,

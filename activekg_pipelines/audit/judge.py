@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from activekg_pipelines.audit.differences import Difference
+from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.graph.nodes import node_id
 from activekg_pipelines.ledger.states import ObjectState
 
@@ -68,14 +69,13 @@ class Facts:
 
 
 def disagreements(
-    facts: Facts, *, tenant_id: str, bucket: str, encoder_version: str | None
+    facts: Facts, connector: Connector, *, encoder_version: str | None
 ) -> Iterator[tuple[Difference, int]]:
     """What does not agree, and at how many chunks, edges or vectors.
 
     Args:
         facts: of one object.
-        tenant_id: whose it is.
-        bucket: in which.
+        connector: whose object it is.
         encoder_version: the model in use, where outdated documents are already known to
             be none; None otherwise.
     """
@@ -93,9 +93,11 @@ def disagreements(
         yield Difference.OUTDATED, 1
     if facts.node_id is None:
         yield Difference.DOCUMENT_MISSING, 1
-    elif _differs(facts, tenant_id, bucket):
+    elif _differs(facts, connector):
         yield Difference.DOCUMENT_DIFFERS, 1
-    if wrong := facts.other_tenant + (facts.node_id is not None and facts.node_tenant != tenant_id):
+    if wrong := facts.other_tenant + (
+        facts.node_id is not None and facts.node_tenant != connector.tenant_id
+    ):
         yield Difference.WRONG_TENANT, wrong
     yield from _chunks(facts)
 
@@ -114,11 +116,11 @@ def _text(facts: Facts) -> Iterator[tuple[Difference, int]]:
             yield Difference.STALE, 1
 
 
-def _differs(facts: Facts, tenant_id: str, bucket: str) -> bool:
-    external_id = f"s3:{tenant_id}:{bucket}/{facts.key}"
+def _differs(facts: Facts, connector: Connector) -> bool:
+    external_id = connector.location.external_id(connector.tenant_id, facts.key)
     expected: dict[str, object] = {
         "external_id": external_id,
-        "uri": f"s3://{bucket}/{facts.key}",
+        "uri": connector.uri(facts.key),
         "etag": facts.indexed_etag,
         "document_text_hash": facts.indexed_text_hash and facts.indexed_text_hash.hex(),
         "total_chunks": facts.chunks,

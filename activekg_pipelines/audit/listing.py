@@ -1,4 +1,4 @@
-"""Decides whether a bucket's listing and the ledger agree about a key. Pure."""
+"""Decides whether a source's listing and the ledger agree about a key. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from activekg_pipelines.audit.differences import Difference
 from activekg_pipelines.ledger.states import ObjectState
-from activekg_pipelines.s3.listing import ObjectVersion
+from activekg_pipelines.sources.source import Entry
 
 _SLACK: Final = timedelta(minutes=1)
 """S3 gives times in whole seconds and by a clock of its own."""
@@ -46,7 +46,7 @@ class Row:
     settled: bool
 
 
-def compare(entry: ObjectVersion | None, row: Row | None, standing: Standing) -> Difference | None:
+def compare(entry: Entry | None, row: Row | None, standing: Standing) -> Difference | None:
     """The difference at a key, at least one side of which exists.
 
     None also for what the next scan or run settles by itself: see :func:`in_flight`.
@@ -63,7 +63,7 @@ def compare(entry: ObjectVersion | None, row: Row | None, standing: Standing) ->
     return Difference.ETAG_DIFFERS if row is not None and row.etag != entry.etag else None
 
 
-def in_flight(entry: ObjectVersion | None, row: Row | None, standing: Standing) -> bool:
+def in_flight(entry: Entry | None, row: Row | None, standing: Standing) -> bool:
     """Whether a scan or a run is about to settle the object."""
     if row is not None and not row.settled:
         return True

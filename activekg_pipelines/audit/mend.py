@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final
@@ -24,7 +23,6 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.graph.nodes import node_id
 from activekg_pipelines.ledger import planner
 from activekg_pipelines.ledger.states import ObjectState
-from activekg_pipelines.s3.listing import list_pages
 from activekg_pipelines.services import Services
 
 _FETCH: Final = frozenset({Difference.TEXT_MISSING, Difference.TEXT_DAMAGED, Difference.STALE})
@@ -55,7 +53,7 @@ class Mended:
             behind them.
         left_to_runs: objects that a run holds or a scan decides about; the next audit
             shows what is left of them.
-        left_to_scan: differences that the next scan of the bucket settles.
+        left_to_scan: differences that the next scan of the source settles.
         orphans_held_back: documents outside the ledger that stay, because there are
             suspiciously many.
         sync_id: the sync that does the rest; None where nothing is left to do, or the
@@ -135,7 +133,7 @@ class _Mending:
             walk(self._services, self._connector), [Piece(self._report.wrong_vectors)]
         ):
             if piece.found:
-                # Asked of the bucket before anything is locked.
+                # Asked of the source before anything is locked.
                 orphans = self._orphans(piece.found)
                 with self._services.database.transaction(
                     tenant_id=self._connector.tenant_id
@@ -205,24 +203,21 @@ class _Mending:
             ).rowcount
 
     def _orphans(self, found: list[Found]) -> list[UUID]:
-        """Documents outside the ledger whose object is not in the bucket either. The
+        """Documents outside the ledger whose object is not in the source either. The
         others are for the next scan.
         """
         orphans: list[UUID] = []
         for one in found:
             if one.difference is not Difference.DOCUMENT_ORPHANED or one.node_id is None:
                 continue
-            if self._is_in_bucket(one.key):
+            if self._is_in_source(one.key):
                 self._done.left_to_scan += 1
             elif not self._done.orphans_held_back:
                 orphans.append(one.node_id)
         return orphans
 
-    def _is_in_bucket(self, key: str) -> bool:
-        pages = list_pages(self._services.client(self._connector), self._connector.bucket, key, "")
-        with closing(pages):
-            # Of all keys that begin with it, the key itself comes first.
-            return [entry.key for entry in next(pages).entries[:1]] == [key]
+    def _is_in_source(self, key: str) -> bool:
+        return self._services.source(self._connector).find(key) is not None
 
     def _whose(self) -> dict[str, Any]:
         return {

@@ -8,7 +8,7 @@ one text.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +24,8 @@ from activekg_pipelines.database.pool import act_for, let_idle
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorChanged
 from activekg_pipelines.ledger.states import ObjectState
-from activekg_pipelines.s3.listing import ObjectVersion, list_pages
 from activekg_pipelines.services import Services
+from activekg_pipelines.sources.source import Entry, Source
 
 SQL = load_queries(Path(__file__).with_name("queries.sql"))
 
@@ -53,7 +53,7 @@ class Piece:
 
 def external_root(connector: Connector) -> str:
     """What the external ids of the connector's documents begin with, before the key."""
-    return f"s3:{connector.tenant_id}:{connector.bucket}/"
+    return connector.location.external_root(connector.tenant_id)
 
 
 def dimensions(services: Services) -> int:
@@ -82,12 +82,12 @@ def walk(services: Services, connector: Connector) -> Generator[Piece]:
     """All of the connector, piece by piece. Writes nothing.
 
     Raises:
-        SourceError: the bucket cannot be listed, or the connector reads another one by
+        SourceError: the source cannot be listed, or the connector reads another one by
             now.
     """
     size = dimensions(services)
     after = ""
-    pages = list_pages(services.client(connector), connector.bucket, connector.prefix, "")
+    pages = services.source(connector).pages()
     with closing(pages):
         for page in pages:
             upto = None if page.is_last else page.entries[-1].key if page.entries else after
@@ -105,7 +105,7 @@ def _look(
     services: Services,
     connector: Connector,
     size: int,
-    listed: Mapping[str, ObjectVersion],
+    listed: Mapping[str, Entry],
     after: str,
     upto: str | None,
 ) -> tuple[Piece, str | None]:
@@ -127,9 +127,7 @@ def _look(
         for facts in cursor.stream(SQL["window"], parameters, binary=True):
             rows[facts.key] = Row(facts.key, facts.etag, facts.state, facts.settled)
             piece.objects += facts.state != ObjectState.DELETED
-            for difference, count in disagreements(
-                facts, tenant_id=connector.tenant_id, bucket=connector.bucket, encoder_version=model
-            ):
+            for difference, count in disagreements(facts, connector, encoder_version=model):
                 piece.found.append(Found(difference, count, facts.key, facts.id, facts.node_id))
     reached = next(reversed(rows)) if len(rows) == _ROWS else upto
     keys = {key for key in listed if reached is None or key <= reached} | rows.keys()
@@ -144,7 +142,7 @@ def _look(
 
 def _differences(
     keys: Iterable[str],
-    listed: Mapping[str, ObjectVersion],
+    listed: Mapping[str, Entry],
     rows: Mapping[str, Row],
     standing: Standing,
 ) -> dict[str, Difference]:
@@ -158,14 +156,7 @@ def _look_again(
     """The suspects at which listing and ledger still disagree: the bucket moves between
     the two looks.
     """
-    last = max(suspects)
-    listed: dict[str, ObjectVersion] = {}
-    pages = list_pages(services.client(connector), connector.bucket, connector.prefix, after)
-    with closing(pages):
-        for page in pages:
-            listed |= {entry.key: entry for entry in page.entries if entry.key in suspects}
-            if page.entries and page.entries[-1].key >= last:
-                break
+    listed = _listed_now(services.source(connector), suspects, after)
     with snapshot(services, connector) as conn:
         standing = _standing(conn, connector)
         cursor = conn.cursor(row_factory=class_row(Row))
@@ -175,12 +166,26 @@ def _look_again(
     return [key for key, difference in still.items() if suspects[key] is difference]
 
 
+def _listed_now(source: Source, keys: Collection[str], after: str) -> dict[str, Entry]:
+    if not source.lists_in_order:
+        # To list from a key on would be to list all.
+        return {key: entry for key in keys if (entry := source.find(key)) is not None}
+    last = max(keys)
+    listed: dict[str, Entry] = {}
+    with closing(source.pages(after)) as pages:
+        for page in pages:
+            listed |= {entry.key: entry for entry in page.entries if entry.key in keys}
+            if page.entries and page.entries[-1].key >= last:
+                break
+    return listed
+
+
 def _standing(conn: Connection[TupleRow], connector: Connector) -> Standing:
     cursor = conn.cursor(row_factory=class_row(Standing))
     standing = cursor.execute(SQL["standing"], {"connector_id": connector.id}).fetchone()
     if standing is None or standing.generation != connector.generation:
         raise ConnectorChanged(
-            "The connector reads another bucket or prefix by now, or is gone: audit it once more."
+            "The connector reads another source by now, or is gone: audit it once more."
         )
     return standing
 
@@ -201,7 +206,7 @@ def _walk_graph(services: Services, connector: Connector) -> Iterator[Piece]:
             "tenant_id": connector.tenant_id,
             "connector_id": connector.id,
             "root": external_root(connector),
-            "prefix": connector.prefix,
+            "prefix": connector.location.prefix,
             "after": after,
             "limit": _NODES,
         }

@@ -75,7 +75,7 @@ def audit(
             chosen = (
                 [resolve(services, name) for name in connectors]
                 if connectors
-                else list(services.connectors.every(tenant))
+                else list(services.shared.every_connector(tenant))
             )
             for connector in chosen:
                 answer = _audit(

@@ -22,6 +22,7 @@ from activekg_pipelines.cli.console import (
     resolve,
     table,
 )
+from activekg_pipelines.cli.sources import SourceCommand, asked_secrets, given
 from activekg_pipelines.ledger.states import Mode
 
 if TYPE_CHECKING:
@@ -40,58 +41,45 @@ app = typer.Typer(
 _WAIT_SECONDS = 3600.0
 
 
-@app.command()
+@app.command(cls=SourceCommand)
 def add(
+    context: typer.Context,
     tenant: Annotated[str, typer.Option(help="Whose connector it is.", show_default=False)],
-    bucket: Annotated[str, typer.Option(help="The bucket's name.", show_default=False)],
-    prefix: Annotated[str, typer.Option(help="Only keys that start with this.")] = "",
-    region: Annotated[str, typer.Option(help="The bucket's AWS region.")] = "us-east-1",
+    provider: Annotated[str, typer.Option(help="Kind of source: s3, gcs.")] = "s3",
     name: Annotated[
         str | None,
-        typer.Option(help="What people call it; made from bucket and prefix by default."),
-    ] = None,
-    endpoint_url: Annotated[
-        str | None, typer.Option(help="Of an S3-compatible store; none for AWS.")
+        typer.Option(help="What people call it; made from the source by default."),
     ] = None,
     poll_interval: Annotated[
         int, typer.Option(help="Seconds between two looks, 60 to 3600.")
     ] = 900,
-    paused: Annotated[
-        bool, typer.Option("--paused", help="Register it, but sync nothing yet.")
-    ] = False,
-    access_key_id: Annotated[
-        str | None, typer.Option(envvar="AWS_ACCESS_KEY_ID", help="Asked for when it is not given.")
-    ] = None,
+    paused: Annotated[bool, typer.Option("--paused", help="Register it, but sync nothing yet.")] = (
+        False
+    ),
     as_json: AsJson = False,
 ) -> None:
-    """Register a bucket; its first sync starts by itself.
+    """Register a source; its first sync starts by itself.
 
-    The secret access key comes from AWS_SECRET_ACCESS_KEY, or is asked for without
-    being shown. It is never an argument, which other users of the machine could read.
-    It is stored encrypted.
+    Secrets come from the environment (AWS_SECRET_ACCESS_KEY; for Google Cloud Storage,
+    the file that GOOGLE_APPLICATION_CREDENTIALS names), or are asked for without being
+    shown. They are never arguments, which other users of the machine could read. They
+    are stored encrypted.
 
     \b
     Example:
-      activekg-pipelines connectors add --tenant acme_corp --bucket my-documents
-      --prefix documents/
+      activekg-pipelines connectors add --tenant acme_corp --bucket my-documents --prefix documents/
     """
-    from activekg_pipelines.connectors.models import S3Config
+    from activekg_pipelines.sources import registry
 
-    values = {
-        "bucket": bucket,
-        "prefix": prefix,
-        "region": region,
-        "name": name,
-        "endpoint_url": endpoint_url,
-        "poll_interval_seconds": poll_interval,
-        "enabled": not paused,
-    }
-    config = _validated(S3Config, values | _access_keys(access_key_id))
+    kind = registry.provider(provider).config
+    values = given(context)
+    shared = {"name": name, "poll_interval_seconds": poll_interval, "enabled": not paused}
+    config = _validated(kind, {**shared, **values, **asked_secrets(kind, values)})
     from activekg_pipelines.administration.operations import register
     from activekg_pipelines.administration.shapes import connector_view
 
     with administration() as services:
-        connector = register(services, _tenant(tenant), config)
+        connector = register(services, _tenant(tenant), provider, config)
         if as_json:
             print_json(connector_view(connector))
             return
@@ -123,7 +111,10 @@ def list_connectors(
     from activekg_pipelines.administration.shapes import connector_view
 
     with administration() as services:
-        rows = services.connectors.page(tenant, after=by_time.decode(cursor), limit=limit + 1)
+        with services.database.transaction(tenant_id=tenant) as conn:
+            rows = services.connectors.page(
+                conn, tenant, after=by_time.decode(cursor), limit=limit + 1
+            )
         page = page_of(
             rows,
             limit,
@@ -135,15 +126,13 @@ def list_connectors(
         return
     made = table("CONNECTOR", "SOURCE", "STATUS", "EVERY#", "LAST SCAN", "ID")
     for item in page.items:
-        config = item.config
-        source = f"s3://{config.bucket}/{config.prefix}"
         scanned = moment(item.last_scan_completed_at)
         add_row(
             made,
             item.partition_key,
-            source,
+            item.location,
             item.status.value,
-            f"{config.poll_interval_seconds} s",
+            f"{item.config.poll_interval_seconds} s",
             scanned,
             item.id,
         )
@@ -189,39 +178,31 @@ def show(connector: ConnectorName, as_json: AsJson = False) -> None:
     )
 
 
-@app.command()
+@app.command(cls=SourceCommand)
 def update(
+    context: typer.Context,
     connector: ConnectorName,
-    bucket: Annotated[str | None, typer.Option(help="Another bucket.")] = None,
-    prefix: Annotated[
-        str | None, typer.Option(help="Only keys that start with this; empty for all.")
-    ] = None,
-    region: Annotated[str | None, typer.Option(help="The bucket's AWS region.")] = None,
-    endpoint_url: Annotated[
-        str | None, typer.Option(help="Of an S3-compatible store; empty for AWS.")
-    ] = None,
     poll_interval: Annotated[
         int | None, typer.Option(help="Seconds between two looks, 60 to 3600.")
     ] = None,
-    access_key_id: Annotated[
-        str | None, typer.Option(help="A new access key; its secret is asked for.")
-    ] = None,
+    credentials: Annotated[
+        bool, typer.Option("--credentials", help="Ask for new credentials.")
+    ] = False,
     documents: Annotated[
         Literal["remove", "keep"] | None,
-        typer.Option(help="What becomes of documents that a new bucket or prefix leaves behind."),
+        typer.Option(help="What becomes of documents that another source leaves behind."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change a connector; what is not given stays.
+    """Change a connector; what is not given stays, and "" takes away what may be absent.
 
-    The secret access key of a new access key comes from AWS_SECRET_ACCESS_KEY, or is
+    A new access key asks for its secret. It comes from AWS_SECRET_ACCESS_KEY, or is
     asked for without being shown.
 
     \b
     Examples:
-      activekg-pipelines connectors update acme_corp/my-documents --access-key-id
-      AKIAIOSFODNN7EXAMPLE activekg-pipelines connectors update acme_corp/my-documents
-      --prefix contracts/ --documents remove
+      activekg-pipelines connectors update acme_corp/my-documents --access-key-id AKIAIOSFODNN7EXAMPLE
+      activekg-pipelines connectors update acme_corp/my-documents --prefix contracts/ --documents remove
     """
     from activekg_pipelines.administration import operations
     from activekg_pipelines.administration.shapes import (
@@ -229,22 +210,24 @@ def update(
         connector_fields,
         settled_documents,
     )
-    from activekg_pipelines.connectors.models import S3ConfigPatch
+    from activekg_pipelines.sources import registry
+    from activekg_pipelines.sources.config import patch_of
 
-    given = {
-        "bucket": bucket,
-        "prefix": prefix,
-        "region": region,
-        "poll_interval_seconds": poll_interval,
-    }
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if endpoint_url is not None:
-        changes["endpoint_url"] = endpoint_url or None
-    if access_key_id is not None:
-        changes |= _access_keys(access_key_id)
-    if not changes:
+    values = given(context)
+    if not values and poll_interval is None and not credentials:
         raise typer.BadParameter("Say what to change: activekg-pipelines connectors update --help")
-    patch = _validated(S3ConfigPatch, changes)
+    with administration() as services:
+        kind = registry.provider(resolve(services, connector).provider).config
+    patch_model = patch_of(kind)
+    changes: dict[str, Any] = {
+        field: None if value == "" and field in patch_model.NULLABLE else value
+        for field, value in values.items()
+    }
+    if poll_interval is not None:
+        changes["poll_interval_seconds"] = poll_interval
+    if credentials or values.keys() & set(kind.secret_fields()):
+        changes |= asked_secrets(kind, values)
+    patch = _validated(patch_model, changes)
     fate = operations.DocumentFate(documents) if documents else None
     with administration() as services:
         try:
@@ -254,9 +237,8 @@ def update(
         except operations.DocumentsAffected as error:
             fail(
                 f"{error.documents} documents come from objects outside the new bucket or prefix. "
-                "Nothing was changed. "
-                "Say what becomes of them: repeat the command with --documents remove or "
-                "--documents keep."
+                "Nothing was changed. Say what becomes of them: repeat the command with "
+                "--documents remove or --documents keep."
             )
     if as_json:
         settled = settled_documents(changed.documents, changed.fate)
@@ -317,8 +299,7 @@ def sync(
     \b
     Examples:
       activekg-pipelines connectors sync acme_corp/my-documents --wait
-      activekg-pipelines connectors sync acme_corp/my-documents --key
-      documents/contract.pdf
+      activekg-pipelines connectors sync acme_corp/my-documents --key documents/contract.pdf
     """
     from activekg_pipelines.administration.operations import request_sync
     from activekg_pipelines.administration.shapes import SyncAccepted, run_view
@@ -345,7 +326,7 @@ def sync(
             return
         row = follow_sync(services, found, accepted.id, seconds=timeout)
         view = run_view(row, services.orchestrator)
-        now = services.connectors.get(found.id)
+        now = services.connector(found.id)
     if as_json:
         print_json(view)
     if view.status != "succeeded":
@@ -462,34 +443,18 @@ def remove(
 def _enable(name: str, *, enabled: bool, as_json: bool) -> None:
     from activekg_pipelines.administration.operations import reconfigure
     from activekg_pipelines.administration.shapes import connector_view
-    from activekg_pipelines.connectors.models import S3ConfigPatch
+    from activekg_pipelines.sources.config import patch_of
+    from activekg_pipelines.sources.registry import provider
 
     with administration() as services:
-        changed = reconfigure(
-            services, resolve(services, name).id, S3ConfigPatch(enabled=enabled)
-        ).connector
+        found = resolve(services, name)
+        patch = patch_of(provider(found.provider).config).model_validate({"enabled": enabled})
+        changed = reconfigure(services, found.id, patch).connector
     if as_json:
         print_json(connector_view(changed))
     else:
         state = "is synced again" if enabled else "is paused"
         out.print(f"{changed.partition_key} {state}.", soft_wrap=True, markup=False)
-
-
-def _access_keys(access_key_id: str | None) -> dict[str, str]:
-    """The key pair, asked for where option and environment leave it out."""
-    import os
-
-    try:
-        return {
-            "access_key_id": access_key_id or typer.prompt("AWS access key id", err=True),
-            "secret_access_key": os.environ.get("AWS_SECRET_ACCESS_KEY")
-            or typer.prompt("AWS secret access key (not shown)", hide_input=True, err=True),
-        }
-    except typer.Abort:
-        raise typer.BadParameter(
-            "The access keys are missing: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
-            "answer the questions."
-        ) from None
 
 
 def _validated(model: type[Model], values: dict[str, Any]) -> Model:
@@ -534,17 +499,16 @@ def _tenant(value: str) -> str:
 
 
 def _fields(view: ConnectorView) -> list[tuple[str, object]]:
-    config = view.config
+    shared = {"name", "poll_interval_seconds", "enabled"}
+    own = view.config.model_dump(exclude=shared)
     error = view.last_error
     held_back = f"{view.deletions_held_back}; see preview and connectors confirm-deletes"
     return [
         ("connector", view.partition_key),
         ("id", view.id),
-        ("source", f"s3://{config.bucket}/{config.prefix}"),
-        ("region", config.region),
-        ("endpoint", config.endpoint_url),
-        ("access key", config.access_key_id),
-        ("polled every", f"{config.poll_interval_seconds} s"),
+        ("source", view.location),
+        *((name.replace("_", " "), value) for name, value in own.items() if value),
+        ("polled every", f"{view.config.poll_interval_seconds} s"),
         ("status", view.status.value),
         ("last error", error and f"{error.error_type} at {moment(error.at)}: {error.message}"),
         ("deletions held back", held_back if view.deletions_held_back else None),

@@ -120,9 +120,9 @@ def resolve(services: AdminServices, name: str) -> Connector:
 
     try:
         try:
-            return services.connectors.get(UUID(name))
+            return services.connector(UUID(name))
         except ValueError:
-            return services.connectors.get_by_partition(name)
+            return services.shared.connector_of_partition(name)
     except ConnectorNotFound:
         raise ConnectorNotFound(
             f"No connector is called {name!r}. Name it by its id or as tenant/name: "

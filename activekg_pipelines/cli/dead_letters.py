@@ -51,9 +51,8 @@ def replay(
 
     \b
     Examples:
-      activekg-pipelines dead-letters replay acme_corp/my-documents --key
-      documents/scan.pdf activekg-pipelines dead-letters replay acme_corp/my-documents
-      --error-type fetch_failed
+      activekg-pipelines dead-letters replay acme_corp/my-documents --key documents/scan.pdf
+      activekg-pipelines dead-letters replay acme_corp/my-documents --error-type fetch_failed
     """
     if sum([bool(key), error_type is not None, everything]) != 1:
         raise typer.BadParameter("Give exactly one of --key, --error-type and --all.")

@@ -171,20 +171,21 @@ def _encryption_keys(settings: Settings, conn: Connection[Any]) -> str:
     ring = KeyRing.from_settings(settings)
     # One ciphertext for each version: whoever can read these can read all.
     rows = conn.execute(
-        "SELECT kek_version, count(*), (array_agg(id))[1], (array_agg(secrets))[1]"
+        "SELECT kek_version, count(*),"
+        " (array_agg(provider))[1], (array_agg(id))[1], (array_agg(secrets))[1]"
         " FROM connectors.connectors GROUP BY kek_version ORDER BY kek_version"
     ).fetchall()
     unreadable: list[str] = []
-    for version, count, connector_id, secrets in rows:
+    for version, count, provider, connector_id, secrets in rows:
         try:
-            ring.decrypt(connector_id, bytes(secrets), version)
+            ring.decrypt(provider, connector_id, bytes(secrets), version)
         except ActiveKGError as error:
             unreadable.append(f"version {version}, of {count} connectors: {error.message}")
     if unreadable:
         raise _Broken(
             "; ".join(unreadable), "Set these keys again, or give the connectors new access keys."
         )
-    old = sum(count for version, count, _, _ in rows if version != ring.active_version)
+    old = sum(count for version, count, *_ in rows if version != ring.active_version)
     later = (
         f"; {old} connectors still use an older one: activekg-pipelines rotate-keys" if old else ""
     )
@@ -213,23 +214,23 @@ def _clock(conn: Connection[Any]) -> str:
 
 
 def _s3_endpoints(settings: Settings, conn: Connection[Any]) -> str:
-    from activekg_pipelines.connectors.models import check_endpoint
     from activekg_pipelines.errors import InvalidConnector
+    from activekg_pipelines.sources.registry import provider
 
     rows = conn.execute(
-        "SELECT endpoint_url, array_agg(partition_key) FROM connectors.connectors"
-        " WHERE endpoint_url IS NOT NULL GROUP BY endpoint_url ORDER BY endpoint_url"
-    ).fetchall()
+        "SELECT provider, config, array_agg(partition_key) FROM connectors.connectors"
+        " GROUP BY provider, config ORDER BY min(partition_key)"
+    )
     refused: list[str] = []
-    for endpoint, connectors in rows:
+    for kind, config, connectors in rows:
         try:
-            check_endpoint(endpoint, settings.activekg_s3_endpoint_allowlist)
-        except InvalidConnector:
-            refused.append(f"{endpoint} of {', '.join(connectors)}")
+            provider(kind).config.stored(config, {}).check(settings)
+        except InvalidConnector as error:
+            refused.append(f"{', '.join(connectors)}: {error.message}")
     if refused:
         raise _Broken(
             f"not allowed: {'; '.join(refused)}",
-            "Add the hosts to ACTIVEKG_S3_ENDPOINT_ALLOWLIST of every process.",
+            "Add the hosts to ACTIVEKG_ENDPOINT_ALLOWLIST of every process.",
         )
     if not settings.activekg_s3_endpoint_allowlist:
         return "AWS only"

@@ -69,7 +69,7 @@ def runs(
             lambda row: by_time.encode((row.requested_at, row.id)),
         )
         names = {
-            id_: services.connectors.get(id_).partition_key
+            id_: services.connector(id_).partition_key
             for id_ in {run.config_id for run in page.items}
         }
     if as_json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -15,9 +15,7 @@ def rotate(
         bool, typer.Option("--dry-run", help="Change nothing; say what would be done.")
     ] = False,
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's connectors.")] = None,
-    provider: Annotated[
-        Literal["s3"] | None, typer.Option(help="Only connectors of this provider.")
-    ] = None,
+    provider: Annotated[str | None, typer.Option(help="Only connectors of this provider.")] = None,
     batch_size: Annotated[
         int, typer.Option(min=1, max=1000, help="Connectors of one transaction.")
     ] = 100,

@@ -105,8 +105,7 @@ def set_limits(
 
     \b
     Example:
-      activekg-pipelines limits set acme_corp --objects 500000 --bytes-per-day
-      10000000000
+      activekg-pipelines limits set acme_corp --objects 500000 --bytes-per-day 10000000000
     """
     from activekg_pipelines.administration.shapes import limits_view
     from activekg_pipelines.connectors.limits import TenantLimits

@@ -47,7 +47,7 @@ def preview(
     if as_json:
         print_json(view)
         return
-    _print(view, f"s3://{found.bucket}/", keys=keys)
+    _print(view, found.location.uri_root, keys=keys)
 
 
 def _print(view: PreviewView, root: str, *, keys: bool) -> None:

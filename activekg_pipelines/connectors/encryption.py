@@ -5,18 +5,19 @@ its connector.
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Mapping
-from typing import Self
+from secrets import compare_digest
+from typing import Final, Self
 from uuid import UUID
 
 from cryptography.fernet import Fernet, InvalidToken
 from pydantic import SecretStr
 
-from activekg_pipelines.connectors.models import Credentials
 from activekg_pipelines.errors import EncryptionError, SettingsError
 from activekg_pipelines.settings import Settings, connector_keks
 
+_BOUND_TO: Final = "connector_id"
+_FIRST_PROVIDER: Final = "s3"
 _HOW_TO_MAKE_A_KEY = (
     "Make one with: python -c 'from cryptography.fernet import Fernet; "
     "print(Fernet.generate_key().decode())'"
@@ -62,19 +63,25 @@ class KeyRing:
             )
         return cls(keys, settings.connector_kek_active_version or next(iter(keys)))
 
-    def encrypt(self, connector_id: UUID, credentials: Credentials) -> tuple[bytes, int]:
-        """Ciphertext and the version of the key that made it."""
-        clear = {
-            "connector_id": str(connector_id),
-            "access_key_id": credentials.access_key_id,
-            "secret_access_key": credentials.secret_access_key,
-        }
+    def encrypt(
+        self, provider: str, connector_id: UUID, secrets: Mapping[str, str]
+    ) -> tuple[bytes, int]:
+        """Ciphertext and the version of the key that made it.
+
+        Args:
+            provider: of the connector.
+            connector_id: to which the ciphertext is bound.
+            secrets: in clear, by field.
+        """
+        clear = {**secrets, _BOUND_TO: _binding(provider, connector_id)}
         return self._fernets[self.active_version].encrypt(
             json.dumps(clear).encode()
         ), self.active_version
 
-    def decrypt(self, connector_id: UUID, token: bytes, version: int) -> Credentials:
-        """The credentials behind a ciphertext.
+    def decrypt(
+        self, provider: str, connector_id: UUID, token: bytes, version: int
+    ) -> dict[str, str]:
+        """The secrets behind a ciphertext, by field.
 
         Raises:
             EncryptionError: the key of that version is missing or wrong, or the
@@ -83,24 +90,34 @@ class KeyRing:
         fernet = self._fernets.get(version)
         if fernet is None:
             raise EncryptionError(
-                f"The credentials of connector {connector_id} need CONNECTOR_KEK_V{version}, "
-                "which is not set."
+                f"The credentials of connector {connector_id} need CONNECTOR_KEK_V{version}, which "
+                "is not set."
             )
         try:
-            clear = json.loads(fernet.decrypt(token))
+            clear: dict[str, str] = json.loads(fernet.decrypt(token))
         except InvalidToken:
             raise EncryptionError(
                 f"The credentials of connector {connector_id} cannot be decrypted with "
-                f"CONNECTOR_KEK_V{version}: "
-                "the key was changed without raising its version, or the row was altered."
+                f"CONNECTOR_KEK_V{version}: the key was changed without raising its version, or "
+                "the row was altered."
             ) from None
         # Fernet has no associated data: without this, a row copied over another would
         # lend a tenant another's access.
-        if not secrets.compare_digest(clear["connector_id"], str(connector_id)):
+        if not compare_digest(clear.pop(_BOUND_TO), _binding(provider, connector_id)):
             raise EncryptionError(
                 f"The stored credentials of connector {connector_id} belong to another connector."
             )
-        return Credentials(clear["access_key_id"], clear["secret_access_key"])
+        return clear
+
+
+def _binding(provider: str, connector_id: UUID) -> str:
+    """What a ciphertext is bound to.
+
+    Those of the first provider were made when there was no other, and are bound to the
+    id alone. A process of that version, which may still run during an upgrade, reads
+    them as before. It refuses all others with a sentence.
+    """
+    return str(connector_id) if provider == _FIRST_PROVIDER else f"{provider}:{connector_id}"
 
 
 def _fernet(version: int, key: SecretStr) -> Fernet:

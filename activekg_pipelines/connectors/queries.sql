@@ -9,17 +9,18 @@ SELECT count(*), nullif(coalesce(
 ), 0)
 FROM connectors.connectors WHERE tenant_id = %(tenant_id)s
 
--- name: same_bucket
--- What the tenant has registered on a bucket already.
-SELECT id, name, prefix FROM connectors.connectors WHERE tenant_id = %(tenant_id)s AND bucket = %(bucket)s
+-- name: locations
+-- What the tenant has registered of a provider already.
+SELECT id, name, location FROM connectors.connectors
+WHERE tenant_id = %(tenant_id)s AND provider = %(provider)s
 
 -- name: insert
 INSERT INTO connectors.connectors (
-    id, tenant_id, name, partition_key, bucket, prefix, region, endpoint_url, poll_interval_seconds, enabled,
-    secrets, kek_version, access_key_hint
+    id, tenant_id, provider, name, partition_key, config, location, poll_interval_seconds, enabled,
+    secrets, kek_version, secret_hints
 ) VALUES (
-    %(id)s, %(tenant_id)s, %(name)s, %(partition_key)s, %(bucket)s, %(prefix)s, %(region)s, %(endpoint_url)s,
-    %(poll_interval_seconds)s, %(enabled)s, %(secrets)s, %(kek_version)s, %(access_key_hint)s
+    %(id)s, %(tenant_id)s, %(provider)s, %(name)s, %(partition_key)s, %(config)s, %(location)s,
+    %(poll_interval_seconds)s, %(enabled)s, %(secrets)s, %(kek_version)s, %(secret_hints)s
 )
 
 -- name: lock
@@ -38,6 +39,7 @@ SELECT * FROM connectors.connectors WHERE partition_key = %(partition_key)s
 -- Oldest first, after a cursor (the last row's created_at and id).
 SELECT * FROM connectors.connectors
 WHERE (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
+  AND (%(provider)s::text IS NULL OR provider = %(provider)s)
   AND (%(after_time)s::timestamptz IS NULL OR (created_at, id) > (%(after_time)s, %(after_id)s::uuid))
 ORDER BY created_at, id
 LIMIT %(limit)s
@@ -63,10 +65,12 @@ ORDER BY c.last_error_code IS NOT NULL, c.last_scan_started_at NULLS FIRST
 
 -- name: update
 UPDATE connectors.connectors SET
-    bucket = %(bucket)s, prefix = %(prefix)s, region = %(region)s, endpoint_url = %(endpoint_url)s,
+    config = %(config)s, location = %(location)s,
+    -- Another source may list otherwise.
+    lists_in_order = lists_in_order OR %(moved)s,
     poll_interval_seconds = %(poll_interval_seconds)s, enabled = %(enabled)s,
     secrets = coalesce(%(secrets)s, secrets), kek_version = coalesce(%(kek_version)s, kek_version),
-    access_key_hint = coalesce(%(access_key_hint)s, access_key_hint),
+    secret_hints = coalesce(%(secret_hints)s, secret_hints),
     last_error_code = NULL, last_error_message = NULL, last_error_at = NULL, failed_runs = 0, runs_paused_until = NULL,
     failed_polls = 0, polls_paused_until = NULL, updated_at = now()
 WHERE id = %(id)s
@@ -76,7 +80,10 @@ RETURNING *
 DELETE FROM connectors.connectors WHERE id = %(id)s
 
 -- name: secrets
-SELECT secrets, kek_version FROM connectors.connectors WHERE id = %(id)s
+SELECT provider, secrets, kek_version FROM connectors.connectors WHERE id = %(id)s
+
+-- name: sort_listing
+UPDATE connectors.connectors SET lists_in_order = false WHERE id = %(id)s AND lists_in_order
 
 -- name: record_error
 -- Written only when something changes: a connector that fails at every poll does not rewrite its row for ever.
@@ -85,12 +92,8 @@ SET last_error_code = %(code)s, last_error_message = %(message)s, last_error_at 
 WHERE id = %(id)s AND (last_error_code, last_error_message) IS DISTINCT FROM (%(code)s, %(message)s)
 
 -- name: pause_polls
--- A minute after the first poll without an answer, doubling, up to an hour; less up to a quarter, so that the tenants of
--- one store that went away do not come back together.
 UPDATE connectors.connectors SET
-    failed_polls = failed_polls + 1,
-    polls_paused_until = now()
-        + make_interval(secs => least(3600, 60 * 2 ^ least(failed_polls, 10)) * (1 - random() / 4))
+    failed_polls = failed_polls + 1, polls_paused_until = now() + make_interval(secs => %(seconds)s)
 WHERE id = %(id)s
 
 -- name: resume_polls
@@ -103,7 +106,7 @@ RETURNING deletions_held_back
 
 -- name: secrets_of_old_versions
 -- The next connectors, by id, whose secrets another key than the active one encrypted.
-SELECT id, secrets, kek_version FROM connectors.connectors
+SELECT id, provider, secrets, kek_version FROM connectors.connectors
 WHERE kek_version <> %(active)s
   AND (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
   AND (%(provider)s::text IS NULL OR provider = %(provider)s)

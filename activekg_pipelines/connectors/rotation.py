@@ -1,5 +1,5 @@
 """Encrypts stored credentials anew with the active key, so that an old key can be taken
-away. Knows no S3.
+away.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class _Envelope:
     """A connector's ciphertext as it was read."""
 
     connector_id: UUID
+    provider: str
     secrets: bytes
     version: int
 
@@ -127,11 +128,11 @@ def _encrypted_anew(
     failed: list[RotationFailure] = []
     for old in batch:
         try:
-            credentials = keyring.decrypt(old.connector_id, old.secrets, old.version)
+            secrets = keyring.decrypt(old.provider, old.connector_id, old.secrets, old.version)
         except EncryptionError as error:
             failed.append(RotationFailure(old.connector_id, error.message))
             continue
-        token, _ = keyring.encrypt(old.connector_id, credentials)
+        token, _ = keyring.encrypt(old.provider, old.connector_id, secrets)
         rows.append((old, token))
     return rows, failed
 

@@ -43,9 +43,9 @@ def no_drift(context: dg.AssetCheckExecutionContext, config: AuditConfig) -> dg.
     # Materialized from the asset's page, where Dagster evaluates every check along.
     keys = [context.partition_key] if context.has_partition_key else config.connectors
     chosen = (
-        [opened.connectors.get_by_partition(key) for key in keys]
+        [opened.connector_of_partition(key) for key in keys]
         if keys
-        else list(opened.connectors.every())
+        else list(opened.every_connector())
     )
     rows: list[dict[str, str | int]] = []
     unreadable = 0

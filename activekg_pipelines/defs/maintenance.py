@@ -54,7 +54,7 @@ def requeue_leftovers(context: dg.OpExecutionContext) -> None:
     opened = services()
     requeued = sum(
         opened.ledger.requeue_outdated(connector.id, opened.versions, thorough=True)
-        for connector in opened.connectors.every()
+        for connector in opened.every_connector()
     )
     context.add_output_metadata({"requeued": requeued})
 

@@ -90,7 +90,7 @@ def run_scope(
     opened = services()
     selected = _selected(context.run)
     with _failures_named():
-        connector = opened.connectors.get_by_partition(context.partition_key)
+        connector = opened.connector_of_partition(context.partition_key)
         sync = opened.ledger.start_run(
             connector.id,
             connector.tenant_id,
@@ -120,7 +120,8 @@ def run_scope(
                 # A missing key or model stops the connector as refused credentials do,
                 # and is shown in the same place.
                 code = "model" if isinstance(error, ModelError) else "configuration"
-                opened.connectors.record_error(connector.id, code, error.message)
+                with opened.database.transaction(tenant_id=connector.tenant_id) as conn:
+                    opened.connectors.record_error(conn, connector.id, code, error.message)
             opened.ledger.finish_run(context.run.run_id, succeeded=False)
             raise
         if selected[-1] in context.selected_asset_keys:

@@ -68,7 +68,8 @@ def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
     requests: list[RunRequest] = []
     events: list[dg.AssetMaterialization] = []
     notes: list[str] = []
-    connectors = services.connectors.due_for_poll(tenant_id)
+    with services.database.transaction(tenant_id=tenant_id) as conn:
+        connectors = services.connectors.due_for_poll(conn, tenant_id)
     deadline = time.monotonic() + services.settings.activekg_tick_budget_seconds
     for number, connector in enumerate(connectors):
         # What the ones before left of the tick, in equal shares. An endpoint that hangs
@@ -83,7 +84,10 @@ def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
             # Kept with the connector; one that cannot be read must not keep the
             # tenant's others from being polled.
             if not isinstance(error, SourceError):
-                services.connectors.record_error(connector.id, "configuration", error.message)
+                with services.database.transaction(tenant_id=tenant_id) as conn:
+                    services.connectors.record_error(
+                        conn, connector.id, "configuration", error.message
+                    )
             notes.append(f"{connector.name}: {error.message}")
             continue
         notes.append(f"{connector.name}: {_found(result)}")
@@ -176,10 +180,13 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
         psycopg.Error, psycopg_pool.PoolTimeout: the registry cannot be read. Never an
             empty list instead: Dagster would take every tenant's sensor away.
     """
+    opened = services()
+    with opened.database.transaction() as conn:
+        tenants = opened.connectors.tenants(conn)
     return [
         work_queue,
         lost_runs,
-        *(tenant_sensor(tenant, interval) for tenant, interval in services().connectors.tenants()),
+        *(tenant_sensor(tenant, interval) for tenant, interval in tenants),
     ]
 
 
@@ -240,6 +247,8 @@ def _materialization(connector: Connector, result: ScanResult) -> dg.AssetMateri
 
 
 def _found(result: ScanResult) -> str:
+    if result.left_to_run:
+        return "the source does not list in order; a run reads the whole listing and sorts it."
     if not result.completed:
         return f"{result.counts.listed} objects listed so far; the scan goes on with the next tick."
     counts = result.counts

@@ -21,7 +21,7 @@ class Document:
     """A document as the graph holds it.
 
     Attributes:
-        bucket, key: its object; the URI is ``s3://bucket/key``.
+        external_id, uri: its names, as its source gives them.
         etag: the version that the text came from.
         text_hash: SHA-256 of the text; ``content_hash`` of the bytes.
         chunks: in order.
@@ -29,8 +29,8 @@ class Document:
     """
 
     tenant_id: str
-    bucket: str
-    key: str
+    external_id: str
+    uri: str
     etag: str
     size: int
     modified_at: datetime
@@ -43,21 +43,9 @@ class Document:
     vectors: NDArray[np.float32]
 
     @property
-    def external_id(self) -> str:
-        """``s3:{tenant}:{bucket}/{key}``; unique, because tenant ids hold neither ':'
-        nor '/'.
-        """
-        return f"s3:{self.tenant_id}:{self.bucket}/{self.key}"
-
-    @property
     def id(self) -> UUID:
         """The node's id: the same object always has the same node."""
         return node_id(self.external_id)
-
-    @property
-    def uri(self) -> str:
-        """``s3://bucket/key``."""
-        return f"s3://{self.bucket}/{self.key}"
 
     def props(self) -> dict[str, Any]:
         """The node's properties."""

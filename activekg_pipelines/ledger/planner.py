@@ -59,6 +59,19 @@ def retry_delay(attempts: int, *, base: float, cap: float, chance: float) -> flo
     return delay / 2 + delay / 2 * chance
 
 
+def pause_seconds(failures: int, *, base: float, cap: float, chance: float = 0.0) -> float:
+    """Seconds for which nothing is tried again: doubling with each failure in a row.
+
+    Args:
+        failures: in a row before this one.
+        base: seconds after the first one.
+        cap: seconds at most.
+        chance: uniform in [0, 1). Up to a quarter is taken off by it, so that the
+            tenants of one store that went away do not come back together.
+    """
+    return min(cap, base * 2.0 ** min(failures, 60)) * (1 - chance / 4)
+
+
 def settle(
     object_id: int,
     error: ObjectError,

@@ -12,7 +12,6 @@ from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import ObjectError, SourceError
@@ -27,12 +26,9 @@ from activekg_pipelines.pipeline.failures import (
     too_many_deaths,
 )
 from activekg_pipelines.pipeline.lease import Lease, lease
-from activekg_pipelines.s3.download import Download, download
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
-
-if TYPE_CHECKING:
-    from types_boto3_s3 import S3Client
+from activekg_pipelines.sources.source import Fetched, Source
 
 # Claims, and writes, of this many objects are one statement each: with indexing, half a
 # statement an object.
@@ -82,7 +78,7 @@ def extract_pending(
         How many objects it took up.
 
     Raises:
-        SourceError: no object of the bucket can be had.
+        SourceError: no object of the source can be had.
     """
     bounds = lease(services, run, max_objects=max_objects, budget_seconds=budget_seconds)
     with log_fields(run=run), bounds as held:
@@ -99,7 +95,7 @@ def extract(services: Services, connector: Connector, held: Lease, backlog: Back
         How many objects it took up.
 
     Raises:
-        SourceError: no object of the bucket can be had.
+        SourceError: no object of the source can be had.
     """
     settings = services.settings
     extraction = _Extraction(services, connector, held, backlog)
@@ -118,13 +114,14 @@ def extract(services: Services, connector: Connector, held: Lease, backlog: Back
         ) as sandbox,
     ):
         extractor = _Extractor(
-            services.client(connector), connector, sandbox, Path(folder), settings
+            services.source(connector), connector, sandbox, Path(folder), settings
         )
         try:
             extraction.drain(threads, extractor, first)
         except SourceError as error:
             extraction.flush()
-            services.connectors.record_error(connector.id, error.code, error.message)
+            with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+                services.connectors.record_error(conn, connector.id, error.code, error.message)
             raise
         finally:
             # What was not begun when it ended early is somebody else's.
@@ -277,9 +274,9 @@ def _store(
 
 @dataclass(frozen=True, slots=True)
 class _Extractor:
-    """One object's way from bucket to text; used by several threads at once."""
+    """One object's way from source to text; used by several threads at once."""
 
-    client: S3Client
+    source: Source
     connector: Connector
     sandbox: Sandbox
     folder: Path
@@ -298,13 +295,11 @@ class _Extractor:
         try:
             if died := too_many_deaths(claimed.deaths):
                 return _Outcome(claimed, error=died)
-            arrived = download(
-                self.client,
-                self.connector.bucket,
+            arrived = self.source.fetch(
                 claimed.key,
                 claimed.etag,
                 target,
-                self.settings.activekg_max_file_bytes,
+                max_bytes=self.settings.activekg_max_file_bytes,
             )
             fetched = arrived.size
             if arrived.sha256 == claimed.content_hash:
@@ -316,7 +311,7 @@ class _Extractor:
         finally:
             target.unlink(missing_ok=True)
 
-    def _parse(self, claimed: ClaimedObject, arrived: Download) -> ExtractedText:
+    def _parse(self, claimed: ClaimedObject, arrived: Fetched) -> ExtractedText:
         document = self.sandbox.submit(arrived.path, claimed.key, arrived.content_type).result()
         return ExtractedText(
             object_id=claimed.id,

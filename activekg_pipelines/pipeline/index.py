@@ -317,8 +317,8 @@ def _document(
 
     return Document(
         tenant_id=connector.tenant_id,
-        bucket=connector.bucket,
-        key=text.key,
+        external_id=connector.location.external_id(connector.tenant_id, text.key),
+        uri=connector.uri(text.key),
         etag=text.etag,
         size=text.size,
         modified_at=text.modified_at,

@@ -1,4 +1,4 @@
-"""Says what a sync would do: reads the bucket's listing beside the ledger, and writes
+"""Says what a sync would do: reads the source's listing beside the ledger, and writes
 nothing anywhere.
 """
 
@@ -22,8 +22,8 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.ledger import planner
 from activekg_pipelines.pipeline.scan import needs_no_download
-from activekg_pipelines.s3.listing import Page, list_pages
 from activekg_pipelines.services import Services
+from activekg_pipelines.sources.source import Page
 
 _SQL = load_queries(Path(__file__).with_name("preview.sql"))
 
@@ -40,11 +40,11 @@ class Change(StrEnum):
     """What a sync would do with an object."""
 
     ADD = "add"
-    """New in the bucket: fetched and indexed."""
+    """New in the source: fetched and indexed."""
     UPDATE = "update"
     """Has another ETag than the ledger's: fetched, and indexed where its text changed."""
     DELETE = "delete"
-    """Gone from the bucket: its document leaves the graph."""
+    """Gone from the source: its document leaves the graph."""
     SKIP = "skip"
     """New or changed, and by its name or size nothing that is indexed; a document of
     its last version goes.
@@ -74,7 +74,7 @@ class ChangeTotals:
 
     Attributes:
         bytes: their sizes together, as listed; of deleted ones as the ledger has them.
-        sample: keys, the first ones in the bucket's order.
+        sample: keys, the first ones in the order of keys.
     """
 
     objects: int = 0
@@ -157,16 +157,16 @@ class _History:
 
 
 def preview_sync(services: Services, connector: Connector, *, max_pages: int) -> Preview:
-    """Compare the connector's bucket with the ledger, page by page, without changing
+    """Compare the connector's source with the ledger, page by page, without changing
     either.
 
     Args:
         services: of this process.
-        connector: whose bucket.
+        connector: whose source.
         max_pages: pages of 1,000 keys that are listed at most.
 
     Raises:
-        SourceError: the bucket cannot be listed.
+        SourceError: the source cannot be listed.
         EncryptionError, InvalidConnector: its credentials or its endpoint cannot be
             used.
         ModelError: the configured model cannot be found, so that nobody knows what is
@@ -176,9 +176,7 @@ def preview_sync(services: Services, connector: Connector, *, max_pages: int) ->
     comparison = _Comparison(services, connector, history.density)
     is_last = False
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    pages = list_pages(
-        services.client(connector), connector.bucket, connector.prefix, "", deadline=deadline
-    )
+    pages = services.source(connector).pages(deadline=deadline)
     # Closed, so that no connection stays checked out when the bound ends the loop.
     with closing(pages):
         for page in pages:
@@ -198,7 +196,7 @@ def preview_sync(services: Services, connector: Connector, *, max_pages: int) ->
 
 
 class _Comparison:
-    """What the pages read so far amount to; its size does not grow with the bucket."""
+    """What the pages read so far amount to; its size does not grow with the source."""
 
     def __init__(
         self, services: Services, connector: Connector, kinds: Mapping[str, float]
@@ -243,7 +241,7 @@ class _Comparison:
         with self._services.database.transaction(tenant_id=self._connector.tenant_id) as conn:
             conn.execute("SET TRANSACTION READ ONLY")
             # Planned for their own key range: a plan for any range would read on to the
-            # end of the bucket.
+            # end of the source.
             rows = conn.execute(_SQL["compare_page"], parameters, prepare=False).fetchall()
             missing = conn.execute(_SQL["missing_in_range"], parameters, prepare=False).fetchone()
         # A class comes in several rows, each with its first keys: in the order of keys

@@ -1,10 +1,11 @@
-"""Brings the ledger up to date with the bucket: lists, compares, and deletes what a
+"""Brings the ledger up to date with the source: lists, compares, and deletes what a
 completed listing did not see.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -17,17 +18,19 @@ from activekg_pipelines.errors import (
     ConnectorChanged,
     EmptyObject,
     FolderMarker,
+    ListingOutOfOrder,
     ObjectError,
     SourceError,
     TooLarge,
     UnsupportedType,
 )
 from activekg_pipelines.extraction import unsupported_by_name
+from activekg_pipelines.ledger import planner
 from activekg_pipelines.ledger.states import ListedObject, Scan, ScanCounts
 from activekg_pipelines.ledger.store import PageComparison
 from activekg_pipelines.logs import logs_connector
-from activekg_pipelines.s3.listing import ObjectVersion, Page, list_pages
 from activekg_pipelines.services import Services
+from activekg_pipelines.sources.source import Entry, Page
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +47,13 @@ class ScanResult:
         counts: what this call found and deleted.
         completed: the listing reached its end; otherwise the next call goes on.
         held_back: deletions that the delete-storm guard holds back.
+        left_to_run: a tick cannot list this source; a run takes up the scan.
     """
 
     counts: ScanCounts
     completed: bool
     held_back: int = 0
+    left_to_run: bool = False
 
 
 def _nothing() -> None:
@@ -65,12 +70,12 @@ def scan_connector(
     run: str | None = None,
     after_page: Callable[[], None] = _nothing,
 ) -> ScanResult:
-    """Compare the connector's bucket with the ledger, going on where the last call
+    """Compare the connector's source with the ledger, going on where the last call
     stopped.
 
     Args:
         services: of this process.
-        connector: whose bucket.
+        connector: whose source.
         budget_seconds: wall time after which it stops between two pages; None for no
             limit.
         whole: after a listing that was under way already, list once more from the
@@ -83,7 +88,7 @@ def scan_connector(
 
     Raises:
         ConnectorNotFound: the connector was removed meanwhile.
-        SourceError: the bucket cannot be listed. Nothing was deleted. After a passing
+        SourceError: the source cannot be listed. Nothing was deleted. After a passing
             failure the next call goes on where this one stopped; after any other one it
             starts anew.
     """
@@ -97,17 +102,18 @@ def scan_connector(
     counts = ScanCounts()
     try:
         while True:
-            pages = list_pages(
-                services.client(connector),
-                connector.bucket,
-                connector.prefix,
-                scan.start_after,
-                deadline=deadline,
-            )
+            source = services.source(connector)
+            if run is None and not source.lists_in_order:
+                # The whole listing has to be sorted: a run takes up the scan.
+                return ScanResult(counts, completed=False, left_to_run=True)
             # Closed, so that no connection stays checked out when the budget ends the
             # loop.
-            with closing(pages):
+            with closing(source.pages(scan.start_after, deadline=deadline)) as pages:
                 for page in pages:
+                    if not (page.entries or page.is_last or source.lists_in_order):
+                        # The listing is still being read, to be sorted.
+                        after_page()
+                        continue
                     compared = _compare(services, connector, scan, page)
                     if compared is None:
                         break
@@ -124,20 +130,39 @@ def scan_connector(
                         scan = replace(scan, start_after=page.entries[-1].key)
                     if _is_over(services, deadline, run if makes_way else None):
                         return ScanResult(counts, completed=False)
-            # Another process moved the scan on, perhaps for another bucket or prefix by
-            # now, or a whole one follows.
-            connector = services.connectors.get(connector.id)
+            # Another process moved the scan on, perhaps for another source by now, or a
+            # whole one follows.
+            connector = services.connector(connector.id)
             scan = services.ledger.open_scan(
                 connector.id, connector.tenant_id, generation=connector.generation
             )
     except ConnectorChanged:
         # Nothing is wrong with the connector that is there now.
         raise
+    except ListingOutOfOrder as error:
+        # What was compared so far was compared in the wrong order: anew, from the first
+        # key.
+        logger.warning("Connector %s: %s", connector.partition_key, error.message)
+        services.ledger.fail_scan(scan)
+        with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+            services.connectors.sort_listing(conn, connector.id)
+        return scan_connector(
+            services,
+            services.connector(connector.id),
+            budget_seconds=budget_seconds,
+            whole=whole,
+            run=run,
+            after_page=after_page,
+        )
     except SourceError as error:
-        services.connectors.record_error(connector.id, error.code, error.message)
-        if error.retryable:
-            services.connectors.pause_polls(connector.id)
-        else:
+        with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+            services.connectors.record_error(conn, connector.id, error.code, error.message)
+            if error.retryable:
+                seconds = planner.pause_seconds(
+                    connector.failed_polls, base=60, cap=3600, chance=random.random()
+                )
+                services.connectors.pause_polls(conn, connector.id, seconds=seconds)
+        if not error.retryable:
             services.ledger.fail_scan(scan)
         raise
 
@@ -152,7 +177,8 @@ def _compare(
     services: Services, connector: Connector, scan: Scan, page: Page
 ) -> PageComparison | None:
     if connector.failed_polls:
-        services.connectors.resume_polls(connector.id)
+        with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+            services.connectors.resume_polls(conn, connector.id)
     listed = [_listed(entry, services.settings.activekg_max_file_bytes) for entry in page.entries]
     try:
         return _apply(services, connector, scan, page, listed)
@@ -190,8 +216,7 @@ def _complete(
     if held_back:
         logger.warning(
             "%d of the documents of connector %s are gone from the bucket. Nothing was deleted: "
-            "confirm the deletions, "
-            "or correct bucket and prefix.",
+            "confirm the deletions, or correct bucket and prefix.",
             held_back,
             connector.partition_key,
         )
@@ -200,9 +225,8 @@ def _complete(
     if whole_scan is not None and whole_scan.over_limit:
         logger.warning(
             "%d new objects of connector %s were not taken in, because it holds as many as its "
-            "tenant may have. "
-            "They are taken in when the operator raises the limit, or when others are gone from "
-            "the bucket.",
+            "tenant may have. They are taken in when the operator raises the limit, or when "
+            "others are gone from the bucket.",
             whole_scan.over_limit,
             connector.partition_key,
         )
@@ -225,13 +249,13 @@ def _delete_missing(
         after_batch()
 
 
-def _listed(entry: ObjectVersion, max_bytes: int) -> ListedObject:
+def _listed(entry: Entry, max_bytes: int) -> ListedObject:
     return ListedObject(
         entry.key, entry.etag, entry.size, entry.modified_at, needs_no_download(entry, max_bytes)
     )
 
 
-def needs_no_download(entry: ObjectVersion, max_bytes: int) -> ObjectError | None:
+def needs_no_download(entry: Entry, max_bytes: int) -> ObjectError | None:
     """Why an entry can be settled from its name and size alone."""
     if entry.key.endswith("/"):
         return FolderMarker()
@@ -248,7 +272,7 @@ def needs_no_download(entry: ObjectVersion, max_bytes: int) -> ObjectError | Non
 
 
 def _log_unchanged(
-    connector: Connector, entries: Iterable[ObjectVersion], compared: PageComparison
+    connector: Connector, entries: Iterable[Entry], compared: PageComparison
 ) -> None:
     for entry in entries:
         if entry.key not in compared.due and entry.key not in compared.over_limit:

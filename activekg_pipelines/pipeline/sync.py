@@ -46,7 +46,7 @@ def extract_and_index(
         budget_seconds: wall time after which nothing more is claimed.
 
     Raises:
-        SourceError: no object of the bucket can be had.
+        SourceError: no object of the source can be had.
         ModelError: the model cannot be loaded, or does not make the vectors that the
             graph holds.
     """

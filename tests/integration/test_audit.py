@@ -22,9 +22,9 @@ from activekg_pipelines.defs.assets import extract_and_index, source_objects
 from activekg_pipelines.defs.checks import audit_connectors, no_drift, weekly_audit
 from activekg_pipelines.defs.jobs import sync_connector
 from activekg_pipelines.defs.sensors import start_due_work
-from activekg_pipelines.errors import BucketMissing, ConnectorChanged
-from activekg_pipelines.s3.listing import list_pages
+from activekg_pipelines.errors import ConnectorChanged, SourceMissing
 from activekg_pipelines.services import Services
+from activekg_pipelines.sources.s3.source import S3Source
 from tests.fault_proxy import FaultProxy, status
 from tests.integration.syncing import (
     chunk_nodes,
@@ -681,7 +681,7 @@ def test_what_a_run_holds_is_left_to_it(services: Services, filled: Connector) -
 def test_a_paused_connector_is_mended_without_a_sync(services: Services, filled: Connector) -> None:
     query(services, f"DELETE FROM edges WHERE src = ({THIRD})")
     query(services, "UPDATE connectors.connectors SET enabled = false")
-    paused = services.connectors.get(filled.id)
+    paused = services.connector(filled.id)
     mended = mend_connector(services, paused, audit_connector(services, paused))
     assert (mended.index, mended.sync_id) == (1, None)
 
@@ -700,7 +700,7 @@ def test_objects_missing_from_the_bucket_are_left_to_the_scan_and_its_guard(
 
     assert (mended.left_to_scan, mended.documents) == (20, 0)
     assert graph_of(services) == (20, 20, 20)
-    assert services.connectors.get(connector.id).deletions_held_back == 20
+    assert services.connector(connector.id).deletions_held_back == 20
     assert audit_connector(services, connector).clean
 
 
@@ -745,16 +745,18 @@ def test_a_difference_that_is_gone_at_the_second_look_is_none(
     read.
     """
 
-    def slow(*arguments: object) -> Iterator[object]:
-        for page in list_pages(*arguments):  # type: ignore[arg-type]
-            monkeypatch.setattr("activekg_pipelines.audit.walk.list_pages", list_pages)
+    pages = S3Source.pages
+
+    def slow(*arguments: object, **options: object) -> Iterator[object]:
+        for page in pages(*arguments, **options):  # type: ignore[arg-type]
+            monkeypatch.setattr(S3Source, "pages", pages)
             bucket.put("note.txt", "Other.")
             bucket.put("added.txt", "Added.")
             sync(services, filled)
             age_objects(services)
             yield page
 
-    monkeypatch.setattr("activekg_pipelines.audit.walk.list_pages", slow)
+    monkeypatch.setattr(S3Source, "pages", slow)
     assert counted(audit_connector(services, filled)) == {}
     assert outcomes(services, filled)["note.txt"].state == "indexed"
 
@@ -842,8 +844,8 @@ def test_a_bucket_that_cannot_be_listed_is_an_error_and_no_drift(
     query(
         services, "UPDATE connectors.connectors SET bucket = 'no-such-bucket', updated_at = now()"
     )
-    with pytest.raises(BucketMissing):
-        audit_connector(services, services.connectors.get(filled.id))
+    with pytest.raises(SourceMissing):
+        audit_connector(services, services.connector(filled.id))
 
 
 def test_a_connector_that_moved_meanwhile_is_not_judged(

@@ -21,6 +21,7 @@ from activekg_pipelines.graph.search import search
 from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.pipeline.scan import scan_connector
 from activekg_pipelines.services import Services
+from activekg_pipelines.sources.s3.source import S3Source
 from tests.s3_bucket import Bucket
 
 ASSETS = [source_objects, extract_and_index]
@@ -182,14 +183,14 @@ def test_refused_credentials_fail_the_run_without_retry_and_are_kept_with_the_co
     def refuse(*_: object, **__: object) -> None:
         raise CredentialsRefused
 
-    monkeypatch.setattr("activekg_pipelines.pipeline.scan.list_pages", refuse)
+    monkeypatch.setattr(S3Source, "pages", refuse)
     (request,) = requests_of(start_due_work(services))
     result = execute(instance, request, raise_on_error=False)
     assert not result.success
     assert not [
         event for event in result.all_events if event.event_type_value == "STEP_UP_FOR_RETRY"
     ]
-    stored = services.connectors.get(connector.id)
+    stored = services.connector(connector.id)
     assert stored.last_error_code == "invalid_credentials"
     assert run_rows(services)[0][:2] == ("registered", "failed")
 
@@ -331,7 +332,7 @@ def test_one_unreadable_connector_does_not_keep_the_tenants_others_from_being_po
         )
     (request,) = requests_of(poll_tenant(services, "acme_corp"))
     assert request.partition_key == good.partition_key
-    stored = services.connectors.get(broken.id)
+    stored = services.connector(broken.id)
     assert stored.last_error_code == "configuration"
     assert "cannot be decrypted with CONNECTOR_KEK_V1" in str(stored.last_error_message)
 
@@ -343,7 +344,7 @@ def test_2500_objects_list_across_ticks_with_a_tiny_budget_and_end_complete(
     connector = bucket.register(services)
     bucket.put_many({f"data/{number:05}.png": b"x" for number in range(2500)})
     messages = []
-    while services.connectors.get(connector.id).last_scan_completed_at is None:
+    while services.connector(connector.id).last_scan_completed_at is None:
         tick = poll_tenant(services, "acme_corp")
         assert requests_of(tick) == [], "nothing in the bucket needs a run"
         messages.append(str(tick.skip_reason))

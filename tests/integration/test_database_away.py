@@ -14,8 +14,9 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
-from activekg_pipelines.s3.download import Download, download
 from activekg_pipelines.services import Services
+from activekg_pipelines.sources.s3.source import S3Source
+from activekg_pipelines.sources.source import Fetched
 from tests.integration.syncing import Ended, drain, end_leases, graph_of, outcomes, query, scan
 from tests.s3_bucket import Bucket
 
@@ -95,13 +96,15 @@ def test_a_database_that_goes_away_in_the_middle_costs_no_object_an_attempt(
     bucket.put_many({name: f"Note {name} is about penguins." for name in NAMES})
     scan(impatient, connector)
 
-    def fetch(client: Any, of: str, key: str, *rest: Any) -> Download:
+    fetch = S3Source.fetch
+
+    def fetching(source: S3Source, key: str, *rest: Any, **options: Any) -> Fetched:
         if key == NAMES[2]:
             switch(on=False)
-        return download(client, of, key, *rest)
+        return fetch(source, key, *rest, **options)
 
     with monkeypatch.context() as failing:
-        failing.setattr("activekg_pipelines.pipeline.extract.download", fetch)
+        failing.setattr(S3Source, "fetch", fetching)
         with pytest.raises(psycopg.OperationalError):
             drain(impatient, connector)
     switch(on=True)

@@ -18,14 +18,15 @@ from psycopg.rows import TupleRow
 
 from activekg_pipelines.administration.operations import DocumentFate, reconfigure, remove
 from activekg_pipelines.administration.services import AdminServices, admin_services
-from activekg_pipelines.connectors.models import Connector, S3ConfigPatch
+from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import ConnectorChanged, ConnectorNotFound
 from activekg_pipelines.graph.nodes import node_id
 from activekg_pipelines.graph.store import Graph
 from activekg_pipelines.services import Services
 from tests.integration.api.conftest import RecordingOrchestrator
 from tests.integration.syncing import documents, graph_of, query, scan, start_run, sync
-from tests.s3_bucket import Bucket
+from tests.registry import due_for_poll
+from tests.s3_bucket import Bucket, S3ConfigPatch
 
 # Two full batches and a rest.
 DOCUMENTS = 1203
@@ -62,10 +63,10 @@ def full(services: Services, connector: Connector) -> Connector:
     """
     keys = [f"many/{number:05}.txt" for number in range(DOCUMENTS)]
     vectors = np.random.default_rng(7).standard_normal((DOCUMENTS, 384)).astype(np.float32)
-    externals = [f"s3:acme_corp:{connector.bucket}/{key}" for key in keys]
+    externals = [f"s3:acme_corp:{connector.location.container}/{key}" for key in keys]
     parameters = {
         "connector": connector.id,
-        "bucket": connector.bucket,
+        "bucket": connector.location.container,
         "keys": keys,
         "externals": externals,
         "documents": [node_id(external) for external in externals],
@@ -145,7 +146,7 @@ def test_a_removed_connectors_documents_go_in_batches_and_all(
     assert max(graph.sizes) == 500
     assert graph_of(services) == (0, 0, 0)
     assert query(services, "SELECT 1 FROM connectors.objects") == []
-    assert admin.connectors.page() == []
+    assert list(admin.shared.every_connector()) == []
 
 
 def test_a_removal_that_was_cut_short_leaves_a_paused_connector_and_the_next_one_ends_it(
@@ -159,9 +160,9 @@ def test_a_removal_that_was_cut_short_leaves_a_paused_connector_and_the_next_one
     assert graph_of(services)[0] == DOCUMENTS - 500, (
         "the first batch is gone for good, the second is not"
     )
-    stored = services.connectors.get(full.id)
+    stored = services.connector(full.id)
     assert not stored.enabled
-    assert services.connectors.due_for_poll("acme_corp") == []
+    assert due_for_poll(services, "acme_corp") == []
     assert (
         services.ledger.work(max_objects=1000, cap=2, scan_idle_seconds=30, lost_after_seconds=240)
         == []
@@ -174,7 +175,7 @@ def test_a_removal_that_was_cut_short_leaves_a_paused_connector_and_the_next_one
     assert remove(admin, full.id, DocumentFate.REMOVE) == DOCUMENTS - 500
     assert graph_of(services) == (0, 0, 0)
     with pytest.raises(ConnectorNotFound):
-        services.connectors.get(full.id)
+        services.connector(full.id)
 
 
 def test_a_removal_that_keeps_documents_forgets_their_objects_in_batches(
@@ -195,7 +196,7 @@ def test_a_scan_that_goes_on_during_the_removal_does_not_keep_it_from_ending(
     def scan_again_and_again() -> None:
         while True:
             try:
-                scan(services, services.connectors.get(full.id))
+                scan(services, services.connector(full.id))
             except ConnectorNotFound:
                 return
             except ConnectorChanged:
@@ -223,15 +224,18 @@ def test_a_move_that_was_cut_short_changes_nothing_but_what_the_next_scan_mends(
         reconfigure(dying, full.id, patch, documents=DocumentFate.REMOVE)
     assert consistent(services)
     assert graph_of(services)[0] == DOCUMENTS - 500
-    stored = services.connectors.get(full.id)
-    assert (stored.bucket, stored.enabled) == (bucket.name, True)
+    stored = services.connector(full.id)
+    assert (stored.location.container, stored.enabled) == (bucket.name, True)
     scan(services, stored)
     assert query(services, "SELECT state FROM connectors.objects WHERE key = 'many/00000.txt'") == [
         ("pending",)
     ]
 
     changed = reconfigure(admin, full.id, patch, documents=DocumentFate.REMOVE)
-    assert (changed.connector.bucket, changed.documents) == (other.name, DOCUMENTS - 500)
+    assert (changed.connector.location.container, changed.documents) == (
+        other.name,
+        DOCUMENTS - 500,
+    )
     assert graph_of(services) == (0, 0, 0)
     sync(services, changed.connector)
     assert documents(services) == {f"s3://{other.name}/other.txt"}

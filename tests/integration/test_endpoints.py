@@ -10,6 +10,8 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,7 +27,6 @@ from pydantic import ValidationError
 
 from activekg_pipelines.administration.connection import try_connector
 from activekg_pipelines.administration.services import admin_services
-from activekg_pipelines.connectors.models import Credentials, S3Config, S3ConfigPatch
 from activekg_pipelines.defs.sensors import poll_tenant
 from activekg_pipelines.errors import (
     ClockSkewed,
@@ -37,12 +38,12 @@ from activekg_pipelines.errors import (
     SourceUnavailable,
     WrongRegion,
 )
-from activekg_pipelines.s3 import client as client_module
-from activekg_pipelines.s3.client import make_client
-from activekg_pipelines.s3.download import download
-from activekg_pipelines.s3.listing import Page, list_pages
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
+from activekg_pipelines.sources.registry import provider, registered
+from activekg_pipelines.sources.s3 import PROVIDER, client, open_s3
+from activekg_pipelines.sources.s3.config import S3Config
+from activekg_pipelines.sources.source import Page, Source
 from tests.fault_proxy import Answer, FaultProxy, fault_proxy, slow, status
 from tests.integration.endpoint_server import (
     EMPTY_LISTING,
@@ -53,11 +54,11 @@ from tests.integration.endpoint_server import (
     serve,
 )
 from tests.integration.syncing import drain, make_retries_due, outcomes, query, scan, states, sync
-from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket
+from tests.registry import change
+from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket, S3ConfigPatch
 
 __all__ = ["resolver"]
 
-KEYS = Credentials(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
 METADATA_ADDRESS = "169.254.169.254"
 
 
@@ -85,6 +86,11 @@ def config(endpoint_url: str | None, **changes: object) -> S3Config:
     return S3Config.model_validate(values | changes)
 
 
+def opened(endpoint_url: str | None, settings: Settings, **changes: object) -> Source:
+    """The source of a connector with that endpoint."""
+    return provider("s3").open(config(endpoint_url, **changes), settings)
+
+
 def listing(
     endpoint_url: str | None, settings: Settings, *, deadline: float | None = None
 ) -> list[Page]:
@@ -93,11 +99,8 @@ def listing(
     if endpoint_url is not None:
         allowlist = (*allowlist, urlsplit(endpoint_url).netloc)
     settings = settings.model_copy(update={"activekg_s3_endpoint_allowlist": allowlist})
-    client = make_client(config(endpoint_url), KEYS, settings)
-    try:
-        return list(list_pages(client, "bucket", "", "", deadline=deadline))
-    finally:
-        client.close()
+    with closing(opened(endpoint_url, settings)) as source:
+        return list(source.pages(deadline=deadline))
 
 
 # Names
@@ -148,11 +151,11 @@ def test_each_new_connection_of_a_client_is_checked(resolver: Resolver, canary: 
     )
     with serve(reply(), host="127.0.0.2", port=canary.port) as store:
         resolver.set("store.example.com", ["127.0.0.2"], ["127.0.0.2"], ["127.0.0.1"])
-        client = make_client(config(f"http://store.example.com:{store.port}"), KEYS, settings)
+        source = opened(f"http://store.example.com:{store.port}", settings)
         for _ in range(2):
-            list(list_pages(client, "bucket", "", ""))
+            list(source.pages())
         with pytest.raises(EndpointForbidden):
-            list(list_pages(client, "bucket", "", ""))
+            list(source.pages())
 
 
 def test_of_several_addresses_only_allowed_ones_are_connected_to(
@@ -235,7 +238,7 @@ def test_a_host_that_is_not_listed_is_not_even_resolved(resolver: Resolver, cana
         f"http://127.0.0.1:{canary.port}",
     ):
         with pytest.raises(InvalidConnector):
-            make_client(config(endpoint), KEYS, settings)
+            opened(endpoint, settings)
     assert resolver.asked == []
 
 
@@ -251,11 +254,10 @@ def test_a_host_that_is_not_listed_is_not_even_resolved(resolver: Resolver, cana
     ],
 )
 def test_a_list_entry_is_a_host_with_or_without_its_port(entry: str, endpoint: str) -> None:
-    make_client(config(endpoint), KEYS, Settings(activekg_s3_endpoint_allowlist=(entry,)))
+    opened(endpoint, Settings(activekg_s3_endpoint_allowlist=(entry,)))
     with pytest.raises(InvalidConnector):
-        make_client(
-            config("http://store.example.com:1"),
-            KEYS,
+        opened(
+            "http://store.example.com:1",
             Settings(activekg_s3_endpoint_allowlist=(f"{entry}:2",)),
         )
 
@@ -366,7 +368,7 @@ def test_no_bucket_or_region_leads_a_request_away_from_its_endpoint(
 ) -> None:
     settings = Settings(activekg_s3_endpoint_allowlist=("store.example.com",))
     for endpoint in (None, "http://store.example.com:9000"):
-        made = make_client(config(endpoint, bucket=bucket, region=region), KEYS, settings)
+        made = opened(endpoint, settings, bucket=bucket, region=region)
         asked: list[str] = []
 
         def nothing(host: str, *_: object, to: list[str] = asked, **__: object) -> list[object]:
@@ -376,7 +378,7 @@ def test_no_bucket_or_region_leads_a_request_away_from_its_endpoint(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("socket.getaddrinfo", nothing)
             with pytest.raises(SourceError):
-                list(list_pages(made, bucket, "", ""))
+                list(made.pages())
         for host in asked:
             assert (
                 host == "store.example.com"
@@ -456,9 +458,9 @@ def test_a_wrong_region_names_the_right_one(
         with pytest.raises(WrongRegion, match="in the region eu-west-1"):
             listing(proxy.url, Settings())
         settings = Settings(activekg_s3_endpoint_allowlist=(urlsplit(proxy.url).netloc,))
-        client = make_client(config(proxy.url), KEYS, settings)
+        source = opened(proxy.url, settings)
         with pytest.raises(WrongRegion, match="in the region eu-west-1"):
-            download(client, "bucket", "a.txt", "etag", tmp_path / "a", 1000)
+            source.fetch("a.txt", "etag", tmp_path / "a", max_bytes=1000)
 
 
 def test_a_clock_that_is_wrong_is_no_fault_of_the_object(s3_endpoint: str, tmp_path: Path) -> None:
@@ -466,14 +468,7 @@ def test_a_clock_that_is_wrong_is_no_fault_of_the_object(s3_endpoint: str, tmp_p
         proxy.inject("GET", None, status(403, "RequestTimeTooSkewed"))
         settings = Settings(activekg_s3_endpoint_allowlist=(urlsplit(proxy.url).netloc,))
         with pytest.raises(ClockSkewed):
-            download(
-                make_client(config(proxy.url), KEYS, settings),
-                "bucket",
-                "a.txt",
-                "etag",
-                tmp_path / "a",
-                1000,
-            )
+            opened(proxy.url, settings).fetch("a.txt", "etag", tmp_path / "a", max_bytes=1000)
 
 
 # Proxies
@@ -554,7 +549,7 @@ def test_nothing_of_the_operators_aws_environment_reaches_a_tenants_requests(
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    client_module._session.cache_clear()
+    client._session.cache_clear()
     with serve(reply()) as store:
         listing(store.url, Settings())
         (request,) = store.requests
@@ -564,7 +559,7 @@ def test_nothing_of_the_operators_aws_environment_reaches_a_tenants_requests(
     assert "security-token" not in request.lower()
     assert "request-payer" not in request.lower()
     assert not stolen.exists()
-    on_aws = make_client(config(None, region="eu-west-1"), KEYS, Settings())
+    on_aws = client.make_client(config(None, region="eu-west-1"), Settings())
     url = on_aws.generate_presigned_url("list_objects_v2", Params={"Bucket": "bucket"})
     assert urlsplit(url).hostname == "s3.eu-west-1.amazonaws.com"
     assert "operator" not in url.lower()
@@ -660,9 +655,17 @@ OBJECT_HEAD = (
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient() -> Iterator[None]:
     """What takes a minute takes half a second."""
-    monkeypatch.setattr("activekg_pipelines.s3.transport._ANSWER_SECONDS", 0.5)
+    with registered(replace(PROVIDER, open=partial(open_s3, answer_seconds=0.5))):
+        yield
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """A page has half a second in any case, and not ten."""
+    with registered(replace(PROVIDER, open=partial(open_s3, least_page_seconds=0.5))):
+        yield
 
 
 @pytest.mark.usefixtures("impatient")
@@ -691,9 +694,9 @@ def test_an_object_that_comes_byte_by_byte_is_given_up_and_fetched_again_later(
 ) -> None:
     with serve(dribble(head, b"x" * 100_000, 0.04)) as store:
         settings = Settings(activekg_s3_endpoint_allowlist=(urlsplit(store.url).netloc,))
-        client = make_client(config(store.url), KEYS, settings)
-        with pytest.raises(FetchFailed, match="ACTIVEKG_S3_MIN_BYTES_PER_SECOND"):
-            download(client, "bucket", "a.txt", "e", tmp_path / "a", 1_000_000)
+        source = opened(store.url, settings)
+        with pytest.raises(FetchFailed, match="ACTIVEKG_MIN_BYTES_PER_SECOND"):
+            source.fetch("a.txt", "e", tmp_path / "a", max_bytes=1_000_000)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -709,15 +712,13 @@ def test_a_slow_object_that_keeps_up_the_minimum_rate_arrives(tmp_path: Path) ->
             activekg_s3_endpoint_allowlist=(urlsplit(store.url).netloc,),
             activekg_s3_min_bytes_per_second=10_000,
         )
-        client = make_client(config(store.url), KEYS, settings)
-        assert download(client, "bucket", "a.txt", "e", tmp_path / "a", 1_000_000).size == 100_000
+        source = opened(store.url, settings)
+        assert source.fetch("a.txt", "e", tmp_path / "a", max_bytes=1_000_000).size == 100_000
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("pause", [None, 0.05], ids=["silent", "byte by byte"])
-def test_a_listing_within_a_tick_ends_with_the_tick(
-    pause: float | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("activekg_pipelines.s3.listing._LEAST_PAGE_SECONDS", 0.5)
+def test_a_listing_within_a_tick_ends_with_the_tick(pause: float | None) -> None:
     ended: list[str] = []
 
     def hang(connection: socket.socket) -> None:
@@ -733,10 +734,10 @@ def test_a_listing_within_a_tick_ends_with_the_tick(
         assert store.connections == 1, "no time was left for another attempt"
 
 
+@pytest.mark.usefixtures("hasty")
 def test_an_endpoint_that_hangs_does_not_hold_a_sensors_tick(
-    configured: Callable[..., Services], bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    configured: Callable[..., Services], bucket: Bucket
 ) -> None:
-    monkeypatch.setattr("activekg_pipelines.s3.listing._LEAST_PAGE_SECONDS", 0.5)
     with serve(lambda connection: connection.recv(1)) as store:
         services = configured(
             activekg_tick_budget_seconds=0.5, activekg_s3_endpoint_allowlist=("127.0.0.1",)
@@ -745,7 +746,7 @@ def test_an_endpoint_that_hangs_does_not_hold_a_sensors_tick(
         tick = poll_tenant(services, connector.tenant_id)
         assert "did not answer in time" in str(tick.skip_reason)
         assert store.connections == 1
-    stored = services.connectors.get(connector.id)
+    stored = services.connector(connector.id)
     assert stored.last_error_code == "source_unavailable"
     assert query(services, "SELECT status FROM connectors.scans") == [("running",)], (
         "a run goes on, with more patience"
@@ -782,15 +783,15 @@ def test_an_endpoint_that_may_not_be_reached_is_the_connectors_error_and_no_obje
     scan(services, connector)
     resolver.set("store.example.com", ["127.0.0.1"])
     patch = S3ConfigPatch(endpoint_url=f"http://store.example.com:{canary.port}")
-    moved = services.connectors.update(connector.id, patch)
+    moved = change(services, connector.id, patch)
     for work in (scan, drain):
         with pytest.raises(EndpointForbidden):
             work(services, moved)
-        assert services.connectors.get(connector.id).last_error_code == "endpoint_forbidden"
+        assert services.connector(connector.id).last_error_code == "endpoint_forbidden"
     assert outcomes(services, connector)["a.txt"][:2] == ("pending", None)
     answer = try_connector(admin_services(services), moved)
     assert (answer.status, answer.error_type) == ("error", "endpoint_forbidden")
-    assert "ACTIVEKG_S3_PRIVATE_NETWORKS" in str(answer.fix)
+    assert "ACTIVEKG_PRIVATE_NETWORKS" in str(answer.fix)
 
 
 TIMES_THAT_ARE_NONE = (
@@ -830,10 +831,10 @@ def test_an_answer_without_a_time_that_can_be_read_is_an_object_that_cannot_be_f
     with serve(reply(b"text", headers=f'ETag: "e"\r\n{headers}')) as store:
         settings = Settings(activekg_s3_endpoint_allowlist=(urlsplit(store.url).netloc,))
         with (
-            closing(make_client(config(store.url), KEYS, settings)) as client,
+            closing(opened(store.url, settings)) as source,
             pytest.raises(FetchFailed, match="cannot be read"),
         ):
-            download(client, "bucket", "a.txt", "e", tmp_path / "a", 100)
+            source.fetch("a.txt", "e", tmp_path / "a", max_bytes=100)
 
 
 def test_an_endpoint_that_answers_with_no_listing_is_an_error_of_the_source() -> None:

@@ -33,7 +33,8 @@ from tests.integration.syncing import (
     states,
     sync,
 )
-from tests.s3_bucket import Bucket
+from tests.registry import change
+from tests.s3_bucket import Bucket, S3ConfigPatch
 
 OTHER = "other_tenant"
 LONG = "an hour"
@@ -182,7 +183,7 @@ def let_wait(
     services: Services, bucket: Bucket, tenant: str = OTHER, *, by: str = LONG, runs: int = 0
 ) -> Connector:
     """A tenant that waits for a place, and holds so many."""
-    (other,) = services.connectors.page(tenant) or [
+    (other,) = list(services.every_connector(tenant)) or [
         bucket.register(services, tenant, prefix="other/", name="other")
     ]
     for _ in range(runs):
@@ -402,7 +403,7 @@ def test_buckets_that_do_not_answer_are_polled_less_and_less_often(
     proxy.heal()
     poll_tenant(proxied, TENANT)
     assert pause(proxied, via_proxy) is None
-    assert proxied.connectors.get(via_proxy.id).failed_polls == 0
+    assert proxied.connector(via_proxy.id).failed_polls == 0
 
 
 def test_more_silent_tenants_than_threads_hold_nobody_up_after_their_first_poll(
@@ -429,13 +430,11 @@ def test_who_looks_after_a_silent_bucket_ends_its_pause(
     assert pause(proxied, via_proxy)
     proxy.heal()
     if way == "manual sync":
-        scan(proxied, proxied.connectors.get(via_proxy.id))
+        scan(proxied, proxied.connector(via_proxy.id))
     elif way == "test":
         assert try_connector(admin_services(proxied), via_proxy).status == "success"
     else:
-        from activekg_pipelines.connectors.models import S3ConfigPatch
-
-        proxied.connectors.update(via_proxy.id, S3ConfigPatch(poll_interval_seconds=120))
+        change(proxied, via_proxy.id, S3ConfigPatch(poll_interval_seconds=120))
     assert pause(proxied, via_proxy) is None
 
 

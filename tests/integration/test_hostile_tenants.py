@@ -18,18 +18,14 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from activekg_pipelines.connectors.models import (
-    ConnectorName,
-    TenantId,
-    default_name,
-    partition_key,
-    sensor_name,
-)
+from activekg_pipelines.connectors.models import TenantId, partition_key, sensor_name
 from activekg_pipelines.defs.sensors import tenant_sensor
 from activekg_pipelines.errors import Corrupt
 from activekg_pipelines.logs import TextFormatter
 from activekg_pipelines.pipeline.extract import log_failure
 from activekg_pipelines.services import Services
+from activekg_pipelines.sources.config import ConnectorName
+from activekg_pipelines.sources.s3.config import S3Config
 from tests.fault_proxy import Answer, FaultProxy
 from tests.integration.api.conftest import (
     CONFIGS,
@@ -45,6 +41,11 @@ from tests.integration.syncing import documents, drain, found, outcomes, query, 
 from tests.s3_bucket import Bucket
 
 __all__ = ["acme", "admin", "cli", "client", "orchestrator", "searches"]
+
+
+def default_name(bucket: str, prefix: str) -> str:
+    return S3Config.stored({"bucket": bucket, "prefix": prefix}, {}).default_name()
+
 
 HOSTILE_KEYS = [
     " ",
@@ -382,5 +383,5 @@ def test_a_prefix_with_a_leading_slash_that_keys_have_is_taken_as_it_is(
     )
     answer = acme.post(f"{CONFIGS}/{created['id']}/test").json()
     assert answer == {"status": "success", "message": answer["message"], "objects_found": 1}
-    sync(services, services.connectors.get_by_partition("acme_corp/slash"))
+    sync(services, services.connector_of_partition("acme_corp/slash"))
     assert documents(services) == {f"s3://{bucket.name}//documents/a.txt"}

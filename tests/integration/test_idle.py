@@ -14,11 +14,13 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from activekg_pipelines.connectors.models import S3ConfigPatch, sensor_name
+from activekg_pipelines.connectors.models import sensor_name
 from activekg_pipelines.defs.sensors import build_sensors
 from activekg_pipelines.services import Services
+from activekg_pipelines.sources.s3.source import S3Source
 from tests.integration.syncing import query, sync
-from tests.s3_bucket import Bucket
+from tests.registry import change
+from tests.s3_bucket import Bucket, S3ConfigPatch
 
 TICKS = 10_000
 # Each lists the bucket over HTTP and takes some 20 ms; 10000 to have every poll list.
@@ -86,13 +88,14 @@ def test_polls_share_one_client_until_the_configuration_changes(
 ) -> None:
     bucket.put("a.txt", "The text of a.")
     connector = bucket.register(services)
-    first = services.client(connector)
+    first = services.source(connector)
     sync(services, connector)
-    assert services.client(services.connectors.get(connector.id)) is first
-    services.connectors.update(connector.id, S3ConfigPatch(region="eu-west-1"))
-    changed = services.client(services.connectors.get(connector.id))
+    assert services.source(services.connector(connector.id)) is first
+    change(services, connector.id, S3ConfigPatch(region="eu-west-1"))
+    changed = services.source(services.connector(connector.id))
     assert changed is not first
-    assert changed.meta.region_name == "eu-west-1"
+    assert isinstance(changed, S3Source)
+    assert changed.client.meta.region_name == "eu-west-1"
 
 
 def reason(result: dg.SensorResult) -> str:

@@ -15,8 +15,8 @@ from activekg_pipelines.database.pool import Database
 from activekg_pipelines.errors import CredentialsRefused, ModelError
 from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.pipeline.lease import lease
-from activekg_pipelines.s3.download import download
 from activekg_pipelines.services import Services
+from activekg_pipelines.sources.s3.source import S3Source
 from tests.fault_proxy import FaultProxy, status
 from tests.integration.syncing import (
     chunk_nodes,
@@ -36,7 +36,7 @@ from tests.integration.syncing import (
 )
 from tests.s3_bucket import Bucket
 
-DOWNLOAD = "activekg_pipelines.pipeline.extract.download"
+FETCH = S3Source.fetch
 EXTRACTOR = "1"
 
 
@@ -50,14 +50,14 @@ def frozen_download(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], obj
     """
     calls = iter([meanwhile])
 
-    def slow(*arguments: Any) -> Any:
+    def slow(*arguments: Any, **options: Any) -> Any:
         action = next(calls, None)
-        arrived = download(*arguments)
+        arrived = FETCH(*arguments, **options)
         if action is not None:
             action()
         return arrived
 
-    monkeypatch.setattr(DOWNLOAD, slow)
+    monkeypatch.setattr(S3Source, "fetch", slow)
 
 
 def frozen_encoder(
@@ -111,17 +111,17 @@ def test_a_failure_of_a_run_that_was_overtaken_changes_nothing(
     frozen = start_run(proxied, via_proxy)
     first = iter([True])
 
-    def refused_late(*arguments: Any) -> Any:
+    def refused_late(*arguments: Any, **options: Any) -> Any:
         if not next(first, False):
-            return download(*arguments)
+            return FETCH(*arguments, **options)
         proxy.inject("GET", "a.txt", status(403, "AccessDenied"), times=1)
         try:
-            return download(*arguments)
+            return FETCH(*arguments, **options)
         finally:
             end_leases(proxied, frozen)
             assert drain(proxied, via_proxy).indexed == 1
 
-    monkeypatch.setattr(DOWNLOAD, refused_late)
+    monkeypatch.setattr(S3Source, "fetch", refused_late)
     extract(proxied, via_proxy, frozen)
     assert states(proxied, via_proxy) == {"a.txt": ("indexed", None)}
     assert graph_of(proxied) == (1, 1, 1)
@@ -185,21 +185,21 @@ def test_an_object_that_changes_while_the_same_run_reads_it_ends_in_the_new_vers
     calls = 0
     read_again = threading.Event()
 
-    def slow(*arguments: Any) -> Any:
+    def slow(*arguments: Any, **options: Any) -> Any:
         nonlocal new, calls
         calls += 1
         if calls > 1:
             read_again.set()
             time.sleep(1.5)
-            return download(*arguments)
-        arrived = download(*arguments)
+            return FETCH(*arguments, **options)
+        arrived = FETCH(*arguments, **options)
         new = bucket.put("a.txt", "The new text about walruses.")
         scan(services, connector)
         # The run looks for more work while this object is still in its hands.
         read_again.wait(2.5)
         return arrived
 
-    monkeypatch.setattr(DOWNLOAD, slow)
+    monkeypatch.setattr(S3Source, "fetch", slow)
     assert drain(services, connector).indexed == 1
     assert calls == 2
     assert texts(services) == {"a.txt": "The new text about walruses."}
@@ -388,10 +388,10 @@ def test_refused_credentials_end_the_run_give_its_objects_back_and_are_kept_with
     assert {end[:2] + end[3:] for end in outcomes(proxied, via_proxy).values()} == {
         ("pending", None, 0)
     }
-    assert proxied.connectors.get(via_proxy.id).last_error_code == "invalid_credentials"
+    assert proxied.connector(via_proxy.id).last_error_code == "invalid_credentials"
     proxy.heal()
     assert sync(proxied, via_proxy).indexed == 5
-    assert proxied.connectors.get(via_proxy.id).last_error_code is None
+    assert proxied.connector(via_proxy.id).last_error_code is None
 
 
 def test_a_model_that_cannot_be_used_ends_the_run_and_gives_its_objects_back(

@@ -23,6 +23,7 @@ from activekg_pipelines.logs import configure_logging, log_fields, redact
 from activekg_pipelines.pipeline.scan import scan_connector
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
+from activekg_pipelines.sources.s3.source import S3Source
 from tests.integration.test_dagster_runs import execute, requests_of
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket
 
@@ -119,15 +120,13 @@ def test_records_of_the_download_threads_carry_the_fields(
     log: Log,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from activekg_pipelines.pipeline import extract
+    fetch = S3Source.fetch
 
-    real_download = extract.download
-
-    def talking_download(*arguments: Any) -> Any:
+    def talking_fetch(*arguments: Any, **options: Any) -> Any:
         logger.info("downloading")
-        return real_download(*arguments)
+        return fetch(*arguments, **options)
 
-    monkeypatch.setattr(extract, "download", talking_download)
+    monkeypatch.setattr(S3Source, "fetch", talking_fetch)
     bucket.put("a.txt", "one")
     bucket.put("b.txt", "two")
     buffer = log("INFO", "json")

@@ -10,7 +10,7 @@ import pytest
 
 from activekg_pipelines.administration.operations import DocumentFate, reconfigure
 from activekg_pipelines.administration.services import AdminServices, admin_services
-from activekg_pipelines.connectors.models import Connector, S3ConfigPatch
+from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import ConnectorChanged
 from activekg_pipelines.services import Services
 from tests.integration.api.conftest import RecordingOrchestrator
@@ -24,7 +24,8 @@ from tests.integration.syncing import (
     states,
     sync,
 )
-from tests.s3_bucket import Bucket
+from tests.registry import change
+from tests.s3_bucket import Bucket, S3ConfigPatch
 
 
 @pytest.fixture
@@ -80,15 +81,18 @@ def test_two_changes_at_once_are_both_kept(
         lambda: reconfigure(admin, connector.id, S3ConfigPatch(enabled=False)),
     ]
     for _ in range(5):
-        services.connectors.update(
+        change(
+            services,
             connector.id,
-            S3ConfigPatch(bucket=connector.bucket, poll_interval_seconds=900, enabled=True),
+            S3ConfigPatch(
+                bucket=connector.location.container, poll_interval_seconds=900, enabled=True
+            ),
         )
         with ThreadPoolExecutor(3) as threads:
             for done in [threads.submit(change) for change in changes]:
                 done.result()
-        stored = services.connectors.get(connector.id)
-        assert (stored.bucket, stored.poll_interval_seconds, stored.enabled) == (
+        stored = services.connector(connector.id)
+        assert (stored.location.container, stored.poll_interval_seconds, stored.enabled) == (
             other_bucket.name,
             600,
             False,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from activekg_pipelines.connectors.models import Connector, S3ConfigPatch
+from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import EncoderFailed, EndpointUnreachable, ObjectError
 from activekg_pipelines.extraction import Sandbox
 from activekg_pipelines.ledger.states import Mode
@@ -36,7 +36,8 @@ from tests.integration.syncing import (
     sync,
     texts,
 )
-from tests.s3_bucket import Bucket
+from tests.registry import change
+from tests.s3_bucket import Bucket, S3ConfigPatch
 from tests.unit.extraction import documents as make
 from tests.unit.extraction.misbehaving import misbehave
 
@@ -496,9 +497,7 @@ def test_an_unreachable_endpoint_is_the_runs_failure_and_costs_no_object_an_atte
     bucket.put("a.txt", "one")
     scan(services, connector)
     # Nothing listens on the discard port.
-    away = services.connectors.update(
-        connector.id, S3ConfigPatch(endpoint_url="http://127.0.0.1:9")
-    )
+    away = change(services, connector.id, S3ConfigPatch(endpoint_url="http://127.0.0.1:9"))
     with pytest.raises(EndpointUnreachable):
         drain(services, away)
     assert outcomes(services, connector)["a.txt"] == Ended("pending", None, None, 0)

@@ -19,8 +19,8 @@ from activekg_pipelines.pipeline.backlog import Backlog
 from activekg_pipelines.pipeline.extract import extract_pending
 from activekg_pipelines.pipeline.lease import Lease
 from activekg_pipelines.pipeline.sync import Taken, extract_and_index
-from activekg_pipelines.s3.download import download
 from activekg_pipelines.services import Services
+from activekg_pipelines.sources.s3.source import S3Source
 from tests.fault_proxy import FaultProxy, status
 from tests.integration.syncing import drain, graph_of, outcomes, query, scan, start_run
 from tests.s3_bucket import Bucket
@@ -38,11 +38,13 @@ def work(services: Services, connector: Connector, *, max_objects: int = 1000) -
 def before_download(monkeypatch: pytest.MonkeyPatch, action: Callable[[str], object]) -> None:
     """Do something with each key before it is downloaded."""
 
-    def downloading(client: Any, bucket: str, key: str, *arguments: Any) -> Any:
-        action(key)
-        return download(client, bucket, key, *arguments)
+    fetch = S3Source.fetch
 
-    monkeypatch.setattr("activekg_pipelines.pipeline.extract.download", downloading)
+    def fetching(source: S3Source, key: str, *arguments: Any, **options: Any) -> Any:
+        action(key)
+        return fetch(source, key, *arguments, **options)
+
+    monkeypatch.setattr(S3Source, "fetch", fetching)
 
 
 def before_encoding(

@@ -18,7 +18,6 @@ from activekg_pipelines import graph
 from activekg_pipelines.administration.operations import DocumentFate, reconfigure, remove
 from activekg_pipelines.administration.services import admin_services
 from activekg_pipelines.audit.walk import SQL as AUDIT_SQL
-from activekg_pipelines.connectors.models import S3ConfigPatch
 from activekg_pipelines.database.migrate import migrate
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.embedding import Encoder
@@ -27,7 +26,7 @@ from activekg_pipelines.settings import Settings
 from tests.integration.api.conftest import RecordingOrchestrator
 from tests.integration.syncing import documents, drain, found, graph_of, query, scan, states, sync
 from tests.integration.test_migrations import ACTIVEKG_SCHEMA
-from tests.s3_bucket import Bucket
+from tests.s3_bucket import Bucket, S3ConfigPatch
 
 READABLE = ["public.nodes", "public.edges", "connectors.texts"]
 

@@ -13,6 +13,7 @@ from activekg_pipelines.errors import ActiveKGError, SourceError
 from activekg_pipelines.services import Services
 from tests.fault_proxy import LIST, FaultProxy, reset, status, truncate
 from tests.integration.syncing import query, scan, sync
+from tests.registry import secrets_of
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket
 
 
@@ -88,7 +89,7 @@ def test_no_secret_is_stored_or_logged_in_clear_whatever_fails(
         "reprs": repr(
             (
                 via_proxy,
-                proxied.connectors.credentials(via_proxy.id),
+                secrets_of(proxied, via_proxy.id),
                 proxied.settings,
                 bucket.config(),
             )

@@ -81,7 +81,7 @@ def test_new_objects_beyond_the_limit_are_not_taken_in_and_known_ones_go_on(
     result = scan(services, connector)
     assert (result.completed, result.counts.added, result.counts.over_limit) == (True, 3, 2)
     assert drain(services, connector).indexed == 3
-    assert services.connectors.get(connector.id).objects_over_limit == 2
+    assert services.connector(connector.id).objects_over_limit == 2
 
     bucket.put("1.txt", "Another text 1")
     changed = scan(services, connector).counts
@@ -112,7 +112,7 @@ def test_a_deletion_makes_room_and_a_raised_limit_takes_everything_in(
     limit(services, objects=0)
     assert scan(services, connector).counts.added == 3
     assert drain(services, connector).indexed == 3
-    assert services.connectors.get(connector.id).objects_over_limit == 0
+    assert services.connector(connector.id).objects_over_limit == 0
     assert documents(services) == {connector.uri(f"{number}.txt") for number in range(6)}
 
 

@@ -42,11 +42,11 @@ PROVEN_BY: dict[type[errors.ActiveKGError], str] = {
     errors.ObjectGone: f"{OUTCOMES}::test_an_object_deleted_after_it_was_listed_waits_for_the_next_scan",
     errors.CredentialsRefused: f"{LEASES}::test_refused_credentials_end_the_run_give_its_objects_back_and_are_kept_"
     "with_the_connector",
-    errors.BucketMissing: f"{SCANS}::test_a_bucket_that_vanished_or_became_unreachable_leaves_every_document_in_search",
-    errors.BucketAccessDenied: f"{SCANS}::test_a_permanent_failure_makes_the_next_scan_start_anew",
+    errors.SourceMissing: f"{SCANS}::test_a_bucket_that_vanished_or_became_unreachable_leaves_every_document_in_search",
+    errors.ListingDenied: f"{SCANS}::test_a_permanent_failure_makes_the_next_scan_start_anew",
     errors.WrongRegion: LISTING,
     errors.ClockSkewed: LISTING,
-    errors.ListingOutOfOrder: f"{SCANS}::test_a_store_that_lists_out_of_order_is_refused_before_anything_is_deleted",
+    errors.ListingOutOfOrder: f"{SCANS}::test_a_store_that_lists_out_of_order_is_left_to_a_run_that_sorts_its_listing",
     errors.ConnectorChanged: "integration/test_moved_sources.py::test_whoever_read_the_old_bucket_gets_nothing_to_do",
     errors.EndpointForbidden: f"{ENDPOINTS}::test_an_endpoint_that_may_not_be_reached_is_the_connectors_error_and_no_"
     "objects",

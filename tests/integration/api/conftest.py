@@ -24,6 +24,7 @@ from activekg_pipelines.graph.search import SearchHit
 from activekg_pipelines.orchestration import Check, OrchestratorError
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
+from activekg_pipelines.sources.source import Location
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 
 CONFIGS = "/_admin/connectors/configs"
@@ -267,10 +268,11 @@ class LedgerRows:
             return conn.execute(sql, (config["id"],)).fetchall()
 
     def _index(self, config: Mapping[str, Any], key: str) -> UUID:
+        location = Location.parse(config["location"])
         document = Document(
             tenant_id=config["tenant_id"],
-            bucket=config["config"]["bucket"],
-            key=key,
+            external_id=location.external_id(config["tenant_id"], key),
+            uri=location.uri(key),
             etag="e1",
             size=5,
             modified_at=datetime.now(UTC),

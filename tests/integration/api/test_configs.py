@@ -17,6 +17,7 @@ from tests.integration.api.conftest import (
     assert_problem,
     registration,
 )
+from tests.registry import record_error, secrets_of
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 
 
@@ -127,7 +128,7 @@ def test_an_endpoint_that_the_operator_did_not_allow_is_refused(acme: Caller) ->
     problem = assert_problem(
         acme.post(CONFIGS, registration(endpoint_url="http://169.254.169.254")), 422
     )
-    assert "ACTIVEKG_S3_ENDPOINT_ALLOWLIST" in problem["detail"]
+    assert "ACTIVEKG_ENDPOINT_ALLOWLIST" in problem["detail"]
 
 
 def test_connectors_that_share_objects_conflict(acme: Caller) -> None:
@@ -178,7 +179,9 @@ def test_status_says_what_needs_somebody(
     assert acme.get(url).json()["status"] == "active"
     ledger_rows.execute("UPDATE connectors.connectors SET deletions_held_back = 12")
     assert acme.get(url).json()["status"] == "needs_confirmation"
-    admin.connectors.record_error(admin.connectors.page()[0].id, "access_denied", "S3 denies it.")
+    record_error(
+        admin, list(admin.shared.every_connector())[0].id, "access_denied", "S3 denies it."
+    )
     shown = acme.get(url).json()
     assert (shown["status"], shown["last_error"]["error_type"]) == ("error", "access_denied")
     assert acme.put(url, {"config": {"enabled": False}}).json()["status"] == "disabled"
@@ -196,7 +199,7 @@ def test_the_documents_update_changes_the_given_fields_only(
     # The tenant's sensor ticks at the smallest interval.
     assert orchestrator.reloads == 2
     assert (
-        admin.connectors.credentials(admin.connectors.page()[0].id).secret_access_key
+        secrets_of(admin, list(admin.shared.every_connector())[0].id)["secret_access_key"]
         == SECRET_ACCESS_KEY
     )
 
@@ -206,7 +209,10 @@ def test_new_keys_replace_the_old_ones(acme: Caller, admin: AdminServices) -> No
     url = f"{CONFIGS}/{created['id']}"
     keys = {"access_key_id": "AKIA0000000000000NEW", "secret_access_key": "n" * 40}
     assert acme.put(url, {"config": keys}).json()["config"]["access_key_id"] == "AKIA…0NEW"
-    assert admin.connectors.credentials(admin.connectors.page()[0].id).secret_access_key == "n" * 40
+    assert (
+        secrets_of(admin, list(admin.shared.every_connector())[0].id)["secret_access_key"]
+        == "n" * 40
+    )
     assert_problem(acme.put(url, {"config": {"access_key_id": "AKIA0000000000000NEW"}}), 422)
 
 
@@ -296,7 +302,7 @@ def test_a_change_that_conflicts_changes_nothing(acme: Caller, ledger_rows: Ledg
 
 def test_a_listing_under_way_ends_with_its_source(acme: Caller, admin: AdminServices) -> None:
     created = acme.register()
-    connector = admin.connectors.page()[0]
+    connector = list(admin.shared.every_connector())[0]
     scan = admin.ledger.open_scan(connector.id, connector.tenant_id, generation=0)
     acme.put(f"{CONFIGS}/{created['id']}", {"config": {"prefix": "images/"}})
     assert admin.ledger.open_scan(connector.id, connector.tenant_id, generation=1).id != scan.id

@@ -167,7 +167,7 @@ def test_an_endpoint_that_nobody_serves_is_unreachable(
     # Also shows that an endpoint that the operator took off the list is not called any
     # more.
     assert_problem(acme.post(f"{CONFIGS}/{created['id']}/test"), 422)
-    monkeypatch.setattr("activekg_pipelines.s3.client.check_endpoint", lambda *_: None)
+    monkeypatch.setattr("activekg_pipelines.sources.s3.config.check_endpoint", lambda *_: None)
     monkeypatch.setattr("time.sleep", lambda _: None)
     answer = acme.post(f"{CONFIGS}/{created['id']}/test").json()
     assert (answer["status"], answer["error_type"]) == ("error", "endpoint_unreachable")

@@ -33,6 +33,7 @@ from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 from tests.integration.api.conftest import CONFIGS, Caller, RecordingOrchestrator, assert_problem
 from tests.integration.syncing import drain, end_leases, query, scan, start_run, sync
+from tests.registry import record_error
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket
 from tests.unit.test_deploy import panels, queries, rules
 
@@ -247,9 +248,7 @@ def test_waiting_requests_held_back_deletions_and_errors_show(
     bucket.delete(*(f"{number}.txt" for number in range(15)))
     scan(services, connector)
     services.ledger.request_run(connector.id, "acme_corp", Trigger.PENDING, with_scan=False)
-    services.connectors.record_error(
-        connector.id, "invalid_credentials", "S3 refused the access key."
-    )
+    record_error(services, connector.id, "invalid_credentials", "S3 refused the access key.")
     found = scrape()
     assert found.acme("connector_deletions_held_back", connector=connector.name) == 15
     assert found.acme("connector_runs", status="waiting") == 1
@@ -336,7 +335,7 @@ import sys
 from activekg_pipelines.pipeline import extract
 from activekg_pipelines.services import services
 extract._BATCH = 8
-connector = services().connectors.get_by_partition(sys.argv[1])
+connector = services().connector_of_partition(sys.argv[1])
 extract.extract_pending(services(), connector, sys.argv[2], max_objects=10_000, budget_seconds=600)
 """
 
@@ -599,7 +598,12 @@ def test_nothing_in_a_scrape_is_a_secret_or_an_object(
     bucket.put("private-name.pdf", DEAD_PDF)
     sync(services, connector)
     text = scrape().text
-    for secret in (SECRET_ACCESS_KEY, ACCESS_KEY_ID, "private-name", connector.access_key_hint):
+    for secret in (
+        SECRET_ACCESS_KEY,
+        ACCESS_KEY_ID,
+        "private-name",
+        connector.secret_hints["access_key_id"],
+    ):
         assert secret not in text
 
 
@@ -617,9 +621,7 @@ def test_every_metric_and_label_that_dashboard_and_alerts_use_is_in_a_scrape(
     bucket.put("dead.pdf", DEAD_PDF)
     sync(services, connector)
     query(services, ROTATED, "acme_corp", 1)
-    services.connectors.record_error(
-        connector.id, "invalid_credentials", "S3 refused the access key."
-    )
+    record_error(services, connector.id, "invalid_credentials", "S3 refused the access key.")
     found = scrape()
     for title, parsed in queries():
         for selector in parsed.selectors:

@@ -171,7 +171,7 @@ def test_the_next_scan_does_what_was_announced(
     assert counts(shown) == {"add": 2400, "update": 100, "delete": len(gone)}
     assert shown["changes"]["delete"]["sample"] == gone
     assert shown["changes"]["add"]["sample"] == [f"{number:04}.txt" for number in range(20)]
-    done = scan_connector(admin.shared, admin.connectors.get(created["id"]), budget_seconds=None)
+    done = scan_connector(admin.shared, admin.connector(created["id"]), budget_seconds=None)
     assert (done.counts.added, done.counts.changed, done.counts.deleted) == (2400, 100, len(gone))
     assert counts(preview(acme, created)) == {"waiting": 2500}
 
@@ -205,7 +205,7 @@ def test_the_delete_guard_is_asked(
         add(ledger_rows, created, f"gone-{number}.txt", "indexed")
     assert preview(acme, created)["deletions_held_back"] is held_back
     # The scan weighs the same way, once it has added what is new.
-    done = scan_connector(admin.shared, admin.connectors.get(created["id"]), budget_seconds=None)
+    done = scan_connector(admin.shared, admin.connector(created["id"]), budget_seconds=None)
     assert bool(done.held_back) is held_back
     acme.post(f"{CONFIGS}/{created['id']}/confirm-deletes")
     assert preview(acme, created)["deletions_held_back"] is False
@@ -243,7 +243,7 @@ def test_what_another_version_made_is_done_again(
     # Texts that the current extractor made are stored: only the other one is fetched.
     assert shown["bytes_to_fetch"] == 4
     assert counts(shown) == {"outdated": 2, "unchanged": 1}
-    scan_connector(admin.shared, admin.connectors.get(created["id"]), budget_seconds=None)
+    scan_connector(admin.shared, admin.connector(created["id"]), budget_seconds=None)
     assert {key: state for key, (state, _) in ledger_rows.states(created).items()} == {
         "chunker.txt": "extracted",
         "extractor.txt": "pending",

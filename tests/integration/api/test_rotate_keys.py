@@ -19,20 +19,20 @@ from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.api.app import create_app
 from activekg_pipelines.connectors import rotation
 from activekg_pipelines.connectors.encryption import KeyRing
-from activekg_pipelines.connectors.models import Credentials, S3ConfigPatch
 from activekg_pipelines.connectors.store import ConnectorStore
 from activekg_pipelines.errors import ActiveKGError
 from tests.integration.api.conftest import CONFIGS, Caller, LedgerRows, assert_problem
-from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY
+from tests.registry import change, secrets_of
+from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, S3ConfigPatch
 
 ROTATE = "/_admin/connectors/rotate_keys"
 KEYS = {version: SecretStr(Fernet.generate_key().decode()) for version in (1, 2)}
-SECRET = Credentials(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
+SECRET = {"access_key_id": ACCESS_KEY_ID, "secret_access_key": SECRET_ACCESS_KEY}
 
 
 def store_with(admin: AdminServices, *versions: int, active: int) -> ConnectorStore:
     ring = KeyRing({version: KEYS[version] for version in versions}, active)
-    return ConnectorStore(admin.database, ring, admin.settings.activekg_s3_endpoint_allowlist)
+    return ConnectorStore(ring, admin.settings)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def register_before(
 
 
 def versions(admin: AdminServices) -> list[int]:
-    return sorted(connector.kek_version for connector in admin.connectors.page())
+    return sorted(connector.kek_version for connector in list(admin.shared.every_connector()))
 
 
 def test_after_a_rotation_the_old_key_can_go(
@@ -137,7 +137,7 @@ def test_what_cannot_be_read_is_named_and_keeps_its_key(
         reasons = {failure["config_id"]: failure["reason"] for failure in answer["failed"]}
         assert reasons.keys() == {broken, lost}
         assert "CONNECTOR_KEK_V7" in reasons[lost]
-    assert admin.connectors.credentials(good) == SECRET
+    assert secrets_of(admin, good) == SECRET
 
 
 def test_new_credentials_win_over_a_rotation_that_read_the_old_ones(
@@ -155,15 +155,17 @@ def test_new_credentials_win_over_a_rotation_that_read_the_old_ones(
 
     def write_late(*arguments: Any) -> int:
         if next(interruptions, False):
-            old_process.update(created["id"], patch)
+            with admin.database.transaction() as conn:
+                old_process.update(conn, created["id"], patch)
         return write(*arguments)
 
     monkeypatch.setattr(rotation, "_write", write_late)
     answer = root.post(ROTATE).json()
     assert (answer["rotated"], answer["remaining"]) == (1, 0)
-    assert store_with(admin, 2, active=2).credentials(created["id"]) == Credentials(
-        "AKIANEWNEWNEWNEWNEW1", "n" * 40
-    )
+    assert secrets_of(replace(admin, connectors=store_with(admin, 2, active=2)), created["id"]) == {
+        "access_key_id": "AKIANEWNEWNEWNEWNEW1",
+        "secret_access_key": "n" * 40,
+    }
 
 
 def test_readers_and_writers_beside_a_rotation_notice_nothing(
@@ -177,8 +179,8 @@ def test_readers_and_writers_beside_a_rotation_notice_nothing(
         while not done.is_set():
             for id_ in ids:
                 try:
-                    assert admin.connectors.credentials(id_) == SECRET
-                    admin.connectors.update(id_, S3ConfigPatch(poll_interval_seconds=120))
+                    assert secrets_of(admin, id_) == SECRET
+                    change(admin, id_, S3ConfigPatch(poll_interval_seconds=120))
                 except (ActiveKGError, psycopg.Error, AssertionError) as error:
                     errors.append(error)
 

@@ -81,8 +81,8 @@ class Existing:
 
     def connector_id(self) -> str:
         """Its id; it is registered again when somebody removed it."""
-        known = self.admin.connectors.page(TENANT, after=None, limit=1)
-        return str(known[0].id) if known else self._register()
+        known = next(self.admin.shared.every_connector(TENANT), None)
+        return str(known.id) if known else self._register()
 
     def _register(self) -> str:
         connector = self.source.register(

@@ -88,7 +88,7 @@ def runs_worked_off(services: Services) -> Iterator[None]:
         while not done.wait(0.1):
             for request in services.ledger.runs_to_emit():
                 run = str(uuid4())
-                connector = services.connectors.get(request.connector_id)
+                connector = services.connector(request.connector_id)
                 services.ledger.start_run(
                     connector.id,
                     connector.tenant_id,

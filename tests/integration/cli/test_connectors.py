@@ -14,9 +14,9 @@ from activekg_pipelines.administration.shapes import (
     ConnectorView,
     RunView,
 )
-from activekg_pipelines.connectors.models import Credentials
 from activekg_pipelines.services import Services
 from tests.integration.cli.conftest import NAME, CommandLine, runs_worked_off
+from tests.registry import secrets_of
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket
 
 NO_KEYS = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
@@ -30,9 +30,10 @@ def test_a_bucket_is_registered_with_its_partition(
     assert added["partition_key"] == NAME
     assert added["config"]["poll_interval_seconds"] == 300
     assert added["config"]["secret_access_key"] == "********"
-    assert services.connectors.credentials(added["id"]) == Credentials(
-        ACCESS_KEY_ID, SECRET_ACCESS_KEY
-    )
+    assert secrets_of(services, added["id"]) == {
+        "access_key_id": ACCESS_KEY_ID,
+        "secret_access_key": SECRET_ACCESS_KEY,
+    }
     assert instance.get_dynamic_partitions("connector") == [NAME]
 
 
@@ -43,8 +44,8 @@ def test_keys_that_are_not_in_the_environment_are_asked_for(
     without = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
     result = cli(*arguments, answer=f"{ACCESS_KEY_ID}\n{SECRET_ACCESS_KEY}\n", **without)
     assert "secret access key (not shown)" in result.stderr
-    (connector,) = services.connectors.page()
-    assert services.connectors.credentials(connector.id).secret_access_key == SECRET_ACCESS_KEY
+    (connector,) = list(services.every_connector())
+    assert secrets_of(services, connector.id)["secret_access_key"] == SECRET_ACCESS_KEY
     assert "AWS_SECRET_ACCESS_KEY" in cli(*arguments, code=2, answer="", **without).stderr
 
 
@@ -82,7 +83,7 @@ def test_refusals_are_one_sentence(cli: CommandLine, bucket: Bucket) -> None:
     add = ["connectors", "add", "--tenant", "acme_corp", "--bucket", bucket.name]
     assert "Each object belongs to one connector" in cli(*add, code=1, **keys).stderr
     result = cli(*add, "--endpoint-url", "http://169.254.169.254", code=1, **keys)
-    assert "ACTIVEKG_S3_ENDPOINT_ALLOWLIST" in result.stderr
+    assert "ACTIVEKG_ENDPOINT_ALLOWLIST" in result.stderr
     assert "Traceback" not in result.output
     assert result.stdout == ""
 
@@ -242,18 +243,22 @@ def test_an_access_key_is_changed_without_showing_its_secret(
     )
     assert "secret access key (not shown)" in result.stderr
     assert new_secret not in result.output
-    assert services.connectors.credentials(added["id"]) == Credentials(new_id, new_secret)
-    assert services.connectors.get(added["id"]).prefix == "documents/"
+    assert secrets_of(services, added["id"]) == {
+        "access_key_id": new_id,
+        "secret_access_key": new_secret,
+    }
+    assert services.connector(added["id"]).location.prefix == "documents/"
 
     keys = {"AWS_ACCESS_KEY_ID": "AKIAOTHEROTHEROTHER1", "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY}
     cli("connectors", "update", NAME, "--poll-interval", "120", **keys)
-    assert services.connectors.credentials(added["id"]).access_key_id == new_id, (
+    assert secrets_of(services, added["id"])["access_key_id"] == new_id, (
         "only what is given changes"
     )
     cli("connectors", "update", NAME, "--access-key-id", ACCESS_KEY_ID, **keys)
-    assert services.connectors.credentials(added["id"]) == Credentials(
-        ACCESS_KEY_ID, SECRET_ACCESS_KEY
-    )
+    assert secrets_of(services, added["id"]) == {
+        "access_key_id": ACCESS_KEY_ID,
+        "secret_access_key": SECRET_ACCESS_KEY,
+    }
     cli("connectors", "update", NAME, "--secret-access-key", "x" * 40, code=2)
 
 
@@ -294,7 +299,7 @@ def test_a_new_prefix_asks_what_becomes_of_the_documents_that_it_leaves_behind(
     refused = cli("connectors", "update", NAME, "--prefix", "a/", code=1)
     assert "1 documents come from objects outside" in refused.stderr
     assert "--documents remove or --documents keep" in refused.stderr
-    assert services.connectors.get(added["id"]).prefix == ""
+    assert services.connector(added["id"]).location.prefix == ""
 
     assert (
         "1 documents kept."

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from botocore.utils import parse_timestamp
 
-from activekg_pipelines.s3.client import _parse_timestamp
+from activekg_pipelines.sources.s3.client import _parse_timestamp
 
 MOMENT = datetime(2026, 11, 24, 10, 30, tzinfo=UTC)
 

@@ -9,11 +9,14 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from activekg_pipelines.administration.probe import MAX_PAGES, Found, fix_for, probe
 from activekg_pipelines.errors import AccessDenied, CredentialsRefused, SourceUnavailable
+from activekg_pipelines.sources.probe import MAX_PAGES, Found, probe
+from activekg_pipelines.sources.s3.errors import object_error, source_error
+from activekg_pipelines.sources.s3.source import S3Source
 
 Script = tuple[Any, Stubber]
 
@@ -51,7 +54,7 @@ def test_every_page_is_counted_and_one_byte_read(script: Script) -> None:
     stubber.add_response(
         "get_object", one_byte(), {"Bucket": "bucket", "Key": "02/a", "Range": "bytes=0-0"}
     )
-    assert probe(client, "bucket", "") == Found(4, is_lower_bound=False)
+    assert probe(S3Source(client, "bucket", "")) == Found(4, is_lower_bound=False)
 
 
 def test_counting_stops_after_a_few_pages(script: Script) -> None:
@@ -59,7 +62,7 @@ def test_counting_stops_after_a_few_pages(script: Script) -> None:
     for number in range(MAX_PAGES):
         stubber.add_response("list_objects_v2", page(number, last=False))
     stubber.add_response("get_object", one_byte())
-    assert probe(client, "bucket", "") == Found(2 * MAX_PAGES, is_lower_bound=True)
+    assert probe(S3Source(client, "bucket", "")) == Found(2 * MAX_PAGES, is_lower_bound=True)
 
 
 @pytest.mark.parametrize("code", ["InvalidObjectState", "NoSuchKey"])
@@ -69,7 +72,7 @@ def test_an_archived_or_vanished_object_says_nothing_about_permissions(
     client, stubber = script
     stubber.add_response("list_objects_v2", page(1, last=True))
     stubber.add_client_error("get_object", code)
-    assert probe(client, "bucket", "") == Found(2, is_lower_bound=False)
+    assert probe(S3Source(client, "bucket", "")) == Found(2, is_lower_bound=False)
 
 
 def test_a_denied_read_is_an_error(script: Script) -> None:
@@ -77,10 +80,17 @@ def test_a_denied_read_is_an_error(script: Script) -> None:
     stubber.add_response("list_objects_v2", page(1, last=True))
     stubber.add_client_error("get_object", "AccessDenied")
     with pytest.raises(AccessDenied):
-        probe(client, "bucket", "")
+        probe(S3Source(client, "bucket", ""))
 
 
 def test_fixes_are_those_of_the_troubleshooting_section() -> None:
-    assert "s3:GetObject and s3:ListBucket" in fix_for(AccessDenied())
-    assert "IAM console" in fix_for(CredentialsRefused())
-    assert fix_for(SourceUnavailable())
+    def refused(code: str) -> ClientError:
+        return ClientError({"Error": {"Code": code, "Message": ""}}, "GetObject")
+
+    denied = object_error(refused("AccessDenied"), "bucket", "a.txt")
+    assert isinstance(denied, AccessDenied)
+    assert "s3:GetObject and s3:ListBucket" in denied.fix
+    keys = source_error(refused("InvalidAccessKeyId"), "bucket")
+    assert isinstance(keys, CredentialsRefused)
+    assert "IAM console" in keys.fix
+    assert SourceUnavailable().fix

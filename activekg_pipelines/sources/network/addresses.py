@@ -1,15 +1,18 @@
-"""Which addresses an S3 client may connect to: decides, connects to nothing.
+"""Which hosts and addresses a tenant's connector may reach. It connects to nothing.
 
-A tenant names the host of its store, so without a rule the service could be sent to its
-own network or to the credentials that a cloud machine's metadata service hands out.
+A tenant names the host of its store. Without a rule the service could be sent to its
+own network, or to the credentials that a cloud machine's metadata service hands out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
+from urllib.parse import urlsplit
+
+from activekg_pipelines.errors import InvalidConnector
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -87,7 +90,29 @@ class AddressRule:
             return None
         return (
             "which is not public. If the store lies there, the operator adds its network to "
-            f"ACTIVEKG_S3_PRIVATE_NETWORKS (for example {real}/{real.max_prefixlen})"
+            f"ACTIVEKG_PRIVATE_NETWORKS (for example {real}/{real.max_prefixlen})"
+        )
+
+
+def check_endpoint(endpoint_url: str, allowlist: Collection[str]) -> None:
+    """Refuse an endpoint whose host the operator did not allow.
+
+    What the host's name leads to is checked when a connection is made.
+
+    Args:
+        endpoint_url: as :data:`~activekg_pipelines.sources.config.EndpointUrl` has it.
+        allowlist: ``host`` or ``host:port``.
+
+    Raises:
+        InvalidConnector: neither is on the list.
+    """
+    parts = urlsplit(endpoint_url)
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    if not {parts.hostname, host, f"{host}:{port}"} & {entry.lower() for entry in allowlist}:
+        raise InvalidConnector(
+            f"endpoint_url: the host {parts.netloc} is not allowed. The operator allows stores by "
+            "name in ACTIVEKG_ENDPOINT_ALLOWLIST, for every process."
         )
 
 

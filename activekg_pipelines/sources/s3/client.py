@@ -1,5 +1,6 @@
-"""Makes the S3 client of a connector. A tenant's client uses that tenant's keys and
-nothing of the environment.
+"""Makes the S3 client of one configuration.
+
+It uses that tenant's keys, and nothing of the environment.
 """
 
 from __future__ import annotations
@@ -8,53 +9,46 @@ import os
 from datetime import datetime
 from functools import cache
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from activekg_pipelines.connectors.models import Credentials, check_endpoint
-from activekg_pipelines.s3.addresses import EVERYWHERE, AddressRule, rule_for_tenants
+from botocore.config import Config
+from botocore.session import Session
+from botocore.utils import parse_timestamp
+
 from activekg_pipelines.settings import Settings
+from activekg_pipelines.sources.network.addresses import (
+    EVERYWHERE,
+    AddressRule,
+    rule_for_tenants,
+)
+from activekg_pipelines.sources.network.connections import CONNECT_SECONDS, READ_SECONDS, Route
+from activekg_pipelines.sources.s3.config import S3Config
+from activekg_pipelines.sources.s3.transport import Transport
 
 if TYPE_CHECKING:
-    from botocore.session import Session
     from types_boto3_s3 import S3Client
-
-    from activekg_pipelines.s3.transport import Route
 
 # The AWS library makes clients in one thread at a time.
 _making_a_client = Lock()
 
 
-class Source(Protocol):
-    """Where a bucket is: a stored connector, or a configuration that is being tried."""
-
-    @property
-    def region(self) -> str:
-        """AWS region."""
-        ...
-
-    @property
-    def endpoint_url(self) -> str | None:
-        """Address of an S3-compatible store; None for AWS."""
-        ...
-
-
-def make_client(source: Source, credentials: Credentials, settings: Settings) -> S3Client:
+def make_client(config: S3Config, settings: Settings, *, answer_seconds: float = 60.0) -> S3Client:
     """An S3 client; safe to share between threads.
 
-    Its calls raise :class:`EndpointForbidden` where the endpoint lies at an address
-    that it may not have.
+    Its calls raise :class:`EndpointForbidden` where the endpoint lies at an address that
+    it may not have.
+
+    Args:
+        config: which bucket, with its keys.
+        settings: of the process.
+        answer_seconds: what every answer may take, however small.
 
     Raises:
-        InvalidConnector: the endpoint is not on the operator's list (it may have been
-            taken off since registration).
+        InvalidConnector: the endpoint is not on the operator's list.
     """
-    # Here, because it costs time and most processes never open a bucket.
-    from botocore.config import Config
-
-    from activekg_pipelines.s3.transport import CONNECT_SECONDS, READ_SECONDS, Transport
-
-    route = _route(source, settings)
+    config.check(settings)
+    route = _route(config, settings, answer_seconds)
     transport = Transport(
         route,
         max_connections=settings.activekg_download_threads + 2,
@@ -63,9 +57,9 @@ def make_client(source: Source, credentials: Credentials, settings: Settings) ->
     with _making_a_client:
         client = _session().create_client(
             "s3",
-            aws_access_key_id=credentials.access_key_id,
-            aws_secret_access_key=credentials.secret_access_key,
-            region_name=source.region,
+            aws_access_key_id=config.access_key_id.get_secret_value(),
+            aws_secret_access_key=config.secret_access_key.get_secret_value(),
+            region_name=config.region,
             endpoint_url=route.endpoint_url,
             config=Config(
                 retries={"mode": "standard", "total_max_attempts": 4},
@@ -82,22 +76,21 @@ def make_client(source: Source, credentials: Credentials, settings: Settings) ->
     return cast("S3Client", client)
 
 
-def _route(source: Source, settings: Settings) -> Route:
-    from activekg_pipelines.s3.transport import Route
-
-    if source.endpoint_url is not None:
-        check_endpoint(source.endpoint_url, settings.activekg_s3_endpoint_allowlist)
-        host = urlsplit(source.endpoint_url).hostname or ""
+def _route(config: S3Config, settings: Settings, answer_seconds: float) -> Route:
+    if config.endpoint_url is not None:
+        host = urlsplit(config.endpoint_url).hostname or ""
         rule = rule_for_tenants(host, settings.activekg_s3_private_networks)
     else:
         rule = AddressRule(EVERYWHERE)
-    endpoint_url = source.endpoint_url or settings.activekg_s3_endpoint_url
+    endpoint_url = config.endpoint_url or settings.activekg_s3_endpoint_url
     return Route(
+        "S3",
         # Always an explicit one: AWS_ENDPOINT_URL in the environment would redirect
         # every tenant.
-        endpoint_url=endpoint_url or _aws_endpoint(source.region),
+        endpoint_url=endpoint_url or _aws_endpoint(config.region),
         addresses=rule,
         min_bytes_per_second=settings.activekg_s3_min_bytes_per_second,
+        answer_seconds=answer_seconds,
     )
 
 
@@ -106,8 +99,6 @@ def _session() -> Session:
     """The AWS library as it is without environment variables and files; it keeps the
     description of S3 (10 MB).
     """
-    from botocore.session import Session
-
     values = {
         name: (None, None, default, convert)
         for name, (_, _, default, convert) in Session.SESSION_VARIABLES.items()
@@ -124,8 +115,6 @@ def _parse_timestamp(value: Any) -> datetime:
     """A time of an answer. The library's own way takes three quarters of the time that
     a listing takes to be read.
     """
-    from botocore.utils import parse_timestamp
-
     try:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):

@@ -1,5 +1,7 @@
-"""Until when the caller of an S3 request waits for it; kept beside the call, for
-botocore hands no such thing on.
+"""Until when a caller waits for its requests.
+
+It is kept beside the call, because the clients of AWS and of Google hand no such thing
+on.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_give_up_at: ContextVar[float | None] = ContextVar("activekg_s3_give_up_at", default=None)
+_give_up_at: ContextVar[float | None] = ContextVar("activekg_give_up_at", default=None)
 
 
 @contextmanager

@@ -1,6 +1,4 @@
-"""Turns botocore's exceptions into this package's: named, with the fix, without a
-secret.
-"""
+"""Turns botocore's exceptions into this package's: named, with the fix, without a secret."""
 
 from __future__ import annotations
 
@@ -19,19 +17,24 @@ from botocore.exceptions import (
 
 from activekg_pipelines.errors import (
     AccessDenied,
-    BucketAccessDenied,
-    BucketMissing,
     ClockSkewed,
     CredentialsRefused,
     EndpointUnreachable,
     FetchFailed,
+    ListingDenied,
     ObjectError,
     ObjectGone,
     SourceError,
+    SourceMissing,
     SourceUnavailable,
     WrongRegion,
 )
 
+_ALLOW = "Verify that the IAM policy includes s3:GetObject and s3:ListBucket"
+_NEW_KEYS = (
+    "Regenerate the access keys in the IAM console, update the connector with the new keys, and "
+    "test the connection again."
+)
 _CREDENTIALS = {
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
@@ -72,10 +75,13 @@ def source_error(error: BotoCoreError | ClientError, bucket: str) -> SourceError
     """
     if isinstance(error, _UNREACHABLE):
         return EndpointUnreachable(
-            f"The S3 endpoint of bucket {bucket!r} cannot be reached: check address and network."
+            f"The S3 endpoint of bucket {bucket!r} cannot be reached: check address and network.",
+            fix="Check `endpoint_url` and `region`, and that the network lets ActiveKG reach S3.",
         )
     if isinstance(error, NoCredentialsError):
-        return CredentialsRefused()
+        return CredentialsRefused(
+            "S3 refused the access key: it is wrong, expired or deactivated.", fix=_NEW_KEYS
+        )
     code = error_code(error)
     # A wrong region shows itself as a malformed header that names the right one.
     if code in _REGION or (code == "AuthorizationHeaderMalformed" and "region" in str(error)):
@@ -83,33 +89,42 @@ def source_error(error: BotoCoreError | ClientError, bucket: str) -> SourceError
         where = f"in the region {right}" if right else "in another region, or at another endpoint,"
         return WrongRegion(
             f"The bucket {bucket!r} lies {where} and not where the connector says: correct "
-            "`region`."
+            "`region`.",
+            fix="Set `region` to the region that the S3 console shows for the bucket, or correct "
+            "`endpoint_url`.",
         )
     if code in _CREDENTIALS:
         return CredentialsRefused(
             f"S3 refused the access key for bucket {bucket!r} ({code}): it is wrong, expired or "
-            "deactivated. "
-            "Create a new access key in the IAM console and update the connector."
+            "deactivated. Create a new access key in the IAM console and update the connector.",
+            fix=_NEW_KEYS,
         )
     if code == "NoSuchBucket":
-        return BucketMissing(f"The bucket {bucket!r} does not exist.")
+        return SourceMissing(
+            f"The bucket {bucket!r} does not exist.",
+            fix="Check the spelling of `bucket` and that the bucket exists in the account of "
+            "these credentials.",
+        )
     if code in _DENIED:
-        return BucketAccessDenied(
+        return ListingDenied(
             f"S3 denies listing the bucket {bucket!r}: check that the IAM policy allows "
-            "s3:ListBucket on it and that "
-            "the bucket's own policy does not deny it."
+            "s3:ListBucket on it and that the bucket's own policy does not deny it.",
+            fix=f"{_ALLOW}, check that the bucket policy doesn't deny access, and verify that the "
+            "credentials are correct.",
         )
     if code == "RequestTimeTooSkewed":
-        return ClockSkewed()
+        return ClockSkewed(
+            "S3 refused the request's time: this machine's clock is more than 15 minutes off."
+        )
     return SourceUnavailable(
         f"S3 failed on bucket {bucket!r} ({code}); nothing was deleted and the next scan goes on."
     )
 
 
 def object_error(error: Exception, bucket: str, key: str) -> ObjectError | SourceError:
-    """The error behind a failed download: of the object, or of the whole bucket where
-    no object can be had.
+    """The error behind a failed download.
 
+    It is the object's, or the whole bucket's where no object of it can be had.
     An outage must not use up the attempts of every object that is waiting.
 
     Args:
@@ -126,12 +141,14 @@ def object_error(error: Exception, bucket: str, key: str) -> ObjectError | Sourc
         return ObjectGone(f"Failed to fetch {uri}: NoSuchKey")
     if code in _DENIED:
         return AccessDenied(
-            f"Failed to fetch {uri}: {code}. Check that the IAM policy allows s3:GetObject on it."
+            f"Failed to fetch {uri}: {code}. Check that the IAM policy allows s3:GetObject on it.",
+            fix=f"{_ALLOW}, check that the bucket policy doesn't deny access, and allow "
+            "kms:Decrypt where objects are encrypted with a KMS key.",
         )
     if isinstance(error, ReadTimeoutError):
         return FetchFailed(
             f"Failed to fetch {uri}: the bytes stopped, or came more slowly than "
-            "ACTIVEKG_S3_MIN_BYTES_PER_SECOND."
+            "ACTIVEKG_MIN_BYTES_PER_SECOND."
         )
     return FetchFailed(f"Failed to fetch {uri}: {code}")
 

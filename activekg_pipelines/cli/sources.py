@@ -1,0 +1,157 @@
+"""Options of the command line that follow from the providers' configurations.
+
+They are made when a command is run or asked for its help, not when the command line is
+put together: they need pydantic, which all other commands can do without.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+import typer.core
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from activekg_pipelines.sources.config import Asked, SourceConfig
+
+_GIVEN = "activekg_source"
+
+
+class SourceCommand(typer.core.TyperCommand):
+    """A command that also takes the options of all providers.
+
+    The command's function finds their values by :func:`given`.
+    """
+
+    @cached_property
+    def _whole(self) -> Any:
+        app = typer.Typer(rich_markup_mode=None, add_completion=False)
+        app.command()(_with_options(inspect.unwrap(self.callback)))  # type: ignore[arg-type]
+        return typer.main.get_command(app)
+
+    def get_params(self, ctx: Any) -> Any:
+        """The function's own, then the providers'."""
+        return [*self._whole.params, self.get_help_option(ctx)]
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the function."""
+        return self._whole.invoke(ctx)
+
+
+def given(context: typer.Context) -> dict[str, str]:
+    """The providers' options that were given, by field."""
+    values: Mapping[str, str | None] = context.meta[_GIVEN]
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def asked_secrets(config: type[SourceConfig], values: Mapping[str, str]) -> dict[str, str]:
+    """The secrets of a configuration: as given, from the environment, or asked for.
+
+    Args:
+        config: the provider's.
+        values: options that were given.
+
+    Raises:
+        typer.BadParameter: nobody answers the questions, or a file cannot be read.
+    """
+    secrets: dict[str, str] = {}
+    for name in config.secret_fields():
+        asked = _asked(config.model_fields[name])
+        try:
+            value = (
+                values.get(name)
+                or os.environ.get(asked.environment)
+                or typer.prompt(
+                    f"{asked.prompt}{' (not shown)' if asked.hidden else ''}",
+                    hide_input=asked.hidden,
+                    err=True,
+                )
+            )
+        except typer.Abort:
+            variables = " and ".join(
+                _asked(config.model_fields[one]).environment for one in config.secret_fields()
+            )
+            raise typer.BadParameter(
+                f"The credentials are missing: set {variables}, or answer the questions."
+            ) from None
+        secrets[name] = _content(value) if asked.is_file else value
+    return secrets
+
+
+def _content(path: str) -> str:
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"The file {path} cannot be read: {error}") from None
+
+
+def _with_options(function: Callable[..., None]) -> Callable[..., None]:
+    options = _options()
+
+    def whole(**values: Any) -> None:
+        values["context"].meta[_GIVEN] = {name: values.pop(name) for name in options}
+        function(**values)
+
+    hints = get_type_hints(function, include_extras=True) | options
+    own = [
+        one.replace(annotation=hints[one.name])
+        for one in inspect.signature(function).parameters.values()
+    ]
+    of_sources = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for name, option in options.items()
+    ]
+    ordered = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own] + of_sources
+    whole.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
+    whole.__annotations__ = hints
+    whole.__doc__ = function.__doc__
+    return whole
+
+
+def _options() -> dict[str, Any]:
+    """Of every provider's own fields, by field; one option where several have the field."""
+    from activekg_pipelines.sources.registry import providers
+
+    fields: dict[str, FieldInfo] = {}
+    owners: dict[str, list[str]] = {}
+    for one in providers().values():
+        for name, field in one.config.model_fields.items():
+            secret = name in one.config.secret_fields()
+            if name in one.config.SHARED or (secret and not _asked(field).is_option):
+                continue
+            fields.setdefault(name, field)
+            owners.setdefault(name, []).append(one.name)
+    everywhere = len(providers())
+    return {
+        name: _option(name, field, owners[name] if len(owners[name]) < everywhere else [])
+        for name, field in fields.items()
+    }
+
+
+def _option(name: str, field: FieldInfo, owners: list[str]) -> Any:
+    asked = next((one for one in field.metadata if _is_asked(one)), None)
+    words = (asked and "Asked for where it is needed and not given.") or field.description or ""
+    default = (
+        f" Default: {field.default}." if isinstance(field.default, str) and field.default else ""
+    )
+    of = f" ({', '.join(owners)})" if owners else ""
+    option = typer.Option(f"--{name.replace('_', '-')}", help=f"{words}{default}{of}")
+    return Annotated[str | None, option]
+
+
+def _asked(field: FieldInfo) -> Asked:
+    found: Asked = next(one for one in field.metadata if _is_asked(one))
+    return found
+
+
+def _is_asked(metadata: object) -> bool:
+    from activekg_pipelines.sources.config import Asked
+
+    return isinstance(metadata, Asked)

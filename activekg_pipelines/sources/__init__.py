@@ -1,0 +1,1 @@
+"""Places with documents: one contract, and a folder for each provider."""

@@ -1,0 +1,297 @@
+"""What a tenant registers of a source: fields that every provider has, and how they are kept.
+
+A provider's configuration is one pydantic model, derived from :class:`SourceConfig`.
+Everything else follows from it: which fields are secret, the patch that changes some of
+them, the view that hides the secrets, the options of the command line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from ipaddress import IPv6Address
+from typing import Annotated, Any, ClassVar, Self, cast, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    create_model,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from activekg_pipelines.settings import Settings
+from activekg_pipelines.sources.source import Location
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
+# Host names as botocore takes them, without underscores. A dot at the end would make
+# one host two names.
+_LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
+_HOST = rf"(?:{_LABEL}\.)*{_LABEL}|\[(?P<v6>[0-9a-f:.]+)\]"
+_ENDPOINT = re.compile(rf"https?://(?:{_HOST})(?::(?P<port>[0-9]{{1,5}}))?/?")
+
+
+def _storable(value: str) -> str:
+    if "\x00" in value:
+        raise ValueError("must not contain the character NUL")
+    try:
+        encoded = value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be valid Unicode text") from None
+    if len(encoded) > 1024:
+        raise ValueError("must be at most 1,024 bytes long, as S3 keys are")
+    return value
+
+
+def no_dots(value: str) -> str:
+    """Refuse "..", which Dagster does not take in partition keys."""
+    if ".." in value:
+        raise ValueError("must not contain two dots in a row")
+    return value
+
+
+def _http_url(value: str) -> str:
+    # Not what a lenient parser makes of it: two parsers that read one address as two
+    # hosts are how such checks fail.
+    if "@" in value:
+        raise ValueError("must hold no user name or password")
+    if not (match := _ENDPOINT.fullmatch(value.lower())):
+        raise ValueError(
+            "must be http:// or https://, a host of letters, digits, hyphens and dots, and "
+            "perhaps a port"
+        )
+    if match["v6"] is not None:
+        try:
+            IPv6Address(match["v6"])
+        except ValueError:
+            raise ValueError("must be a valid IPv6 address between the brackets") from None
+    if match["port"] is not None and not 0 < int(match["port"]) < 65536:
+        raise ValueError("must have a port between 1 and 65535")
+    return value.lower().rstrip("/")
+
+
+ConnectorName = Annotated[str, Field(pattern=_NAME), AfterValidator(no_dots)]
+Key = Annotated[str, AfterValidator(_storable)]
+Prefix = Annotated[Key, Field(description="Only keys that begin with it.")]
+EndpointUrl = Annotated[str, Field(max_length=255), AfterValidator(_http_url)]
+# Strict: what JSON writes as another type is a mistake of whoever wrote it.
+PollInterval = Annotated[
+    int, Field(ge=60, le=3600, strict=True, description="Seconds between two polls.")
+]
+Enabled = Annotated[bool, Field(strict=True, description="Whether the connector is polled.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How the command line gets a secret, which is never a plain argument.
+
+    Attributes:
+        environment: variable that holds it.
+        prompt: the question where the variable is not set.
+        hidden: what is typed is not shown.
+        is_option: it identifies more than it protects, and may be an option, too.
+        is_file: the variable, or the answer, names a file that holds it.
+    """
+
+    environment: str
+    prompt: str
+    hidden: bool = True
+    is_option: bool = False
+    is_file: bool = False
+
+
+class SourceConfig(BaseModel):
+    """A connector's configuration. A provider adds its own fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    SHARED: ClassVar[tuple[str, ...]] = ("name", "poll_interval_seconds", "enabled")
+    """Fields that the registry keeps in columns of their own."""
+
+    poll_interval_seconds: PollInterval = 900
+    enabled: Enabled = True
+    name: ConnectorName | None = Field(
+        default=None,
+        description="How people and partition keys call the connector. It is made from the "
+        "source when it is not given.",
+    )
+
+    @abstractmethod
+    def location(self) -> Location:
+        """Where the objects lie."""
+
+    def origin(self) -> tuple[object, ...]:
+        """What another value of means another source, which is listed afresh."""
+        return (self.location(),)
+
+    def check(self, settings: Settings) -> None:
+        """Refuse what the operator does not allow.
+
+        Raises:
+            InvalidConnector: it is not allowed.
+        """
+
+    def hints(self) -> dict[str, str]:
+        """What may be shown of the secrets, by field."""
+        return {}
+
+    def default_name(self) -> str:
+        """A readable connector name, at most 100 characters."""
+        location = self.location()
+        prefix = location.prefix.strip("/")
+        return slug(f"{location.container}-{prefix}" if prefix else location.container, 100)
+
+    @classmethod
+    def secret_fields(cls) -> tuple[str, ...]:
+        """The fields that are stored encrypted and never shown."""
+        return tuple(name for name, field in cls.model_fields.items() if _is_secret(field))
+
+    def own(self) -> dict[str, Any]:
+        """The provider's own fields that are no secrets, as the registry keeps them."""
+        return self.model_dump(mode="json", exclude={*self.SHARED, *self.secret_fields()})
+
+    def secrets(self) -> dict[str, str]:
+        """The secrets in clear."""
+        values = {name: getattr(self, name, None) for name in self.secret_fields()}
+        return {
+            name: value.get_secret_value() for name, value in values.items() if value is not None
+        }
+
+    @classmethod
+    def stored(cls, own: Mapping[str, Any], secrets: Mapping[str, str]) -> Self:
+        """A configuration as the registry has it.
+
+        It is not validated again: it was valid when it was stored, and a rule that came
+        later must not stop what has been working.
+        """
+        clear = {name: SecretStr(value) for name, value in secrets.items()}
+        values: dict[str, Any] = {**own, **clear}
+        return cast("Self", cls.model_construct(**values))
+
+
+class ConfigPatch(BaseModel):
+    """Changes to a connector's configuration: only the given fields change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    NULLABLE: ClassVar[frozenset[str]] = frozenset()
+    SECRETS: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="after")
+    def _all_secrets_or_none(self) -> Self:
+        given = [name for name in self.SECRETS if getattr(self, name) is not None]
+        if given and len(given) < len(self.SECRETS):
+            raise ValueError(f"{' and '.join(self.SECRETS)} change together: send both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_unset(self) -> Self:
+        for name in sorted(self.model_fields_set - self.NULLABLE):
+            if getattr(self, name) is None:
+                raise ValueError(f"{name} must not be null: leave it out to keep its value")
+        return self
+
+    def changes(self) -> dict[str, Any]:
+        """The fields that the caller gave."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+@cache
+def patch_of(config: type[SourceConfig]) -> type[ConfigPatch]:
+    """The model of changes to a configuration: every field but the name, none required."""
+    fields = {name: field for name, field in config.model_fields.items() if name != "name"}
+    nullable = frozenset(name for name, field in fields.items() if _may_be_null(field))
+
+    def describe(schema: dict[str, Any]) -> None:
+        for name, described in schema["properties"].items():
+            if name not in nullable:
+                described.update(described.pop("anyOf")[0])
+                del described["default"]
+
+    made: type[ConfigPatch] = create_model(
+        f"{config.__name__}Patch",
+        __base__=ConfigPatch,
+        __doc__=ConfigPatch.__doc__,
+        **{name: (_optional(field), None) for name, field in fields.items()},  # type: ignore[call-overload]
+    )
+    made.model_config["json_schema_extra"] = describe
+    made.NULLABLE = nullable
+    made.SECRETS = config.secret_fields()
+    made.model_rebuild(force=True)
+    return made
+
+
+def masked(config: SourceConfig, hints: Mapping[str, str]) -> BaseModel:
+    """A configuration as it is shown.
+
+    Args:
+        config: with or without its secrets.
+        hints: what may be shown of them, by field; otherwise it is a mask.
+    """
+    secrets = {name: hints.get(name, _MASK) for name in config.secret_fields()}
+    return view_of(type(config)).model_construct(**{**dict(config), **secrets})
+
+
+_MASK = "********"
+
+
+@cache
+def view_of(config: type[SourceConfig]) -> type[BaseModel]:
+    """The model of a configuration as it is shown, with its secrets masked."""
+    own = {name: f for name, f in config.model_fields.items() if name not in config.SHARED}
+    shared = {name: config.model_fields[name] for name in config.SHARED if name != "name"}
+    fields: dict[str, Any] = {"name": (str, ...)}
+    for name, field in (own | shared).items():
+        if _is_secret(field):
+            fields[name] = (str, Field(description="Masked."))
+        else:
+            fields[name] = (field.annotation, ...)
+    return create_model(
+        f"{config.__name__}View", __doc__="A configuration with its secrets masked.", **fields
+    )
+
+
+def slug(value: str, limit: int, allowed: str = "A-Za-z0-9_.-", digits: int = 8) -> str:
+    """``value`` with other characters replaced.
+
+    A hash tells apart what replacing or cutting made equal.
+
+    Args:
+        value: any text.
+        limit: characters at most.
+        allowed: characters that stay, as inside a regular expression's brackets.
+        digits: hexadecimal digits of the hash.
+    """
+    cleaned = re.sub(rf"[^{allowed}]+|\.\.+", "_", value)
+    # A value that looks like somebody else's slug with hash gets a hash of its own.
+    if (
+        cleaned == value
+        and len(value) <= limit
+        and not re.search(rf"_[0-9a-f]{{{digits}}}$", value)
+    ):
+        return value
+    digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:digits]
+    return f"{cleaned[: limit - digits - 1]}_{digest}"
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return field.annotation is SecretStr or SecretStr in get_args(field.annotation)
+
+
+def _may_be_null(field: FieldInfo) -> bool:
+    return type(None) in get_args(field.annotation)
+
+
+def _optional(field: FieldInfo) -> Any:
+    """The type of a field with its rules and its description, or null."""
+    described = [Field(description=field.description)] if field.description else []
+    metadata = (*field.metadata, *described)
+    annotation: Any = Annotated[(field.annotation, *metadata)] if metadata else field.annotation
+    return annotation if _may_be_null(field) else annotation | None

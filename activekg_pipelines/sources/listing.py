@@ -1,0 +1,55 @@
+"""What every listing is held to before the ledger is compared with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from activekg_pipelines.errors import ListingOutOfOrder
+from activekg_pipelines.sources.source import Entry
+
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html, and the same for
+# https://cloud.google.com/storage/docs/objects#naming
+_MAX_KEY_BYTES: Final = 1024
+
+
+def check_order(entries: Sequence[Entry], last: bytes, source: str) -> bytes:
+    """The last key's bytes, once it is sure that the page continues the key range.
+
+    Args:
+        entries: of the page.
+        last: the bytes of the last key before it.
+        source: what lists, for the message.
+
+    Raises:
+        ListingOutOfOrder: a key does not come after the one before it.
+    """
+    for entry in entries:
+        key = entry.key.encode("utf-8", "surrogatepass")
+        if key <= last:
+            raise ListingOutOfOrder(
+                f"The {source} lists its keys out of order, as S3 directory buckets and gateways "
+                "to folders do. A run reads the whole listing and sorts it."
+            )
+        last = key
+    return last
+
+
+def why_not_storable(key: str) -> str | None:
+    """Why the ledger cannot hold a key; None where it can."""
+    if "\x00" in key:
+        # Sources allow it, Postgres does not, and nobody uses it.
+        return "with the character NUL"
+    if len(key.encode("utf-8", "surrogatepass")) > _MAX_KEY_BYTES:
+        return "longer than S3 allows"
+    return None
+
+
+def in_utc(moment: datetime) -> datetime:
+    """A time as Postgres takes it: stores may write any zone, and none for UTC.
+
+    Raises:
+        OverflowError: it is on no calendar.
+    """
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

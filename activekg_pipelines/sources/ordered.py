@@ -1,0 +1,123 @@
+"""Puts the listing of a place that lists in some other order into the order of keys.
+
+Ledger and comparison need ascending keys. Gateways to folders, S3 directory buckets and
+drives of files list otherwise. Here the whole listing goes into a temporary file, which
+SQLite sorts in bounded memory, and comes out in ordered pages. That takes as long as
+the whole listing, so it is for runs and not for ticks.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from activekg_pipelines.errors import SourceUnavailable
+from activekg_pipelines.sources.source import Entry, Fetched, Location, Page, Source
+
+_PAGE: Final = 1000
+_CACHE_KIB: Final = 16 * 1024
+"""Memory that SQLite may take. A million keys need 170 MB of disk, whatever it is."""
+
+
+class Ordered(Source):
+    """A source whose pages come in the order of keys, whatever the place does.
+
+    While the listing is still being read, :meth:`pages` yields empty pages: a run shows
+    with them that it lives.
+
+    Args:
+        source: what is listed and fetched from.
+    """
+
+    lists_in_order = False
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @property
+    def location(self) -> Location:
+        """Where the source lies."""
+        return self._source.location
+
+    def pages(self, after: str = "", *, deadline: float | None = None) -> Generator[Page]:
+        """The whole listing, sorted.
+
+        Raises:
+            SourceUnavailable: the deadline passed before the listing was read. Half a
+                listing has no order.
+        """
+        # "" is a temporary file of SQLite's own, which goes with the connection.
+        with closing(sqlite3.connect("", isolation_level=None)) as spool:
+            spool.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            spool.execute("PRAGMA journal_mode = OFF")
+            spool.execute("CREATE TABLE entry (key BLOB PRIMARY KEY, rest TEXT) WITHOUT ROWID")
+            with closing(self._source.unordered_pages(deadline=deadline)) as listed:
+                for page in listed:
+                    _add(spool, page.entries)
+                    if deadline is not None and time.monotonic() >= deadline:
+                        raise SourceUnavailable(
+                            "The store lists its keys out of order, and its listing is too long "
+                            "to be sorted while somebody waits. A sync does it."
+                        )
+                    if not page.is_last:
+                        yield Page([], is_last=False)
+            yield from _sorted(spool, after)
+
+    def unordered_pages(self, *, deadline: float | None = None) -> Generator[Page]:
+        """The source's own order."""
+        return self._source.unordered_pages(deadline=deadline)
+
+    def find(self, key: str) -> Entry | None:
+        """As the source finds it."""
+        return self._source.find(key)
+
+    def fetch(self, key: str, etag: str, target: Path, *, max_bytes: int) -> Fetched:
+        """As the source fetches it."""
+        return self._source.fetch(key, etag, target, max_bytes=max_bytes)
+
+    def read_one_byte(self, key: str) -> None:
+        """As the source reads it."""
+        self._source.read_one_byte(key)
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+
+def _add(spool: sqlite3.Connection, entries: Iterable[Entry]) -> None:
+    rows = [(_bytes(entry.key), _packed(entry)) for entry in entries]
+    spool.execute("BEGIN")
+    # A key that moved while it was listed may come twice: the later one counts.
+    spool.executemany("INSERT OR REPLACE INTO entry VALUES (?, ?)", rows)
+    spool.execute("COMMIT")
+
+
+def _sorted(spool: sqlite3.Connection, after: str) -> Generator[Page]:
+    rows = spool.execute("SELECT key, rest FROM entry WHERE key > ? ORDER BY key", [_bytes(after)])
+    entries = [_unpacked(*row) for row in rows.fetchmany(_PAGE)]
+    while following := rows.fetchmany(_PAGE):
+        yield Page(entries, is_last=False)
+        entries = [_unpacked(*row) for row in following]
+    yield Page(entries, is_last=True)
+
+
+def _bytes(key: str) -> bytes:
+    return key.encode("utf-8", "surrogatepass")
+
+
+def _packed(entry: Entry) -> str:
+    moment = entry.modified_at.isoformat()
+    return json.dumps([entry.etag, entry.size, moment, entry.storage_class, entry.more])
+
+
+def _unpacked(key: bytes, rest: str) -> Entry:
+    values: list[Any] = json.loads(rest)
+    etag, size, moment, storage_class, more = values
+    name = key.decode("utf-8", "surrogatepass")
+    return Entry(name, etag, size, datetime.fromisoformat(moment), storage_class, more)

@@ -1,0 +1,32 @@
+"""What makes a kind of place a provider: one record, which the registry lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from activekg_pipelines.settings import Settings
+from activekg_pipelines.sources.config import SourceConfig
+from activekg_pipelines.sources.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A kind of place with documents.
+
+    Attributes:
+        name: in requests, in metrics and in the registry's rows; never changed.
+        title: what people call the service.
+        place: what people call one source of it.
+        config: its configuration; fields of type ``SecretStr`` are stored encrypted.
+        open: makes a source of a configuration that holds its secrets. Heavy imports
+            belong inside it. It raises ``InvalidConnector`` where the operator does not
+            allow the source, or where a package is missing.
+    """
+
+    name: str
+    title: str
+    place: str
+    config: type[SourceConfig]
+    open: Callable[[Any, Settings], Source]

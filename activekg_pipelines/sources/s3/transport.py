@@ -1,0 +1,79 @@
+"""botocore's HTTP session, whose connections keep to a route.
+
+botocore signs, sends and retries. Its event ``before-send`` hands each request to the
+session here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from botocore.awsrequest import (
+    AWSHTTPConnection,
+    AWSHTTPConnectionPool,
+    AWSHTTPSConnection,
+    AWSHTTPSConnectionPool,
+    AWSPreparedRequest,
+)
+from botocore.exceptions import HTTPClientError
+from botocore.httpsession import URLLib3Session
+from botocore.utils import get_environ_proxies
+
+from activekg_pipelines.errors import EndpointForbidden
+from activekg_pipelines.sources.network.connections import (
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    Route,
+    routed,
+)
+
+if TYPE_CHECKING:
+    from botocore.awsrequest import AWSResponse
+
+
+class Transport(URLLib3Session):
+    """Sends the requests of one client.
+
+    Proxies of the environment are used, as everywhere. A proxy resolves names itself:
+    where one stands in between, what a name leads to is the proxy's to judge.
+
+    Args:
+        route: where to.
+        max_connections: kept open at most.
+        verify: certificates that an endpoint's must lead to: a file, or True for the
+            public ones.
+    """
+
+    def __init__(self, route: Route, *, max_connections: int, verify: str | bool) -> None:
+        # Their stubs are narrower than the parameters.
+        options: dict[str, Any] = {"verify": verify, "timeout": (CONNECT_SECONDS, READ_SECONDS)}
+        super().__init__(
+            proxies=get_environ_proxies(route.endpoint_url),
+            max_pool_connections=max_connections,
+            **options,
+        )
+        self._route = route
+        # Had either attribute another name, this would raise and no client be made.
+        self._pool_classes_by_scheme.update(  # type: ignore[attr-defined]
+            {
+                "http": routed(AWSHTTPConnectionPool, AWSHTTPConnection, route),
+                "https": routed(AWSHTTPSConnectionPool, AWSHTTPSConnection, route),
+            }
+        )
+        self._manager.pool_classes_by_scheme = self._pool_classes_by_scheme  # type: ignore[attr-defined]
+
+    def before_send(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+        """Send a request of botocore's; the handler of its event of that name.
+
+        botocore does not try again what these errors end.
+
+        Raises:
+            EndpointForbidden: it leads elsewhere, or to an address that is not allowed.
+            SourceUnavailable: no time is left for it.
+        """
+        self._route.check(request.url)
+        try:
+            return self.send(request)
+        except HTTPClientError as error:
+            cause = error.kwargs.get("error")
+            raise cause if isinstance(cause, EndpointForbidden) else error from None

@@ -1,0 +1,187 @@
+"""The contract: all that the rest of the package may know of a place with documents.
+
+A provider's folder holds one :class:`Source`. Scan, extraction, preview and audit use
+nothing else of it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a source lies, and how its objects are called.
+
+    Attributes:
+        scheme: of the URIs, such as ``s3``.
+        container: what holds the objects, without "/".
+        prefix: what the keys of the source's objects begin with.
+    """
+
+    scheme: str
+    container: str
+    prefix: str = ""
+
+    @classmethod
+    def parse(cls, uri: str) -> Self:
+        """The location that :meth:`__str__` wrote."""
+        scheme, _, rest = uri.partition("://")
+        container, _, prefix = rest.partition("/")
+        return cls(scheme, container, prefix)
+
+    def __str__(self) -> str:
+        return self.uri(self.prefix)
+
+    @property
+    def uri_root(self) -> str:
+        """What the URIs of all objects of the container begin with."""
+        return f"{self.scheme}://{self.container}/"
+
+    def uri(self, key: str) -> str:
+        """An object's address for people, such as ``s3://bucket/key``."""
+        return self.uri_root + key
+
+    def external_root(self, tenant_id: str) -> str:
+        """What the external ids of the container's documents begin with."""
+        return f"{self.scheme}:{tenant_id}:{self.container}/"
+
+    def external_id(self, tenant_id: str, key: str) -> str:
+        """A document's name in the graph: ``s3:{tenant}:{bucket}/{key}``.
+
+        It is unique, because tenant ids hold neither ":" nor "/".
+        """
+        return self.external_root(tenant_id) + key
+
+    def overlaps(self, other: Location) -> bool:
+        """Whether the two share objects."""
+        return self.uri_root == other.uri_root and (
+            self.prefix.startswith(other.prefix) or other.prefix.startswith(self.prefix)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An object as a listing has it.
+
+    Attributes:
+        key: its name within the source's container.
+        etag: the change token, opaque: another one means another version. S3's ETag,
+            Google Cloud Storage's generation.
+        size: bytes.
+        modified_at: UTC.
+        storage_class: as the provider calls it; None where the listing does not say.
+        more: what else the listing says (restore status, metadata, tags), by name.
+    """
+
+    key: str
+    etag: str
+    size: int
+    modified_at: datetime
+    storage_class: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some entries of a listing, up to 1,000; a page may be empty."""
+
+    entries: list[Entry]
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A version of an object that was written to a file.
+
+    Attributes:
+        etag: of the bytes that arrived; they may be newer than the listing.
+        size: bytes that arrived.
+        sha256: digest of the bytes that arrived.
+        content_type: as the source says. Many uploads say ``binary/octet-stream``.
+    """
+
+    path: Path
+    etag: str
+    size: int
+    modified_at: datetime
+    sha256: bytes
+    content_type: str | None
+
+
+class Source(ABC):
+    """A place with documents, opened with a connector's credentials.
+
+    Safe to use from several threads. All methods raise :class:`SourceError` where no
+    object of the source can be had.
+    """
+
+    lists_in_order = True
+    """Whether the place itself lists in the order of keys, and so from any key on. One
+    that cannot is wrapped: see :mod:`activekg_pipelines.sources.ordered`."""
+
+    @property
+    @abstractmethod
+    def location(self) -> Location:
+        """Where it lies, and how its objects are called."""
+
+    @abstractmethod
+    def pages(self, after: str = "", *, deadline: float | None = None) -> Generator[Page]:
+        """The listing in ascending order of the keys' bytes; at least one page.
+
+        Args:
+            after: the last key that is known already; "" for the first page.
+            deadline: moment of ``time.monotonic()`` after which a page that does not
+                come is not waited for. A page has ten seconds at least. None for the
+                patience of a run.
+
+        Raises:
+            SourceError: the source cannot be listed.
+            ListingOutOfOrder: it can, but not in order.
+        """
+
+    @abstractmethod
+    def unordered_pages(self, *, deadline: float | None = None) -> Generator[Page]:
+        """The whole listing in the order in which the place gives it.
+
+        Args:
+            deadline: as for :meth:`pages`.
+
+        Raises:
+            SourceError: as for :meth:`pages`.
+        """
+
+    @abstractmethod
+    def find(self, key: str) -> Entry | None:
+        """The object as a listing of this moment has it; None where it is not listed."""
+
+    @abstractmethod
+    def fetch(self, key: str, etag: str, target: Path, *, max_bytes: int) -> Fetched:
+        """Write one object to a file: the listed version, or the one that is there now.
+
+        Args:
+            key: which object.
+            etag: the listed version.
+            target: file to write. The caller removes it.
+            max_bytes: limit on the declared length and on the bytes that arrive.
+
+        Raises:
+            ObjectError: this object cannot be had: gone, denied, too large, or failed.
+        """
+
+    @abstractmethod
+    def read_one_byte(self, key: str) -> None:
+        """Try whether the credentials allow reading an object.
+
+        Raises:
+            ObjectError: they do not.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connections."""
