@@ -61,7 +61,8 @@ def listener() -> Iterator[Listener]:
             self.end_headers()
             self.wfile.write(SECRET.encode())
 
-        do_POST = do_HEAD = do_GET
+        # Names that http.server looks for.
+        do_POST = do_HEAD = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass
@@ -222,10 +223,12 @@ def test_no_parser_asks_the_kernel_for_another_file_or_an_address(
     # own restraint.
     script = textwrap.dedent("""
         import sys
+        from importlib import import_module
         from pathlib import Path
         from activekg_pipelines.errors import ObjectError
-        from activekg_pipelines.extraction import Limits, extract_file
-        from activekg_pipelines.extraction import preload
+        from activekg_pipelines.extraction import FORMATS, Limits, extract_file
+        for parser in FORMATS.preload:
+            import_module(parser)
         Path("/dev/null").open().close()
         for path in sorted(Path(sys.argv[1]).iterdir()):
             try:

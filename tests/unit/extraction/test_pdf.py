@@ -10,7 +10,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from activekg_pipelines.errors import Corrupt, Encrypted, NoTextLayer, TextTooLarge
 from activekg_pipelines.extraction import ExtractedDocument, Limits, PdfEngine, extract_file
-from activekg_pipelines.extraction.pdf import sensible_title
+from activekg_pipelines.extraction.pdf.extractor import sensible_title
 from tests.unit.extraction.documents import encryption, lines, pdf, picture, ruled_table
 
 ENGINES: list[PdfEngine] = ["pdfium", "pdfplumber"]

@@ -6,8 +6,8 @@ from typing import Any, cast
 import pytest
 from pdfplumber import table as pdfplumber_table
 
-from activekg_pipelines.extraction.pdf_grid import Box, Grid, find_grids
-from activekg_pipelines.extraction.pdf_lines import Line, Lines, TooManyLinesError
+from activekg_pipelines.extraction.pdf.grid import Box, Grid, find_grids
+from activekg_pipelines.extraction.pdf.lines import Line, Lines, TooManyLinesError
 
 Rows = tuple[tuple[Box | None, ...], ...]
 
