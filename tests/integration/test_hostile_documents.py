@@ -1,6 +1,4 @@
-"""Documents made to harm: each gets its state, the others are indexed, and nothing is
-reached but the document.
-"""
+"""Documents made to harm: each gets its state, and none reaches anything or anyone else."""
 
 from __future__ import annotations
 
@@ -142,9 +140,7 @@ def test_every_hostile_document_gets_its_state_and_the_run_goes_on(
     request: pytest.FixtureRequest,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Parsers are watched meanwhile: one that reaches for a file or an address ends as
-    a crash.
-    """
+    """Parsers are watched: one that reaches for a file or an address ends as a crash."""
     monkeypatch.setattr("activekg_pipelines.pipeline.extract.Sandbox", small_sandbox)
     # Long enough that none is tried again within the run.
     services = configured(activekg_parse_workers=2, activekg_retry_base_seconds=3600.0)
@@ -174,17 +170,14 @@ def test_every_hostile_document_gets_its_state_and_the_run_goes_on(
         state = "failed" if end.code in RETRIED else "skipped" if end.code in SKIPPED else "dead"
         assert end.state == (state if end.code else INDEXED), key
         assert end.code is None or (end.message and len(end.message) < 1000), key
-    assert documents(services) == {
-        f"s3://{bucket.name}/{key}" for key, end in ended.items() if end == INDEXED
-    }
-    assert counts.indexed + counts.skipped + counts.dead + counts.failed == len(expected) - len(
-        also
-    )
+    indexed = {f"s3://{bucket.name}/{key}" for key, end in ended.items() if end == INDEXED}
+    assert documents(services) == indexed
+    settled = counts.indexed + counts.skipped + counts.dead + counts.failed
+    assert settled == len(expected) - len(also)
 
     stored = texts(services)
-    assert {
-        key for key, file in hostile.items() if file.holds not in stored.get(key, file.holds)
-    } == set()
+    lost = [key for key, file in hostile.items() if file.holds not in stored.get(key, file.holds)]
+    assert lost == []
     titles = dict(
         query(
             services,
@@ -239,16 +232,8 @@ def test_no_parser_asks_the_kernel_for_another_file_or_an_address(
     log = tmp_path / "calls"
     subprocess.run(
         [
-            *(
-                "strace",
-                "-f",
-                "-s",
-                "4096",
-                "-o",
-                str(log),
-                "-e",
-                "trace=%file,%network,execve,fork,vfork",
-            ),
+            *("strace", "-f", "-s", "4096", "-o", str(log)),
+            *("-e", "trace=%file,%network,execve,fork,vfork"),
             *(sys.executable, "-c", script, str(folder)),
         ],
         check=True,
@@ -261,9 +246,8 @@ def test_no_parser_asks_the_kernel_for_another_file_or_an_address(
     own = list(itertools.dropwhile(lambda call: '"/dev/null"' not in call, calls))
     assert sum(str(folder) in call for call in own) >= len(files)
     assert [call for call in own if str(canary.file) in call] == []
-    assert [
-        call for call in own if "socket(" in call or "connect(" in call or "execve(" in call
-    ] == []
+    forbidden = ("socket(", "connect(", "execve(")
+    assert [call for call in own if any(name in call for name in forbidden)] == []
     assert listener.calls == []
 
 

@@ -1,6 +1,4 @@
-"""What a worker can reach when a hostile document has taken it over: its documents, and
-nothing else.
-"""
+"""What a worker that a hostile document has taken over can reach: its documents only."""
 
 from __future__ import annotations
 

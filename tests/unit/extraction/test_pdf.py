@@ -39,8 +39,9 @@ def table_text(canvas: Canvas) -> None:
 
 
 def with_unicode_of_a(data: bytes, character: str) -> bytes:
-    """Tell readers that the font's "A" stands for ``character``; for a file that
-    reportlab wrote uncompressed.
+    """Tell readers that the font's "A" stands for ``character``.
+
+    ``data`` is a file that reportlab wrote uncompressed.
     """
     cmap = f"1 beginbfchar <41> <{character.encode('utf-16-be').hex()}> endbfchar".encode()
     stream = b"900 0 obj\n<< /Length %d >>\nstream\n%s\nendstream\nendobj\n" % (len(cmap), cmap)
