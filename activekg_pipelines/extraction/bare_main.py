@@ -10,7 +10,7 @@ import multiprocessing.spawn
 
 
 def _leave_main_alone(*_: object) -> None:
-    """Stands in for multiprocessing's own function, in the fork server and its workers."""
+    """Replaces multiprocessing's own function in the fork server and its workers."""
 
 
 multiprocessing.spawn._fixup_main_from_name = _leave_main_alone  # type: ignore[attr-defined]

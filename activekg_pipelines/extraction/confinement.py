@@ -1,4 +1,4 @@
-"""Takes from a worker what no parser needs: network, programs, other processes and files.
+"""Takes from a worker what no parser needs: network, programs, processes, other files.
 
 A hole in a parser then opens nothing further. What a hostile document cannot read it
 cannot smuggle into its text. Both means, Landlock and seccomp, are the Linux kernel's

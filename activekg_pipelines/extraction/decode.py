@@ -71,7 +71,10 @@ def decode(data: bytes) -> Decoded:
 
 
 def utf16_without_mark(data: bytes) -> str | None:
-    """Return "utf-16-le" or "utf-16-be" when ``data`` is mostly Latin text in it, else None."""
+    """Return the UTF-16 encoding that ``data`` is mostly Latin text in, else None.
+
+    It is "utf-16-le" or "utf-16-be".
+    """
     even, odd = data[0::2].count(0), data[1::2].count(0)
     quarter = len(data) / 8
     if odd > quarter and even < odd / 10:

@@ -18,7 +18,7 @@ JSON: TypeAlias = "str | int | float | bool | list[JSON] | dict[str, JSON] | Non
 
 @dataclass(frozen=True, slots=True)
 class ExtractedDocument:
-    """A document's text in reading order; the source's headings and tables are Markdown.
+    """A document's text in reading order, with its headings and tables as Markdown.
 
     ``facts`` is small and goes into the ledger: ``engine`` and ``characters`` always,
     ``warnings`` as a list of sentences, and, by format, ``pages``, ``empty_pages``,

@@ -34,10 +34,11 @@ class Format:
     extensions: tuple[str, ...]
     """In lower case, without the dot. No other format has them."""
     content_types: tuple[str, ...] = ()
-    """Declared types that are believed where neither name nor magic settles the format."""
+    """Declared types that are believed where neither name nor magic settles it."""
     is_binary: bool = False
-    """Whether its files are something else than text. A text format only gets files
-    that look like text.
+    """Whether its files are something else than text.
+
+    A text format gets files by name or declared type only when they look like text.
     """
     has_magic: Callable[[bytes, bool], bool] = no_magic
     """Whether a file that starts with these bytes is of this format.
@@ -49,11 +50,11 @@ class Format:
     name_decides: bool = False
     """Whether its extension counts for more than the magic of another text format."""
     extract: Callable[[Path, Limits], ExtractedDocument]
-    """Reads a file. A function at the top of a module."""
+    """Reads a file."""
     preload: tuple[str, ...] = ()
     """Modules that a worker holds before its first document, parsers above all."""
     version: int
-    """1 for a new format, and one more whenever ``extract`` reads files differently.
+    """1 for a new format, and one more whenever it takes or reads files differently.
 
     It joins into the version that is stored with every document, so a change makes all
     documents pending again. The first five formats started at 0, when that was "2".

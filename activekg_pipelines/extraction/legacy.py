@@ -62,7 +62,7 @@ _CASE_BREAK: Final = re.compile("[\u0430-\u044f\u0451][\u0410-\u042f\u0401]")
 
 
 def guess_legacy(sample: bytes) -> str:
-    """Return the Python name of the encoding that ``sample`` was most likely written in.
+    """Return the Python name of the encoding that ``sample`` is most likely in.
 
     ``sample`` is not UTF-8 and should start on a line boundary. A character cut at its
     end does no harm.

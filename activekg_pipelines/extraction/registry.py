@@ -1,6 +1,6 @@
 """All formats that this system reads, and everything that follows from their records.
 
-A new format is its folder and its name in :data:`FORMATS`.
+A new format is its folder and its name in :data:`FORMATS`. Nothing else lists formats.
 """
 
 from __future__ import annotations
@@ -12,27 +12,30 @@ from activekg_pipelines.extraction import docx, html, markdown, pdf, text
 from activekg_pipelines.extraction.format import Format
 from activekg_pipelines.extraction.unsupported import KINDS_BY_EXTENSION
 
-# Of what the formats share: cleaning, decoding, detection. Raise it when that changes
-# texts.
+# Of what the formats share: detecting, decoding, cleaning. Raise it when one of these
+# changes texts.
 _SHARED_VERSION: Final = "2"
 
 
 class Formats:
-    """Formats by extension, by declared type and by the order in which they are tried.
+    """Formats, and what follows from their records. Iterating gives them in order.
 
     Args:
         formats: in the order in which their magic is looked for.
         fallback: what a text is taken for when nothing says more about it; one of
             ``formats``.
+
+    Raises:
+        ValueError: two of them claim the same extension or declared type.
     """
 
     def __init__(self, *formats: Format, fallback: Format) -> None:
         self._formats = formats
         self.fallback: Final = fallback
-        self.by_extension: Final = _by_name(
+        self.by_extension: Final = _index(
             (extension, each) for each in formats for extension in each.extensions
         )
-        self.by_content_type: Final = _by_name(
+        self.by_content_type: Final = _index(
             (declared, each) for each in formats for declared in each.content_types
         )
         self.unsupported_extensions: Final = {
@@ -51,13 +54,13 @@ class Formats:
                 *(f"{each.extensions[0]}{each.version}" for each in formats if each.version),
             ]
         )
-        """Stored with every document; changing it makes every document pending again."""
+        """Stored with every document. A new one makes all documents pending again."""
 
     def __iter__(self) -> Iterator[Format]:
         return iter(self._formats)
 
 
-def _by_name(pairs: Iterator[tuple[str, Format]]) -> dict[str, Format]:
+def _index(pairs: Iterator[tuple[str, Format]]) -> dict[str, Format]:
     named: dict[str, Format] = {}
     for name, each in pairs:
         if named.setdefault(name, each) is not each:
@@ -70,7 +73,7 @@ FORMATS: Final = Formats(
 )
 
 EXTRACTOR_VERSION: Final = FORMATS.version
-"""Stored with every row; changing it makes every document pending again."""
+"""Stored with every row. A new one makes all documents pending again."""
 
 UNSUPPORTED_EXTENSIONS: Final = FORMATS.unsupported_extensions
 """Extension (lower case, without the dot) to what such a file is, with an article."""

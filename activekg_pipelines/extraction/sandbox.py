@@ -217,9 +217,9 @@ class Sandbox:
 def _fork_server() -> ForkServerContext:
     """Return the context whose workers are forked from a server of modules alone.
 
-    The server has no threads and no locks of this process. It holds the parsers, so that
-    a worker starts in 10 ms instead of a second. A parser that cannot be imported is
-    missed by its own documents only.
+    The server has no threads and no locks of this process. It holds the parsers, so
+    that a worker starts in 10 ms instead of a second. A parser that cannot be imported
+    is missed by its own documents only.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(

@@ -127,7 +127,7 @@ KINDS_BY_EXTENSION: Final = {
 
 
 def kind_by_head(head: bytes) -> str | None:
-    """Return what a file with these first bytes is, with an article; None if unknown."""
+    """Return what a file that starts so is, with an article; None if unknown."""
     if head.startswith(OLE):
         return "A legacy Office document (.doc, .xls, .ppt)"
     if head.startswith(ZIP):

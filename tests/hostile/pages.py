@@ -1,4 +1,4 @@
-"""HTML pages: nesting, attributes and entities without end, and what a browser fetches."""
+"""HTML pages: endless nesting, attributes and entities, and what a browser fetches."""
 
 from __future__ import annotations
 

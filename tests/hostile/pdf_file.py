@@ -1,4 +1,4 @@
-"""Builds PDF files object by object, with whatever table, trailer and junk is wanted."""
+"""Builds PDF files object by object, with any table, trailer and junk."""
 
 from __future__ import annotations
 

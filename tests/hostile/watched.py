@@ -1,4 +1,4 @@
-"""An extraction that ends its process when a parser reaches out, and one that reaches."""
+"""An extraction that ends when a parser reaches out, and one that reaches out."""
 
 from __future__ import annotations
 

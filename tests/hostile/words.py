@@ -1,4 +1,4 @@
-"""Word files: bombs of ZIP and XML, entities that fetch, names that leave their folder."""
+"""Word files: bombs of ZIP and XML, entities that fetch, names that escape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Documents made to harm: each gets its state, and none reaches anything or anyone else."""
+"""Documents made to harm: each gets its state, the others are indexed.
+
+Nothing is reached but the document.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +86,7 @@ def canary(tmp_path: Path, listener: Listener) -> Canary:
 
 @dataclass
 class Memory:
-    """Peak resident memory, in bytes, of this process and of any one process under it."""
+    """Peak resident bytes of this process and of any one process under it."""
 
     at_start: int = 0
     own: int = 0
@@ -115,7 +118,7 @@ def memory() -> Iterator[Memory]:
 
 
 def small_sandbox(_: Limits, *, workers: int, documents: Path) -> Sandbox:
-    """The sandbox of a run under this module's limits, with a watch over its parsers."""
+    """The sandbox of a run under this module's limits, with its parsers watched."""
     return Sandbox(LIMITS, workers=workers, documents=documents, extractor=watched)
 
 
@@ -140,7 +143,7 @@ def test_every_hostile_document_gets_its_state_and_the_run_goes_on(
     request: pytest.FixtureRequest,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Parsers are watched: one that reaches for a file or an address ends as a crash."""
+    """Parsers are watched: one that reaches for anything else ends as a crash."""
     monkeypatch.setattr("activekg_pipelines.pipeline.extract.Sandbox", small_sandbox)
     # Long enough that none is tried again within the run.
     services = configured(activekg_parse_workers=2, activekg_retry_base_seconds=3600.0)

@@ -1,4 +1,4 @@
-"""Reads Word documents (.docx, .docm): all text once, in document order, as Markdown."""
+"""Reads Word documents: all text once, in document order, as Markdown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIME_TYPE: Final = "application/vnd.openxmlformats-officedocument.wordprocessing
 
 
 def extract(path: Path, limits: Limits) -> ExtractedDocument:
-    """Read the Word document at ``path``: headers, body with text boxes, notes, footers.
+    """Read the Word document at ``path``: headers, body, text boxes, notes, footers.
 
     Raises:
         Encrypted, Corrupt, TextTooLarge: see

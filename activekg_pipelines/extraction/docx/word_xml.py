@@ -163,7 +163,7 @@ class Walk:
         return [table] if table else []
 
     def _row(self, row: Any) -> list[list[str]]:
-        """One entry a grid column; a merged cell's text stands in its first column only."""
+        """One entry a grid column; a merged cell's text stands in its first only."""
         cells: list[list[str]] = [[] for _ in range(_span(child(row, "trPr"), "gridBefore", 0))]
         for cell in rows_of(row, "tc"):
             properties = child(cell, "tcPr")

@@ -166,7 +166,7 @@ def _article(root: Any) -> Rendered:
 
 
 def _shown_characters(body: Any) -> int:
-    """About as many as rendering ``body`` without noise gives, in a tenth of the time."""
+    """About as many as ``body`` rendered without noise has, in a tenth of the time."""
     hidden = body.xpath(".//header[not(ancestor::article or ancestor::main)] | .//*[@hidden]")
     return _characters(body) - sum(map(_characters, hidden))
 

@@ -1,7 +1,7 @@
 """Reads a page's text tag by tag, for pages whose elements nest too deeply for a tree.
 
-libxml2 stops at 256 levels. Pages with hundreds of unclosed tags reach that by accident,
-bombs on purpose.
+libxml2 stops at 256 levels. Pages with hundreds of unclosed tags reach that by
+accident, bombs on purpose.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _INLINE: Final = frozenset(
 
 
 def flat_text(markup: str) -> str:
-    """Return the visible text of ``markup``, a paragraph for each run between block tags."""
+    """Return the visible text of ``markup``, with a paragraph between block tags."""
     reader = _TextReader()
     reader.feed(markup)
     reader.close()

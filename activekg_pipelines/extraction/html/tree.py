@@ -130,7 +130,7 @@ def render(body: Any, *, skip_noise: bool) -> Rendered:
 
 
 def is_outsized(table: Any) -> bool:
-    """Tell whether its rows, filled up to the widest, would hold more cells than allowed.
+    """Tell whether its rows, filled up to the widest, would hold too many cells.
 
     They would then be larger than the page by orders of magnitude.
     """
@@ -228,7 +228,7 @@ class _Writer:
             self._blocks.append((f"```\n{text}\n```", False))
 
     def _write_table(self, element: Any) -> bool:
-        """Write ``element`` as a Markdown table; False when it only lays out the page."""
+        """Write ``element`` as Markdown; False when it only lays out the page."""
         if next(element.iterdescendants("table"), None) is not None:
             return False
         rows = [

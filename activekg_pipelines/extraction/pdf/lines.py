@@ -1,4 +1,4 @@
-"""Reads the straight lines off a PDFium page: what the ruling of a table is drawn with."""
+"""Reads the straight lines off a PDFium page, which rule its tables."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _STRAIGHT: Final = 0.5
 # Drawings and maps have tens of thousands of lines and no tables.
 _MAX_PATHS: Final = 20_000
 _MAX_SEGMENTS: Final = 20_000
-# A box with rounded corners may be part of a table's ruling. A path with curves and more
-# segments than this is part of a drawing.
+# A box with rounded corners may be part of a table's ruling. A path with curves and
+# more segments than this is part of a drawing.
 _MAX_CURVED_SEGMENTS: Final = 20
 _MAX_DEPTH: Final = 5
 # Rulings are often filled bars of four corners. What is this thin (in points) is one

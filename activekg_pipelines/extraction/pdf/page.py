@@ -32,17 +32,20 @@ _WORD: Final = re.compile(r"\S+")
 _LINE: Final = re.compile(r"[^\r\n]*\S[^\r\n]*[\r\n]*")
 
 _CellRef: TypeAlias = tuple[int, Box] | None
-"""The grid, by number, and the cell in it that something lies in; None beside all grids."""
+"""The grid, by number, and the cell in it that something lies in.
+
+None for what lies beside all grids.
+"""
 
 
 class _Piece(NamedTuple):
-    """A word, or part of one that a cell's border cuts, with the white space after it."""
+    """A word, or part of one that a border cuts, with the white space after it."""
 
     text: str
     cell: _CellRef
     start: Point
     end: Point
-    """Centers of its first and last character, in the coordinates of ``orientation``."""
+    """Centers of its first and last character, in ``orientation``'s coordinates."""
 
 
 def page_text(page: Any, textpage: Any, warnings: list[str]) -> tuple[str, int]:
@@ -85,9 +88,8 @@ def _with_tables(pieces: list[_Piece], grids: list[Grid], text: str) -> tuple[st
             written.add(piece.cell[0])
             segments += [[tables[piece.cell[0]]], []]
     stripped = ("".join(segment).strip("\r\n") for segment in segments)
-    return _whole_characters("\n\n".join(segment for segment in stripped if segment.strip())), len(
-        written
-    )
+    joined = "\n\n".join(segment for segment in stripped if segment.strip())
+    return _whole_characters(joined), len(written)
 
 
 class _Pieces:
@@ -125,22 +127,22 @@ class _Pieces:
     def _word(self, first: int, after: int, following: int) -> Iterable[_Piece]:
         start = self._center(first)
         end = start if after - first == 1 else self._center(after - 1)
-        place = self._cell(start)
-        if end is start or place == self._cell(end):
-            return (_Piece(self._text[first:following], place, start, end),)
+        cell = self._cell(start)
+        if end is start or cell == self._cell(end):
+            return (_Piece(self._text[first:following], cell, start, end),)
         return self._cut(first, after, following)
 
     def _cut(self, first: int, after: int, following: int) -> Iterator[_Piece]:
         """The parts of a word that lie in different cells or beside them."""
         start = last = self._center(first)
-        place = self._cell(start)
+        cell = self._cell(start)
         for index in range(first + 1, after):
             center = self._center(index)
-            if (next_cell := self._cell(center)) != place:
-                yield _Piece(self._text[first:index], place, start, last)
-                first, start, place = index, center, next_cell
+            if (next_cell := self._cell(center)) != cell:
+                yield _Piece(self._text[first:index], cell, start, last)
+                first, start, cell = index, center, next_cell
             last = center
-        yield _Piece(self._text[first:following], place, start, last)
+        yield _Piece(self._text[first:following], cell, start, last)
 
     def _cell(self, center: Point) -> _CellRef:
         for number, finder in enumerate(self._finders):
@@ -209,10 +211,10 @@ def _table(grid: Grid, contents: dict[Box, list[_Piece]]) -> str:
 
 
 def _cell_text(pieces: list[_Piece]) -> str:
-    """Join a cell's pieces, with a line end where one stands lower and not further right.
+    """Join a cell's pieces, with line ends between its lines.
 
-    PDFium's own line ends do not help: it reads across all cells of a line before it
-    ends it.
+    A line ends where the next piece stands lower and not further right. PDFium's own
+    line ends do not help: it reads across all cells of a line before it ends it.
     """
     parts: list[str] = []
     last: Point | None = None

@@ -13,7 +13,7 @@ from activekg_pipelines.extraction import ExtractedDocument, Limits, extract_fil
 
 
 class OddError(Exception):
-    """Cannot be unpickled: its constructor wants two arguments and its args hold one."""
+    """Cannot be unpickled: its constructor wants two arguments, its args hold one."""
 
     def __init__(self, one: str, two: str) -> None:
         super().__init__(one)

@@ -1,4 +1,4 @@
-"""What a worker that a hostile document has taken over can reach: its documents only."""
+"""What a worker can reach once a hostile document has taken it over."""
 
 from __future__ import annotations
 

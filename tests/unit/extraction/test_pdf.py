@@ -32,7 +32,7 @@ print((peaks[1] - peaks[0]) * (1 if sys.platform == "darwin" else 1024))
 
 
 def table_text(canvas: Canvas) -> None:
-    """The texts of ROWS, where cells of 100 by 20 points from (72, 700) on hold them."""
+    """Write ROWS into cells of 100 by 20 points, the first at (72, 700)."""
     for row, cells in enumerate(ROWS):
         for column, text in enumerate(cells):
             canvas.drawString(76 + 100 * column, 686 - 20 * row, text)

@@ -52,7 +52,7 @@ def test_a_staircase_of_cells_is_no_table() -> None:
 
 
 def scattered_lines(chance: random.Random) -> Lines:
-    """Lines at a few positions, some a little off, so that many cross or nearly coincide."""
+    """Lines at few positions, some a little off: many cross or nearly coincide."""
     positions = [
         chance.randint(0, 60) * chance.choice([1, 4]) for _ in range(chance.randint(2, 12))
     ]
@@ -70,7 +70,7 @@ def scattered_lines(chance: random.Random) -> Lines:
 
 
 def by_pdfplumber(lines: Lines) -> list[Rows]:
-    """The grids of two by two cells and more by pdfplumber's own functions and defaults."""
+    """The grids of two by two cells and more that pdfplumber itself finds."""
     edges = [edge("v", x, x, top, bottom) for x, top, bottom in lines.vertical]
     edges += [edge("h", left, right, y, y) for y, left, right in lines.horizontal]
     merged = [
