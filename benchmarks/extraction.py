@@ -158,8 +158,7 @@ def _by_pdfplumber(path: Path) -> _PlumberPages | None:
                 found.tables.append(sum(map(_is_table, page.extract_tables())))
                 page.close()
                 found.seconds.append(time.process_time() - began)
-    # It raises whatever a damaged file leads it to.
-    except Exception:  # noqa: BLE001
+    except Exception:  # noqa: BLE001 - it raises whatever a damaged file leads it to
         return None
     return found
 
@@ -319,8 +318,7 @@ def _paragraphs(path: Path) -> str:
 
     try:
         return "\n".join(paragraph.text for paragraph in docx.Document(str(path)).paragraphs)
-    # It raises whatever a damaged file leads it to.
-    except Exception:  # noqa: BLE001
+    except Exception:  # noqa: BLE001 - it raises whatever a damaged file leads it to
         return ""
 
 

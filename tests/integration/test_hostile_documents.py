@@ -62,8 +62,7 @@ def listener() -> Iterator[Listener]:
             self.end_headers()
             self.wfile.write(SECRET.encode())
 
-        # Names that http.server looks for.
-        do_POST = do_HEAD = do_GET  # noqa: N815
+        do_POST = do_HEAD = do_GET  # noqa: N815 - names that http.server looks for
 
         def log_message(self, *_: object) -> None:
             pass

@@ -52,8 +52,7 @@ def read_pages(path: Path, limits: Limits) -> tuple[PageTexts, str | None, int]:
 def _read_page(page: Any, pages: PageTexts, limits: Limits) -> None:
     try:
         text, tables = _page_text(page)
-    # pdfminer raises whatever a damaged page leads it to.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 - pdfminer raises anything on damaged pages
         pages.add_broken(page.page_number, error)
     else:
         pages.add(text, tables, limits)
