@@ -37,9 +37,11 @@ ROUNDS = 2
 _WORD = re.compile(r"\w+")
 _PEAK = """
 import resource, sys
+from importlib import import_module
 from pathlib import Path
-import activekg_pipelines.extraction.preload
-from activekg_pipelines.extraction import Limits, extract_file
+from activekg_pipelines.extraction import FORMATS, Limits, extract_file
+for parser in FORMATS.preload:
+    import_module(parser)
 path = Path(sys.argv[1])
 pages = extract_file(path, path.name, None, Limits()).facts["pages"]
 assert pages == int(sys.argv[2]), pages
@@ -156,7 +158,7 @@ def _by_pdfplumber(path: Path) -> _PlumberPages | None:
                 found.tables.append(sum(map(_is_table, page.extract_tables())))
                 page.close()
                 found.seconds.append(time.process_time() - began)
-    except Exception:
+    except Exception:  # noqa: BLE001 - it raises whatever a damaged file leads it to
         return None
     return found
 
@@ -179,7 +181,7 @@ def _our_pages(path: Path) -> list[tuple[float, int]] | None:
     """
     import pypdfium2
 
-    from activekg_pipelines.extraction.pdf_page import page_text
+    from activekg_pipelines.extraction.pdf.page import page_text
 
     found: list[tuple[float, int]] = []
     try:
@@ -316,7 +318,7 @@ def _paragraphs(path: Path) -> str:
 
     try:
         return "\n".join(paragraph.text for paragraph in docx.Document(str(path)).paragraphs)
-    except Exception:
+    except Exception:  # noqa: BLE001 - it raises whatever a damaged file leads it to
         return ""
 
 

@@ -1,9 +1,7 @@
 """Keeps workers from importing the main module of the process that owns the sandbox.
-The fork server imports it first.
 
-Workers need nothing of it: importing it takes seconds, and a script without a main
-guard would run again. It stands apart from the parsers' imports so that a parser that
-cannot be imported does not undo it.
+The fork server imports this module first. Workers need nothing of the main module:
+importing it takes seconds, and a script without a main guard would run again.
 """
 
 from __future__ import annotations
@@ -12,9 +10,7 @@ import multiprocessing.spawn
 
 
 def _leave_main_alone(*_: object) -> None:
-    """Stands in for multiprocessing's own function, in the fork server and its workers
-    only.
-    """
+    """Replaces multiprocessing's own function in the fork server and its workers."""
 
 
 multiprocessing.spawn._fixup_main_from_name = _leave_main_alone  # type: ignore[attr-defined]

@@ -1,5 +1,6 @@
-"""Makes strings fit for PostgreSQL and for people; every text that is stored passes
-through here.
+"""Makes strings fit for PostgreSQL and for people.
+
+Every text that is stored passes through here.
 """
 
 from __future__ import annotations
@@ -28,9 +29,7 @@ _VISIBLE: Final = re.compile(
 
 
 def clean_value(s: str) -> str:
-    """Return ``s`` without NUL and lone surrogates, the two things PostgreSQL refuses
-    in text.
-    """
+    """Return ``s`` without what PostgreSQL refuses in text: NUL and lone surrogates."""
     return _NUL_OR_SURROGATE.sub("", s)
 
 
@@ -51,8 +50,9 @@ def clean_text(s: str) -> str:
 
 
 def clean_title(s: str | None, max_chars: int = 300) -> str | None:
-    """Return ``s`` on one line and at most ``max_chars`` long; None when nothing
-    readable is left.
+    """Return ``s`` on one line and at most ``max_chars`` long.
+
+    None when nothing readable is left.
     """
     if not s:
         return None

@@ -1,9 +1,8 @@
-"""Takes from a worker what no parser needs: the network, other programs and processes,
-and files but its documents.
+"""Takes from a worker what no parser needs: network, programs, processes, other files.
 
-A hole in a parser then opens nothing further: what a hostile document cannot read it
-cannot smuggle into its text. Both means are the Linux kernel's own and need no
-privilege; where it lacks one, the other still holds.
+A hole in a parser then opens nothing further. What a hostile document cannot read it
+cannot smuggle into its text. Both means, Landlock and seccomp, are the Linux kernel's
+own and need no privilege; where it lacks one, the other still holds.
 """
 
 from __future__ import annotations
@@ -25,11 +24,13 @@ _SECCOMP_MODE_FILTER: Final = 2
 # <linux/audit.h>, then the calls by number: clone, and those that are refused.
 _ARCHITECTURES: Final = {
     "x86_64": (0xC000003E, 56, {
-        "socket": 41, "connect": 42, "socketpair": 53, "fork": 57, "vfork": 58, "execve": 59, "ptrace": 101,
-        "process_vm_readv": 310, "process_vm_writev": 311, "execveat": 322, "io_uring_setup": 425, "pidfd_getfd": 438}),
+        "socket": 41, "connect": 42, "socketpair": 53, "fork": 57, "vfork": 58, "execve": 59,
+        "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "execveat": 322,
+        "io_uring_setup": 425, "pidfd_getfd": 438}),
     "aarch64": (0xC00000B7, 220, {
-        "ptrace": 117, "socket": 198, "socketpair": 199, "connect": 203, "execve": 221, "process_vm_readv": 270,
-        "process_vm_writev": 271, "execveat": 281, "io_uring_setup": 425, "pidfd_getfd": 438}),
+        "ptrace": 117, "socket": 198, "socketpair": 199, "connect": 203, "execve": 221,
+        "process_vm_readv": 270, "process_vm_writev": 271, "execveat": 281,
+        "io_uring_setup": 425, "pidfd_getfd": 438}),
 }  # fmt: skip
 _CLONE3: Final = 435
 _CLONE_THREAD: Final = 0x10000
@@ -83,8 +84,8 @@ def confine(documents: Path | None, extractor_module: str) -> None:
     anything when that is None.
 
     Args:
-        documents: folder of the documents.
-        extractor_module: name of the module whose package it must be able to import.
+        documents: the folder they lie in.
+        extractor_module: the module whose package this process must be able to import.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -99,9 +100,7 @@ def confine(documents: Path | None, extractor_module: str) -> None:
 
 
 def _program_files(extractor_module: str) -> list[Path]:
-    """Where the interpreter, the system's libraries and the packages that are loaded
-    lie.
-    """
+    """Where the interpreter, the system's libraries and the loaded packages lie."""
     found = [*_SYSTEM, sys.prefix, sys.base_prefix, sys.exec_prefix]
     import_module(extractor_module)
     for name, module in list(sys.modules.items()):
@@ -159,8 +158,9 @@ def _restrict_calls(libc: ctypes.CDLL) -> None:
 def _filter(
     architecture: int, clone: int, refused: dict[str, int]
 ) -> list[tuple[int, int, int, int]]:
-    """The BPF program: each instruction's operation, jumps when true and when false,
-    and operand.
+    """The BPF program.
+
+    Of each instruction: its operation, its jumps when true and when false, its operand.
     """
     program = [
         (_LOAD, 0, 0, _OFFSET_ARCHITECTURE),

@@ -1,5 +1,6 @@
-"""Turns the bytes of a text file into characters: byte order mark, strict UTF-8, then a
-guess.
+"""Turns the bytes of a text file into characters.
+
+Byte order mark first, then strict UTF-8, then a guess.
 """
 
 from __future__ import annotations
@@ -24,26 +25,33 @@ _JAPANESE_ESCAPES: Final = (b"\x1b$B", b"\x1b$@", b"\x1b(J")
 _SAMPLE_BYTES: Final = 64 * 1024
 _MAX_NUL_SHARE: Final = 0.02
 _MAX_CONTROL_SHARE: Final = 0.02
+_CONTROL: Final = bytes(set(range(32)) - {9, 10, 12, 13, 27}) + b"\x7f"
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Text, the Python name of the encoding it was read with, and whether that was a
-    guess.
-    """
+    """A text and how its bytes were read."""
 
     text: str
     encoding: str
+    """By its Python name."""
     guessed: bool
     damaged: bool = False
     """Some bytes were not valid in the encoding and are U+FFFD now."""
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader should know about how the bytes were read."""
+        if self.damaged:
+            return [f"Some bytes are not valid {self.encoding} and were replaced by U+FFFD."]
+        return []
+
 
 def decode(data: bytes) -> Decoded:
-    """Decode ``data`` by its byte order mark, else as UTF-8 if it is, else as UTF-16 by
-    its NULs, else by a guess.
+    """Decode ``data`` by the first of these that applies.
 
-    Never fails: what no encoding explains is read as Windows-1252.
+    Its byte order mark; UTF-8, if it is valid; UTF-16, by the places of its NULs; a
+    guess. Never fails: what no encoding explains is read as Windows-1252.
     """
     for mark, encoding in _BOMS:
         if data.startswith(mark):
@@ -63,8 +71,9 @@ def decode(data: bytes) -> Decoded:
 
 
 def utf16_without_mark(data: bytes) -> str | None:
-    """Return "utf-16-le" or "utf-16-be" when ``data`` reads as mostly Latin text in one
-    of them, else None.
+    """Return the UTF-16 encoding that ``data`` is mostly Latin text in, else None.
+
+    It is "utf-16-le" or "utf-16-be".
     """
     even, odd = data[0::2].count(0), data[1::2].count(0)
     quarter = len(data) / 8
@@ -81,6 +90,18 @@ def utf16_without_mark(data: bytes) -> str | None:
     return encoding if controls <= _MAX_CONTROL_SHARE * len(text) else None
 
 
+def looks_like_text(head: bytes) -> bool:
+    """Return whether ``head`` looks like the start of a text, in whatever encoding."""
+    if head.startswith(
+        (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+    ):
+        return True
+    if utf16_without_mark(head) is not None:
+        return True
+    controls = len(head) - len(head.translate(None, _CONTROL))
+    return controls <= _MAX_CONTROL_SHARE * len(head)
+
+
 def _decode_with_nuls(data: bytes) -> Decoded:
     encoding = utf16_without_mark(data)
     if encoding is None:
@@ -90,8 +111,9 @@ def _decode_with_nuls(data: bytes) -> Decoded:
 
 
 def _decode_legacy(data: bytes, first_bad: int) -> Decoded:
-    """One stray byte in a UTF-8 file must not turn all its other characters into
-    mojibake.
+    """Decode as UTF-8 what is UTF-8 but for a few bytes; guess the rest.
+
+    One stray byte must not turn all other characters of a UTF-8 file into mojibake.
     """
     text = data.decode("utf-8", errors="replace")
     damaged = text.count("\ufffd")

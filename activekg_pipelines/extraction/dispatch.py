@@ -1,36 +1,34 @@
-"""From a downloaded file to its document: detect what it is, hand it to the module that
-reads it.
-"""
+"""From a downloaded file to its document: detect its format and let that read it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from activekg_pipelines.errors import EmptyObject
-from activekg_pipelines.extraction import docx, html, pdf, text
-from activekg_pipelines.extraction.detect import HEAD_BYTES, Format, detect
+from activekg_pipelines.extraction.detect import HEAD_BYTES, detect
 from activekg_pipelines.extraction.document import ExtractedDocument
 from activekg_pipelines.extraction.limits import Limits
-
-_EXTRACTORS: Final[dict[Format, Callable[[Path, Limits], ExtractedDocument]]] = {
-    Format.PDF: pdf.extract,
-    Format.DOCX: docx.extract,
-    Format.HTML: html.extract,
-    Format.MARKDOWN: text.extract_markdown,
-    Format.TEXT: text.extract,
-}
+from activekg_pipelines.extraction.registry import FORMATS, Formats
 
 
 def extract_file(
-    path: Path, key: str, content_type: str | None, limits: Limits
+    path: Path,
+    key: str,
+    content_type: str | None,
+    limits: Limits,
+    formats: Formats = FORMATS,
 ) -> ExtractedDocument:
-    """Return the document in the file at ``path``, which holds the object ``key``
-    declared as ``content_type``.
+    """Return the document in the file at ``path``.
 
-    Hostile files crash and hang parsers: only a worker of
+    Hostile files crash and hang parsers. Only a worker of
     :class:`~activekg_pipelines.extraction.sandbox.Sandbox` should call this.
+
+    Args:
+        path: of the downloaded file.
+        key: of the object that the file holds.
+        content_type: as the source declares it.
+        limits: bounds of this extraction.
+        formats: that are known.
 
     Raises:
         ObjectError: any of its skipped and dead kinds; parsers' own exceptions for what
@@ -40,4 +38,4 @@ def extract_file(
         head = file.read(HEAD_BYTES)
     if not head:
         raise EmptyObject
-    return _EXTRACTORS[detect(key, head, content_type)](path, limits)
+    return detect(key, head, content_type, formats).extract(path, limits)

@@ -9,16 +9,16 @@ from activekg_pipelines.errors import TextTooLarge
 from activekg_pipelines.extraction.clean import clean_text, clean_title
 from activekg_pipelines.extraction.limits import Limits
 
-EXTRACTOR_VERSION: Final = "2"
-"""Stored with every row; changing it makes every document pending again."""
+# A damaged PDF can fail on each of its thousands of pages; the first few warnings tell
+# what is wrong.
+_MAX_WARNINGS: Final = 20
 
 JSON: TypeAlias = "str | int | float | bool | list[JSON] | dict[str, JSON] | None"
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractedDocument:
-    """A document's text in reading order, with Markdown headings and tables where the
-    source had them.
+    """A document's text in reading order, with its headings and tables as Markdown.
 
     ``facts`` is small and goes into the ledger: ``engine`` and ``characters`` always,
     ``warnings`` as a list of sentences, and, by format, ``pages``, ``empty_pages``,
@@ -58,22 +58,18 @@ def finish(
         facts={
             "engine": engine,
             "characters": len(cleaned),
-            "warnings": list(warnings[:MAX_WARNINGS]),
+            "warnings": list(warnings[:_MAX_WARNINGS]),
             **facts,
         },
     )
 
 
 def check_length(characters: int, limits: Limits) -> None:
-    """Raise TextTooLarge when ``characters`` exceeds the limit; called while text still
-    grows, to stop early.
+    """Raise TextTooLarge when ``characters`` exceeds the limit.
+
+    Extractors call it while their text still grows, to stop early.
     """
     if characters > limits.max_text_chars:
         raise TextTooLarge(
             f"The document's text is longer than {limits.max_text_chars:,} characters."
         )
-
-
-# A damaged PDF can fail on each of its thousands of pages; the first few tell what is
-# wrong.
-MAX_WARNINGS: Final = 20

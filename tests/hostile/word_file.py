@@ -1,6 +1,4 @@
-"""Builds Word files by hand: every member, size and relationship as it is wanted, true
-or not.
-"""
+"""Builds Word files by hand: every member and size as it is wanted, true or not."""
 
 from __future__ import annotations
 
@@ -25,8 +23,8 @@ def paragraph(text: str) -> str:
 
 def document(body: str, namespace: str = W, doctype: str = "") -> str:
     return (
-        f'<?xml version="1.0"?>{doctype}<w:document '
-        f"{namespace}><w:body>{body}</w:body></w:document>"
+        f'<?xml version="1.0"?>{doctype}'
+        f"<w:document {namespace}><w:body>{body}</w:body></w:document>"
     )
 
 
@@ -40,25 +38,27 @@ def word(
     core: str = "",
     namespace: str = W,
 ) -> bytes:
-    """A Word file; ``more`` are further members, which may replace a member or stand
-    beside it under its name.
+    """A Word file.
+
+    ``more`` are further members, which may replace a member or stand beside it under
+    its name.
     """
     members = [
         (
             "[Content_Types].xml",
-            f'<Types xmlns="{PACKAGE}/content-types"><Default Extension="rels" '
-            'ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Default '
-            'Extension="xml" '
-            'ContentType="application/xml"/><Default Extension="bin" '
-            'ContentType="application/octet-stream"/>'
-            f'<Override PartName="/word/document.xml" ContentType="{main}"/><Override '
-            'PartName="/docProps/core.xml" '
-            f'ContentType="application/vnd.openxmlformats-package.core-properties+xml"/></Types>',
+            f'<Types xmlns="{PACKAGE}/content-types">'
+            '<Default Extension="rels" '
+            'ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+            '<Default Extension="xml" ContentType="application/xml"/>'
+            '<Default Extension="bin" ContentType="application/octet-stream"/>'
+            f'<Override PartName="/word/document.xml" ContentType="{main}"/>'
+            '<Override PartName="/docProps/core.xml" '
+            'ContentType="application/vnd.openxmlformats-package.core-properties+xml"/></Types>',
         ),
         (
             "_rels/.rels",
-            f'<Relationships xmlns="{PACKAGE}/relationships"><Relationship Id="r1" '
-            f'Type="{_OFFICE}/officeDocument" Target="word/document.xml"/>'
+            f'<Relationships xmlns="{PACKAGE}/relationships">'
+            f'<Relationship Id="r1" Type="{_OFFICE}/officeDocument" Target="word/document.xml"/>'
             + (
                 f'<Relationship Id="r2" Type="{PACKAGE}/relationships/metadata/core-properties" '
                 'Target="docProps/core.xml"/>'
@@ -87,8 +87,8 @@ def word(
 
 def core_properties(inside: str, doctype: str = "") -> str:
     return (
-        f'<?xml version="1.0"?>{doctype}<cp:coreProperties '
-        f'xmlns:cp="{PACKAGE}/metadata/core-properties" '
+        f'<?xml version="1.0"?>{doctype}'
+        f'<cp:coreProperties xmlns:cp="{PACKAGE}/metadata/core-properties" '
         f'xmlns:dc="http://purl.org/dc/elements/1.1/">{inside}</cp:coreProperties>'
     )
 
@@ -108,11 +108,10 @@ def raw_zip(
     count: int | None = None,
     crc: int = 0,
 ) -> bytes:
-    """A ZIP file of deflate streams (name, stream, declared size, method), whose
-    declarations need not be true.
+    """A ZIP file of deflate streams: name, stream, declared size and method of each.
 
-    ``one_body`` lets all entries share the first one's bytes, ``count`` is how many the
-    end record claims.
+    What is declared need not be true. ``one_body`` lets all entries share the first
+    one's bytes; ``count`` is how many the end record claims.
     """
     out, directory, total = io.BytesIO(), io.BytesIO(), 0
     first: tuple[int, bytes] | None = None

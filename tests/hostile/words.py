@@ -1,6 +1,4 @@
-"""Word files: bombs of ZIP and XML, entities that ask for files and addresses, and
-names that leave their folder.
-"""
+"""Word files: bombs of ZIP and XML, entities that fetch, names that escape."""
 
 from __future__ import annotations
 

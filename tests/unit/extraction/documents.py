@@ -77,8 +77,9 @@ def encryption(password: str) -> pdfencrypt.StandardEncryption:
 
 
 def word(path: Path, *body: str, title: str = "") -> Path:
-    """Write a Word file with python-docx whose body is the given WordprocessingML
-    (prefixes ``w`` and ``mc`` bound).
+    """Write a Word file with python-docx whose body is the given WordprocessingML.
+
+    The prefixes ``w`` and ``mc`` are bound.
     """
     document = docx.Document()
     document.core_properties.title = title
@@ -107,8 +108,9 @@ def table(*rows: str) -> str:
 
 
 def bare_word(path: Path, document_xml: str, **parts: str) -> Path:
-    """Write a Word file part by part, for what python-docx refuses; ``parts`` maps
-    relationship types to XML.
+    """Write a Word file part by part, for what python-docx refuses.
+
+    ``parts`` maps relationship types to XML.
     """
     relationships = "".join(
         f'<Relationship Id="r{index}" Type="http://x/{kind}" Target="{kind}.xml"/>'
@@ -116,10 +118,11 @@ def bare_word(path: Path, document_xml: str, **parts: str) -> Path:
     )
     wrapper = "http://schemas.openxmlformats.org/package/2006/relationships"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("_rels/.rels", f'<Relationships xmlns="{wrapper}">'
-                         '<Relationship Id="r1" Type="http://x/officeDocument" '
-                         'Target="word/document.xml"/>'
-                         "</Relationships>")  # fmt: skip
+        archive.writestr(
+            "_rels/.rels",
+            f'<Relationships xmlns="{wrapper}"><Relationship Id="r1" '
+            'Type="http://x/officeDocument" Target="word/document.xml"/></Relationships>',
+        )
         archive.writestr("word/document.xml", document_xml)
         archive.writestr(
             "word/_rels/document.xml.rels",

@@ -1,11 +1,10 @@
-"""Extractors that do what hostile documents make parsers do; workers of the sandbox run
-them.
-"""
+"""An extractor for workers that does what hostile documents make parsers do."""
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from activekg_pipelines.extraction import ExtractedDocument, Limits, extract_fil
 
 
 class OddError(Exception):
-    """Cannot be unpickled: its constructor wants two arguments and its args hold one."""
+    """Cannot be unpickled: its constructor wants two arguments, its args hold one."""
 
     def __init__(self, one: str, two: str) -> None:
         super().__init__(one)
@@ -47,6 +46,8 @@ def misbehave(path: Path, key: str, content_type: str | None, limits: Limits) ->
             raise ValueError("Memory allocation failed : growing buffer")
         case "environment":
             return _document("\n".join(sorted(os.environ)))
+        case "modules":
+            return _document(" ".join(sys.modules))
         case "process":
             return _document(str(os.getpid()))
         case "sleep":

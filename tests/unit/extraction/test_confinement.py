@@ -1,6 +1,4 @@
-"""What a worker can reach when a hostile document has taken it over: its documents, and
-nothing else.
-"""
+"""What a worker can reach once a hostile document has taken it over."""
 
 from __future__ import annotations
 

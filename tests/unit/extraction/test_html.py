@@ -12,11 +12,14 @@ SENTENCE = (
     "The committee met on Tuesday and agreed that the harbour wall should be rebuilt "
     "before the winter storms. "
 )
-ARTICLE = f"""<!DOCTYPE html><html><head><title> Harbour &amp; wall </title><style>p {{}}</style></head><body>
+ARTICLE = f"""<!DOCTYPE html><html><head>
+<title> Harbour &amp; wall </title><style>p {{}}</style></head><body>
 <nav><ul><li><a href="/">Home page link</a></li><li><a href="/news">News link</a></li></ul></nav>
 <main><article><h1>Harbour wall</h1><p>{SENTENCE * 4}</p><h2>Costs</h2><p>{SENTENCE * 4}</p>
-<table><tr><th>Year</th><th>Cost</th></tr><tr><td>2023</td><td>5 | 6</td></tr><tr><td>2024</td><td>7</td></tr></table>
-<ul><li>first point of the plan</li><li>second point of the plan</li></ul><p>{SENTENCE * 4}</p></article></main>
+<table><tr><th>Year</th><th>Cost</th></tr>
+<tr><td>2023</td><td>5 | 6</td></tr><tr><td>2024</td><td>7</td></tr></table>
+<ul><li>first point of the plan</li><li>second point of the plan</li></ul>
+<p>{SENTENCE * 4}</p></article></main>
 <footer>Copyright notice of the harbour</footer><script>var tracking = 1;</script></body></html>"""
 
 
@@ -71,8 +74,8 @@ def test_structure_of_a_short_page(tmp_path: Path) -> None:
         tmp_path,
         body(
             "<h1>Top</h1>one <b>bold</b>er<br>two<ul><li>a<ul><li>b</li></ul></li><li>c</li></ul>"
-            "<pre>x = 1\n  y</pre><h3>Low\n er</h3><div hidden>gone</div><p "
-            "style='display:none'>gone</p>"
+            "<pre>x = 1\n  y</pre><h3>Low\n er</h3>"
+            "<div hidden>gone</div><p style='display:none'>gone</p>"
         ),
     )
     assert (
@@ -143,8 +146,8 @@ def test_the_title_falls_back_to_the_first_heading(tmp_path: Path) -> None:
 
 def test_text_around_what_is_left_out_stays(tmp_path: Path) -> None:
     page = body(
-        "<p>one<img src=x> two<select><option>no</option></select> three<script>no</script> "
-        "four<aside>no</aside> five"
+        "<p>one<img src=x> two<select><option>no</option></select>"
+        " three<script>no</script> four<aside>no</aside> five"
     )
     assert read(tmp_path, page).text.split() == ["one", "two", "three", "four", "five"]
 
@@ -155,8 +158,8 @@ def test_an_article_s_own_header_and_footer_stay_where_the_page_is_no_article_to
     document = read(
         tmp_path,
         body(
-            "<footer>Imprint</footer><article><header>By "
-            "Ada</header><p>Short.</p><footer>Filed</footer>"
+            "<footer>Imprint</footer>"
+            "<article><header>By Ada</header><p>Short.</p><footer>Filed</footer>"
         ),
     )
     assert document.text == "By Ada\n\nShort.\n\nFiled"

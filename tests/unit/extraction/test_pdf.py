@@ -10,7 +10,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from activekg_pipelines.errors import Corrupt, Encrypted, NoTextLayer, TextTooLarge
 from activekg_pipelines.extraction import ExtractedDocument, Limits, PdfEngine, extract_file
-from activekg_pipelines.extraction.pdf import sensible_title
+from activekg_pipelines.extraction.pdf.extractor import sensible_title
 from tests.unit.extraction.documents import encryption, lines, pdf, picture, ruled_table
 
 ENGINES: list[PdfEngine] = ["pdfium", "pdfplumber"]
@@ -32,15 +32,16 @@ print((peaks[1] - peaks[0]) * (1 if sys.platform == "darwin" else 1024))
 
 
 def table_text(canvas: Canvas) -> None:
-    """The texts of ROWS, where cells of 100 by 20 points from (72, 700) on hold them."""
+    """Write ROWS into cells of 100 by 20 points, the first at (72, 700)."""
     for row, cells in enumerate(ROWS):
         for column, text in enumerate(cells):
             canvas.drawString(76 + 100 * column, 686 - 20 * row, text)
 
 
 def with_unicode_of_a(data: bytes, character: str) -> bytes:
-    """Tell readers that the font's "A" stands for ``character``; for a file that
-    reportlab wrote uncompressed.
+    """Tell readers that the font's "A" stands for ``character``.
+
+    ``data`` is a file that reportlab wrote uncompressed.
     """
     cmap = f"1 beginbfchar <41> <{character.encode('utf-16-be').hex()}> endbfchar".encode()
     stream = b"900 0 obj\n<< /Length %d >>\nstream\n%s\nendstream\nendobj\n" % (len(cmap), cmap)

@@ -6,8 +6,8 @@ from typing import Any, cast
 import pytest
 from pdfplumber import table as pdfplumber_table
 
-from activekg_pipelines.extraction.pdf_grid import Box, Grid, find_grids
-from activekg_pipelines.extraction.pdf_lines import Line, Lines, TooManyLinesError
+from activekg_pipelines.extraction.pdf.grid import Box, Grid, find_grids
+from activekg_pipelines.extraction.pdf.lines import Line, Lines, TooManyLinesError
 
 Rows = tuple[tuple[Box | None, ...], ...]
 
@@ -52,9 +52,7 @@ def test_a_staircase_of_cells_is_no_table() -> None:
 
 
 def scattered_lines(chance: random.Random) -> Lines:
-    """Lines at a few positions, some of them a little off, so that many cross and
-    nearly coincide.
-    """
+    """Lines at few positions, some a little off: many cross or nearly coincide."""
     positions = [
         chance.randint(0, 60) * chance.choice([1, 4]) for _ in range(chance.randint(2, 12))
     ]
@@ -72,9 +70,7 @@ def scattered_lines(chance: random.Random) -> Lines:
 
 
 def by_pdfplumber(lines: Lines) -> list[Rows]:
-    """The grids of two by two cells and more that pdfplumber's own functions find, with
-    its default settings.
-    """
+    """The grids of two by two cells and more that pdfplumber itself finds."""
     edges = [edge("v", x, x, top, bottom) for x, top, bottom in lines.vertical]
     edges += [edge("h", left, right, y, y) for y, left, right in lines.horizontal]
     merged = [

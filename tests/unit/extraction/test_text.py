@@ -99,26 +99,6 @@ def test_text_over_the_limit_is_refused(tmp_path: Path, name: str) -> None:
         read(tmp_path, words, name, Limits(max_text_chars=100))
 
 
-@pytest.mark.parametrize(
-    ("markdown", "title"),
-    [
-        ("intro\n\n# The *Title* #\n\n## Other", "The *Title*"),
-        ("A title\n=======\n\n# Later", "A title"),
-        ("---\ntitle: 'Front matter'\ndate: 2024\n---\n# Heading", "Front matter"),
-        ("---\r\ndate: 2024\r\n---\r\n# Heading\r\n", "Heading"),
-        ("```\n# a comment\n```\n\n# Heading", "Heading"),
-        ("no heading", None),
-    ],
-)
-def test_markdown_keeps_its_text_and_names_itself(
-    tmp_path: Path, markdown: str, title: str | None
-) -> None:
-    document = read(tmp_path, markdown.encode(), "a.md")
-    assert document.text == markdown.replace("\r\n", "\n").rstrip("\n")
-    assert document.title == title
-    assert document.mime_type == "text/markdown"
-
-
 def test_plain_text_has_no_title_and_its_facts_are_small(tmp_path: Path) -> None:
     document = read(tmp_path, b"# not a heading\nbody")
     assert document.title is None

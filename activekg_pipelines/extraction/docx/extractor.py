@@ -1,25 +1,25 @@
-"""Reads Word documents (.docx, .docm): all text once, in document order, as Markdown."""
+"""Reads Word documents: all text once, in document order, as Markdown."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from activekg_pipelines.errors import EmptyObject, NoTextLayer
-from activekg_pipelines.extraction.detect import Format
 from activekg_pipelines.extraction.document import ExtractedDocument, finish
-from activekg_pipelines.extraction.docx_package import Package, open_package
+from activekg_pipelines.extraction.docx.package import Package, open_package
+from activekg_pipelines.extraction.docx.word_xml import Walk, attribute, local, read_styles
 from activekg_pipelines.extraction.limits import Limits
-from activekg_pipelines.extraction.word_xml import Walk, attribute, local, read_styles
+
+MIME_TYPE: Final = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
 
 def extract(path: Path, limits: Limits) -> ExtractedDocument:
-    """Read the Word document at ``path``: headers, body with text boxes, notes,
-    footers.
+    """Read the Word document at ``path``: headers, body, text boxes, notes, footers.
 
     Raises:
         Encrypted, Corrupt, TextTooLarge: see
-            :func:`~activekg_pipelines.extraction.docx_package.open_package`.
+            :func:`~activekg_pipelines.extraction.docx.package.open_package`.
         NoTextLayer: it holds pictures and no text.
         EmptyObject: it holds nothing.
     """
@@ -32,7 +32,7 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
     document = finish(
         join_blocks([*headers, *body, *_notes(walk, package), *footers]),
         title=package.title or walk.title or _first_heading(body),
-        mime_type=Format.DOCX.value,
+        mime_type=MIME_TYPE,
         limits=limits,
         engine=package.engine,
         warnings=package.warnings,
@@ -61,15 +61,18 @@ def _is_item(block: str) -> bool:
 
 
 def _once(walk: Walk, roots: list[Any]) -> list[str]:
-    """The first page, even pages and every section have their own header part, often
-    with the same text.
+    """The blocks of header or footer parts, equal ones once.
+
+    The first page, even pages and every section have their own part, often with the
+    same text.
     """
     return list(dict.fromkeys(block for root in roots for block in walk.blocks(root)))
 
 
 def _notes(walk: Walk, package: Package) -> list[str]:
-    """The notes in the order in which the text refers to them; a note may refer to
-    another, which then follows.
+    """The notes in the order in which the text refers to them.
+
+    A note may refer to another, which then follows.
     """
     texts = {
         (kind, attribute(note, "id") or ""): note

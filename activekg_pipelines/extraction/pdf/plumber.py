@@ -1,5 +1,7 @@
-"""Reads PDF files with pdfplumber alone, for those who ask for it: slower by far, and
-with pdfplumber's own tables.
+"""Reads the pages of a PDF with pdfplumber alone: slower by far, with its own tables.
+
+Importing this module loads pdfplumber, so only the extractor does, on the way to a
+document.
 """
 
 from __future__ import annotations
@@ -8,10 +10,14 @@ import io
 from pathlib import Path
 from typing import Any, Final
 
+import pdfplumber
+from pdfminer.pdfdocument import PDFPasswordIncorrect
+from pdfplumber.utils.exceptions import PdfminerException
+
 from activekg_pipelines.errors import Corrupt, Encrypted
-from activekg_pipelines.extraction import markdown
+from activekg_pipelines.extraction import markdown_writer
 from activekg_pipelines.extraction.limits import Limits
-from activekg_pipelines.extraction.pdf import PageTexts, header_first
+from activekg_pipelines.extraction.pdf.pages import PageTexts, header_first
 
 # Measured to be better than pdfplumber's defaults: spaces from the font's size, columns
 # in the order of the file.
@@ -19,17 +25,12 @@ _TEXT_OPTIONS: Final = {"x_tolerance_ratio": 0.15, "use_text_flow": True}
 
 
 def read_pages(path: Path, limits: Limits) -> tuple[PageTexts, str | None, int]:
-    """Return the pages' texts, the metadata title, and the number of pages the file
-    has.
+    """Return the pages' texts, the title in the metadata, and how many pages there are.
 
     Raises:
         Encrypted, Corrupt, TextTooLarge: as
-            :func:`activekg_pipelines.extraction.pdf.extract`.
+            :func:`activekg_pipelines.extraction.pdf.extractor.extract`.
     """
-    import pdfplumber
-    from pdfminer.pdfdocument import PDFPasswordIncorrect
-    from pdfplumber.utils.exceptions import PdfminerException
-
     pages = PageTexts()
     with header_first(path) as source:
         try:
@@ -51,7 +52,7 @@ def read_pages(path: Path, limits: Limits) -> tuple[PageTexts, str | None, int]:
 def _read_page(page: Any, pages: PageTexts, limits: Limits) -> None:
     try:
         text, tables = _page_text(page)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - pdfminer raises anything on damaged pages
         pages.add_broken(page.page_number, error)
     else:
         pages.add(text, tables, limits)
@@ -82,7 +83,11 @@ def _page_text(page: Any) -> tuple[str, int]:
 def _rendered(table: Any) -> str:
     rows = [[cell or "" for cell in row] for row in table.extract(**_TEXT_OPTIONS)]
     columns = {index for row in rows for index, cell in enumerate(row) if cell.strip()}
-    return markdown.table(rows) if len(columns) >= 2 and sum(any(row) for row in rows) >= 2 else ""
+    return (
+        markdown_writer.table(rows)
+        if len(columns) >= 2 and sum(any(row) for row in rows) >= 2
+        else ""
+    )
 
 
 def _is_inside(item: dict[str, Any], box: tuple[float, float, float, float]) -> bool:

@@ -1,4 +1,4 @@
-"""Reads the straight lines off a PDFium page: what the ruling of a table is drawn with."""
+"""Reads the straight lines off a PDFium page, which rule its tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from activekg_pipelines.extraction import pdf_calls
+from activekg_pipelines.extraction.pdf import calls
 
 Matrix: TypeAlias = tuple[float, float, float, float, float, float]
 
@@ -20,12 +20,12 @@ _STRAIGHT: Final = 0.5
 # Drawings and maps have tens of thousands of lines and no tables.
 _MAX_PATHS: Final = 20_000
 _MAX_SEGMENTS: Final = 20_000
-# A box with rounded corners may be part of a table's ruling; a longer curve is part of
-# a drawing.
+# A box with rounded corners may be part of a table's ruling. A path with curves and
+# more segments than this is part of a drawing.
 _MAX_CURVED_SEGMENTS: Final = 20
 _MAX_DEPTH: Final = 5
-# Rulings are often filled bars of four corners; what is this thin is one line to the
-# search for grids.
+# Rulings are often filled bars of four corners. What is this thin (in points) is one
+# line to the search for grids.
 _BAR_SEGMENTS: Final = 5
 _THIN: Final = 3
 _ORIENTATIONS: Final[dict[int, Matrix]] = {
@@ -41,16 +41,18 @@ _Box: TypeAlias = tuple[float, float, float, float]
 
 @dataclass(slots=True)
 class Lines:
-    """The lines of a page in :func:`orientation`'s coordinates: vertical ones lie at an
-    x, horizontal ones at a y.
+    """The lines of a page in the coordinates of :func:`orientation`.
+
+    Vertical ones lie at an x, horizontal ones at a y.
     """
 
     vertical: list[Line] = field(default_factory=list)
     horizontal: list[Line] = field(default_factory=list)
 
     def add(self, x0: float, y0: float, x1: float, y1: float) -> None:
-        """Keep the line between two points if it is long enough and nearly vertical or
-        horizontal.
+        """Keep the line between two points if it is long and straight enough.
+
+        Straight is nearly vertical or nearly horizontal.
         """
         width, height = abs(x1 - x0), abs(y1 - y0)
         if height <= _STRAIGHT:
@@ -72,18 +74,19 @@ class TooManyLinesError(Exception):
 
 
 def orientation(rotation: int) -> Matrix:
-    """Return the matrix from PDF coordinates (y upwards, page not rotated) to how the
-    page is shown, y downwards.
+    """Return the matrix from PDF coordinates to those of the page as it is shown.
 
-    ``rotation`` is the page's, clockwise in degrees. The origin is arbitrary but the
-    same for all points of a page.
+    In PDF coordinates y points upwards and the page is not rotated; as shown, y points
+    downwards. ``rotation`` is the page's, clockwise in degrees. The origin is arbitrary
+    but the same for all points of a page.
     """
     return _ORIENTATIONS.get(rotation, _ORIENTATIONS[0])
 
 
 def read_lines(page: Any) -> Lines:
-    """Return the horizontal and vertical lines of the painted paths on a PDFium page,
-    those in forms included.
+    """Return the horizontal and vertical lines of the painted paths on a PDFium page.
+
+    Those in forms are included.
 
     Raises:
         TooManyLinesError: there are more than a table has.
@@ -92,9 +95,9 @@ def read_lines(page: Any) -> Lines:
     # All paths are counted before the first is read: reading one takes ten times as
     # long.
     reader.gather(
-        pdf_calls.count_page_objects,
-        pdf_calls.page_object,
-        pdf_calls.address(page),
+        calls.count_page_objects,
+        calls.page_object,
+        calls.address(page),
         orientation(page.get_rotation()),
     )
     return reader.lines()
@@ -105,9 +108,7 @@ class _Path:
     handle: int
     segments: int
     outer: Matrix
-    """From the coordinates of the page or form that holds the path to the page's as
-    shown.
-    """
+    """From the coordinates of the page or form that holds it to the page's as shown."""
 
 
 class _Reader:
@@ -125,20 +126,19 @@ class _Reader:
         matrix: Matrix,
         depth: int = 1,
     ) -> None:
-        """Find the paths below ``owner``, a page or a form, whose coordinates
-        ``matrix`` turns into the page's.
+        """Find the paths below ``owner``, a page or a form.
+
+        ``matrix`` turns its coordinates into the page's.
         """
-        object_type, path, form = pdf_calls.object_type, pdf_calls.PATH, pdf_calls.FORM
+        object_type, path, form = calls.object_type, calls.PATH, calls.FORM
         for index in range(count(owner)):
             found = get(owner, index)
             kind = object_type(found)
             if kind == path:
-                self._count(_Path(found, pdf_calls.count_segments(found), matrix))
+                self._count(_Path(found, calls.count_segments(found), matrix))
             elif kind == form and depth < _MAX_DEPTH:
                 inner = _multiply(self._matrix(found), matrix)
-                self.gather(
-                    pdf_calls.count_form_objects, pdf_calls.form_object, found, inner, depth + 1
-                )
+                self.gather(calls.count_form_objects, calls.form_object, found, inner, depth + 1)
 
     def lines(self) -> Lines:
         found = Lines()
@@ -158,20 +158,21 @@ class _Reader:
             raise TooManyLinesError
 
     def _matrix(self, found: int) -> Matrix:
-        pdf_calls.object_matrix(found, ctypes.addressof(self._floats))
+        calls.object_matrix(found, ctypes.addressof(self._floats))
         return _SIX_FLOATS.unpack(self._floats)
 
     def _draw_mode(self, path: int) -> tuple[int, int]:
         fill = ctypes.addressof(self._modes)
-        known = pdf_calls.path_draw_mode(path, fill, fill + ctypes.sizeof(ctypes.c_int))
+        known = calls.path_draw_mode(path, fill, fill + ctypes.sizeof(ctypes.c_int))
         return (self._modes[0], self._modes[1]) if known else (0, 0)
 
     def _bar(self, path: _Path) -> _Box | None:
-        """The bounds of a filled path that is thin as a ruling: in one call instead of
-        fifteen.
+        """The bounds of a filled path that is thin as a ruling, else None.
+
+        One call finds them instead of fifteen.
         """
         at = ctypes.addressof(self._floats)
-        if not pdf_calls.object_bounds(path.handle, at, at + 4, at + 8, at + 12):
+        if not calls.object_bounds(path.handle, at, at + 4, at + 8, at + 12):
             return None
         left, bottom, right, top = _FOUR_FLOATS.unpack_from(self._floats)
         if right - left > _THIN and top - bottom > _THIN:
@@ -179,15 +180,16 @@ class _Reader:
         return *_apply(path.outer, left, bottom), *_apply(path.outer, right, top)
 
     def _straight(self, path: _Path) -> list[_Box]:
-        """The axis-parallel lines of a path, those that close its figures included; a
-        drawing's up to its curves.
+        """The axis-parallel lines of a path, those that close its figures included.
+
+        Of a drawing, only those before its first curve.
         """
         segment_at, point_of, type_of = (
-            pdf_calls.path_segment,
-            pdf_calls.segment_point,
-            pdf_calls.segment_type,
+            calls.path_segment,
+            calls.segment_point,
+            calls.segment_type,
         )
-        line_to, move_to = pdf_calls.LINE_TO, pdf_calls.MOVE_TO
+        line_to, move_to = calls.LINE_TO, calls.MOVE_TO
         handle, floats = path.handle, self._floats
         a, b, c, d, e, f = _multiply(self._matrix(handle), path.outer)
         to_x = ctypes.addressof(floats)
@@ -209,18 +211,14 @@ class _Reader:
                 if (
                     previous
                     and (last_x != start_x or last_y != start_y)
-                    and pdf_calls.segment_closes(previous)
+                    and calls.segment_closes(previous)
                 ):
                     straight.append((last_x, last_y, start_x, start_y))
                 start_x, start_y = x, y
             elif path.segments > _MAX_CURVED_SEGMENTS:
                 return straight
             last_x, last_y = x, y
-        if (
-            segment
-            and (last_x != start_x or last_y != start_y)
-            and pdf_calls.segment_closes(segment)
-        ):
+        if segment and (last_x != start_x or last_y != start_y) and calls.segment_closes(segment):
             straight.append((last_x, last_y, start_x, start_y))
         return straight
 

@@ -1,7 +1,7 @@
 """Reads a page's text tag by tag, for pages whose elements nest too deeply for a tree.
 
-libxml2 stops at 256 levels, which pages with hundreds of unclosed tags reach by
-accident and bombs on purpose.
+libxml2 stops at 256 levels. Pages with hundreds of unclosed tags reach that by
+accident, bombs on purpose.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from typing import Final
 
-from activekg_pipelines.extraction import markdown
+from activekg_pipelines.extraction import markdown_writer
 
 _INVISIBLE: Final = frozenset({"script", "style", "template", "title"})
 _INLINE: Final = frozenset(
@@ -49,14 +49,14 @@ _INLINE: Final = frozenset(
 
 
 def flat_text(markup: str) -> str:
-    """Return the visible text of ``markup``, one paragraph for each stretch between
-    block tags.
-    """
+    """Return the visible text of ``markup``, with a paragraph between block tags."""
     reader = _TextReader()
     reader.feed(markup)
     reader.close()
     return "\n\n".join(
-        line for paragraph in reader.paragraphs if (line := markdown.one_line("".join(paragraph)))
+        line
+        for paragraph in reader.paragraphs
+        if (line := markdown_writer.one_line("".join(paragraph)))
     )
 
 

@@ -1,6 +1,4 @@
-"""Renders a parsed page, or trafilatura's reading of one, as text with Markdown
-headings, lists and tables.
-"""
+"""Renders a parsed page, or trafilatura's reading of one, as Markdown."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from activekg_pipelines.extraction import markdown
+from activekg_pipelines.extraction import markdown_writer
 
 # trafilatura names elements as TEI does (head, item, row, cell, lb); the names do not
 # collide inside a body.
@@ -132,13 +130,14 @@ def render(body: Any, *, skip_noise: bool) -> Rendered:
 
 
 def is_outsized(table: Any) -> bool:
-    """Tell whether its rows, filled up to the widest, would be larger than the page by
-    orders of magnitude.
+    """Tell whether its rows, filled up to the widest, would hold too many cells.
+
+    They would then be larger than the page by orders of magnitude.
     """
     widths = [
         sum(map(math.prod, map(_spans, _children(row, _CELLS)))) for row in table.iter(*_ROWS)
     ]
-    return len(widths) * max(widths, default=0) > markdown.MAX_CELLS
+    return len(widths) * max(widths, default=0) > markdown_writer.MAX_CELLS
 
 
 class _Writer:
@@ -215,11 +214,11 @@ class _Writer:
 
     def _write_heading(self, element: Any) -> None:
         self.flush()
-        text = markdown.one_line(_plain(element))
+        text = markdown_writer.one_line(_plain(element))
         if text:
             level = (element.get("rend") or "h2" if element.tag == "head" else element.tag)[-1]
             self._blocks.append(
-                (markdown.heading(int(level) if level.isdigit() else 2, text), False)
+                (markdown_writer.heading(int(level) if level.isdigit() else 2, text), False)
             )
 
     def _write_preformatted(self, element: Any) -> None:
@@ -229,11 +228,14 @@ class _Writer:
             self._blocks.append((f"```\n{text}\n```", False))
 
     def _write_table(self, element: Any) -> bool:
-        """Write ``element`` as a Markdown table; False when it only lays out the page."""
+        """Write ``element`` as Markdown; False when it only lays out the page."""
         if next(element.iterdescendants("table"), None) is not None:
             return False
         rows = [
-            [(markdown.one_line(_plain(cell)), *_spans(cell)) for cell in _children(row, _CELLS)]
+            [
+                (markdown_writer.one_line(_plain(cell)), *_spans(cell))
+                for cell in _children(row, _CELLS)
+            ]
             for row in element.iter(*_ROWS)
         ]
         widest = max((len(row) for row in rows), default=0)
@@ -244,15 +246,16 @@ class _Writer:
         for caption in element.iterchildren("caption"):
             self._inline.append(_plain(caption))
             self.flush()
-        if table := markdown.table(_unmerge(rows)):
+        if table := markdown_writer.table(_unmerge(rows)):
             self._blocks.append((table, False))
             self.tables += 1
         return True
 
 
 def _unmerge(rows: list[list[tuple[str, int, int]]]) -> list[list[str]]:
-    """Lay cells of (text, colspan, rowspan) out on a grid; the text stands in a merged
-    cell's first place.
+    """Lay cells of (text, colspan, rowspan) out on a grid.
+
+    A merged cell's text stands where the cell starts; the rest of it is empty.
     """
     grid: list[list[str]] = []
     held: dict[int, int] = {}

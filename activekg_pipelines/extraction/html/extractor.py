@@ -1,6 +1,4 @@
-"""Reads HTML pages: the main content where a page has one, else all that is not
-navigation.
-"""
+"""Reads HTML pages: the main content, or all but navigation where a page has none."""
 
 from __future__ import annotations
 
@@ -9,16 +7,16 @@ from typing import Any, Final
 
 from activekg_pipelines.errors import EmptyObject, NoTextLayer
 from activekg_pipelines.extraction.decode import Decoded, decode
-from activekg_pipelines.extraction.detect import Format
 from activekg_pipelines.extraction.document import ExtractedDocument, finish
-from activekg_pipelines.extraction.html_flat import flat_text
-from activekg_pipelines.extraction.html_tree import UNSHOWN, Rendered, is_outsized, render
+from activekg_pipelines.extraction.html.flat import flat_text
+from activekg_pipelines.extraction.html.tree import UNSHOWN, Rendered, is_outsized, render
 from activekg_pipelines.extraction.limits import Limits
-from activekg_pipelines.extraction.text import encoding_warnings
 
-# trafilatura takes some pages that are no article (lists, forums, tables) for empty; a
-# quarter is where the measured loss of good pages and the boilerplate of bad ones
-# balance.
+MIME_TYPE: Final = "text/html"
+
+# trafilatura takes some pages that are no article (lists, forums, tables) for empty. At
+# a quarter the text lost of good pages and the boilerplate of bad ones balance, as
+# measured.
 _LEAST_SHARE: Final = 0.25
 # From this share on an estimate of the whole page's length will do.
 _SURE_SHARE: Final = 0.4
@@ -45,7 +43,7 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
     decoded = _decode(path.read_bytes())
     if not decoded.text.strip():
         raise EmptyObject
-    warnings = encoding_warnings(decoded)
+    warnings = decoded.warnings
     root, is_whole = _parse(decoded.text)
     title = _title(root)
     if is_whole:
@@ -58,7 +56,7 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
     document = finish(
         chosen.text,
         title=title,
-        mime_type=Format.HTML.value,
+        mime_type=MIME_TYPE,
         limits=limits,
         engine=engine,
         warnings=warnings,
@@ -126,8 +124,9 @@ def _content(root: Any, markup: str) -> tuple[Rendered, str]:
 
 
 def _drop_what_no_reading_shows(root: Any) -> None:
-    """Remove some half of a page's elements, which trafilatura would look at and copy
-    several times.
+    """Remove some half of a page's elements.
+
+    trafilatura would look at them and copy them several times.
     """
     from lxml import etree
 
@@ -167,9 +166,7 @@ def _article(root: Any) -> Rendered:
 
 
 def _shown_characters(body: Any) -> int:
-    """About as many as rendering ``body`` without noise would give, in a tenth of the
-    time.
-    """
+    """About as many as ``body`` rendered without noise has, in a tenth of the time."""
     hidden = body.xpath(".//header[not(ancestor::article or ancestor::main)] | .//*[@hidden]")
     return _characters(body) - sum(map(_characters, hidden))
 
@@ -179,8 +176,8 @@ def _characters(element: Any) -> int:
 
 
 def _title(root: Any) -> str | None:
-    for place in ("//head/title", "//meta[@property='og:title']/@content", "//h1"):
-        found = root.xpath(f"string({place})")
+    for path in ("//head/title", "//meta[@property='og:title']/@content", "//h1"):
+        found = root.xpath(f"string({path})")
         if found.strip():
             return str(found)
     return None

@@ -1,6 +1,6 @@
 """Opens a Word file and finds the parts that hold its text.
 
-python-docx opens it; what python-docx refuses (macro-enabled and strict Open XML files,
+python-docx opens it. What python-docx refuses (macro-enabled and strict Open XML files,
 files with small faults) is opened as the ZIP of XML parts that it is.
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from activekg_pipelines.errors import Corrupt, Encrypted, TextTooLarge
+from activekg_pipelines.extraction.docx.word_xml import local
 from activekg_pipelines.extraction.limits import Limits
-from activekg_pipelines.extraction.word_xml import local
 
 _OLE: Final = b"\xd0\xcf\x11\xe0"
 # Reading a package with more parts than this is a bomb, not a document.
@@ -27,8 +27,9 @@ _READ_BYTES: Final = 64 * 1024
 
 @dataclass(slots=True)
 class Package:
-    """The XML roots of a Word file, by what they are for. Headers and footers stand in
-    the order of their sections.
+    """The XML roots of a Word file, by what they are for.
+
+    Headers and footers stand in the order of their sections.
     """
 
     body: Any
@@ -43,8 +44,9 @@ class Package:
     warnings: list[str] = field(default_factory=list)
 
     def add(self, kind: str, root: Any) -> None:
-        """Keep ``root``, the target of a relationship whose type ends in ``kind``, if
-        it holds text or styles.
+        """Keep ``root`` if it holds text or styles.
+
+        It is the target of a relationship whose type ends in ``kind``.
         """
         if kind == "header":
             self.headers.append(root)
@@ -61,8 +63,7 @@ def open_package(path: Path, limits: Limits) -> Package:
     """Open the Word file at ``path``.
 
     Raises:
-        Encrypted: it is an OLE container, which is what Word's password protection
-            makes of a file.
+        Encrypted: it is an OLE container, as Word's password protection makes it.
         Corrupt: it is no ZIP, declares false sizes, or holds no Word document.
         TextTooLarge: its XML unpacks to more than ``limits.max_xml_bytes``.
     """
@@ -105,8 +106,9 @@ def _check_members(archive: zipfile.ZipFile, limits: Limits) -> None:
 
 
 def _check_sizes(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], limits: Limits) -> None:
-    """Unpack piece by piece what could hold far more than it declares: read at once it
-    is unpacked whole first.
+    """Unpack piece by piece what could hold far more than it declares.
+
+    A member that is read at once is unpacked whole first.
     """
     if sum(member.compress_size for member in members) * _MOST_DEFLATED <= limits.max_xml_bytes:
         return
@@ -131,17 +133,18 @@ def _by_python_docx(path: Path) -> Package | None:
         )
         for kind, part in _ordered_parts(document.part):
             package.add(kind, _root_of(part))
-    except Exception:
+    # It raises whatever its parsers do; reading the ZIP decides what is damaged.
+    except Exception:  # noqa: BLE001
         return None
     return package
 
 
 def _core_title(document: Any) -> str | None:
-    # Core properties are a part of their own; one with a fault is no reason to lose the
-    # text.
     try:
         return document.core_properties.title or None
-    except Exception:
+    # Core properties are a part of their own; one with a fault is no reason to lose the
+    # text.
+    except Exception:  # noqa: BLE001
         return None
 
 
@@ -209,8 +212,9 @@ def _relationships(root: Any, folder: str) -> dict[str, tuple[str, str]]:
 
 
 def _in_section_order(body: Any, relationships: dict[str, Any]) -> list[str]:
-    """Relationship ids, those of headers and footers in the order in which sections use
-    them, each once.
+    """Relationship ids, each once.
+
+    Those of headers and footers stand in the order in which sections use them.
     """
     used = [
         value

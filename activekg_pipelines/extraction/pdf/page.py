@@ -1,5 +1,6 @@
-"""One page's text from PDFium, with its ruled tables as Markdown in place of the text
-they are made of.
+"""One page's text from PDFium, with its ruled tables as Markdown.
+
+A table stands in place of the text it is made of.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from activekg_pipelines.extraction import markdown, pdf_calls
-from activekg_pipelines.extraction.pdf_grid import Box, Grid, Point, find_grids
-from activekg_pipelines.extraction.pdf_lines import TooManyLinesError, orientation, read_lines
+from activekg_pipelines.extraction import markdown_writer
+from activekg_pipelines.extraction.pdf import calls
+from activekg_pipelines.extraction.pdf.grid import Box, Grid, Point, find_grids
+from activekg_pipelines.extraction.pdf.lines import TooManyLinesError, orientation, read_lines
 
 # A ruled box with paragraphs in it is a form or a layout; as a table row it would be
 # unreadable.
@@ -29,22 +31,21 @@ _WORD: Final = re.compile(r"\S+")
 # A line that holds a word, with its end and the empty lines after it.
 _LINE: Final = re.compile(r"[^\r\n]*\S[^\r\n]*[\r\n]*")
 
-_Place: TypeAlias = tuple[int, Box] | None
-"""The grid, by number, and the cell in it that something lies in."""
+_CellRef: TypeAlias = tuple[int, Box] | None
+"""The grid, by number, and the cell in it that something lies in.
+
+None for what lies beside all grids.
+"""
 
 
 class _Piece(NamedTuple):
-    """A word, or part of one where a cell's border cuts it, with the white space after
-    it.
-    """
+    """A word, or part of one that a border cuts, with the white space after it."""
 
     text: str
-    place: _Place
+    cell: _CellRef
     start: Point
     end: Point
-    """Centers of its first and its last character, in the coordinates of
-    ``orientation``.
-    """
+    """Centers of its first and last character, in ``orientation``'s coordinates."""
 
 
 def page_text(page: Any, textpage: Any, warnings: list[str]) -> tuple[str, int]:
@@ -73,23 +74,22 @@ def _grids(page: Any, warnings: list[str]) -> list[Grid]:
 def _with_tables(pieces: list[_Piece], grids: list[Grid], text: str) -> tuple[str, int]:
     contents: list[dict[Box, list[_Piece]]] = [{} for _ in grids]
     for piece in pieces:
-        if piece.place is not None:
-            contents[piece.place[0]].setdefault(piece.place[1], []).append(piece)
+        if piece.cell is not None:
+            contents[piece.cell[0]].setdefault(piece.cell[1], []).append(piece)
     tables = [_table(grid, cells) for grid, cells in zip(grids, contents, strict=True)]
     if not any(tables):
         return text, 0
     segments: list[list[str]] = [[]]
     written: set[int] = set()
     for piece in pieces:
-        if piece.place is None or not tables[piece.place[0]]:
+        if piece.cell is None or not tables[piece.cell[0]]:
             segments[-1].append(piece.text)
-        elif piece.place[0] not in written:
-            written.add(piece.place[0])
-            segments += [[tables[piece.place[0]]], []]
+        elif piece.cell[0] not in written:
+            written.add(piece.cell[0])
+            segments += [[tables[piece.cell[0]]], []]
     stripped = ("".join(segment).strip("\r\n") for segment in segments)
-    return _whole_characters("\n\n".join(segment for segment in stripped if segment.strip())), len(
-        written
-    )
+    joined = "\n\n".join(segment for segment in stripped if segment.strip())
+    return _whole_characters(joined), len(written)
 
 
 class _Pieces:
@@ -127,24 +127,24 @@ class _Pieces:
     def _word(self, first: int, after: int, following: int) -> Iterable[_Piece]:
         start = self._center(first)
         end = start if after - first == 1 else self._center(after - 1)
-        place = self._place(start)
-        if end is start or place == self._place(end):
-            return (_Piece(self._text[first:following], place, start, end),)
+        cell = self._cell(start)
+        if end is start or cell == self._cell(end):
+            return (_Piece(self._text[first:following], cell, start, end),)
         return self._cut(first, after, following)
 
     def _cut(self, first: int, after: int, following: int) -> Iterator[_Piece]:
-        """The parts of a word that lie in different places."""
+        """The parts of a word that lie in different cells or beside them."""
         start = last = self._center(first)
-        place = self._place(start)
+        cell = self._cell(start)
         for index in range(first + 1, after):
             center = self._center(index)
-            if (next_place := self._place(center)) != place:
-                yield _Piece(self._text[first:index], place, start, last)
-                first, start, place = index, center, next_place
+            if (next_cell := self._cell(center)) != cell:
+                yield _Piece(self._text[first:index], cell, start, last)
+                first, start, cell = index, center, next_cell
             last = center
-        yield _Piece(self._text[first:following], place, start, last)
+        yield _Piece(self._text[first:following], cell, start, last)
 
-    def _place(self, center: Point) -> _Place:
+    def _cell(self, center: Point) -> _CellRef:
         for number, finder in enumerate(self._finders):
             if cell := finder.cell_at(*center):
                 return number, cell
@@ -152,16 +152,17 @@ class _Pieces:
 
 
 def _centers(textpage: Any, indexes: Sequence[int], rotation: int) -> Callable[[int], Point]:
-    """Return a function from a character's place in the text to its center; of one
-    without a box, the last center.
+    """Return a function from a character's position in the text to its center.
+
+    For a character without a box it returns the last center.
     """
     box = (ctypes.c_double * 4)()
     left, right, bottom, top = (
         ctypes.addressof(box) + ctypes.sizeof(ctypes.c_double) * place for place in range(4)
     )
     handle, read, unpack = (
-        pdf_calls.address(textpage),
-        pdf_calls.character_box,
+        calls.address(textpage),
+        calls.character_box,
         struct.Struct("4d").unpack,
     )
     a, b, c, d, _, _ = orientation(rotation)
@@ -206,15 +207,14 @@ def _table(grid: Grid, contents: dict[Box, list[_Piece]]) -> str:
     columns = {index for row in rows for index, text in enumerate(row) if text}
     if len(columns) < 2 or sum(any(row) for row in rows) < 2 or any(map(_is_unruled, rows)):
         return ""
-    return markdown.table([part for row in rows for part in _split_lone_cell(row)])
+    return markdown_writer.table([part for row in rows for part in _split_lone_cell(row)])
 
 
 def _cell_text(pieces: list[_Piece]) -> str:
-    """Join a cell's pieces, with a line end where the next one stands lower and not
-    further right.
+    """Join a cell's pieces, with line ends between its lines.
 
-    PDFium's own line ends do not help: it reads across all cells of a line before it
-    ends it.
+    A line ends where the next piece stands lower and not further right. PDFium's own
+    line ends do not help: it reads across all cells of a line before it ends it.
     """
     parts: list[str] = []
     last: Point | None = None
@@ -228,33 +228,35 @@ def _cell_text(pieces: list[_Piece]) -> str:
 
 
 def _is_unruled(row: list[str]) -> bool:
-    """Such a row would tear the figures from their labels; the page's own line by line
-    order keeps them together.
+    """Tell whether the row is several rows of figures without a ruling between them.
+
+    As a table row it would tear the figures from their labels. The page's own order,
+    line by line, keeps them together.
     """
     stacks = [lines for text in row if len(lines := text.splitlines()) >= _UNRULED_LINES]
     return sum(all(_FIGURE.fullmatch(line.strip()) for line in lines) for lines in stacks) >= 2
 
 
 def _split_lone_cell(row: list[str]) -> list[list[str]]:
-    """Give each line of a row's only cell a row of its own: rows within one ruled box
-    are told apart by lines.
+    """Give each line of a row's only cell a row of its own.
+
+    Within one ruled box only its lines tell rows apart.
     """
     filled = [text for text in row if text]
     return [[line] for line in filled[0].splitlines()] if len(filled) == 1 else [row]
 
 
 def _code_units(textpage: Any, text: str) -> tuple[str, Sequence[int]]:
-    """Return the page's text and for each of its characters the index that PDFium knows
-    it by.
+    """Return the page's text and the index that PDFium knows each character by.
 
     Characters outside the basic plane are two surrogates, as PDFium counts them.
     """
     count = textpage.count_chars()
     if len(text) == count and max(text) <= "\uffff":
         return text, range(count)
-    handle = pdf_calls.address(textpage)
+    handle = calls.address(textpage)
     codes = [
-        (code, index) for index in range(count) if (code := pdf_calls.character_code(handle, index))
+        (code, index) for index in range(count) if (code := calls.character_code(handle, index))
     ]
     # PDFium marks a hyphen at a line's end with the control character 2 here, and with
     # U+FFFE in its text.

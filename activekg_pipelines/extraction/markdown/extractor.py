@@ -1,4 +1,4 @@
-"""Reads plain text and Markdown files."""
+"""Reads Markdown files."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from typing import Final
 
-from activekg_pipelines.errors import EmptyObject
-from activekg_pipelines.extraction.decode import Decoded, decode
-from activekg_pipelines.extraction.detect import Format
-from activekg_pipelines.extraction.document import ExtractedDocument, finish
+from activekg_pipelines.extraction.document import ExtractedDocument
 from activekg_pipelines.extraction.limits import Limits
+from activekg_pipelines.extraction.text.extractor import read_text
+
+MIME_TYPE: Final = "text/markdown"
 
 _FRONT_MATTER: Final = re.compile(r"\s*---[ \t]*\r?\n(.*?)\r?\n---[ \t]*\r?\n", re.DOTALL)
 # Greedy to the line's end and back: a lazy match that tries every end is quadratic in a
@@ -22,32 +22,24 @@ _SETEXT_HEADING: Final = re.compile(
     r"^ {0,3}(\S[^\r\n]*)\r?\n {0,3}(?:=+|-{3,})[ \t]*\r?$", re.MULTILINE
 )
 _FENCE: Final = re.compile(r"^ {0,3}(```|~~~).*?^ {0,3}\1", re.MULTILINE | re.DOTALL)
-# A title stands at the top; searching all of a large file for one costs more than it
+# A title stands at the top. To search all of a large file for one costs more than it
 # finds.
 _TITLE_CHARS: Final = 20_000
 
 
 def extract(path: Path, limits: Limits) -> ExtractedDocument:
-    """Read the plain text file at ``path``, in whatever encoding. It has no title.
+    """Read the Markdown file at ``path`` as it stands.
+
+    Its title is the front matter's, else the first heading.
 
     Raises:
         EmptyObject: there is nothing but white space.
         TextTooLarge: see :func:`~activekg_pipelines.extraction.document.finish`.
     """
-    return _read(path, limits, Format.TEXT)
+    return read_text(path, limits, mime_type=MIME_TYPE, title_of=own_title)
 
 
-def extract_markdown(path: Path, limits: Limits) -> ExtractedDocument:
-    """Read the Markdown file at ``path`` as it stands; the title is the front matter's,
-    else the first heading.
-
-    Raises:
-        EmptyObject, TextTooLarge: as :func:`extract`.
-    """
-    return _read(path, limits, Format.MARKDOWN)
-
-
-def markdown_title(text: str) -> str | None:
+def own_title(text: str) -> str | None:
     """Return the title that a Markdown text gives itself, or None."""
     start = text[:_TITLE_CHARS]
     if front_matter := _FRONT_MATTER.match(start):
@@ -60,27 +52,3 @@ def markdown_title(text: str) -> str | None:
         match for pattern in (_ATX_HEADING, _SETEXT_HEADING) if (match := pattern.search(start))
     ]
     return min(headings, key=lambda match: match.start()).group(1) if headings else None
-
-
-def _read(path: Path, limits: Limits, kind: Format) -> ExtractedDocument:
-    decoded = decode(path.read_bytes())
-    document = finish(
-        decoded.text,
-        title=markdown_title(decoded.text) if kind is Format.MARKDOWN else None,
-        mime_type=kind.value,
-        limits=limits,
-        engine="text",
-        warnings=encoding_warnings(decoded),
-        encoding=decoded.encoding,
-        encoding_guessed=decoded.guessed,
-    )
-    if not document.text.strip():
-        raise EmptyObject
-    return document
-
-
-def encoding_warnings(decoded: Decoded) -> list[str]:
-    """Return what a reader should know about how the bytes were read."""
-    if decoded.damaged:
-        return [f"Some bytes are not valid {decoded.encoding} and were replaced by U+FFFD."]
-    return []

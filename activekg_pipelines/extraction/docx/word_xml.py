@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from activekg_pipelines.extraction import markdown
+from activekg_pipelines.extraction import markdown_writer
 
 # Deleted and moved-away text, properties, field codes, phonetic guides and fallbacks
-# repeat or are not the text.
+# are not the text, or repeat it.
 _SKIPPED: Final = frozenset(
     [
         "del",
@@ -46,19 +46,19 @@ _HEADING_NAME: Final = re.compile(r"heading\s*([1-9])$", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What a paragraph style says that matters to text: heading level (from 1) or None,
-    and list membership.
-    """
+    """What a paragraph style says that matters to text."""
 
     level: int | None = None
+    """Of a heading, from 1."""
     is_list: bool = False
     is_title: bool = False
 
 
 @dataclass(slots=True)
 class Walk:
-    """State of one walk through a document: styles, the notes met so far, and the
-    tables written.
+    """State of one walk through a document.
+
+    It knows the styles, the notes met so far and the number of tables written.
     """
 
     styles: dict[str, Style]
@@ -68,8 +68,9 @@ class Walk:
     title: str | None = None
 
     def blocks(self, element: Any) -> list[str]:
-        """Return the paragraphs, headings, list items and tables below ``element``, in
-        document order.
+        """Return what stands below ``element``, in document order.
+
+        That is paragraphs, headings, list items and tables.
         """
         return [block for child in element for block in self._block(child)]
 
@@ -104,7 +105,7 @@ class Walk:
         if style.is_title and self.title is None:
             self.title = text
         if level is not None or style.is_title:
-            return markdown.heading(level or 1, text)
+            return markdown_writer.heading(level or 1, text)
         numbering = child(properties, "numPr")
         number = value(numbering, "numId")
         if number == "0" or (number is None and not style.is_list):
@@ -113,8 +114,9 @@ class Walk:
         return "  " * (int(depth) if depth.isdigit() else 0) + "- " + text
 
     def _inline(self, element: Any, inline: list[str], floating: list[str]) -> None:
-        """Gather the text below ``element`` into ``inline``; blocks that float in it
-        (text boxes) into ``floating``.
+        """Gather the text below ``element`` into ``inline``.
+
+        Blocks that float in it (text boxes) go into ``floating``.
         """
         for node in element:
             name = local(node)
@@ -150,18 +152,18 @@ class Walk:
         width = max((len(row) for row in rows), default=0)
         is_layout = (
             width < 2
-            or width * len(rows) > markdown.MAX_CELLS
+            or width * len(rows) > markdown_writer.MAX_CELLS
             or any(_is_block(block) for cell in cells for block in cell)
             or any(sum(map(len, cell)) > _MAX_CELL_CHARS for cell in cells)
         )
         if is_layout:
             return [block for cell in cells for block in cell]
-        table = markdown.table([[" ".join(cell) for cell in row] for row in rows])
+        table = markdown_writer.table([[" ".join(cell) for cell in row] for row in rows])
         self.tables += bool(table)
         return [table] if table else []
 
     def _row(self, row: Any) -> list[list[str]]:
-        """One entry a grid column; a merged cell's text stands in its first place only."""
+        """One entry a grid column; a merged cell's text stands in its first only."""
         cells: list[list[str]] = [[] for _ in range(_span(child(row, "trPr"), "gridBefore", 0))]
         for cell in rows_of(row, "tc"):
             properties = child(cell, "tcPr")
@@ -176,8 +178,9 @@ _CHARACTERS: Final = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBrea
 
 
 def read_styles(root: Any) -> dict[str, Style]:
-    """Return what the styles part says of each paragraph style id, with what a style
-    inherits resolved.
+    """Return what the styles part says of each paragraph style, by its id.
+
+    What a style inherits is resolved.
     """
     elements = {
         attribute(element, "styleId") or "": element
@@ -213,8 +216,9 @@ def _style(ancestry: list[Any]) -> Style:
 
 
 def local(element: Any) -> str | None:
-    """Return the name of ``element`` without its namespace; None for comments and
-    processing instructions.
+    """Return the name of ``element`` without its namespace.
+
+    None for comments and processing instructions.
     """
     tag = element.tag
     return tag.rpartition("}")[2] if isinstance(tag, str) else None
@@ -235,16 +239,18 @@ def attribute(element: Any, name: str) -> str | None:
 
 
 def value(element: Any, name: str) -> str | None:
-    """Return the ``val`` of the child called ``name``: how WordprocessingML stores a
-    property. None when absent.
+    """Return the ``val`` of the child called ``name``, or None.
+
+    WordprocessingML stores a property so.
     """
     node = child(element, name)
     return None if node is None else attribute(node, "val")
 
 
 def preferred(alternate: Any) -> Any:
-    """Return the branch of an mc:AlternateContent that is read: the first Choice, else
-    the Fallback, else nothing.
+    """Return the branch of an mc:AlternateContent that is read.
+
+    It is the first Choice, else the Fallback, else nothing.
     """
     for name in ("Choice", "Fallback"):
         branch = child(alternate, name)
@@ -254,8 +260,9 @@ def preferred(alternate: Any) -> Any:
 
 
 def rows_of(element: Any, name: str) -> Iterator[Any]:
-    """Yield the rows of a table or the cells of a row, through content controls and
-    tracked insertions.
+    """Yield the rows of a table or the cells of a row.
+
+    Content controls and tracked insertions may stand between.
     """
     for node in element:
         found = local(node)
@@ -272,8 +279,8 @@ def _span(properties: Any, name: str, default: int) -> int:
 
 def _symbol(node: Any) -> str:
     code = int(attribute(node, "char") or "0", 16)
-    # Symbol and Wingdings place their glyphs in the private use area, where no reader
-    # has a meaning for them.
+    # Symbol and Wingdings have their glyphs in the private use area, where they mean
+    # nothing to a reader.
     return "" if code in _SYMBOL_FONTS_PRIVATE or code == 0 else chr(code)
 
 

@@ -1,8 +1,7 @@
-"""Finds the ruled grids among a page's lines: the tables of
-``pdfplumber.extract_tables``, by its rules.
+"""Finds the ruled grids among a page's lines, by the rules of pdfplumber's tables.
 
-pdfplumber's own functions do the same in time quadratic in lines and crossings, on
-dictionaries.
+pdfplumber's own functions do the same on dictionaries, in time quadratic in lines and
+crossings.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import Final, TypeAlias
 
-from activekg_pipelines.extraction.pdf_lines import Line, Lines, TooManyLinesError
+from activekg_pipelines.extraction.pdf.lines import Line, Lines, TooManyLinesError
 
 Box: TypeAlias = tuple[float, float, float, float]
 """Left, top, right, bottom in points, y downwards, as the page is shown."""
@@ -29,24 +28,24 @@ _LEAST_LINE: Final = 3
 # tables.
 _MAX_CROSSING_TESTS: Final = 1_000_000
 _MAX_CROSSINGS: Final = 5_000
-_MAX_PLACES: Final = 100_000
+_MAX_GRID_SIZE: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A ruled table: its cells, and the same by row and column with None where a merged
-    cell goes on.
-    """
+    """A ruled table."""
 
     box: Box
     cells: tuple[Box, ...]
     rows: tuple[tuple[Box | None, ...], ...]
+    """The cells by row and column, with None where a merged cell goes on."""
 
 
 @dataclass(slots=True)
 class _Crossing:
-    """The lines that meet in a point, by number; two points on a common line are
-    connected.
+    """The lines that meet in a point, by number.
+
+    Two points on a common line are connected.
     """
 
     vertical: set[int]
@@ -54,8 +53,7 @@ class _Crossing:
 
 
 def find_grids(lines: Lines) -> list[Grid]:
-    """Return the grids of at least two by two cells that ``lines`` form, from top to
-    bottom.
+    """Return the grids of two by two cells and more in ``lines``, from top to bottom.
 
     Raises:
         TooManyLinesError: they cross more often than those of any table.
@@ -77,8 +75,9 @@ def _may_be_grid(vertical: list[Line], horizontal: list[Line]) -> bool:
 
 
 def _merged(lines: list[Line]) -> list[Line]:
-    """Move lines that nearly coincide to their mean position and join those that then
-    continue each other.
+    """Move lines that nearly coincide to their mean position.
+
+    Those that then continue each other are joined.
     """
     merged: list[Line] = []
     for near in _near(sorted(lines)):
@@ -125,8 +124,10 @@ def _crossings(vertical: list[Line], horizontal: list[Line]) -> dict[Point, _Cro
 
 
 def _cells(crossings: dict[Point, _Crossing]) -> list[Box]:
-    """Each crossing is the upper left corner of the smallest box that lines enclose
-    below and to the right of it.
+    """The cells of a page.
+
+    Each crossing is the upper left corner of the smallest box that lines enclose below
+    and to the right of it.
     """
     by_x: dict[float, list[float]] = defaultdict(list)
     by_y: dict[float, list[float]] = defaultdict(list)
@@ -141,8 +142,9 @@ def _cells(crossings: dict[Point, _Crossing]) -> list[Box]:
 def _cell(
     crossings: dict[Point, _Crossing], corner: Point, ys: list[float], xs: list[float]
 ) -> Box | None:
-    """The smallest cell with ``corner``; ``ys`` and ``xs`` are the crossings' in its
-    column and its row, sorted.
+    """The smallest cell with ``corner``.
+
+    ``ys`` and ``xs`` are those of the crossings in its column and its row, sorted.
     """
     x, y = corner
     down, across = crossings[corner].vertical, crossings[corner].horizontal
@@ -190,7 +192,7 @@ def _corners(cell: Box) -> tuple[Point, Point, Point, Point]:
 
 def _grid(cells: list[Box]) -> Grid:
     columns = sorted({cell[0] for cell in cells})
-    if len(columns) * len({cell[1] for cell in cells}) > _MAX_PLACES:
+    if len(columns) * len({cell[1] for cell in cells}) > _MAX_GRID_SIZE:
         raise TooManyLinesError
     rows = []
     for _, row in groupby(sorted(cells, key=itemgetter(1, 0)), key=itemgetter(1)):

@@ -9,14 +9,16 @@ from typing import Final
 _WHITE_SPACE: Final = re.compile(r"\s+")
 MAX_HEADING_LEVEL: Final = 6
 MAX_CELLS: Final = 1_000_000
-"""Rows times columns of a table at most: a row of 20,000 cells above 20,000 of one
-would be filled up to gigabytes.
+"""Rows times columns of a table at most.
+
+A row of 20,000 cells above 20,000 rows of one would be filled up to gigabytes.
 """
 
 
 def heading(level: int, text: str) -> str:
-    """Return ``text`` as a Markdown heading; ``level`` counts from 1 and is held to
-    Markdown's six.
+    """Return ``text`` as a Markdown heading.
+
+    ``level`` counts from 1 and is held to Markdown's six.
     """
     return f"{'#' * max(1, min(level, MAX_HEADING_LEVEL))} {one_line(text)}"
 
@@ -27,10 +29,10 @@ def one_line(text: str) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return ``rows`` as a Markdown table whose first row is the header; "" when no
-    cell holds text.
+    """Return ``rows`` as a Markdown table whose first row is the header.
 
-    Ragged rows are filled up; rows and columns without any text are left out.
+    Ragged rows are filled up. Rows and columns without any text are left out. The table
+    is "" when no cell holds text.
     """
     filled = [[one_line(cell).replace("|", "\\|") for cell in row] for row in rows]
     filled = [row for row in filled if any(row)]

@@ -1,8 +1,7 @@
 """PDFium's functions for objects and characters, called by the ten thousand on a page.
 
 Handles are plain integers here: pypdfium2's own functions make a Python object of each,
-which takes longer than the call. Importing this module loads PDFium, so it is only
-imported on the way to a page.
+which takes longer than the call. Importing this module loads PDFium.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ def _function(name: str, result: Any, *arguments: Any) -> Any:
     return ctypes.PYFUNCTYPE(result, *arguments)(address(getattr(pdfium, name)))
 
 
-# Each takes addresses, indexes, and addresses of buffers to write into; fpdf_edit.h and
-# fpdf_text.h describe them.
+# Each takes addresses, indexes, and addresses of buffers to write into. PDFium's
+# fpdf_edit.h and fpdf_text.h describe them.
 count_page_objects: Final = _function("FPDFPage_CountObjects", c_int, c_void_p)
 page_object: Final = _function("FPDFPage_GetObject", c_void_p, c_void_p, c_int)
 count_form_objects: Final = _function("FPDFFormObj_CountObjects", c_int, c_void_p)

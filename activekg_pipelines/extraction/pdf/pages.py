@@ -1,0 +1,60 @@
+"""What both PDF engines fill in, and what they both do to a damaged file first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from activekg_pipelines.extraction.document import check_length
+from activekg_pipelines.extraction.limits import Limits
+
+# PDFium looks for the header in the first kilobyte only. Mail gateways and web servers
+# put more before it.
+_HEADER_WINDOW: Final = 1024
+_HEADER_SEARCH: Final = 1024 * 1024
+
+
+@dataclass(slots=True)
+class PageTexts:
+    """What has been read of a PDF so far.
+
+    ``texts`` has an entry a page, "" for one without text.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    tables: int = 0
+    characters: int = 0
+    warnings: list[str] = field(default_factory=list)
+    broken_pages: int = 0
+
+    def add(self, text: str, tables: int, limits: Limits) -> None:
+        self.texts.append(text.strip())
+        self.tables += tables
+        self.characters += len(text)
+        check_length(self.characters, limits)
+
+    def add_broken(self, number: int, error: Exception) -> None:
+        self.texts.append("")
+        self.broken_pages += 1
+        self.warnings.append(
+            f"Page {number} could not be read: {type(error).__name__}: {str(error)[:200]}"
+        )
+
+
+@contextmanager
+def header_first(path: Path) -> Iterator[Path | bytes]:
+    """Give a source of the PDF at ``path`` that has its header near the start.
+
+    That is ``path`` itself, or the bytes from the header on when too much junk stands
+    before it.
+    """
+    with path.open("rb") as file:
+        start = file.read(_HEADER_SEARCH).find(b"%PDF-")
+        if start > _HEADER_WINDOW - len("%PDF-"):
+            file.seek(start)
+            yield file.read()
+            return
+    yield path

@@ -1,0 +1,52 @@
+"""Reads plain text files, and what text formats have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from activekg_pipelines.errors import EmptyObject
+from activekg_pipelines.extraction.decode import decode
+from activekg_pipelines.extraction.document import ExtractedDocument, finish
+from activekg_pipelines.extraction.limits import Limits
+
+MIME_TYPE: Final = "text/plain"
+
+
+def extract(path: Path, limits: Limits) -> ExtractedDocument:
+    """Read the plain text file at ``path``, in whatever encoding. It has no title.
+
+    Raises:
+        EmptyObject: there is nothing but white space.
+        TextTooLarge: see :func:`~activekg_pipelines.extraction.document.finish`.
+    """
+    return read_text(path, limits, mime_type=MIME_TYPE)
+
+
+def read_text(
+    path: Path,
+    limits: Limits,
+    *,
+    mime_type: str,
+    title_of: Callable[[str], str | None] | None = None,
+) -> ExtractedDocument:
+    """Read the text file at ``path`` as it stands; ``title_of`` finds its title.
+
+    Raises:
+        EmptyObject, TextTooLarge: as :func:`extract`.
+    """
+    decoded = decode(path.read_bytes())
+    document = finish(
+        decoded.text,
+        title=None if title_of is None else title_of(decoded.text),
+        mime_type=mime_type,
+        limits=limits,
+        engine="text",
+        warnings=decoded.warnings,
+        encoding=decoded.encoding,
+        encoding_guessed=decoded.guessed,
+    )
+    if not document.text.strip():
+        raise EmptyObject
+    return document
