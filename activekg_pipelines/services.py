@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from activekg_pipelines.chunking import CHUNKER_VERSION
 from activekg_pipelines.connectors.encryption import KeyRing
 from activekg_pipelines.connectors.limits import LimitStore, TenantLimits
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.connectors.store import ConnectorStore
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.embedding import (
-    CHUNKER_VERSION,
     Backend,
     Encoder,
     Precision,

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from activekg_pipelines.embedding import Chunk
+from activekg_pipelines.chunking import Chunk
 from activekg_pipelines.graph.nodes import Document
 
 CHUNKS_PER_DOCUMENT: Final = 15

@@ -19,13 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from activekg_pipelines.chunking import Chunk, chunk_document
 from activekg_pipelines.embedding import (
     DEFAULT_MODEL,
     Backend,
-    Chunk,
     Encoder,
     Precision,
-    chunk_document,
     load_encoder,
     resolve_model,
 )

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from activekg_pipelines.chunking import chunk_document
 from activekg_pipelines.embedding import (
     DEFAULT_MODEL,
     Backend,
     Encoder,
     Precision,
-    chunk_document,
     encode_resiliently,
     load_encoder,
     resolve_model,
