@@ -22,8 +22,8 @@ import numpy as np
 from activekg_pipelines.chunking import Chunk, chunk_document
 from activekg_pipelines.embedding import (
     DEFAULT_MODEL,
-    Backend,
     Encoder,
+    EncoderConfig,
     Precision,
     load_encoder,
     resolve_model,
@@ -42,8 +42,8 @@ _FIRST_VECTOR = """
 import sys, time
 began = time.perf_counter()
 from pathlib import Path
-from activekg_pipelines.embedding import DEFAULT_MODEL, Backend, load_encoder
-load_encoder(DEFAULT_MODEL, Backend.AUTO, None, Path(sys.argv[1]), None).encode(["the first text of a run"])
+from activekg_pipelines.embedding import DEFAULT_MODEL, EncoderConfig, load_encoder
+load_encoder(EncoderConfig(DEFAULT_MODEL, Path(sys.argv[1]))).encode(["the first text of a run"])
 print(time.perf_counter() - began, "torch" in sys.modules)
 """
 
@@ -165,7 +165,7 @@ def _results(models: Path, folder: Path | None, count: int) -> Iterator[Result]:
     from sentence_transformers import SentenceTransformer
 
     began = time.perf_counter()
-    ours = load_encoder(DEFAULT_MODEL, Backend.AUTO, None, models, None)
+    ours = load_encoder(EncoderConfig(DEFAULT_MODEL, models))
     yield Result("converting the model, once", f"{time.perf_counter() - began:.1f} s")
     first, torch_loaded = first_vector_seconds(models)
     note = ", WITH TORCH" if torch_loaded else ""
@@ -240,9 +240,7 @@ def _int8(
     models: Path, timed: list[str], texts: list[str], theirs: Any, reference: Any
 ) -> list[Result]:
     try:
-        small = load_encoder(
-            DEFAULT_MODEL, Backend.AUTO, None, models, None, precision=Precision.INT8
-        )
+        small = load_encoder(EncoderConfig(DEFAULT_MODEL, models, precision=Precision.INT8))
     except ModelError as error:
         return [Result("int8 (opt-in)", error.message)]
     pairs = interleave(

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from activekg_pipelines.services import Services
 from benchmarks.changed import one_changed
@@ -23,6 +24,9 @@ from benchmarks.encoder import gflop, gflops_peak
 from benchmarks.measure import Result, print_results
 from benchmarks.processes import Watched, watch
 from benchmarks.system import folder, register, server, services
+
+if TYPE_CHECKING:
+    from activekg_pipelines.embedding.local_encoder import LocalEncoder
 
 _GIB = 1024**3
 
@@ -138,7 +142,7 @@ def _least_seconds(services: Services) -> float:
         ).fetchall()
     return (
         gflop([tokens for (tokens,) in rows])
-        / gflops_peak(services.encoder.precision)
+        / gflops_peak(cast("LocalEncoder", services.encoder).precision)
         / (os.cpu_count() or 1)
     )
 

@@ -98,7 +98,7 @@ def _in_code(quality: Qualities) -> Qualities:
 
 
 def _words_at(words: Words, positions: list[int]) -> Positions:
-    """The first word at or after each position. Those after the last word are left out."""
+    """The first word at or after each position; none for one after the last word."""
     at = np.searchsorted(words.starts, np.asarray(positions, np.int64))
     return at[at < len(words)]
 
@@ -115,7 +115,7 @@ def _inside(words: Words, spans: list[Span]) -> NDArray[np.bool_]:
 
 
 def _section_cuts(words: Words, structure: Structure, max_tokens: int) -> list[int]:
-    """The words at which a section starts a new chunk, and the forced cuts, in order."""
+    """The words at which a section starts a new chunk, and forced cuts, in order."""
     minimum = max_tokens * _SECTION_SHARE
     after_heading = set(_words_at(words, [end for _, end in structure.headings]).tolist())
     headings = (

@@ -29,7 +29,7 @@ class TokenSpan:
 
 
 def split(text: str, tokenizer: Tokenizer, max_tokens: int, max_chars: int) -> list[TokenSpan]:
-    """Split ``text`` into spans that, encoded alone, have at most ``max_tokens`` tokens.
+    """Split ``text`` into spans of at most ``max_tokens`` tokens, each encoded alone.
 
     Spans of which the model sees nothing are left out.
     """
@@ -58,7 +58,7 @@ def _stripped(text: str, start: int, end: int, tokens: int) -> TokenSpan:
 def _measured(
     text: str, spans: list[TokenSpan], tokenizer: Tokenizer, max_tokens: int, max_chars: int
 ) -> Iterator[TokenSpan]:
-    """Each span with its own count. One over the limit is split again, under a lower one."""
+    """Each span with its own count. One over the limit is split under a lower one."""
     encodings = encode_all(tokenizer, [text[span.start : span.end] for span in spans])
     for span, encoding in zip(spans, encodings, strict=True):
         count = len(encoding.ids)

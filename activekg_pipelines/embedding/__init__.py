@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from activekg_pipelines.embedding.encoder import (
-    Backend,
-    Encoder,
-    Precision,
-    encode_resiliently,
-    encoder_version,
-    verify_encoder,
-)
-from activekg_pipelines.embedding.loading import load_encoder
-from activekg_pipelines.embedding.model import DEFAULT_MODEL, ModelSource, resolve_model
+from activekg_pipelines.embedding.backend import Backend, EncoderConfig, Precision
+from activekg_pipelines.embedding.encoder import Encoder, encode_resiliently, verify_encoder
+from activekg_pipelines.embedding.model import DEFAULT_MODEL, ModelFiles, resolve_model
+from activekg_pipelines.embedding.registry import BACKENDS, encoder_version, load_encoder
 
 __all__ = [
+    "BACKENDS",
     "DEFAULT_MODEL",
     "Backend",
     "Encoder",
-    "ModelSource",
+    "EncoderConfig",
+    "ModelFiles",
     "Precision",
     "encode_resiliently",
     "encoder_version",
