@@ -468,8 +468,8 @@ def _legacy() -> Iterator[Result]:
     ours = _garbled(texts, lambda data: decode(data).text)
     naive = _garbled(texts, lambda data: data.decode("utf-8", errors="replace"))
     yield Result(
-        f"Text, {len(texts)} files in {len({text.encoding for text in texts})} legacy encodings: "
-        "garbled",
+        f"Text, {len(texts)} files in {len({text.encoding for text in texts})} legacy "
+        "encodings: garbled",
         f'{ours / len(texts):.1%}, errors="replace" {naive / len(texts):.0%}',
         "5 %",
         ours <= 0.05 * len(texts),

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 _CPU_BATCH_SIZE: Final = 32
 # The index step hands over 512 texts at a time.
 _GPU_BATCH_SIZE: Final = 512
-
-
 # Of NVIDIA's and AMD's drivers; torch calls both `cuda`.
 _GPU_DEVICE_FILES: Final = ("/dev/nvidiactl", "/dev/kfd")
 
@@ -106,7 +104,8 @@ def _fastest_precision(device: str | None) -> Precision:
 def load_sentence_transformer(files: ModelFiles, precision: Precision, device: str | None) -> Any:
     """The model as a ``SentenceTransformer`` in evaluation mode, from local files.
 
-    Raises :class:`ModelError` when it cannot be loaded or the device does not exist.
+    Raises:
+        ModelError: it cannot be loaded, or the device does not exist.
     """
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
