@@ -11,19 +11,18 @@ from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from uuid import UUID
 
+from activekg_pipelines.chunking import CHUNKER_VERSION
 from activekg_pipelines.connectors.encryption import KeyRing
 from activekg_pipelines.connectors.limits import LimitStore, TenantLimits
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.connectors.store import ConnectorStore, stored_config
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.embedding import (
-    CHUNKER_VERSION,
-    Backend,
     Encoder,
+    EncoderConfig,
     Precision,
     encoder_version,
     load_encoder,
-    resolve_model,
 )
 from activekg_pipelines.extraction import EXTRACTOR_VERSION, Limits
 from activekg_pipelines.graph.store import Graph
@@ -112,40 +111,38 @@ class Services:
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The embedding model, loaded at the first use.
+        """The encoder of documents, loaded at the first use.
 
         Raises:
             ModelError: it cannot be loaded.
         """
-        return self._load_encoder(single_texts=False)
+        return load_encoder(self._encoder_config())
 
     @cached_property
     def question_encoder(self) -> Encoder:
-        """The same model for one question at a time, which OpenVINO answers in two
-        thirds of the time so.
+        """The same for one question at a time.
+
+        OpenVINO answers in two thirds of the time so.
 
         Raises:
             ModelError: it cannot be loaded.
         """
-        return self._load_encoder(single_texts=True)
+        return load_encoder(self._encoder_config(single_texts=True))
 
-    def _load_encoder(self, *, single_texts: bool) -> Encoder:
-        return load_encoder(
+    def _encoder_config(self, *, single_texts: bool = False) -> EncoderConfig:
+        return EncoderConfig(
             self.settings.activekg_embedding_model,
-            Backend(self.settings.activekg_embedding_backend),
-            self.settings.activekg_embedding_device,
             self.model_cache,
-            None,
+            backend=self.settings.activekg_embedding_backend,
+            device=self.settings.activekg_embedding_device,
             precision=Precision(self.settings.activekg_embedding_precision),
             single_texts=single_texts,
         )
 
     @cached_property
     def versions(self) -> Versions:
-        """What makes texts and vectors here; known without loading the model."""
-        source = resolve_model(self.settings.activekg_embedding_model, self.model_cache)
-        precision = Precision(self.settings.activekg_embedding_precision)
-        return Versions(EXTRACTOR_VERSION, CHUNKER_VERSION, encoder_version(source, precision))
+        """What makes texts and vectors here. Known without loading the encoder."""
+        return Versions(EXTRACTOR_VERSION, CHUNKER_VERSION, encoder_version(self._encoder_config()))
 
     @property
     def model_cache(self) -> Path:

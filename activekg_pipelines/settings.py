@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticKnownError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from activekg_pipelines.errors import SettingsError
@@ -131,7 +132,8 @@ class Settings(BaseSettings):
 
     # Embedding
     activekg_embedding_model: str = "sentence-transformers/all-MiniLM-L6-v2"
-    activekg_embedding_backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
+    activekg_embedding_backend: str = "auto"
+    """``auto``, or the name of a backend in ``embedding/registry.py``."""
     activekg_embedding_device: str | None = None
     activekg_embedding_precision: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
     """``auto`` takes half precision where the hardware has it. ``int8`` needs
@@ -185,6 +187,17 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("activekg_embedding_backend")
+    @classmethod
+    def _registered_backend(cls, value: str) -> str:
+        from activekg_pipelines.embedding import BACKENDS
+
+        if value not in BACKENDS:
+            names = [repr(name) for name in BACKENDS]
+            expected = f"{', '.join(names[:-1])} or {names[-1]}"
+            raise PydanticKnownError("literal_error", {"expected": expected})
+        return value
 
     def require_dsn(self) -> str:
         """The database's connection string.

@@ -1,5 +1,6 @@
-"""One changed document among many: from the sensor's tick to its being searchable, on
-the running system.
+"""One changed document among many, from the sensor's tick to its being searchable.
+
+On the running system.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from benchmarks.system import register, server, services
 from tests.e2e.conftest import System, running_system
 
 KEY = "notes/000000.txt"
-_PATIENCE_SECONDS = 600.0
+_WAIT_SECONDS = 600.0
 _TICKS = """
-query($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) { ... on Sensor { sensorState {
-  ticks(limit: 20) { timestamp }
-} } } }
+query($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) { ... on Sensor {
+  sensorState { ticks(limit: 20) { timestamp } }
+} } }
 """
 _RUN = """
 query($id: ID!) { runOrError(runId: $id) { ... on Run {
@@ -73,8 +74,9 @@ def _environment(opened: Services) -> dict[str, str]:
 def _change(
     opened: Services, system: System, connector: Connector, endpoint: str, version: int
 ) -> dict[str, float]:
-    """Overwrite one object, make the connector due, and read off when what happened:
-    seconds since the epoch.
+    """Overwrite one object, make the connector due, and read off when what happened.
+
+    Returns seconds since the epoch, by event.
     """
     keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
     client = boto3.client("s3", endpoint_url=endpoint, **keys)
@@ -105,15 +107,14 @@ def _change(
 
 @dataclass(frozen=True, slots=True)
 class _Indexed:
-    """Moments of the object's way through the ledger, and Dagster's id of the run that
-    indexed it.
-    """
+    """When what happened to the object in the ledger, in seconds since the epoch."""
 
     detected: float
     requested: float
     extracted: float
     indexed: float
     run_id: str
+    """Dagster's id of the run that indexed it."""
 
 
 def _indexed(opened: Services, connector: Connector, etag: str) -> _Indexed | None:
@@ -150,7 +151,7 @@ def _ended_run(system: System, run_id: str) -> dict[str, Any] | None:
 
 
 def _wait(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _WAIT_SECONDS
     while time.monotonic() < deadline:
         if found := condition():
             return found

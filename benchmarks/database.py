@@ -1,12 +1,11 @@
-"""What writing documents into the graph costs against a bare binary COPY of the same
-rows into the same tables.
+"""What writing documents into the graph costs, against a bare binary COPY of the rows.
 
     python -m benchmarks.database [--chunks 50000] [--rounds 3]
 
-Ours is what a run does: lock the ledger's rows, replace the documents, record them,
-count, in transactions of 64 documents. The COPY is one of nodes and one of edges,
-without the ledger. Both meet the same triggers and indexes: all that there are, and all
-but the vector index.
+Ours is what a run does, in transactions of 64 documents: lock the ledger's rows,
+replace the documents, record them, count. The COPY is one of nodes and one of edges,
+into the same tables, without the ledger. Both are measured with the same triggers and
+indexes: with all that there are, and with all but the vector index.
 """
 
 from __future__ import annotations
@@ -58,8 +57,9 @@ def main() -> None:
 
 
 def make_documents(number: int) -> list[Document]:
-    """Documents of 15 chunks of about 1,000 characters, with vectors around a few
-    hundred topics.
+    """Documents of 15 chunks of about 1,000 characters.
+
+    Their vectors lie around a few hundred topics.
     """
     directions = np.random.default_rng(1)
     topics = directions.normal(size=(300, DIMENSIONS))
@@ -135,9 +135,8 @@ class _Database:
         now = datetime.now(UTC)
         with self.services.database.transaction() as conn:
             with conn.cursor().copy(
-                "COPY public.nodes (id, tenant_id, classes, props, embedding, embedding_status, "
-                "embedding_updated_at,"
-                " last_refreshed) FROM STDIN WITH (FORMAT BINARY)"
+                "COPY public.nodes (id, tenant_id, classes, props, embedding, embedding_status,"
+                " embedding_updated_at, last_refreshed) FROM STDIN WITH (FORMAT BINARY)"
             ) as copy:
                 copy.set_types(
                     [
@@ -163,8 +162,8 @@ class _Database:
                             (chunk_id, TENANT, ["Chunk"], props, vector, "ready", now, now)
                         )
             with conn.cursor().copy(
-                "COPY public.edges (src, rel, dst, props, tenant_id) FROM STDIN WITH (FORMAT "
-                "BINARY)"
+                "COPY public.edges (src, rel, dst, props, tenant_id)"
+                " FROM STDIN WITH (FORMAT BINARY)"
             ) as copy:
                 copy.set_types(["uuid", "text", "uuid", "jsonb", "text"])
                 for document in self._documents:
@@ -174,9 +173,7 @@ class _Database:
                         copy.write_row((chunk_id, "DERIVED_FROM", document.id, props, TENANT))
 
     def measure(self, work: Callable[[], object]) -> Sample:
-        """As :func:`benchmarks.measure.measure`, with the CPU time of the database's
-        processes.
-        """
+        """As :func:`benchmarks.measure.measure`, with the database's CPU time."""
         before = self._server_seconds()
         sample = measure(work)
         return Sample(sample.wall, sample.cpu + self._server_seconds() - before)
@@ -208,19 +205,18 @@ def _fill_ledger(
     """A ledger row and a text for each document; returns the rows' ids."""
     with services.database.transaction() as conn:
         rows = conn.execute(
-            "INSERT INTO connectors.objects (connector_id, tenant_id, key, etag, size, "
-            "modified_at, state)"
-            " SELECT %s, %s, key, etag, 15000, now(), 'extracted' FROM unnest(%s::text[], "
-            "%s::text[]) AS d (key, etag)"
-            " RETURNING id",
+            "INSERT INTO connectors.objects"
+            " (connector_id, tenant_id, key, etag, size, modified_at, state)"
+            " SELECT %s, %s, key, etag, 15000, now(), 'extracted'"
+            " FROM unnest(%s::text[], %s::text[]) AS d (key, etag) RETURNING id",
             (connector.id, TENANT, [one.key for one in documents], [one.etag for one in documents]),
         ).fetchall()
         conn.execute(
             "INSERT INTO connectors.texts"
-            " (object_id, tenant_id, text, mime_type, characters, content_hash, text_hash, "
-            "extractor_version)"
-            " SELECT id, tenant_id, key, 'text/markdown', length(key), '', '', '1' FROM "
-            "connectors.objects"
+            " (object_id, tenant_id, text, mime_type, characters, content_hash, text_hash,"
+            " extractor_version)"
+            " SELECT id, tenant_id, key, 'text/markdown', length(key), '', '', '1'"
+            " FROM connectors.objects"
         )
     return [row[0] for row in rows]
 
@@ -235,8 +231,9 @@ def _compare(database: _Database, indexes: str, rounds: int) -> list[Result]:
     results = []
     for clock, name in (("wall", "wall time"), ("cpu", "CPU time of client and server")):
         speeds = ", ".join(
-            f"{way} {database.chunks / statistics.median(getattr(one, clock) for one in samples):,.0f} chunks/s"
+            f"{way} {database.chunks / seconds:,.0f} chunks/s"
             for way, samples in (("swap", ours), ("COPY", bare))
+            for seconds in [statistics.median(getattr(one, clock) for one in samples)]
         )
         share = ratio(ours, bare, clock)
         value = f"{share:.2f} x bare COPY ({speeds})"

@@ -1,6 +1,4 @@
-"""Documents as indexing hands them to the graph, without an object or a parser behind
-them.
-"""
+"""Documents as indexing hands them to the graph, made without objects and parsers."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from activekg_pipelines.embedding import Chunk
+from activekg_pipelines.chunking import Chunk
 from activekg_pipelines.graph.nodes import Document
 from activekg_pipelines.sources.source import Location
 
@@ -27,9 +25,8 @@ def handbook(
     """The document number ``index`` of a tenant.
 
     Args:
-        tenant_id: whose.
-        index: which; the same number, the same document.
-        parts: each chunk's place in the text, and the chunk.
+        index: the same number gives the same document.
+        parts: where each chunk starts in the text, and the chunk.
         vectors: float32[chunks, dimensions].
     """
     chunks = [

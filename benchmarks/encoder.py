@@ -1,5 +1,4 @@
-"""The encoder against sentence-transformers' defaults, and against what the cores can
-do at most.
+"""The encoder against sentence-transformers' defaults, and against the cores' limit.
 
     python -m benchmarks.encoder [--chunks 2000] [--texts FOLDER]
 
@@ -19,13 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from activekg_pipelines.chunking import Chunk, chunk_document
 from activekg_pipelines.embedding import (
     DEFAULT_MODEL,
-    Backend,
-    Chunk,
     Encoder,
+    EncoderConfig,
     Precision,
-    chunk_document,
     load_encoder,
     resolve_model,
 )
@@ -43,8 +41,8 @@ _FIRST_VECTOR = """
 import sys, time
 began = time.perf_counter()
 from pathlib import Path
-from activekg_pipelines.embedding import DEFAULT_MODEL, Backend, load_encoder
-load_encoder(DEFAULT_MODEL, Backend.AUTO, None, Path(sys.argv[1]), None).encode(["the first text of a run"])
+from activekg_pipelines.embedding import DEFAULT_MODEL, EncoderConfig, load_encoder
+load_encoder(EncoderConfig(DEFAULT_MODEL, Path(sys.argv[1]))).encode(["the first text of a run"])
 print(time.perf_counter() - began, "torch" in sys.modules)
 """
 
@@ -72,8 +70,9 @@ def load_chunks(tokenizer_of: Encoder, folder: Path | None, count: int) -> list[
 
 
 def gflops_peak(precision: Precision) -> float:
-    """GFLOP/s of one core in float32 or bfloat16: the best of several large matrix
-    products.
+    """GFLOP/s of one core in float32 or bfloat16.
+
+    It is the best of several large matrix products.
     """
     import torch
 
@@ -86,17 +85,16 @@ def gflops_peak(precision: Precision) -> float:
 
 
 def gflop(tokens: Sequence[int]) -> float:
-    """GFLOP of encoding texts of these lengths without any padding: the products with
-    weights, and attention's own.
+    """GFLOP of encoding texts of these lengths, without any padding.
+
+    The products with weights are counted, and attention's own.
     """
     a_token = 4 * _WIDTH * _WIDTH + 2 * _WIDTH * _INNER
     return sum(_LAYERS * (2 * n * a_token + 4 * n * n * _WIDTH) for n in tokens) / 1e9
 
 
 def top10_overlap(ours: Any, reference: Any) -> float:
-    """Mean share of each text's ten nearest neighbours among the others that both sets
-    of vectors agree on.
-    """
+    """Mean share of the ten nearest neighbours of a text that both have in common."""
 
     def neighbours(vectors: Any) -> Any:
         likeness = vectors @ vectors.T
@@ -119,8 +117,9 @@ def padding_waste(encoder: Encoder, texts: Sequence[str]) -> float:
 
 
 def first_vector_seconds(models: Path) -> tuple[float, bool]:
-    """Wall time of a fresh process to its first vector, the median of five, and whether
-    it imported torch.
+    """Wall time of a fresh process to its first vector, and whether it imported torch.
+
+    The time is the median of five.
     """
     command = [sys.executable, "-c", _FIRST_VECTOR, str(models)]
     outputs = [
@@ -133,9 +132,7 @@ def first_vector_seconds(models: Path) -> tuple[float, bool]:
 
 
 def chunking_share(encoder: Encoder, texts: Sequence[str]) -> float:
-    """Chunking's speed as a share of the bare tokenizer's on the same texts, in CPU
-    time.
-    """
+    """Chunking's speed as a share of the bare tokenizer's, in CPU time."""
 
     def bare() -> None:
         for text in texts:
@@ -166,7 +163,7 @@ def _results(models: Path, folder: Path | None, count: int) -> Iterator[Result]:
     from sentence_transformers import SentenceTransformer
 
     began = time.perf_counter()
-    ours = load_encoder(DEFAULT_MODEL, Backend.AUTO, None, models, None)
+    ours = load_encoder(EncoderConfig(DEFAULT_MODEL, models))
     yield Result("converting the model, once", f"{time.perf_counter() - began:.1f} s")
     first, torch_loaded = first_vector_seconds(models)
     note = ", WITH TORCH" if torch_loaded else ""
@@ -178,10 +175,8 @@ def _results(models: Path, folder: Path | None, count: int) -> Iterator[Result]:
         ("made-up", [markdown(number) for number in range(50)]),
     ):
         share = chunking_share(ours, texts)
-        size = (
-            f"{len(texts)} {kind} texts of {sum(map(len, texts)) / len(texts) / 1000:.0f} kB "
-            "on average"
-        )
+        kilobytes = sum(map(len, texts)) / len(texts) / 1000
+        size = f"{len(texts)} {kind} texts of {kilobytes:.0f} kB on average"
         yield Result(
             f"chunking {size}, as a share of the bare tokenizer's speed",
             f"{share:.0%}",
@@ -241,9 +236,7 @@ def _int8(
     models: Path, timed: list[str], texts: list[str], theirs: Any, reference: Any
 ) -> list[Result]:
     try:
-        small = load_encoder(
-            DEFAULT_MODEL, Backend.AUTO, None, models, None, precision=Precision.INT8
-        )
+        small = load_encoder(EncoderConfig(DEFAULT_MODEL, models, precision=Precision.INT8))
     except ModelError as error:
         return [Result("int8 (opt-in)", error.message)]
     pairs = interleave(
@@ -252,9 +245,9 @@ def _int8(
     vectors = small.encode(texts)
     cosine = np.einsum("ij,ij->i", vectors, reference)
     value = (
-        f"{ratio(pairs['theirs'], pairs['int8']):.2f} x sentence-transformers' defaults, cosine "
-        f"{cosine.mean():.3f} "
-        f"(worst {cosine.min():.3f}), top-10 overlap {top10_overlap(vectors, reference):.3f}"
+        f"{ratio(pairs['theirs'], pairs['int8']):.2f} x sentence-transformers' defaults, "
+        f"cosine {cosine.mean():.3f} (worst {cosine.min():.3f}), "
+        f"top-10 overlap {top10_overlap(vectors, reference):.3f}"
     )
     return [Result("int8 (opt-in)", value)]
 

@@ -1,11 +1,10 @@
-"""Extraction against the obvious way: PDF, Word, HTML and legacy text, in CPU seconds
-and in what of the text is right.
+"""Extraction against the obvious way, in CPU seconds and in what of the text is right.
 
     python -m benchmarks.extraction [--limit 20] [--corpus FOLDER]
 
-The corpus is a folder with ``pdf``, ``docx`` and ``html`` folders in it; without one,
-the shipped documents are read. PDF texts are compared with poppler's pdftotext where
-that is installed.
+It reads PDF, Word, HTML and legacy text. The corpus is a folder with ``pdf``, ``docx``
+and ``html`` folders in it. Without one, the shipped documents are read. PDF texts are
+compared with poppler's pdftotext where that is installed.
 """
 
 from __future__ import annotations
@@ -99,9 +98,7 @@ def _f1(found: Counter[str], truth: Counter[str]) -> float:
 
 @dataclass(slots=True)
 class _Pages:
-    """CPU seconds, and count, of the pages of one kind in one round: pdfplumber's and
-    ours.
-    """
+    """CPU seconds of the pages of one kind in one round, by pdfplumber and by us."""
 
     count: int = 0
     theirs: float = 0.0
@@ -164,8 +161,9 @@ def _by_pdfplumber(path: Path) -> _PlumberPages | None:
 
 
 def _is_table(rows: list[list[str | None]]) -> bool:
-    """Two rows and two columns with something in them, and four filled cells: what we
-    take for a table.
+    """What we take for a table.
+
+    Two rows and two columns with something in them, and four filled cells.
     """
     filled = [
         (y, x) for y, row in enumerate(rows) for x, cell in enumerate(row) if cell and cell.strip()
@@ -176,8 +174,9 @@ def _is_table(rows: list[list[str | None]]) -> bool:
 
 
 def _our_pages(path: Path) -> list[tuple[float, int]] | None:
-    """CPU seconds and number of tables of each page; None for a file that PDFium
-    refuses.
+    """CPU seconds and number of tables of each page.
+
+    None for a file that PDFium refuses.
     """
     import pypdfium2
 
@@ -323,8 +322,9 @@ def _paragraphs(path: Path) -> str:
 
 
 def _all_words(path: Path) -> Counter[str] | None:
-    """The words of every part of a Word file with text in it, of equal headers and
-    footers once; None for no Word.
+    """The words of every part of a Word file that has text in it.
+
+    Equal headers and footers count once. None for a file that is no Word file.
     """
     from lxml import etree
 
@@ -387,8 +387,9 @@ def _soup(path: Path) -> str:
 
 
 def _html_content(path: Path) -> Iterator[Result]:
-    """Pages whose main text is known, since they are made up; the corpus says of its
-    pages only that a truth exists.
+    """Pages whose main text is known, since they are made up.
+
+    Of its own pages the corpus says only that a truth exists.
     """
     scores: dict[str, list[tuple[float, float]]] = {"ours": [], "soup": []}
     for number in range(60):
@@ -410,8 +411,9 @@ def _html_content(path: Path) -> Iterator[Result]:
 
 
 def _page(number: int) -> tuple[str, str]:
-    """The main text of a made-up page and the page: an article among menus, teasers,
-    banners and comments.
+    """The main text of a made-up page, and the page.
+
+    It is an article among menus, teasers, banners and comments.
     """
     chance = random.Random(number)
     paragraphs = [
@@ -446,11 +448,11 @@ def _page(number: int) -> tuple[str, str]:
     )
     side = chance.choice(["<aside>{}</aside>", '<div class="sidebar">{}</div>']).format(teasers)
     return f"{title} {' '.join(paragraphs)}", (
-        f"<!DOCTYPE html><html><head><title>{title}</title><style>p "
-        f"{{ margin: 0 }}</style></head><body>"
+        f"<!DOCTYPE html><html><head><title>{title}</title>"
+        "<style>p { margin: 0 }</style></head><body>"
         f'<header><a href="/">Example</a></header>{menu}'
-        '<div class="cookie-banner"><p>We use cookies to make this site '
-        "better.</p><button>Accept</button></div>"
+        '<div class="cookie-banner"><p>We use cookies to make this site better.</p>'
+        "<button>Accept</button></div>"
         f"{open_main}<h1>{title}</h1>{body}{close_main}{side}"
         f'<section id="comments" class="comments"><h3>Comments</h3>{comments}</section>'
         f"<footer><p>All rights reserved. Imprint and privacy.</p><ul>{links}</ul></footer>"
@@ -468,8 +470,8 @@ def _legacy() -> Iterator[Result]:
     ours = _garbled(texts, lambda data: decode(data).text)
     naive = _garbled(texts, lambda data: data.decode("utf-8", errors="replace"))
     yield Result(
-        f"Text, {len(texts)} files in {len({text.encoding for text in texts})} legacy encodings: "
-        "garbled",
+        f"Text, {len(texts)} files in {len({text.encoding for text in texts})} legacy "
+        "encodings: garbled",
         f'{ours / len(texts):.1%}, errors="replace" {naive / len(texts):.0%}',
         "5 %",
         ours <= 0.05 * len(texts),

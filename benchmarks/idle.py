@@ -1,11 +1,10 @@
-"""What many tenants cost in whose buckets nothing happens: CPU of the daemon and of the
-code server.
+"""What many tenants cost in whose buckets nothing happens.
 
     python -m benchmarks.idle [--tenants 100 1000]
 
-Every tenant has one connector that is polled every 900 seconds, over HTTP, on a running
-system. The watch begins when every sensor has ticked once, and lasts for 900 seconds,
-in which each ticks once more.
+It is the CPU of the daemon and of the code server. Every tenant has one connector that
+is polled every 900 seconds, over HTTP, on a running system. The watch begins when every
+sensor has ticked once. It lasts for 900 seconds, in which each ticks once more.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from benchmarks.system import folder, register, server, services
 from tests.e2e.conftest import System, running_system
 
 _POLL_SECONDS = 900
-_PATIENCE_SECONDS = 900.0
+_WAIT_SECONDS = 900.0
 _PARTS = {"daemon": ("dagster._daemon",), "code server": ("code-server start", "api grpc")}
 
 
@@ -59,8 +58,8 @@ def _results(tenants: int) -> list[Result]:
     parts = ", ".join(f"{name} {100 * cpu / _POLL_SECONDS:.1f} %" for name, cpu in used.items())
     return [
         Result(
-            f"{tenants:,} tenants polled every {_POLL_SECONDS} s: daemon and code server, of a "
-            "core",
+            f"{tenants:,} tenants polled every {_POLL_SECONDS} s: "
+            "daemon and code server, of a core",
             f"{100 * share:.1f} % ({parts})",
             "< 10 %" if tenants == 1000 else None,
             share < 0.1 if tenants == 1000 else None,
@@ -75,29 +74,27 @@ def _results(tenants: int) -> list[Result]:
 
 def _wait_for_a_tick_of_each(system: System, tenants: int) -> None:
     """Every sensor looks once, as soon as the daemon begins."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _WAIT_SECONDS
     while time.monotonic() < deadline:
         with psycopg.connect(system.environment["ACTIVEKG_DAGSTER_DSN"]) as conn:
             ticked = conn.execute("SELECT count(DISTINCT selector_id) FROM job_ticks").fetchone()
         if ticked and ticked[0] >= tenants:
             return
         time.sleep(1)
-    raise TimeoutError(f"Not every tenant's sensor ticked within {_PATIENCE_SECONDS:.0f} s.")
+    raise TimeoutError(f"Not every tenant's sensor ticked within {_WAIT_SECONDS:.0f} s.")
 
 
 def _spread(opened: Services) -> None:
     with opened.database.transaction() as conn:
         conn.execute(
-            "UPDATE connectors.connectors SET last_scan_started_at = now() - random() * %s * "
-            "interval '1 second'",
+            "UPDATE connectors.connectors"
+            " SET last_scan_started_at = now() - random() * %s * interval '1 second'",
             (_POLL_SECONDS,),
         )
 
 
 def _watch(opened: Services, system: System) -> tuple[int, dict[str, float], int]:
-    """Scans completed, CPU seconds by part, and memory of all parts at the end, in
-    bytes.
-    """
+    """Scans completed, CPU seconds by part, and bytes of memory of all at the end."""
     before, scans = _cpu(system), _scans(opened)
     time.sleep(_POLL_SECONDS)
     after = _cpu(system)

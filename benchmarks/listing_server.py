@@ -1,9 +1,9 @@
-"""An S3 server that only lists: as many objects as it is told, made up page by page, so
-that none has to be stored.
+"""An S3 server that only lists, as many objects as it is told.
 
     python -m benchmarks.listing_server OBJECTS
 
-Prints its port and serves until its standard input closes.
+They are made up page by page, so that none has to be stored. Prints its port and serves
+until its standard input closes.
 """
 
 from __future__ import annotations

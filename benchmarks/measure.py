@@ -1,5 +1,6 @@
-"""Measuring two ways of the same work in turn, and printing what came out beside the
-machine it ran on.
+"""Measures ways of the same work alternately, and prints what came out.
+
+The machine that it ran on is printed too.
 """
 
 from __future__ import annotations
@@ -18,12 +19,11 @@ _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Seconds of one run: wall time, and CPU time of this process and of the children
-    that it has waited for.
-    """
+    """Seconds of one run."""
 
     wall: float
     cpu: float
+    """Of this process, and of the children that it has waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,10 @@ class Result:
 
 
 def interleave(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[Sample]]:
-    """Run every way in turn, ``rounds`` times, after one run of each that does not
-    count.
+    """Run every way after the other, ``rounds`` times.
 
-    Other load on the machine falls on all of them alike; CPU time feels it least.
+    One run of each comes first, and does not count. Other load on the machine falls on
+    all of them alike; it changes CPU time least.
     """
     for work in ways.values():
         work()
@@ -66,8 +66,9 @@ def measure(work: Callable[[], object]) -> Sample:
 
 
 def ratio(baseline: list[Sample], ours: list[Sample], clock: str = "cpu") -> float:
-    """How many times faster ours is: the median over the rounds, each pair having run
-    one after the other.
+    """How many times faster ours is.
+
+    It is the median over the rounds, each pair having run one after the other.
     """
     pairs = zip(baseline, ours, strict=True)
     return statistics.median(
@@ -82,11 +83,11 @@ def peak_memory() -> int:
 
 
 def machine() -> str:
-    """The machine in a line: processor, cores, the instructions that matter, memory,
-    Python, and how fast it is now.
+    """The machine in a line, and how fast it is now.
 
-    A virtual machine's cores do less when its neighbours do more, so that shares of a
-    core tell nothing without that.
+    Processor, cores, the instructions that matter, memory and Python. A virtual
+    machine's cores do less when its neighbours do more, so that shares of a core tell
+    nothing without its speed.
     """
     cpuinfo = Path("/proc/cpuinfo").read_text("utf-8") if Path("/proc/cpuinfo").exists() else ""
     fields = dict(line.split(":", 1) for line in cpuinfo.splitlines() if ":" in line)
@@ -105,8 +106,9 @@ def machine() -> str:
 
 
 def print_results(title: str, results: Iterable[Result]) -> None:
-    """A table that reads in a terminal and in Markdown, line by line as the results
-    come.
+    """Print a table that reads in a terminal and in Markdown.
+
+    Each line comes with its result.
     """
     print(f"\n### {title}\n\n{machine()}\n")
     print("| stage | measured | shall reach | reached |\n|---|---|---|---|")

@@ -1,5 +1,6 @@
-"""Documents as companies keep them, in every format: the shipped and given ones, and
-made-up ones up to any number.
+"""Documents as companies keep them, in every format, up to any number.
+
+The shipped and given ones come first, and then made-up ones.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def made_up(index: int, kind: str) -> bytes:
     """A document of a page or two on average, one in three with a table of figures.
 
     Args:
-        index: which; the same number and kind, the same document.
+        index: the same number and kind give the same document.
         kind: pdf, docx, html or md.
     """
     text = markdown(index, words=_WORDS)

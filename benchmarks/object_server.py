@@ -1,10 +1,10 @@
 """An S3 server with documents in its bucket ``benchmark``, for a process of its own.
 
-    python -m benchmarks.object_server markdown NUMBER      made-up Markdown documents
-    python -m benchmarks.object_server notes NUMBER         made-up notes of a sentence or two
-    python -m benchmarks.object_server mixed NUMBER         documents of every format, real ones first
+    python -m benchmarks.object_server markdown|notes|mixed NUMBER
 
-Prints its port and serves until its standard input closes.
+``markdown`` are made-up documents, ``notes`` made-up texts of a sentence or two, and
+``mixed`` documents of every format, real ones first. Prints its port and serves until
+its standard input closes.
 """
 
 from __future__ import annotations

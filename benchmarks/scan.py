@@ -1,10 +1,9 @@
-"""What a scan of an unchanged bucket costs beyond the LIST requests that it has to
-make, and how that grows.
+"""What a scan of an unchanged bucket costs beyond its LIST requests.
 
     python -m benchmarks.scan [--objects 10000 200000 1000000] [--rounds 3]
 
-The S3 server makes its listing up, so that a million objects need not exist; everything
-else is real.
+It also shows how that grows with the bucket. The S3 server makes its listing up, so
+that a million objects need not exist; everything else is real.
 """
 
 from __future__ import annotations

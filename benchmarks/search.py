@@ -1,14 +1,14 @@
-"""Search among the chunks of many tenants of very different size: how much of the exact
-answer, and how soon.
+"""Search among many tenants: how much of the exact answer it finds, and how soon.
 
     python -m benchmarks.search [--chunks 100000] [--tenants 50] [--questions 400]
 
-Vectors are those of real chunks, moved along the differences between others, so that
-they lie to each other as real ones do. Words are made up and as frequent as those of
-English are (Zipf's law, the most frequent hundred being stop words), since a made-up
-text of few sentences would hold every word in every third chunk. A question is eight
-words out of a chunk, and has a vector near that of the chunk; in its place as many
-English words are encoded. The exact answer reads every chunk of the tenant.
+The tenants are of very different size. Vectors are those of real chunks, moved along
+the differences between others, so that they lie to each other as real ones do. Words
+are made up, and as frequent as those of English are (Zipf's law, the most frequent
+hundred being stop words): a made-up text of few sentences would hold every word in
+every third chunk. A question is eight words out of a chunk, and has a vector near that
+of the chunk. Eight English words are encoded in its stead. The exact answer reads every
+chunk of the tenant.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ _REAL = 600
 _BATCH = 64
 _WORDS_A_CHUNK = 160
 _STOP_WORDS = """
-the of and to in a is that for it as was with be by on not he i this are or his from at which but have an had they you
-were there one all we can her has been if more when will would who so no out up into do any your what its about than
-then them some could these other only over such after also did many through where much most should very those
-""".split()
+the of and to in a is that for it as was with be by on not he i this are or his from at
+which but have an had they you were there one all we can her has been if more when will
+would who so no out up into do any your what its about than then them some could these
+other only over such after also did many through where much most should very those
+""".split()  # noqa: SIM905 - eighty of them read better so
 _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
 
 
@@ -59,9 +60,7 @@ class Question:
 
 
 class Questioned:
-    """The encoder at work on real questions, with made-up vectors in place of what it
-    returns.
-    """
+    """The encoder at work on real questions, which returns made-up vectors."""
 
     def __init__(self, encoder: Encoder, sentences: Iterable[str]) -> None:
         self._encoder = encoder
@@ -70,9 +69,7 @@ class Questioned:
         self.vector: NDArray[np.float32] = np.zeros(0, np.float32)
 
     def encode(self, _: Sequence[str]) -> NDArray[np.float32]:
-        """Encode eight English words, which made-up ones would be three times the
-        tokens of.
-        """
+        """Encode eight English words, as made-up ones have three times the tokens."""
         self._encoder.encode([next(self._questions)])
         return self.vector[None]
 
@@ -132,8 +129,9 @@ def main() -> None:
 
 
 def tenant_sizes(chunks: int, tenants: int) -> dict[str, int]:
-    """Chunks of each tenant: the second has a bit under half of the first, and so on
-    (Zipf, exponent 1.2).
+    """Chunks of each tenant, by Zipf's law with exponent 1.2.
+
+    The second has a bit under half of the first, and so on.
     """
     shares = np.arange(1, tenants + 1) ** -1.2
     documents = np.maximum(1, shares / shares.sum() * chunks / CHUNKS_PER_DOCUMENT).astype(int)
@@ -158,8 +156,9 @@ class _Graph:
         self._samples: dict[str, list[tuple[str, NDArray[np.float32]]]] = {}
 
     def fill(self, sizes: dict[str, int]) -> None:
-        """Write all tenants' documents, the vector index last: maintaining it would
-        take most of the time.
+        """Write all tenants' documents, and make the vector index last.
+
+        Maintaining it would take most of the time.
         """
         database = self.services.database
         with database.transaction() as conn:
@@ -229,14 +228,14 @@ def _made_up_words(number: int) -> list[str]:
     made = [
         "".join(letters) for letters in itertools.product(*(_CONSONANTS, _VOWELS) * 2, _CONSONANTS)
     ]
-    return [made[place * len(made) // number] for place in range(number)]
+    return [made[index * len(made) // number] for index in range(number)]
 
 
 def _ask(
     graph: _Graph, database: Database, what: str, tenants: list[str], number: int
 ) -> list[Result]:
     questioned = Questioned(graph.services.question_encoder, graph.texts)
-    questions = [graph.question(tenants[turn % len(tenants)]) for turn in range(number)]
+    questions = [graph.question(tenants[index % len(tenants)]) for index in range(number)]
     for tenant_id in tenants:
         # These do not count: caches fill, statements are prepared.
         _search(database, questioned, graph.question(tenant_id))

@@ -1,7 +1,8 @@
-"""What a run does, without the orchestrator, in a process of its own: scan, extract,
-index. Prints what it did as JSON.
+"""What a run does, without the orchestrator, in a process of its own.
 
-python -m benchmarks.sync_once PARTITION_KEY MAX_OBJECTS
+    python -m benchmarks.sync_once PARTITION_KEY MAX_OBJECTS
+
+It scans, extracts and indexes, and prints what it did as JSON.
 """
 
 from __future__ import annotations

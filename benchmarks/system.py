@@ -1,5 +1,6 @@
-"""What a benchmark runs on: an embedded Postgres of its own, the package's services on
-it, and S3 servers beside it.
+"""What a benchmark runs on.
+
+An embedded Postgres of its own, the package's services on it, and S3 servers beside it.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from activekg_pipelines.sources.s3.config import S3Config
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """A folder that is gone afterwards; other users may pass through it, since Postgres
-    as root runs as another one.
+    """A folder that is gone afterwards.
+
+    Other users may pass through it, since Postgres as root runs as another one.
     """
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
@@ -33,8 +35,9 @@ def folder() -> Iterator[Path]:
 
 @contextmanager
 def services(home: Path, **settings: str) -> Iterator[Services]:
-    """Services on a fresh, migrated database; the environment says so too, for
-    processes that are started from here.
+    """Services on a fresh, migrated database.
+
+    The environment names it too, for processes that are started from here.
 
     Args:
         home: folder of the database and the converted model.

@@ -1,6 +1,4 @@
-"""Markdown documents of any number, made up from the sentences of the shipped ones; the
-same number, the same text.
-"""
+"""Markdown documents of any number, made up from the sentences of the shipped ones."""
 
 from __future__ import annotations
 
@@ -14,14 +12,13 @@ _SENTENCE = re.compile(r"[A-Z][^.!?|#\n]{30,250}[.!?]")
 
 
 def markdown(number: int, *, words: int = 1650) -> str:
-    """A document of headings, paragraphs and lists; 1,650 words are about 15 chunks of
-    all-MiniLM-L6-v2.
+    """A document of headings, paragraphs and lists.
 
-    Lengths vary as those of real documents do: most are shorter than the mean, and a
-    few several times longer.
+    1,650 words are about 15 chunks of all-MiniLM-L6-v2. Lengths vary as those of real
+    documents do: most are shorter than the mean, and a few several times longer.
 
     Args:
-        number: which one.
+        number: the same number gives the same text.
         words: of a document on average.
     """
     chance = random.Random(number)

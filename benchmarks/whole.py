@@ -1,10 +1,10 @@
-"""Whole syncs: many Markdown files, mixed documents against the naive pipeline, and one
-changed document among many.
+"""Whole syncs, from the first listing to the last commit.
 
     python -m benchmarks.whole [--files 300] [--documents 1000] [--objects 10000]
 
-A number of 0 leaves a part out. S3 is moto's server in another process, on the same
-machine.
+It syncs many Markdown files, then mixed documents, compared with the naive pipeline,
+and then one changed document among many. A number of 0 leaves a part out. S3 is moto's
+server in another process, on the same machine.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from activekg_pipelines.services import Services
 from benchmarks.changed import one_changed
@@ -23,6 +24,9 @@ from benchmarks.encoder import gflop, gflops_peak
 from benchmarks.measure import Result, print_results
 from benchmarks.processes import Watched, watch
 from benchmarks.system import folder, register, server, services
+
+if TYPE_CHECKING:
+    from activekg_pipelines.embedding.local_encoder import LocalEncoder
 
 _GIB = 1024**3
 
@@ -49,9 +53,7 @@ def main() -> None:
 
 
 def markdown_files(home: Path, number: int) -> list[Result]:
-    """From the first listing to the last commit, in a process that starts with a
-    converted model.
-    """
+    """Many Markdown files, in a process that starts with a converted model."""
     with (
         _system(home / "markdown", home) as opened,
         server("benchmarks.object_server", "markdown", number) as endpoint,
@@ -80,8 +82,9 @@ def markdown_files(home: Path, number: int) -> list[Result]:
 
 
 def mixed_documents(home: Path, number: int) -> list[Result]:
-    """The same documents by the naive pipeline, on the same server and a database of
-    its own.
+    """The same documents by the naive pipeline too.
+
+    It has the same server, and a database of its own.
     """
     with server("benchmarks.object_server", "mixed", number) as endpoint:
         with _system(home / "mixed", home) as opened:
@@ -129,8 +132,9 @@ def _sync(services: Services, endpoint: str, objects: int) -> Watched:
 
 
 def _least_seconds(services: Services) -> float:
-    """What encoding the graph's chunks takes at least: all cores at their peak, nothing
-    padded.
+    """What encoding the graph's chunks takes at least.
+
+    All cores are then at their peak, and nothing is padded.
     """
     with services.database.transaction() as conn:
         rows = conn.execute(
@@ -138,7 +142,7 @@ def _least_seconds(services: Services) -> float:
         ).fetchall()
     return (
         gflop([tokens for (tokens,) in rows])
-        / gflops_peak(services.encoder.precision)
+        / gflops_peak(cast("LocalEncoder", services.encoder).precision)
         / (os.cpu_count() or 1)
     )
 

@@ -266,12 +266,13 @@ def _dagster(settings: Settings) -> Iterator[Finding]:
 
 
 def _model(settings: Settings) -> str:
-    from activekg_pipelines.embedding import resolve_model
+    from activekg_pipelines.services import Services
 
     # A cache of its own: the remembered hash would say that a damaged file is well.
     with tempfile.TemporaryDirectory(prefix="activekg-") as folder:
-        source = resolve_model(settings.activekg_embedding_model, Path(folder))
-    return f"{source.name}, SHA-256 {source.sha256[:12]}…"
+        fresh = settings.model_copy(update={"activekg_home": Path(folder)})
+        version = Services(fresh).versions.encoder
+    return f"{settings.activekg_embedding_model}, stored as {version}"
 
 
 def _sandbox(settings: Settings) -> str:

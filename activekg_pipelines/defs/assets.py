@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 
 import dagster as dg
 
+from activekg_pipelines.chunking import CHUNKER_VERSION
 from activekg_pipelines.defs.partitions import connector_partitions
 from activekg_pipelines.defs.run_scope import (
     DOCUMENT_EMBEDDINGS,
@@ -19,7 +20,6 @@ from activekg_pipelines.defs.run_scope import (
     SyncConfig,
     run_scope,
 )
-from activekg_pipelines.embedding import CHUNKER_VERSION
 from activekg_pipelines.extraction import EXTRACTOR_VERSION
 from activekg_pipelines.ledger.states import RunCounts
 from activekg_pipelines.pipeline.extract import extract_pending

@@ -1,30 +1,20 @@
-"""Chunks and vectors: splitting text by the model's own tokenizer and encoding it.
-Knows no S3, Postgres or Dagster.
-"""
+"""Turns texts into vectors. Knows no source, no Postgres and no Dagster."""
 
 from __future__ import annotations
 
-from activekg_pipelines.embedding.chunking import CHUNKER_VERSION, Chunk, chunk_document
-from activekg_pipelines.embedding.encoder import (
-    Backend,
-    Encoder,
-    Precision,
-    encode_resiliently,
-    encoder_version,
-    verify_encoder,
-)
-from activekg_pipelines.embedding.loading import load_encoder
-from activekg_pipelines.embedding.model import DEFAULT_MODEL, ModelSource, resolve_model
+from activekg_pipelines.embedding.backend import Backend, EncoderConfig, Precision
+from activekg_pipelines.embedding.encoder import Encoder, encode_resiliently, verify_encoder
+from activekg_pipelines.embedding.model import DEFAULT_MODEL, ModelFiles, resolve_model
+from activekg_pipelines.embedding.registry import BACKENDS, encoder_version, load_encoder
 
 __all__ = [
-    "CHUNKER_VERSION",
+    "BACKENDS",
     "DEFAULT_MODEL",
     "Backend",
-    "Chunk",
     "Encoder",
-    "ModelSource",
+    "EncoderConfig",
+    "ModelFiles",
     "Precision",
-    "chunk_document",
     "encode_resiliently",
     "encoder_version",
     "load_encoder",

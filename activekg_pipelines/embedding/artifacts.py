@@ -32,13 +32,15 @@ class DamagedArtifact(Exception):
 def load_or_build(
     folder: Path, build: Callable[[Path], None], load: Callable[[Path], Loaded]
 ) -> Loaded:
-    """``load(folder)``, after ``build(draft)`` has filled a draft of the folder where
-    it is missing or damaged.
+    """``load(folder)``, once the folder is there and intact.
 
-    ``load`` raises :class:`DamagedArtifact` for files that it cannot use; they are
-    built again once. Raises :class:`ModelError` when the files cannot be built, or
-    cannot be loaded although freshly built, and when another process holds the folder
-    for 15 minutes.
+    Where it is missing or damaged, ``build(draft)`` fills a draft of it first. ``load``
+    raises :class:`DamagedArtifact` for files that it cannot use. They are then built
+    again, once.
+
+    Raises:
+        ModelError: the files cannot be built, or cannot be loaded although freshly
+            built, or another process holds the folder for 15 minutes.
     """
     try:
         if _is_intact(folder):
@@ -85,11 +87,11 @@ def _run(build: Callable[[Path], None], draft: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Take the folder away at once; a process that has its files open keeps them."""
+    """Take the folder away at once. A process that has its files open keeps them."""
     if folder.exists():
-        grave = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-        folder.rename(grave / folder.name)
-        shutil.rmtree(grave)
+        aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+        folder.rename(aside / folder.name)
+        shutil.rmtree(aside)
 
 
 def _write_manifest(folder: Path) -> None:
@@ -100,8 +102,8 @@ def _write_manifest(folder: Path) -> None:
 def _is_intact(folder: Path) -> bool:
     """Whether every file is as it was built.
 
-    Contents are read only where size or modification time differ, as the latter does in
-    a copy.
+    Contents are read only where size or modification time differ. In a copy the time
+    does.
     """
     try:
         manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))

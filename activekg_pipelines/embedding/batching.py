@@ -1,5 +1,6 @@
-"""How texts of different lengths share a batch with little padding. Pure functions of
-token ids.
+"""Puts texts of similar length into one batch, so that little is padded.
+
+Pure functions of token ids.
 """
 
 from __future__ import annotations
@@ -17,18 +18,17 @@ if TYPE_CHECKING:
 
 # Larger batches run no faster on a CPU and take more memory.
 _BATCH_SIZE: Final = 8
-# Few distinct widths keep the number of memory plans in the runtime small: 324 MB
-# instead of 1,294 MB.
+# Few distinct widths keep the number of memory plans in the runtime small: it takes
+# 324 MB instead of 1,294 MB.
 _WIDTH_STEP: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Texts of similar length: ``rows`` are their indices in the caller's order, the
-    arrays int64[len(rows), width].
-    """
+    """Texts of similar length. The arrays are int64[len(rows), width]."""
 
     rows: list[int]
+    """The texts' indices in the caller's order."""
     input_ids: Ids
     attention_mask: Ids
 
@@ -36,10 +36,10 @@ class Batch:
 def length_sorted_batches(
     sequences: Sequence[Sequence[int]], pad_id: int, max_tokens: int
 ) -> Iterator[Batch]:
-    """Batches of 8 in descending order of length, each padded to the smallest multiple
-    of 16 that fits.
+    """Batches of 8 texts, in descending order of length.
 
-    Padding stops at ``max_tokens``, which need not be such a multiple.
+    Each is padded to the smallest multiple of 16 that fits. Padding stops at
+    ``max_tokens``, which need not be such a multiple.
     """
     order = sorted(range(len(sequences)), key=lambda row: len(sequences[row]), reverse=True)
     for at in range(0, len(order), _BATCH_SIZE):

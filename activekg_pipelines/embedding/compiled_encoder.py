@@ -1,5 +1,6 @@
-"""What the backends without torch share: the tokenizer, batches of similar length, rows
-put back in order.
+"""What the backends without torch share.
+
+They run on the CPU, in batches of texts of similar length.
 """
 
 from __future__ import annotations
@@ -8,27 +9,33 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from activekg_pipelines.embedding.batching import Batch, length_sorted_batches
-from activekg_pipelines.embedding.encoder import Encoder, Precision
-from activekg_pipelines.embedding.model import ModelSource
+from activekg_pipelines.embedding.backend import EncoderConfig, Precision
+from activekg_pipelines.embedding.local_encoder import LocalEncoder
+from activekg_pipelines.embedding.model import ModelFiles
 from activekg_pipelines.embedding.tokenization import load_tokenizer
+from activekg_pipelines.errors import ModelError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
+    from activekg_pipelines.embedding.batching import Batch
 
-class CompiledEncoder(Encoder):
+
+class CompiledEncoder(LocalEncoder):
     """An encoder whose graph takes token ids and gives finished vectors."""
 
-    def __init__(self, source: ModelSource, precision: Precision, dimensions: int) -> None:
-        super().__init__(source, precision, dimensions, load_tokenizer(source.path))
-        self._truncating = load_tokenizer(source.path)
+    def __init__(self, files: ModelFiles, precision: Precision, dimensions: int) -> None:
+        super().__init__(files, precision, dimensions, load_tokenizer(files.path))
+        self._truncating = load_tokenizer(files.path)
         self._truncating.enable_truncation(self.max_tokens)
-        self._pad_id = int(source.setting("config.json", "pad_token_id") or 0)
+        self._pad_id = int(files.setting("config.json", "pad_token_id") or 0)
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
+        import numpy as np
+
+        from activekg_pipelines.embedding.batching import length_sorted_batches
+
         sequences = [encoding.ids for encoding in self._truncating.encode_batch_fast(texts)]
         batches = length_sorted_batches(sequences, self._pad_id, self.max_tokens)
         vectors = np.empty((len(texts), self.dimensions), np.float32)
@@ -38,6 +45,16 @@ class CompiledEncoder(Encoder):
 
     @abstractmethod
     def _infer(self, batches: Iterable[Batch]) -> list[tuple[list[int], NDArray[np.float32]]]:
-        """Run the graph: each batch's rows with float32[len(rows), dimensions], in any
-        order.
+        """Run the graph on each batch.
+
+        Returns the rows of each with float32[len(rows), dimensions], in any order.
         """
+
+
+def refuse_other_devices(config: EncoderConfig, backend: str) -> None:
+    """Raise :class:`ModelError` when ``config`` names another device than the CPU."""
+    if config.device not in {None, "cpu"}:
+        raise ModelError(
+            f"The {backend} backend runs on the CPU only; use the torch backend for "
+            f"{config.device}."
+        )

@@ -1,7 +1,7 @@
-"""A sentence-transformers model, pooling and normalisation included, as one module that
-other runtimes can take over.
+"""A sentence-transformers model as one module that other runtimes can take over.
 
-Imported only while a model is converted: it needs torch.
+Pooling and normalisation are included. It needs torch, and is imported only while a
+model is converted.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from activekg_pipelines.embedding.encoder import Precision
-from activekg_pipelines.embedding.model import ModelSource
+from activekg_pipelines.embedding.backend import Precision
+from activekg_pipelines.embedding.model import ModelFiles
 from activekg_pipelines.embedding.torch_encoder import load_sentence_transformer
 from activekg_pipelines.errors import ModelError
 
@@ -69,18 +69,20 @@ def embedding_module(model: Any) -> tuple[Any, tuple[Any, Any]]:
     return EmbeddingModule().eval(), example
 
 
-def load_for_conversion(source: ModelSource) -> Any:
-    return load_sentence_transformer(source, Precision.FLOAT32, "cpu")
+def load_for_conversion(files: ModelFiles) -> Any:
+    return load_sentence_transformer(files, Precision.FLOAT32, "cpu")
 
 
 def check_conversion(
-    source: ModelSource,
+    files: ModelFiles,
     model: Any,
     run: Callable[[Ids, Ids], NDArray[np.float32]],
     precision: Precision,
 ) -> None:
-    """Raise :class:`ModelError` when ``run(input_ids, attention_mask)``, the new graph,
-    disagrees with ``model``.
+    """Compare the new graph, ``run(input_ids, attention_mask)``, with ``model``.
+
+    Raises:
+        ModelError: they disagree.
     """
     features = model.preprocess(list(_SAMPLES))
     vectors = run(*(features[name].numpy() for name in INPUTS))
@@ -88,6 +90,6 @@ def check_conversion(
     cosine = float(np.einsum("ij,ij->i", expected, vectors).min())
     if not cosine >= _SAME_COSINE.get(precision, _SAME_FLOAT_COSINE):
         raise ModelError(
-            f"The converted {source.name} disagrees with the original (cosine {cosine:.4f}): use "
-            "the torch backend."
+            f"The converted {files.name} disagrees with the original (cosine {cosine:.4f}): "
+            "use the torch backend."
         )

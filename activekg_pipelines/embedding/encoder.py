@@ -1,5 +1,4 @@
-"""Texts to vectors: one interface over sentence-transformers, OpenVINO and ONNX
-Runtime.
+"""The contract of an encoder: texts to vectors, wherever they are computed.
 
 Imports no model library: a process that never embeds pays nothing.
 """
@@ -8,16 +7,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from activekg_pipelines.embedding.model import ModelSource
 from activekg_pipelines.errors import EncoderFailed, ModelError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from tokenizers import Tokenizer
+
+    from activekg_pipelines.chunking import Tokenizer
 
     Vectors = NDArray[np.float32]
 
@@ -29,59 +27,43 @@ _CHARS_PER_TOKEN: Final = 64
 _SAME_VECTOR_COSINE: Final = 0.99
 
 
-class Backend(StrEnum):
-    """The library that runs the model."""
-
-    AUTO = "auto"
-    """OpenVINO for models it is checked for on a CPU, torch for all else."""
-    TORCH = "torch"
-    OPENVINO = "openvino"
-    ONNX = "onnx"
-
-
-class Precision(StrEnum):
-    """The number format of the model's arithmetic; vectors are float32 in any case."""
-
-    AUTO = "auto"
-    """The fastest that the hardware has and that gives float32's vectors: float16 on a
-    GPU, bfloat16 on a CPU that computes in it, float32 elsewhere."""
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-    INT8 = "int8"
-    """Weights and activations in 8 bits, for CPUs with instructions for them: other
-    vectors, of which about 7 in 100 neighbours differ."""
-
-    @property
-    def interchangeable(self) -> Precision:
-        """What its vectors may be compared with: 16-bit ones agree with float32's to a
-        cosine of 0.9999.
-        """
-        return Precision.INT8 if self is Precision.INT8 else Precision.FLOAT32
-
-
 class Encoder(ABC):
-    """A loaded embedding model. Safe to use from several threads."""
+    """Something that embeds texts, ready for use. Safe to use from several threads.
+
+    It may run a model in this process or ask a service. Whoever uses it needs nothing
+    but these attributes and :meth:`encode`.
+    """
 
     def __init__(
-        self, source: ModelSource, precision: Precision, dimensions: int, tokenizer: Tokenizer
+        self, *, name: str, version: str, dimensions: int, max_tokens: int, tokenizer: Tokenizer
     ) -> None:
-        self.name = source.name
-        self.precision = precision
-        self.version = encoder_version(source, precision)
-        """Vectors of equal versions may be compared, whatever backend made them."""
+        self.name = name
+        """For sentences that people read."""
+        self.version = version
+        """Vectors of equal versions may be compared, whatever backend made them.
+
+        It must change with whatever changes the vectors: stored ones are then made
+        again.
+        """
         self.dimensions = dimensions
-        self.max_tokens = source.max_tokens
-        """The longest input in word pieces, special tokens included."""
+        self.max_tokens = max_tokens
+        """The longest input in tokens, special tokens included."""
         self.tokenizer = tokenizer
-        """The model's own, without truncation and padding: for :func:`chunk_document`."""
+        """Counts tokens as the model does, without truncation and padding.
+
+        It is what :func:`chunk_document` splits by, and need not come from where the
+        vectors do.
+        """
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Embed ``texts``: float32[len(texts), dimensions] in their order, each row of
-        length 1.
+        """Embed ``texts``: float32[len(texts), dimensions], in their order.
 
-        Texts longer than ``max_tokens`` are truncated. Raises :class:`EncoderFailed`
-        when any of them cannot be embedded; see :func:`encode_resiliently`.
+        Each row has length 1. Texts longer than ``max_tokens`` are truncated.
+
+        Raises:
+            EncoderFailed: one of the texts cannot be embedded; see
+                :func:`encode_resiliently`.
+            ModelError: the encoder cannot embed anything now.
         """
         import numpy as np
 
@@ -101,27 +83,26 @@ class Encoder(ABC):
 
     @abstractmethod
     def _encode(self, texts: list[str]) -> Vectors:
-        """Embed at least one text, none of them of hostile length."""
+        """Embed at least one text, none of them of hostile length.
 
+        What is beyond ``max_tokens`` is cut off here. The rows need not have length 1
+        yet. How many texts go into one batch or request is decided here too.
 
-def encoder_version(source: ModelSource, precision: Precision) -> str:
-    """What the vectors of a model in a precision are stored as; known without loading
-    the model.
-
-    Machines whose hardware differs share it, or each would embed again what the other
-    has done.
-    """
-    return f"{source.label}/{precision.interchangeable}"
+        Raises:
+            RuntimeError, TypeError, ValueError: one of the texts cannot be embedded.
+            ModelError: the fault is not in the texts, for example when a service does
+                not answer. The run then ends, and costs no document an attempt.
+        """
 
 
 def encode_resiliently(
     encoder: Encoder, texts: Sequence[str]
 ) -> tuple[Vectors, dict[int, EncoderFailed]]:
-    """Embed what can be embedded: the vectors, and for each text that fails alone its
-    index and error.
+    """Embed what can be embedded, and say what cannot.
 
-    The row of a failed text is NaN, which Postgres refuses as a vector. Batches that
-    fail are halved, so one bad text among ``n`` costs about ``2 log2 n`` further calls.
+    Returns the vectors, and for each text that fails alone its index and error. The row
+    of a failed text is NaN, which Postgres refuses as a vector. Batches that fail are
+    halved, so one bad text among ``n`` costs about ``2 log2 n`` more calls.
     """
     import numpy as np
 
@@ -142,13 +123,15 @@ def encode_resiliently(
 
 
 def verify_encoder(encoder: Encoder, texts: Sequence[str], vectors: NDArray[np.floating]) -> None:
-    """Embed stored ``texts`` again and compare with their stored ``vectors``,
-    float[len(texts), dimensions].
+    """Embed stored ``texts`` again and compare with their stored ``vectors``.
 
-    Raises :class:`ModelError` when most cosines are below 0.99 or the dimensions
-    differ: the model or its precision is not the one that filled the index, and
-    searches would silently return the wrong texts. A row that somebody damaged is an
-    audit's to find, and must not stop the others.
+    The vectors are float[len(texts), dimensions]. A single row that somebody damaged is
+    for an audit to find, and must not stop the others.
+
+    Raises:
+        ModelError: most cosines are below 0.99, or the dimensions differ. The model or
+            its precision is not the one that filled the index, and searches would
+            silently return the wrong texts.
     """
     import numpy as np
 
@@ -167,6 +150,6 @@ def verify_encoder(encoder: Encoder, texts: Sequence[str], vectors: NDArray[np.f
     if not (cosines >= _SAME_VECTOR_COSINE).sum() * 2 > len(cosines):
         raise ModelError(
             f"{encoder.version} gives other vectors than the stored ones (cosine "
-            f"{np.median(cosines):.3f}): "
-            "the index was made by another model or the model runs wrongly here."
+            f"{np.median(cosines):.3f}): the index was made by another model or the model runs "
+            "wrongly here."
         )

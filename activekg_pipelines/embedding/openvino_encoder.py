@@ -1,20 +1,24 @@
-"""The model run by OpenVINO: up to three times sentence-transformers' speed on a CPU,
-and started in half a second.
+"""The model run by OpenVINO, on a CPU.
+
+It has up to three times sentence-transformers' speed, and starts in half a second.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
+from activekg_pipelines.embedding import local_encoder
 from activekg_pipelines.embedding.artifacts import DamagedArtifact, load_or_build
-from activekg_pipelines.embedding.compiled_encoder import CompiledEncoder
-from activekg_pipelines.embedding.encoder import Precision
-from activekg_pipelines.embedding.model import ModelSource
+from activekg_pipelines.embedding.backend import Backend, EncoderConfig, Precision
+from activekg_pipelines.embedding.compiled_encoder import CompiledEncoder, refuse_other_devices
+from activekg_pipelines.embedding.model import ModelFiles
+from activekg_pipelines.embedding.torch_encoder import has_gpu
 from activekg_pipelines.errors import ModelError
 
 if TYPE_CHECKING:
@@ -24,36 +28,29 @@ if TYPE_CHECKING:
     from activekg_pipelines.embedding.batching import Batch
 
 _GRAPH: Final = "model.xml"
+# The converted graphs are checked for these architectures only. Others take the torch
+# backend unless another is asked for.
+_CONVERTIBLE: Final = frozenset({"bert", "distilbert", "roberta", "xlm-roberta", "mpnet"})
 _HINTS: Final = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16"}
 
 
 class OpenVinoEncoder(CompiledEncoder):
-    def __init__(
-        self,
-        source: ModelSource,
-        precision: Precision,
-        cache_dir: Path,
-        threads: int | None,
-        *,
-        single_texts: bool,
-    ) -> None:
+    """The model as a graph that OpenVINO has compiled for this CPU."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        refuse_other_devices(config, "openvino")
         openvino = _import_openvino()
-        precision = _checked_precision(openvino, precision)
-        folder = (
-            cache_dir
-            / "openvino"
-            / f"{source.fingerprint[:16]}-{openvino.__version__.split('-')[0]}-{precision}"
-        )
+        files, precision = config.files, _checked_precision(openvino, config.precision)
+        name = f"{files.fingerprint[:16]}-{openvino.__version__.split('-')[0]}-{precision}"
+        hint = "LATENCY" if config.single_texts else "THROUGHPUT"
         self._graph = load_or_build(
-            folder,
-            build=lambda draft: _convert(source, precision, draft),
-            load=lambda built: _compile(
-                built, precision, threads, "LATENCY" if single_texts else "THROUGHPUT"
-            ),
+            config.cache_dir / "openvino" / name,
+            build=lambda draft: _convert(files, precision, draft),
+            load=lambda built: _compile(built, precision, config.threads, hint),
         )
         self._requests = openvino.AsyncInferQueue(self._graph)
         self._one_at_a_time = Lock()
-        super().__init__(source, precision, self._graph.output(0).partial_shape[1].get_length())
+        super().__init__(files, precision, self._graph.output(0).partial_shape[1].get_length())
 
     def _infer(self, batches: Iterable[Batch]) -> list[tuple[list[int], NDArray[np.float32]]]:
         done: list[tuple[list[int], NDArray[np.float32]]] = []
@@ -80,8 +77,9 @@ def _import_openvino() -> Any:
 
 
 def _checked_precision(openvino: Any, precision: Precision) -> Precision:
-    """The precision to compute in; refuses what this CPU would silently compute in
-    another format.
+    """The precision to compute in.
+
+    What this CPU would silently compute in another format is refused.
     """
     if precision is Precision.FLOAT32:
         return precision
@@ -116,11 +114,11 @@ def _compile(folder: Path, precision: Precision, threads: int | None, hint: str)
         raise DamagedArtifact(str(error)) from error
 
 
-def _convert(source: ModelSource, precision: Precision, folder: Path) -> None:
+def _convert(files: ModelFiles, precision: Precision, folder: Path) -> None:
     from activekg_pipelines.embedding import conversion
 
     openvino = _import_openvino()
-    model = conversion.load_for_conversion(source)
+    model = conversion.load_for_conversion(files)
     module, example = conversion.embedding_module(model)
     with warnings.catch_warnings():
         # Tracing warns of branches on constants; the check below is what counts.
@@ -129,8 +127,25 @@ def _convert(source: ModelSource, precision: Precision, folder: Path) -> None:
     openvino.save_model(graph, folder / _GRAPH, compress_to_fp16=False)
     compiled = _compile(folder, precision, None, "THROUGHPUT")
     conversion.check_conversion(
-        source,
+        files,
         model,
         lambda input_ids, attention_mask: compiled([input_ids, attention_mask])[0],
         precision,
     )
+
+
+def suits(config: EncoderConfig, has_gpu: Callable[[], bool] = has_gpu) -> bool:
+    """Whether ``auto`` takes OpenVINO: for models it is checked for, on a CPU."""
+    files = config.files
+    return (
+        (config.device == "cpu" or (config.device is None and not has_gpu()))
+        and files.setting("config.json", "model_type") in _CONVERTIBLE
+        and files.setting("config_sentence_transformers.json", "default_prompt_name") is None
+        and (files.path / "tokenizer.json").is_file()
+        and find_spec("openvino") is not None
+    )
+
+
+BACKEND: Final = Backend(
+    "openvino", open=OpenVinoEncoder, version=local_encoder.version, suits=suits
+)

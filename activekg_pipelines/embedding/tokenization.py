@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer of a model's folder, without truncation and padding.
 
-    Raises :class:`ModelError` when the folder has no ``tokenizer.json``.
+    Raises:
+        ModelError: the folder has no ``tokenizer.json``.
     """
     from tokenizers import Tokenizer
 
@@ -27,8 +28,9 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def without_limits(tokenizer: Tokenizer) -> Tokenizer:
-    """Take truncation and padding off: all-MiniLM-L6-v2's own settings cut a text after
-    128 pieces without a word.
+    """Take truncation and padding off.
+
+    all-MiniLM-L6-v2's own settings cut a text after 128 tokens, without any warning.
     """
     tokenizer.no_truncation()
     tokenizer.no_padding()

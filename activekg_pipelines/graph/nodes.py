@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from activekg_pipelines.embedding.chunking import Chunk
+from activekg_pipelines.chunking import Chunk
 
 if TYPE_CHECKING:
     import numpy as np

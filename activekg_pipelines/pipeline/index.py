@@ -11,14 +11,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from activekg_pipelines.chunking import Chunk, chunk_document
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.embedding import (
-    Chunk,
-    Encoder,
-    chunk_document,
-    encode_resiliently,
-    verify_encoder,
-)
+from activekg_pipelines.embedding import Encoder, encode_resiliently, verify_encoder
 from activekg_pipelines.errors import EmptyObject, EncoderFailed, ModelError, ObjectError
 from activekg_pipelines.graph.nodes import Document
 from activekg_pipelines.ledger.states import ClaimedText, IndexedDocument, RunCounts

@@ -16,7 +16,7 @@ from activekg_pipelines import services as services_module
 from activekg_pipelines import settings as settings_module
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.database.embedded import database_url, ensure_database
-from activekg_pipelines.embedding import DEFAULT_MODEL, Backend, Encoder, load_encoder
+from activekg_pipelines.embedding import DEFAULT_MODEL, Encoder, EncoderConfig, load_encoder
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 from tests.fault_proxy import FaultProxy, fault_proxy
@@ -48,7 +48,7 @@ def instance(postgres: str, dagster_template: str, dsn: str) -> Iterator[dg.Dags
 @pytest.fixture(scope="session")
 def encoder(model_home: Path) -> Encoder:
     """The default model, loaded once."""
-    return load_encoder(DEFAULT_MODEL, Backend.AUTO, None, model_home / "models", None)
+    return load_encoder(EncoderConfig(DEFAULT_MODEL, model_home / "models"))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
-"""The real model, loaded once a session. Two processes convert it at once, which is
-itself under test.
+"""The real model, loaded once a session.
+
+Two processes convert it at once, which is itself under test.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from activekg_pipelines.embedding import DEFAULT_MODEL, Backend, Encoder, load_encoder
+from activekg_pipelines.embedding import DEFAULT_MODEL, Encoder, EncoderConfig, load_encoder
 
 # Prints whether torch was imported, every host name that was looked up, and the first
 # vector's beginning.
 LOAD_AND_ENCODE = """
 import socket, sys
 from pathlib import Path
-from activekg_pipelines.embedding import DEFAULT_MODEL, Backend, load_encoder
+from activekg_pipelines.embedding import DEFAULT_MODEL, EncoderConfig, load_encoder
 
 looked_up = []
 def refuse(host, *args, **kwargs):
@@ -27,7 +28,8 @@ def refuse(host, *args, **kwargs):
     raise OSError("no network in this test")
 socket.getaddrinfo = refuse
 
-encoder = load_encoder(DEFAULT_MODEL, Backend.OPENVINO, None, Path(sys.argv[1]), 1)
+config = EncoderConfig(DEFAULT_MODEL, Path(sys.argv[1]), backend="openvino", threads=1)
+encoder = load_encoder(config)
 vector = encoder.encode(["one text"])[0]
 print("torch" in sys.modules, looked_up, vector[:3].round(3).tolist(), sep=" | ")
 """
@@ -78,9 +80,9 @@ def cache_dir(converted: Converted) -> Path:
 
 @pytest.fixture(scope="session")
 def encoder(cache_dir: Path) -> Encoder:
-    return load_encoder(DEFAULT_MODEL, Backend.OPENVINO, None, cache_dir, None)
+    return load_encoder(EncoderConfig(DEFAULT_MODEL, cache_dir, backend="openvino"))
 
 
 @pytest.fixture(scope="session")
 def torch_encoder(cache_dir: Path) -> Encoder:
-    return load_encoder(DEFAULT_MODEL, Backend.TORCH, "cpu", cache_dir, None)
+    return load_encoder(EncoderConfig(DEFAULT_MODEL, cache_dir, backend="torch", device="cpu"))

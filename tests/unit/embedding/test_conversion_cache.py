@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from activekg_pipelines.embedding import DEFAULT_MODEL, Backend, load_encoder
+from activekg_pipelines.embedding import DEFAULT_MODEL, EncoderConfig, load_encoder
 from activekg_pipelines.embedding.artifacts import DamagedArtifact, load_or_build
 from activekg_pipelines.errors import ModelError
 
@@ -36,7 +36,7 @@ def test_a_damaged_conversion_is_made_again(cache_dir: Path, tmp_path: Path) -> 
     (weights,) = (copy / "openvino").glob("*/model.bin")
     whole = weights.read_bytes()
     weights.write_bytes(whole[:1000] + b"?" * 5000 + whole[6000:])
-    encoder = load_encoder(DEFAULT_MODEL, Backend.OPENVINO, None, copy, 1)
+    encoder = load_encoder(EncoderConfig(DEFAULT_MODEL, copy, backend="openvino", threads=1))
     assert encoder.encode(["text"]).shape == (1, 384)
     assert weights.read_bytes() == whole
 

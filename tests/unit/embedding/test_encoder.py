@@ -4,24 +4,29 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from activekg_pipelines.chunking import chunk_document
 from activekg_pipelines.embedding import (
+    BACKENDS,
     DEFAULT_MODEL,
-    Backend,
     Encoder,
+    EncoderConfig,
     Precision,
-    chunk_document,
     encode_resiliently,
+    encoder_version,
     load_encoder,
+    openvino_encoder,
     resolve_model,
     verify_encoder,
 )
-from activekg_pipelines.embedding.torch_encoder import gpu_batch_size
+from activekg_pipelines.embedding.torch_encoder import gpu_batch_size, has_gpu
 from activekg_pipelines.errors import EncoderFailed, ModelError
+from tests.remote_encoder import Remote
 
 TEXTS = [
     "A query",
@@ -154,37 +159,39 @@ class TestVerification:
 
 class TestBackends:
     def test_auto_takes_openvino_on_a_cpu(self, cache_dir: Path) -> None:
-        encoder = load_encoder(DEFAULT_MODEL, Backend.AUTO, None, cache_dir, 1)
+        encoder = load_encoder(EncoderConfig(DEFAULT_MODEL, cache_dir, threads=1))
         assert type(encoder).__name__ == "OpenVinoEncoder"
 
     def test_an_encoder_of_single_texts_makes_the_same_vectors(
         self, cache_dir: Path, encoder: Encoder
     ) -> None:
         alone = load_encoder(
-            DEFAULT_MODEL, Backend.OPENVINO, None, cache_dir, None, single_texts=True
+            EncoderConfig(DEFAULT_MODEL, cache_dir, backend="openvino", single_texts=True)
         )
         np.testing.assert_allclose(alone.encode(TEXTS), encoder.encode(TEXTS), atol=1e-5)
         hints = [made._graph.get_property("PERFORMANCE_HINT") for made in (alone, encoder)]  # type: ignore[attr-defined]
         assert hints == ["LATENCY", "THROUGHPUT"]
 
-    @pytest.mark.parametrize("backend", [Backend.OPENVINO, Backend.ONNX])
-    def test_cpu_backends_refuse_a_gpu(self, backend: Backend, cache_dir: Path) -> None:
+    @pytest.mark.parametrize("backend", ["openvino", "onnx"])
+    def test_cpu_backends_refuse_a_gpu(self, backend: str, cache_dir: Path) -> None:
         with pytest.raises(ModelError, match="torch backend"):
-            load_encoder(DEFAULT_MODEL, backend, "cuda", cache_dir, None)
+            load_encoder(EncoderConfig(DEFAULT_MODEL, cache_dir, backend=backend, device="cuda"))
 
-    @pytest.mark.parametrize("backend", [Backend.TORCH, Backend.AUTO])
+    @pytest.mark.parametrize("backend", ["torch", "auto"])
     def test_a_device_that_does_not_exist_is_a_model_error(
-        self, backend: Backend, cache_dir: Path
+        self, backend: str, cache_dir: Path
     ) -> None:
         with pytest.raises(ModelError):
-            load_encoder(DEFAULT_MODEL, backend, "cuda:63", cache_dir, None)
+            load_encoder(EncoderConfig(DEFAULT_MODEL, cache_dir, backend=backend, device="cuda:63"))
 
     def test_auto_takes_half_precision_exactly_where_the_cpu_has_it(
         self, cache_dir: Path, encoder: Encoder
     ) -> None:
         try:
             half = load_encoder(
-                DEFAULT_MODEL, Backend.OPENVINO, None, cache_dir, None, precision=Precision.BFLOAT16
+                EncoderConfig(
+                    DEFAULT_MODEL, cache_dir, backend="openvino", precision=Precision.BFLOAT16
+                )
             )
         except ModelError as error:
             assert "bfloat16" in str(error)
@@ -196,7 +203,13 @@ class TestBackends:
         self, cache_dir: Path, torch_encoder: Encoder, encoder: Encoder
     ) -> None:
         half = load_encoder(
-            DEFAULT_MODEL, Backend.TORCH, "cpu", cache_dir, None, precision=Precision.BFLOAT16
+            EncoderConfig(
+                DEFAULT_MODEL,
+                cache_dir,
+                backend="torch",
+                device="cpu",
+                precision=Precision.BFLOAT16,
+            )
         )
         assert half.version == torch_encoder.version == encoder.version
         assert cosines(half.encode(TEXTS), torch_encoder.encode(TEXTS)).min() >= 0.999
@@ -204,26 +217,28 @@ class TestBackends:
     def test_int8_makes_near_vectors_of_another_version(
         self, cache_dir: Path, encoder: Encoder
     ) -> None:
-        small = load_encoder(
-            DEFAULT_MODEL, Backend.AUTO, None, cache_dir, None, precision=Precision.INT8
-        )
+        small = load_encoder(EncoderConfig(DEFAULT_MODEL, cache_dir, precision=Precision.INT8))
         assert small.version == encoder.version.replace("/float32", "/int8")
         assert 0.9 <= cosines(small.encode(TEXTS), encoder.encode(TEXTS)).min() < 0.9999
 
     @pytest.mark.parametrize(
         ("backend", "precision"),
         [
-            (Backend.TORCH, Precision.INT8),
-            (Backend.OPENVINO, Precision.INT8),
-            (Backend.OPENVINO, Precision.FLOAT16),
-            (Backend.ONNX, Precision.BFLOAT16),
+            ("torch", Precision.INT8),
+            ("openvino", Precision.INT8),
+            ("openvino", Precision.FLOAT16),
+            ("onnx", Precision.BFLOAT16),
         ],
     )
     def test_a_precision_that_the_backend_lacks_is_refused(
-        self, backend: Backend, precision: Precision, cache_dir: Path
+        self, backend: str, precision: Precision, cache_dir: Path
     ) -> None:
         with pytest.raises(ModelError, match=precision.value):
-            load_encoder(DEFAULT_MODEL, backend, "cpu", cache_dir, None, precision=precision)
+            load_encoder(
+                EncoderConfig(
+                    DEFAULT_MODEL, cache_dir, backend=backend, device="cpu", precision=precision
+                )
+            )
 
     def test_auto_takes_a_gpu_where_there_is_one_and_torch_can_use_it(
         self, cache_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -232,29 +247,32 @@ class TestBackends:
 
         asked: list[str | None] = []
 
-        def load(
-            source: object, precision: Precision, device: str | None, threads: int | None
-        ) -> str:
-            asked.append(device)
-            return "on the GPU"
+        def open_on_the_gpu(config: EncoderConfig) -> Encoder:
+            asked.append(config.device)
+            return Remote(version=encoder_version(config))
 
         device_file = tmp_path / "nvidiactl"
-        monkeypatch.setattr(
-            "activekg_pipelines.embedding.loading._GPU_DEVICE_FILES", (str(device_file),)
-        )
-        monkeypatch.setattr("activekg_pipelines.embedding.torch_encoder.TorchEncoder", load)
+
+        def suits(config: EncoderConfig) -> bool:
+            return openvino_encoder.suits(config, lambda: has_gpu([str(device_file)]))
+
+        openvino = replace(openvino_encoder.BACKEND, suits=suits)
+        monkeypatch.setitem(BACKENDS, "openvino", openvino)
+        torch_backend = replace(BACKENDS["torch"], open=open_on_the_gpu)
+        monkeypatch.setitem(BACKENDS, "torch", torch_backend)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        assert load_encoder(DEFAULT_MODEL, Backend.AUTO, None, cache_dir, 1) != "on the GPU"
+        config = EncoderConfig(DEFAULT_MODEL, cache_dir, threads=1)
+        assert not isinstance(load_encoder(config), Remote)
         device_file.touch()
-        assert load_encoder(DEFAULT_MODEL, Backend.AUTO, None, cache_dir, 1) == "on the GPU"
-        assert load_encoder(DEFAULT_MODEL, Backend.AUTO, "cpu", cache_dir, 1) != "on the GPU"
+        assert isinstance(load_encoder(config), Remote)
+        assert not isinstance(load_encoder(replace(config, device="cpu")), Remote)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        assert load_encoder(DEFAULT_MODEL, Backend.AUTO, None, cache_dir, 1) != "on the GPU"
+        assert not isinstance(load_encoder(config), Remote)
         assert asked == [None]
 
     def test_a_gpu_s_batches_follow_its_memory(self, cache_dir: Path) -> None:
-        source = resolve_model(DEFAULT_MODEL, cache_dir)
-        sizes = [gpu_batch_size(gib << 30, source) for gib in (0, 1, 2, 80)]
+        files = resolve_model(DEFAULT_MODEL, cache_dir)
+        sizes = [gpu_batch_size(gib << 30, files) for gib in (0, 1, 2, 80)]
         assert sizes[0] == 1
         assert sizes == sorted(sizes)
         assert 32 <= sizes[1] < sizes[-1] == 512
@@ -264,10 +282,10 @@ class TestBackends:
     ) -> None:
         monkeypatch.setitem(sys.modules, "onnxruntime", None)
         with pytest.raises(ModelError, match=r"activekg-pipelines\[onnx\]"):
-            load_encoder(DEFAULT_MODEL, Backend.ONNX, None, cache_dir, None)
+            load_encoder(EncoderConfig(DEFAULT_MODEL, cache_dir, backend="onnx"))
 
     def test_onnx_gives_the_same_vectors(self, cache_dir: Path, torch_encoder: Encoder) -> None:
-        onnx = load_encoder(DEFAULT_MODEL, Backend.ONNX, None, cache_dir, None)
+        onnx = load_encoder(EncoderConfig(DEFAULT_MODEL, cache_dir, backend="onnx"))
         assert onnx.version == torch_encoder.version
         assert cosines(onnx.encode(TEXTS), torch_encoder.encode(TEXTS)).min() >= 0.9999
         with pytest.raises(EncoderFailed):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from activekg_pipelines.embedding import DEFAULT_MODEL, ModelSource, resolve_model
+from activekg_pipelines.embedding import DEFAULT_MODEL, ModelFiles, resolve_model
 from activekg_pipelines.errors import ModelError
 
 PUBLISHED = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -27,10 +27,10 @@ def own_model(tmp_path: Path) -> Path:
 def test_the_default_model_comes_from_its_package_with_the_published_weights(
     tmp_path: Path,
 ) -> None:
-    source = resolve_model(DEFAULT_MODEL, tmp_path)
-    assert source.sha256 == PUBLISHED
-    assert source.label == "all-MiniLM-L6-v2@53aa5117"
-    assert source.max_tokens == 256
+    files = resolve_model(DEFAULT_MODEL, tmp_path)
+    assert files.sha256 == PUBLISHED
+    assert files.label == "all-MiniLM-L6-v2@53aa5117"
+    assert files.max_tokens == 256
 
 
 def test_a_package_with_other_weights_is_refused(
@@ -47,11 +47,11 @@ def test_a_package_with_other_weights_is_refused(
 
 
 def test_a_folder_is_taken_as_it_is(own_model: Path, tmp_path: Path) -> None:
-    source = resolve_model(str(own_model), tmp_path)
+    files = resolve_model(str(own_model), tmp_path)
     digest = hashlib.sha256(b"weights").hexdigest()
-    assert source == ModelSource(str(own_model), own_model, digest)
-    assert source.label == f"own-model@{digest[:8]}"
-    assert source.max_tokens == 512
+    assert files == ModelFiles(str(own_model), own_model, digest)
+    assert files.label == f"own-model@{digest[:8]}"
+    assert files.max_tokens == 512
 
 
 def test_the_hash_is_remembered_until_the_file_changes(own_model: Path, tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_settings_that_name_no_limit_are_refused(own_model: Path, tmp_path: Path
 
 def resolve_offline(name: str, hub: Path) -> subprocess.CompletedProcess[str]:
     code = (
-        "import sys; from pathlib import Path; from activekg_pipelines.embedding import "
-        "resolve_model; "
+        "import sys; from pathlib import Path; "
+        "from activekg_pipelines.embedding import resolve_model; "
         "print(resolve_model(sys.argv[1], Path(sys.argv[2])).path)"
     )
     return subprocess.run(

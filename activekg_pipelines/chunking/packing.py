@@ -1,5 +1,6 @@
-"""Which words go into which chunk: cuts that keep a document's structure, fill chunks
-evenly and survive edits.
+"""Which words go into which chunk.
+
+The cuts keep a document's structure, fill chunks evenly and survive edits.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from activekg_pipelines.embedding.structure import Boundary, Span, Structure
-from activekg_pipelines.embedding.words import Words
+from activekg_pipelines.chunking.structure import Boundary, Span, Structure
+from activekg_pipelines.chunking.words import Words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     Qualities = NDArray[np.float64]
     Positions = NDArray[np.int64]
 
-# A heading after at least this share of the limit always starts a chunk: from there on
+# A heading after at least this share of the limit always starts a chunk. From there on
 # the cuts depend on nothing before it, so an edit changes the chunks of its own section
 # only.
 _SECTION_SHARE: Final = 1 / 3
@@ -26,14 +27,14 @@ _SECTION_SHARE: Final = 1 / 3
 # two chunks are balanced.
 _BALANCE: Final = 2.0
 # How much better a cut may be for the words around it alone. Without it an insertion
-# into a long text of sentences changes 24 of 46 chunks on average, with it 5 of 50
-# (median 3); twice the weight makes that 3 of 54.
+# into a long text of sentences changes 24 of 46 chunks on average. With it 5 of 50
+# change (median 3), with twice the weight 3 of 54.
 _MARK_WEIGHT: Final = 0.5
 # The larger, the fewer cuts stand out: a chunk should have one or two that do, among a
 # dozen sentences or hundreds of words.
 _SENTENCE_MARK_POWER: Final = 4
 _WORD_MARK_POWER: Final = 64
-# Shorter runs are counted as text, which is cheaper and ends a chunk that much before
+# Shorter runs are counted as text. That is cheaper, and ends a chunk that much before
 # its character limit at worst.
 _MANY_BLANKS: Final = 256
 
@@ -41,13 +42,11 @@ _MANY_BLANKS: Final = 256
 def pack(
     text: str, words: Words, structure: Structure, max_tokens: int, max_chars: int
 ) -> list[tuple[int, int]]:
-    """Cut the words into chunks of at most ``max_tokens`` pieces and ``max_chars``
-    characters, as ``[first, last)``.
+    """Cut the words into chunks within both limits, as ``[first, last)`` of the words.
 
     No word may exceed a limit alone. Within a section each cut is the one with the
-    largest quality + fill, a rule that does not look at where the chunk began; two
-    versions of a text therefore fall into step again soon after the place where they
-    differ.
+    largest quality + fill. This rule does not look at where the chunk began, so two
+    versions of a text have the same cuts again soon after the point where they differ.
     """
     if not len(words):
         return []
@@ -60,10 +59,10 @@ def pack(
 def cut_qualities(words: Words, structure: Structure) -> Qualities:
     """float64[n]: how good a cut before each of the ``n`` words is.
 
-    The :class:`Boundary` there, and up to half a point that hangs on nothing but the
-    words next to it, so that the same places stand out in every version of a text:
-    content-defined chunking (Muthitacharoen et al., A Low-bandwidth Network File
-    System, 2001).
+    It is the :class:`Boundary` there, and up to half a point that depends on nothing
+    but the words next to it. So the same positions stand out in every version of a
+    text. This is content-defined chunking (Muthitacharoen et al., A Low-bandwidth
+    Network File System, 2001).
     """
     gap = np.ones(len(words), bool)
     gap[1:] = words.starts[1:] > words.ends[:-1]
@@ -99,9 +98,7 @@ def _in_code(quality: Qualities) -> Qualities:
 
 
 def _words_at(words: Words, positions: list[int]) -> Positions:
-    """The first word at or after each position; positions after the last word are left
-    out.
-    """
+    """The first word at or after each position; none for one after the last word."""
     at = np.searchsorted(words.starts, np.asarray(positions, np.int64))
     return at[at < len(words)]
 
@@ -118,7 +115,7 @@ def _inside(words: Words, spans: list[Span]) -> NDArray[np.bool_]:
 
 
 def _section_cuts(words: Words, structure: Structure, max_tokens: int) -> list[int]:
-    """The words at which a section starts a new chunk, and the forced cuts, in order."""
+    """The words at which a section starts a new chunk, and forced cuts, in order."""
     minimum = max_tokens * _SECTION_SHARE
     after_heading = set(_words_at(words, [end for _, end in structure.headings]).tolist())
     headings = (
@@ -163,8 +160,9 @@ class _Packer:
         return max(min(by_tokens, by_chars), first + 1)
 
     def _cut(self, first: int, furthest: int, last: int) -> int:
-        """Where the chunk that starts at ``first`` ends: as full as is good, or
-        half-way when two chunks are left.
+        """Where the chunk that starts at ``first`` ends.
+
+        As full as is good, or half-way when two chunks are left.
         """
         tokens = self._words.tokens
         nearest = int(tokens.searchsorted(tokens[last] - self._max_tokens))
@@ -179,8 +177,9 @@ class _Packer:
 
 
 def _visible_ends(text: str, words: Words) -> Positions:
-    """int64[n]: where each word ends with all that follows it up to the next word,
-    without a long run of blanks.
+    """int64[n]: where each word ends, with all that follows it up to the next word.
+
+    A long run of blanks is left out.
     """
     ends = np.append(words.starts[1:], len(text))
     for word in np.flatnonzero(ends - words.ends > _MANY_BLANKS):

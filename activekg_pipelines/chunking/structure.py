@@ -1,7 +1,7 @@
-"""Where a text may be cut, and how good each place is: Markdown's blocks first, then
-sentences, lines and words.
+"""Where a text may be cut, and how good each cut is.
 
-Pure functions of the text: this room knows no tokens and no limits.
+Markdown's blocks come first, then sentences, lines and words. These are pure functions
+of the text: they know no tokens and no limits.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ Span = tuple[int, int]
 
 
 class Boundary(float, Enum):
-    """How good a cut is, in units of chunk fill: the packer takes the cut with the
-    largest quality + fill.
+    """How good a cut is, in units of chunk fill.
 
-    A paragraph's start half-way through the limit (0.8 + 0.5) ties with a sentence's
-    start at the limit (0.3 + 1.0), so paragraphs win from half a chunk on. Below zero
-    are cuts that are made only when nothing else fits.
+    The packer takes the cut with the largest quality + fill. A paragraph's start
+    half-way through the limit (0.8 + 0.5) ties with a sentence's start at the limit
+    (0.3 + 1.0), so paragraphs win from half a chunk on. Cuts below zero are made only
+    when nothing else fits.
     """
 
     HEADING = 1.0
@@ -42,10 +42,10 @@ class Boundary(float, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """A text's block structure: positions are code point offsets in ascending order,
-    spans do not overlap.
+    """A text's block structure.
 
-    ``rules`` are the lines of dashes below the heads of tables; they are ``rows`` too.
+    Positions are code point offsets in ascending order; spans do not overlap. ``rules``
+    are the lines of dashes below the heads of tables. They are ``rows`` too.
     ``paragraphs``, ``items``, ``sentences`` and ``lines`` hold the offset at which each
     one but the first may start.
     """
@@ -78,16 +78,17 @@ _LINE: Final = re.compile(r"\n[\r\n]*+")
 # A stop before a small letter ends an abbreviation more often than a sentence; an
 # ideographic one always ends one.
 _SENTENCE: Final = re.compile(
-    r"[.!?…؟۔।。！？｡](?:(?<=[。！？｡])[」』）”’]*+|(?<![。！？｡])[)\]\"'»”’]*+\s++(?=[^a-z]))"
+    r"[.!?…؟۔।。！？｡](?:(?<=[。！？｡])[」』）”’]*+|(?<![。！？｡])[)\]\"'»”’]*+\s++(?=[^a-z]))"  # noqa: RUF001
 )
 
 
 def find_structure(text: str) -> Structure:
-    """Find the Markdown blocks, sentences and lines of ``text``; plain text has the
-    last two and paragraphs only.
+    """Find the Markdown blocks, sentences and lines of ``text``.
+
+    Plain text has paragraphs, sentences and lines only.
     """
-    # A pattern anchored to line starts costs 20 ms a megabyte, looking for its mark
-    # first costs nearly nothing.
+    # A pattern anchored to line starts costs 20 ms a megabyte. Looking for its first
+    # character costs nearly nothing.
     code = _fenced_code(text)
     headings = _spans(_ATX_HEADING, text) if "#" in text else []
     if "\n==" in text or "\n--" in text:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -10,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors, trainers
 
-from activekg_pipelines.embedding import DEFAULT_MODEL, Chunk, chunk_document, resolve_model
+from activekg_pipelines.chunking import Chunk, chunk_document
+from activekg_pipelines.embedding import DEFAULT_MODEL, resolve_model
 from activekg_pipelines.errors import EncoderFailed
 
 LIMIT = 256
 WORDS = re.findall(
     r"\w+",
     "the ledger holds every object that was ever listed and a scan compares it with the bucket "
-    "while workers claim "
-    "rows under a lease which ends when their process dies so that another one may continue where "
-    "it stopped",
+    "while workers claim rows under a lease which ends when their process dies so that another "
+    "one may continue where it stopped",
 )
 
 
@@ -55,8 +57,8 @@ def plain(seed: int = 3, paragraphs: int = 120) -> str:
 
 def python_code(functions: int) -> str:
     return "\n\n".join(
-        f"def function_{n}(value: int) -> int:\n    # adds {n}\n    total = value + {n}\n    "
-        "return total"
+        f"def function_{n}(value: int) -> int:\n    # adds {n}\n"
+        f"    total = value + {n}\n    return total"
         for n in range(functions)
     )
 
@@ -80,7 +82,7 @@ TEXTS = {
     "wide table row": "| " + " | ".join(f"cell {n}" for n in range(900)) + " |",
     "crlf": article(8).replace("\n", "\r\n"),
     "carriage returns": plain(5, 40).replace("\n", "\r"),
-    "chinese": "知识图谱是一种结构化的语义知识库。它用于描述物理世界中的概念及其相互关系！" * 200,
+    "chinese": "知识图谱是一种结构化的语义知识库。它用于描述物理世界中的概念及其相互关系！" * 200,  # noqa: RUF001
     "japanese": "これはテストです。カタカナとひらがなと漢字が混ざっています。" * 150,
     "korean": "한국어 문장은 띄어쓰기가 있습니다. 음절은 자모로 나뉩니다. " * 150,
     "thai without spaces": "ภาษาไทยไม่มีการเว้นวรรคระหว่างคำ" * 300,
@@ -292,9 +294,7 @@ def test_text_that_is_not_valid_unicode_is_an_encoder_failure(tokenizer: Tokeniz
 
 
 class Opaque:
-    """A tokenizer that does not tell how it works, so that nothing is concluded from
-    it.
-    """
+    """A tokenizer that does not tell its kind, so that nothing is concluded from it."""
 
     truncation = padding = None
 
@@ -305,20 +305,8 @@ class Opaque:
 
 FRAGMENTS = st.sampled_from(
     [
-        " ",
-        "\n",
-        "\t",
-        "\r\n",
-        "\x0c",
-        "\x85",
-        "\u00a0",
-        "\u3000",
-        "[MASK]",
-        "##ing",
-        "walking",
-        "naïve",
-        "e\u0301",
-        "漢字",
+        *(" ", "\n", "\t", "\r\n", "\x0c", "\x85", "\u00a0", "\u3000"),
+        *("[MASK]", "##ing", "walking", "naïve", "e\u0301", "漢字"),
     ]
 )
 
@@ -371,3 +359,12 @@ def test_the_limit_is_exact_for_byte_level_tokenizers_too(name: str) -> None:
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 1), ("<s>", 0))
     chunks = chunk_document(TEXTS[name], tokenizer, LIMIT)
     assert_sound(TEXTS[name], chunks, tokenizer)
+
+
+def test_importing_the_package_loads_no_encoder_and_no_heavy_library() -> None:
+    code = (
+        "import sys, activekg_pipelines.chunking; "
+        "print({'activekg_pipelines.embedding', 'numpy', 'tokenizers'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

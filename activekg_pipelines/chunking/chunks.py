@@ -1,6 +1,4 @@
-"""Splitting a document's text into chunks that fit the model, cut where a reader would
-cut.
-"""
+"""A document's text as chunks that fit the model, cut where a reader would cut."""
 
 from __future__ import annotations
 
@@ -10,23 +8,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from activekg_pipelines.embedding.words import ChunkTokenizer
+    from activekg_pipelines.chunking.tokenizer import Tokenizer
 
 CHUNKER_VERSION: Final = "1"
-"""Raise it when the same text gives other chunks; the ledger then splits every document
-again.
+"""Raise it when the same text gives other chunks.
+
+The ledger then splits every document again.
 """
 
-# English runs at 4 characters a word piece, indented code and wide tables at up to 10;
-# beyond 16 it is blanks or words the model does not know, where word pieces no longer
+# English runs at 4 characters a token, indented code and wide tables at up to 10.
+# Beyond 16 it is blanks, or words that the model does not know. There tokens no longer
 # bound the size of a row or of a search result.
 _CHARS_PER_TOKEN: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A part of a document: ``document[start:end] == text`` in code points, without
-    blanks at either end.
+    """A part of a document, without blanks at either end.
+
+    ``document[start:end] == text``, in code points.
     """
 
     index: int
@@ -35,7 +35,7 @@ class Chunk:
     end: int
     text: str
     tokens: int
-    """Word pieces of the chunk encoded alone, special tokens included."""
+    """Of the chunk encoded alone, special tokens included."""
     text_hash: bytes
     """SHA-256 of the text in UTF-8, 32 bytes."""
     ordinal: int
@@ -43,31 +43,34 @@ class Chunk:
 
 
 def chunk_document(
-    text: str, tokenizer: ChunkTokenizer, max_tokens: int, *, max_chars: int | None = None
+    text: str, tokenizer: Tokenizer, max_tokens: int, *, max_chars: int | None = None
 ) -> list[Chunk]:
-    """Split ``text`` into chunks of at most ``max_tokens`` word pieces, special tokens
-    included.
+    """Split ``text`` into chunks of at most ``max_tokens`` tokens.
 
     Cuts fall before headings, paragraphs, list items, sentences, lines and words, in
-    this order of preference; fenced code and table rows stay whole and headings stay
-    with what they head wherever the limit allows. Chunks do not overlap and leave out
-    nothing but blanks and characters that the model does not see. Chunks have at most
-    ``max_chars`` characters, by default 16 for each token.
+    this order of preference. Wherever the limit allows, fenced code and table rows stay
+    whole, and headings stay with what they head. Chunks do not overlap. They leave out
+    nothing but blanks and characters that the model does not see.
 
-    Raises :class:`ValueError` when the tokenizer truncates or pads (documents would
-    lose their text unnoticed) or the limit leaves no room for text, and
-    :class:`EncoderFailed` when the tokenizer refuses the text.
+    Args:
+        max_tokens: special tokens included.
+        max_chars: characters of a chunk at most, by default 16 for each token.
+
+    Raises:
+        ValueError: the tokenizer truncates or pads, so that documents would lose their
+            text unnoticed; or the limit leaves no room for text.
+        EncoderFailed: the tokenizer refuses the text.
     """
     if tokenizer.truncation is not None or tokenizer.padding is not None:
         raise ValueError(
-            "The tokenizer must neither truncate nor pad: call no_truncation() and no_padding() "
-            "on it."
+            "The tokenizer must neither truncate nor pad: "
+            "call no_truncation() and no_padding() on it."
         )
     room = max_tokens - tokenizer.num_special_tokens_to_add(is_pair=False)
     if room < 1:
         raise ValueError(f"A limit of {max_tokens} tokens leaves no room for text.")
 
-    from activekg_pipelines.embedding.spans import split
+    from activekg_pipelines.chunking.spans import split
 
     special_tokens = max_tokens - room
     seen: Counter[str] = Counter()

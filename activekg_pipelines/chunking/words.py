@@ -1,21 +1,21 @@
-"""A text as the model's tokenizer sees it: where each word starts and how many word
-pieces come before it.
-"""
+"""A text as its tokenizer sees it: where each word starts, and its number of tokens."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from activekg_pipelines.errors import EncoderFailed
+from activekg_pipelines.chunking.tokenizer import BLANKS, encode_all
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from activekg_pipelines.chunking.tokenizer import Encoding, Tokenizer
 
     Positions = NDArray[np.int64]
 
@@ -23,70 +23,39 @@ if TYPE_CHECKING:
 # keep both cores of a small machine busy.
 _SLICE_CHARS: Final = 50_000
 _SLICES_AT_ONCE: Final = 8
-# Only these: other characters that Python calls space (form feed, 0x1C to 0x1F, 0x85)
-# are deleted by BERT's normalizer, which joins the words around them.
-BLANKS: Final = " \t\r\n"
 _GAP: Final = re.compile(rf"([{BLANKS}]+)")
 # Odd constants of xxHash64 (Yann Collet); the products are taken modulo 2**64.
 _HASH: Final = np.array([0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
 
 
-class Encoding(Protocol):
-    """What the tokenizer returns; each of these properties builds its list anew at
-    every access.
-    """
-
-    @property
-    def ids(self) -> list[int]: ...
-    @property
-    def offsets(self) -> list[tuple[int, int]]: ...
-    @property
-    def word_ids(self) -> list[int | None]: ...
-
-
-class ChunkTokenizer(Protocol):
-    """The part of :class:`tokenizers.Tokenizer` that splitting needs."""
-
-    @property
-    def truncation(self) -> object | None: ...
-    @property
-    def padding(self) -> object | None: ...
-    def encode(self, sequence: str, *, add_special_tokens: bool = True) -> Encoding: ...
-    def encode_batch(
-        self, input: Sequence[str], *, add_special_tokens: bool = True
-    ) -> Sequence[Encoding]: ...
-    def num_special_tokens_to_add(self, is_pair: bool) -> int: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words of a text, in order, as parallel arrays over ``n`` words.
-
-    starts       int64[n]     code point offset of each word's first character
-    ends         int64[n]     code point offset after its last one that the model sees
-    tokens       int64[n + 1] word pieces before each word; the last entry is the total
-    marks        float64[n]   a number in [0, 1) that depends on the word and its two neighbours only
-    forced       sorted indices of words before which the text must be cut: to the tokenizer both sides are one word
-    """
+    """The words of a text, in order, as parallel arrays over ``n`` words."""
 
     starts: Positions
+    """int64[n]: code point offset of each word's first character."""
     ends: Positions
+    """int64[n]: code point offset after its last character that the model sees."""
     tokens: Positions
+    """int64[n + 1]: tokens before each word. The last entry is the total."""
     marks: NDArray[np.float64]
+    """float64[n]: in [0, 1), from the word and its two neighbours only."""
     forced: list[int]
+    """Indices, in order, of the words before which the text must be cut.
+
+    The tokenizer sees both sides of such a cut as one word.
+    """
 
     def __len__(self) -> int:
         return len(self.starts)
 
 
-def find_words(text: str, tokenizer: ChunkTokenizer, *, blanks_separate: bool) -> Words:
+def find_words(text: str, tokenizer: Tokenizer, *, blanks_separate: bool) -> Words:
     """Encode ``text`` without special tokens and return its words.
 
     Args:
-        text: any.
-        tokenizer: of the model.
-        blanks_separate: whether what stands between blanks has the same word pieces
-            alone as within the text; what comes several times is then encoded once.
+        blanks_separate: whether what stands between blanks has the same tokens alone as
+            within the text. What comes several times is then encoded once.
 
     Raises:
         EncoderFailed: the tokenizer refuses the text (lone surrogates).
@@ -114,20 +83,19 @@ def find_words(text: str, tokenizer: ChunkTokenizer, *, blanks_separate: bool) -
         starts=np.concatenate([each.starts for each in found]),
         ends=np.concatenate([each.ends for each in found]),
         tokens=np.concatenate([[0], np.cumsum(tokens)]),
-        marks=_marks(np.concatenate([each.pieces for each in found])),
+        marks=_marks(np.concatenate([each.first_ids for each in found])),
         forced=[word for word in forced if 0 < word < words],
     )
 
 
 def split_oversized(
-    text: str, words: Words, tokenizer: ChunkTokenizer, max_tokens: int, max_chars: int
+    text: str, words: Words, tokenizer: Tokenizer, max_tokens: int, max_chars: int
 ) -> Words:
-    """Cut each word that is over a limit into parts that fit, with forced cuts between
-    them.
+    """Cut each word that is over a limit into parts that fit.
 
-    A part is measured by encoding it alone, since part of a word has other pieces than
-    the word: five megabytes of one letter are a single unknown token, ten letters of
-    them are several known ones.
+    The cuts between the parts are forced. Each part is encoded alone, since part of a
+    word has other tokens than the word: five megabytes of one letter are a single
+    unknown token, ten letters of them are several known ones.
     """
     bounds = np.append(words.starts, len(text))
     suspects = np.flatnonzero((np.diff(bounds) > max_chars) | (np.diff(words.tokens) > max_tokens))
@@ -140,20 +108,6 @@ def split_oversized(
         or len(text[bounds[word] : bounds[word + 1]].rstrip()) > max_chars
     }
     return _replaced(words, parts) if parts else words
-
-
-def encode_all(
-    tokenizer: ChunkTokenizer, texts: Sequence[str], *, special_tokens: bool = False
-) -> Sequence[Encoding]:
-    """``encode_batch``, with the tokenizer's refusal as :class:`EncoderFailed`."""
-    try:
-        if len(texts) == 1:
-            # A batch wakes the tokenizer's threads, which take as much time as a
-            # document of a few pages.
-            return [tokenizer.encode(texts[0], add_special_tokens=special_tokens)]
-        return tokenizer.encode_batch(texts, add_special_tokens=special_tokens)
-    except TypeError as error:  # what the tokenizer makes of a lone surrogate
-        raise EncoderFailed("The text holds characters that are not valid Unicode.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,20 +137,20 @@ def _slice_end(text: str, start: int, limit: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Encoded:
-    """The words of an encoded text, each array int64[words]: offsets, number of word
-    pieces, first piece.
-    """
+    """The words of an encoded text. Each array is int64[words]."""
 
     starts: Positions
     ends: Positions
     tokens: Positions
-    pieces: Positions
+    """How many tokens each word has."""
+    first_ids: Positions
+    """The id of each word's first token."""
 
 
 def _encoded(encoding: Encoding) -> _Encoded:
     offsets = encoding.offsets
     spans = np.fromiter(chain.from_iterable(offsets), np.int64, 2 * len(offsets)).reshape(-1, 2)
-    # As floats, because a piece that belongs to no word has None, and NaN differs from
+    # As floats, because a token that belongs to no word has None, and NaN differs from
     # its neighbours.
     words = np.array(encoding.word_ids, np.float64)
     begins = np.ones(len(words), bool)
@@ -210,18 +164,16 @@ def _encoded(encoding: Encoding) -> _Encoded:
 
 @dataclass(frozen=True, slots=True)
 class _Runs:
-    """A text as runs of characters between blanks.
-
-    distinct     each run once, with a blank between two of them
-    bounds       int64[distinct + 1]  where each begins in that, and where one more would
-    starts       int64[runs]  where each run of the text begins
-    which        int64[runs]  which of the distinct ones it is
-    """
+    """A text as runs of characters between blanks."""
 
     distinct: str
+    """Each run once, with a blank between two of them."""
     bounds: Positions
+    """int64[distinct + 1]: where each begins in that, and where one more would."""
     starts: Positions
+    """int64[runs]: where each run of the text begins."""
     which: Positions
+    """int64[runs]: which of the distinct ones it is."""
 
     def spread(self, encoded: _Encoded) -> _Encoded:
         """The text's words, from those of ``distinct``."""
@@ -234,7 +186,7 @@ class _Runs:
             encoded.starts[at] + shift,
             encoded.ends[at] + shift,
             encoded.tokens[at],
-            encoded.pieces[at],
+            encoded.first_ids[at],
         )
 
 
@@ -252,11 +204,12 @@ def _find_runs(text: str) -> _Runs:
     )
 
 
-def _marks(pieces: Positions) -> NDArray[np.float64]:
-    """Each word's first piece hashed with its neighbours' by multiplication (Knuth,
-    TAOCP 6.4): float64[n].
+def _marks(first_ids: Positions) -> NDArray[np.float64]:
+    """float64[n]: each word's first token, hashed with its neighbours'.
+
+    Hashing by multiplication: Knuth, The Art of Computer Programming, 6.4.
     """
-    words = pieces.astype(np.uint64)
+    words = first_ids.astype(np.uint64)
     before, after = np.roll(words, 1), np.roll(words, -1)
     mixed: NDArray[np.uint64] = words * _HASH[0] + before * _HASH[1] + after * _HASH[2]
     mixed = (mixed ^ (mixed >> np.uint64(29))) * _HASH[0]
@@ -264,7 +217,7 @@ def _marks(pieces: Positions) -> NDArray[np.float64]:
 
 
 def _parts(
-    text: str, span: tuple[int, int], tokenizer: ChunkTokenizer, max_tokens: int, max_chars: int
+    text: str, span: tuple[int, int], tokenizer: Tokenizer, max_tokens: int, max_chars: int
 ) -> list[_Part]:
     parts: list[_Part] = []
     end = span[0] + len(text[span[0] : span[1]].rstrip())
