@@ -19,7 +19,7 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.connectors.rotation import Rotation
 from activekg_pipelines.graph.search import SearchHit
 from activekg_pipelines.ledger.states import Mode, ObjectState, Trigger
-from activekg_pipelines.orchestration import Orchestrator
+from activekg_pipelines.orchestrator.orchestrator import Orchestrator
 from activekg_pipelines.pipeline.preview import Basis, Preview
 
 RunStatus = Literal["waiting", "running", "succeeded", "failed", "expired"]
