@@ -232,16 +232,6 @@ def partition_key(tenant_id: str, name: str) -> str:
     return f"{tenant_id}/{name}"
 
 
-def sensor_name(tenant_id: str) -> str:
-    """A tenant's sensor name: ``s3_<tenant>`` where Dagster accepts that, told apart by
-    a hash where it does not.
-
-    Two equal names would keep every tenant's sensors from loading, so the hash is too
-    long for anybody to find two ids that share one.
-    """
-    return "s3_" + _slug(tenant_id, 80, allowed="A-Za-z0-9_", digits=32)
-
-
 def mask(access_key_id: str) -> str:
     """The access key id as it may be shown: its first and last four characters."""
     return f"{access_key_id[:4]}…{access_key_id[-4:]}"

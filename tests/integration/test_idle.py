@@ -14,8 +14,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from activekg_pipelines.connectors.models import S3ConfigPatch, sensor_name
+from activekg_pipelines.connectors.models import S3ConfigPatch
 from activekg_pipelines.defs.sensors import build_sensors
+from activekg_pipelines.orchestrator.sensors import sensor_name
 from activekg_pipelines.services import Services
 from tests.integration.syncing import query, sync
 from tests.s3_bucket import Bucket
