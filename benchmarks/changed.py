@@ -14,7 +14,8 @@ from typing import Any
 
 import boto3
 
-from activekg_pipelines.connectors.models import Connector, sensor_name
+from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.orchestrator.sensors import sensor_name
 from activekg_pipelines.services import Services
 from benchmarks.measure import Result
 from benchmarks.object_server import note

@@ -14,7 +14,7 @@ from activekg_pipelines.database.pool import Database
 from activekg_pipelines.graph.search import SearchHit, search
 from activekg_pipelines.graph.store import Graph
 from activekg_pipelines.ledger.store import Ledger
-from activekg_pipelines.orchestration import Orchestrator
+from activekg_pipelines.orchestrator.orchestrator import Orchestrator
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 

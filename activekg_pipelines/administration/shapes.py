@@ -22,7 +22,7 @@ from activekg_pipelines.connectors.rotation import Rotation
 from activekg_pipelines.connectors.store import stored_config
 from activekg_pipelines.graph.search import SearchHit
 from activekg_pipelines.ledger.states import Mode, ObjectState, Trigger
-from activekg_pipelines.orchestration import Orchestrator
+from activekg_pipelines.orchestrator.orchestrator import Orchestrator
 from activekg_pipelines.pipeline.preview import Basis, Preview
 from activekg_pipelines.sources.config import masked, view_of
 from activekg_pipelines.sources.registry import providers

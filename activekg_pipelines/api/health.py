@@ -14,7 +14,7 @@ from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.api.requests import ServicesOfApp
 from activekg_pipelines.database.migrate import current_revision, newest_revision
 from activekg_pipelines.errors import EncryptionError
-from activekg_pipelines.orchestration import Check
+from activekg_pipelines.orchestrator.health import Check
 
 router = APIRouter(tags=["health"])
 

@@ -37,7 +37,7 @@ from activekg_pipelines.ledger.counters import (
     bucket,
 )
 from activekg_pipelines.ledger.states import ObjectState
-from activekg_pipelines.orchestration import Check
+from activekg_pipelines.orchestrator.health import Check
 from activekg_pipelines.settings import Settings
 
 METRICS_PATH: Final = "/metrics"

@@ -28,7 +28,7 @@ from activekg_pipelines.errors import (
     InvalidConnector,
     ModelError,
 )
-from activekg_pipelines.orchestration import OrchestratorError
+from activekg_pipelines.orchestrator.partitions import OrchestratorError
 from activekg_pipelines.sources.registry import providers
 
 MEDIA_TYPE: Final = "application/problem+json"

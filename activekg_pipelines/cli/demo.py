@@ -1,8 +1,8 @@
-"""The demonstration: a tenant registers a bucket, asks questions, changes documents,
-and asks again.
+"""The demonstration: a tenant registers a bucket and asks about its documents.
 
-Everything is as in production but the bucket, which a local stand-in for AWS S3 serves,
-and the database, which is embedded unless ACTIVEKG_DSN says otherwise.
+Then documents change, and the tenant asks again. Two things are not as in production. A
+local stand-in for AWS S3 serves the bucket, and the database is embedded unless
+ACTIVEKG_DSN says otherwise.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def run_demo(console: Console, *, once: bool) -> None:
 
     Args:
         console: where it shows itself.
-        once: stop everything after the answers; otherwise the system stays up until
+        once: stop everything after the answers. Otherwise the system stays up until
             Ctrl-C.
 
     Raises:
@@ -112,14 +112,12 @@ def _play(demo: _Demo, endpoint: str) -> None:
     count = _fill(demo)
     demo.console.print(
         f"\n[bold]1. A bucket[/] s3://{BUCKET} with {count} documents, served by moto, a local "
-        "stand-in for AWS S3 "
-        f"at {endpoint}."
+        f"stand-in for AWS S3 at {endpoint}."
     )
     config_id, existed = _register(demo, endpoint)
     demo.console.print(
         f"\n[bold]2. Tenant {TENANT} {'has registered' if existed else 'registers'} it[/] through "
-        "the admin API: "
-        f"connector {config_id}."
+        f"the admin API: connector {config_id}."
     )
     # A new connector's first sync starts by itself.
     _watch(demo, config_id, _sync(demo, config_id) if existed else None)
@@ -151,9 +149,7 @@ def _play(demo: _Demo, endpoint: str) -> None:
 
 
 def _fill(demo: _Demo) -> int:
-    """Put the shipped documents into the bucket; what a demonstration before left in it
-    is undone.
-    """
+    """Put the shipped documents into the bucket, as they are without any change."""
     folder = demo.examples / "documents"
     demo.s3.create_bucket(Bucket=BUCKET)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -252,8 +248,9 @@ def _run(demo: _Demo, config_id: str, sync_id: str | None) -> dict[str, Any]:
 
 
 def _touched(demo: _Demo, config_id: str, since: str) -> dict[str, int]:
-    """Counts of the runs since a time: a poll may have come between the change and the
-    sync that was asked for.
+    """The counts of all runs since a time.
+
+    A poll may have come between the change and the sync that was asked for.
     """
     params = {"config_id": config_id, "since": since}
     items = (

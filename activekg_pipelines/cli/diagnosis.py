@@ -238,7 +238,7 @@ def _s3_endpoints(settings: Settings, conn: Connection[Any]) -> str:
 
 
 def _dagster_storage(settings: Settings) -> str:
-    from activekg_pipelines.orchestration import Orchestrator
+    from activekg_pipelines.orchestrator.orchestrator import Orchestrator
 
     with Orchestrator(settings.activekg_webserver_url) as orchestrator:
         count = orchestrator.count_partitions()
@@ -246,7 +246,7 @@ def _dagster_storage(settings: Settings) -> str:
 
 
 def _dagster(settings: Settings) -> Iterator[Finding]:
-    from activekg_pipelines.orchestration import Orchestrator
+    from activekg_pipelines.orchestrator.orchestrator import Orchestrator
 
     fixes = {
         "dagster_webserver": _START_DAGSTER,

@@ -1,9 +1,9 @@
-"""The local environment: embedded database and generated keys where none are set, and
-Dagster's home.
+"""The local environment: database, keys, and Dagster's home.
 
-Everything lies under ``ACTIVEKG_HOME``. What is generated is kept in a file that only
-its owner can read, so that a second start, a second terminal and ``dagster``'s own
-commands find the same keys and databases.
+Where none are set, the database is embedded and the keys are generated. Everything lies
+under ``ACTIVEKG_HOME``. Generated keys are kept in a file that only its owner can read. A
+second start, a second terminal and ``dagster``'s own commands find the same keys and
+databases.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ _SECRETS_FILE = "secrets.env"
 
 
 def prepare_environment(*, generate_keys: bool, create: bool = False) -> dict[str, str]:
-    """Set what is not set: database, keys, Dagster's home. Starts the embedded database
-    when ACTIVEKG_DSN is not set.
+    """Set what is not set of database, keys and Dagster's home.
+
+    Starts the embedded database when ACTIVEKG_DSN is not set.
 
     Args:
-        generate_keys: make an encryption key and a JWT secret when there are none; only
+        generate_keys: make an encryption key and a JWT secret when there are none. Only
             for a local system.
-        create: make a new local system where there is none; other commands would only
+        create: make a new local system where there is none. Commands that only read would
             find it empty.
 
     Returns:
@@ -44,8 +45,7 @@ def prepare_environment(*, generate_keys: bool, create: bool = False) -> dict[st
     if not create and not home.is_dir() and load_settings().activekg_dsn is None:
         raise SettingsError(
             f"There is no local system in {home}. Run this where you ran `activekg-pipelines up`, "
-            "or set ACTIVEKG_HOME "
-            "to its folder, or ACTIVEKG_DSN to your own database."
+            "or set ACTIVEKG_HOME to its folder, or ACTIVEKG_DSN to your own database."
         )
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -70,8 +70,10 @@ def exports(values: Mapping[str, str]) -> str:
 
 
 def project_file(name: str) -> Path:
-    """``dagster.yaml`` or ``workspace.yaml``: of the working directory, or of the
-    checkout that this package lies in.
+    """The path of ``dagster.yaml`` or ``workspace.yaml``.
+
+    The file of the working directory comes first, then that of the checkout that this
+    package lies in.
 
     Raises:
         SettingsError: neither has it.
@@ -80,8 +82,8 @@ def project_file(name: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise SettingsError(
-        f"{name} is missing. Run this in a checkout of activekg-pipelines, or copy the file from "
-        "one."
+        f"{name} is missing. "
+        "Run this in a checkout of activekg-pipelines, or copy the file from one."
     )
 
 
@@ -92,8 +94,8 @@ def _secrets(home: Path, *, generate: bool) -> dict[str, str]:
             "CONNECTOR_KEK_V1": Fernet.generate_key().decode(),
             "CONNECTOR_KEK_ACTIVE_VERSION": "1",
         }
-    # Beside those in the environment, which win: a rotation adds a key and still reads
-    # what the first one encrypted.
+    # Stored keys come beside those in the environment, which win. A rotation adds a key
+    # there, and still reads what the stored key has encrypted.
     keys = {name: value for name, value in stored.items() if name.startswith("CONNECTOR_KEK_")}
     values = {name: value for name, value in keys.items() if not os.environ.get(name)}
     current = load_settings()
@@ -107,8 +109,10 @@ def _secrets(home: Path, *, generate: bool) -> dict[str, str]:
 
 
 def is_embedded(home: Path) -> bool:
-    """Whether the database is the embedded one: none is named, or that one, as in a
-    shell that took over ``env``.
+    """Whether the database is the embedded one.
+
+    That is so when none is named, or when the embedded one is, as in a shell that took
+    over ``env``.
     """
     current = load_settings()
     if current.activekg_dsn is None:
@@ -137,15 +141,16 @@ def _dagster(home: Path) -> dict[str, str]:
     defaults = {
         "DAGSTER_HOME": str(folder),
         "ACTIVEKG_DAGSTER_FILES": str(folder / "files"),
-        # Ticks list for 20 seconds at most; a slow answer of S3 must not end them.
+        # Ticks list for 20 seconds at most. A slow source must not end them.
         "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "120",
     }
     return {name: os.environ.get(name) or value for name, value in defaults.items()}
 
 
 def _link(link: Path, target: Path) -> None:
-    """Point ``link`` to ``target`` without a moment in which it is missing: a run that
-    starts just then reads it.
+    """Point ``link`` to ``target`` without a moment in which it is missing.
+
+    A run that starts at that moment reads it.
     """
     if link.is_symlink() and link.readlink() == target:
         return

@@ -1,6 +1,4 @@
-"""Commands about this machine: the local system, the demonstration, migrations, tokens,
-the environment.
-"""
+"""Commands about this machine: ``up``, ``demo``, ``migrate``, ``token`` and ``env``."""
 
 from __future__ import annotations
 

@@ -1,19 +1,18 @@
-"""Runs the whole system on one machine: Dagster's own `dagster dev` as the only child,
-the API in this process.
+"""The whole system on one machine.
+
+``dagster dev`` is the only child process, and the API runs in this one.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,14 +27,18 @@ from activekg_pipelines.api.app import create_app
 from activekg_pipelines.cli.environment import is_embedded, prepare_environment, project_file
 from activekg_pipelines.database.migrate import migrate
 from activekg_pipelines.errors import ActiveKGError, SettingsError
+from activekg_pipelines.orchestrator.process import dagster_dev
+from activekg_pipelines.orchestrator.runs import fail_interrupted_runs
+from activekg_pipelines.orchestrator.sensors import WORK_QUEUE_SENSOR
+from activekg_pipelines.orchestrator.webserver import Webserver, WebserverError
 from activekg_pipelines.services import Services, services
 from activekg_pipelines.settings import Settings, load_settings
 
-# Dagster's processes import, migrate their storage and load the definitions; 15 seconds
-# on two cores.
+# Dagster's processes import, migrate their storage and load the definitions. That takes
+# 15 seconds on two cores.
 _START_SECONDS = 180.0
-_STOP_SECONDS = 20.0
-_RUN_STOP_SECONDS = 10.0
+_WEBSERVER_SECONDS = 10.0
+_API_STOP_SECONDS = 20.0
 
 
 class StackError(ActiveKGError):
@@ -89,8 +92,7 @@ class Stack:
 
 @contextmanager
 def local_stack(console: Console) -> Iterator[Stack]:
-    """Start database, migrations, Dagster and the API; stop them all at the end,
-    however it ends.
+    """Start database, migrations, Dagster and the API, and stop them all at the end.
 
     Args:
         console: shows what is under way.
@@ -131,8 +133,13 @@ def _started() -> Iterator[Stack]:
     require_free_port(host, port, "ACTIVEKG_WEBSERVER_URL (for example http://127.0.0.1:3001)")
     migrate(opened.settings.require_dsn())
     if embedded:
-        _close_orphans(opened)
-    with _terminated_as_interrupted(), _dagster(host, port, logs) as dagster, _api(opened, logs):
+        _close_interrupted_runs(opened)
+    workspace = project_file("workspace.yaml")
+    with (
+        _terminated_as_interrupted(),
+        dagster_dev(workspace, host=host, port=port, log=logs / "dagster.log") as dagster,
+        _api(opened, logs),
+    ):
         stack = Stack(opened, dagster, logs)
         _wait_until_ready(stack)
         yield stack
@@ -143,48 +150,15 @@ def api_url(settings: Settings) -> str:
     return f"http://{settings.activekg_api_host}:{settings.activekg_api_port}"
 
 
-def _close_orphans(opened: Services) -> None:
-    """End what a system that was killed left behind: the embedded database is this
-    one's alone, so no run is alive.
+def _close_interrupted_runs(opened: Services) -> None:
+    """End the runs that a system which was killed left behind.
 
-    Dagster would notice after the longest time that a run may take, and the ledger
-    after a lease.
+    The embedded database belongs to this system alone, so none of its runs is alive.
+    Otherwise the ledger would wait for their leases to expire.
     """
-    from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
-
-    alive = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
-    with DagsterInstance.get() as instance:
-        for run in instance.get_runs(RunsFilter(statuses=alive)):
-            instance.report_run_failed(run, "The local system was stopped during this run.")
-            opened.ledger.release_claims(run.run_id)
-            opened.ledger.finish_run(run.run_id, succeeded=False)
-
-
-@contextmanager
-def _dagster(host: str, port: int, logs: Path) -> Iterator[subprocess.Popen[bytes]]:
-    command = [
-        sys.executable,
-        "-m",
-        "activekg_pipelines.cli.bound_dagster",
-        "dev",
-        "-w",
-        str(project_file("workspace.yaml")),
-    ]
-    command += ["-h", host, "-p", str(port), "--log-level", "warning"]
-    with (logs / "dagster.log").open("ab") as log:
-        # A session of its own: Ctrl-C reaches this process alone, which then stops the
-        # parts in order.
-        process = subprocess.Popen(
-            command,
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        _stop(process)
+    for run_id in fail_interrupted_runs("The local system was stopped during this run."):
+        opened.ledger.release_claims(run_id)
+        opened.ledger.finish_run(run_id, succeeded=False)
 
 
 @contextmanager
@@ -205,13 +179,14 @@ def _api(opened: Services, logs: Path) -> Iterator[None]:
         yield
     finally:
         server.should_exit = True
-        thread.join(timeout=_STOP_SECONDS)
+        thread.join(timeout=_API_STOP_SECONDS)
 
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends the system as Ctrl-C does, and so does SIGINT where a shell started
-    it in the background.
+    """Let SIGTERM end the system as Ctrl-C does.
+
+    SIGINT does so too where a shell started the system in the background.
     """
 
     def interrupt(*_: Any) -> None:
@@ -227,34 +202,32 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 def _wait_until_ready(stack: Stack) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        stack.check()
-        if (
-            _answers(f"{stack.webserver_url}/server_info")
-            and _answers(f"{stack.api_url}/healthz")
-            and _loaded(stack)
-        ):
-            return
-        time.sleep(0.3)
+    with closing(Webserver(stack.webserver_url)) as webserver:
+        while time.monotonic() < deadline:
+            stack.check()
+            if _answers(f"{stack.api_url}/healthz") and _definitions_loaded(webserver):
+                return
+            time.sleep(0.3)
     raise StackError(
         f"Dagster did not load the definitions within {_START_SECONDS:.0f} seconds. "
         f"The end of {stack.logs / 'dagster.log'}:\n" + _tail(stack.logs / "dagster.log")
     )
 
 
-def _loaded(stack: Stack) -> bool:
-    """Whether the webserver has the definitions; a load error is an answer too."""
-    query = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } workspaceOrError { ... on Workspace { locationEntries { loadStatus locationOrLoadError { ... on PythonError { message } } } } } }"
+def _definitions_loaded(webserver: Webserver) -> bool:
+    """Whether the webserver has this package's definitions.
+
+    Raises:
+        StackError: a code location could not be loaded.
+    """
     try:
-        data = httpx.post(
-            f"{stack.webserver_url}/graphql", json={"query": query}, timeout=10
-        ).json()["data"]
-    except (httpx.HTTPError, ValueError, KeyError):
+        locations = webserver.code_locations(timeout=_WEBSERVER_SECONDS)
+    except WebserverError:
         return False
-    for entry in data["workspaceOrError"].get("locationEntries", []):
-        if message := (entry["locationOrLoadError"] or {}).get("message"):
-            raise StackError(f"Dagster could not load the definitions: {message}")
-    return bool(data["repositoriesOrError"].get("nodes"))
+    for location in locations:
+        if location.error is not None:
+            raise StackError(f"Dagster could not load the definitions: {location.error}")
+    return any(WORK_QUEUE_SENSOR in location.sensors for location in locations)
 
 
 def _answers(url: str) -> bool:
@@ -264,39 +237,11 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End Dagster and everything that it started."""
-    try:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(timeout=_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        logging.getLogger(__name__).warning(
-            "Dagster did not stop within %.0f seconds and is killed.", _STOP_SECONDS
-        )
-    finally:
-        # Its session is its process group, in which runs outlive the code server.
-        # SIGTERM: they give back their leases.
-        for sign, patience in ((signal.SIGTERM, _RUN_STOP_SECONDS), (signal.SIGKILL, 0.0)):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, sign)
-                _wait_for_group(process.pid, patience)
-        process.wait()
-
-
-def _wait_for_group(group: int, seconds: float) -> None:
-    """Wait for a process group to be empty; ProcessLookupError says that it is."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        os.killpg(group, 0)
-        time.sleep(0.1)
-
-
 def require_free_port(host: str, port: int, setting: str) -> None:
-    """Make sure that a port can be listened on.
+    """Make sure that nobody listens on a port.
 
     Raises:
-        SettingsError: it is taken; names the setting that chooses another one.
+        SettingsError: it is taken. The message names the setting for another one.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
-from activekg_pipelines.sources.config import no_dots, slug
+from activekg_pipelines.sources.config import no_dots
 from activekg_pipelines.sources.source import Location
 
 # No ':' and no '/': an external id is {scheme}:{tenant}:{container}/{key}, and two tenants
@@ -73,10 +73,3 @@ def partition_key(tenant_id: str, name: str) -> str:
     Tenant ids and names hold no character that Dagster refuses.
     """
     return f"{tenant_id}/{name}"
-
-
-def sensor_name(tenant_id: str) -> str:
-    """A tenant's sensor name: ``s3_<tenant>`` where Dagster accepts that, told apart by a
-    hash where it does not.
-    """
-    return "s3_" + slug(tenant_id, 80, allowed="A-Za-z0-9_", digits=32)

@@ -1,3 +1,1 @@
-"""What Dagster sees, and nothing more: each function here calls the pipeline and
-reports.
-"""
+"""What Dagster sees. Each function here calls the pipeline, and reports what it did."""

@@ -1,6 +1,4 @@
-"""The three assets of a connector: what its bucket holds, what that says, and what the
-graph knows of it.
-"""
+"""A connector's assets: the objects of its source, their texts, and their graph."""
 
 # No `from __future__ import annotations` here: Dagster reads annotations at run time,
 # and of results the bare class.
@@ -29,25 +27,26 @@ from activekg_pipelines.pipeline.sync import extract_and_index as extract_and_in
 
 logger = logging.getLogger(__name__)
 
-# For S3 or Postgres being away: longer than a failover. Objects have their own retries,
-# in the ledger.
+_GROUP = "documents"
+# For a source or a Postgres that does not answer: longer than a failover takes. Objects
+# have their own retries, in the ledger.
 _RETRIES = dg.RetryPolicy(
     max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
-# A request that waited long was asked for more than once, and another run answers it.
+# A request that waited long was emitted more than once, and another run answers it.
 _SUPERSEDED: dict[str, Any] = {"superseded": True}
 
 
 @dg.asset(
     partitions_def=connector_partitions,
     retry_policy=_RETRIES,
-    group_name="s3",
-    kinds={"s3"},
+    group_name=_GROUP,
     code_version="1",
 )
 def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    """Every object under the connector's prefix, compared with the ledger by ETag;
-    vanished ones are deleted.
+    """Every object of the connector's source, compared with the ledger by change token.
+
+    Objects that have vanished are deleted.
     """
     with run_scope(context) as scope, scope.lease() as held:
         if scope.superseded:
@@ -81,22 +80,20 @@ def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  
         dg.AssetSpec(
             EXTRACTED_TEXT,
             deps=[source_objects],
-            group_name="s3",
+            group_name=_GROUP,
             kinds={"python"},
             code_version=EXTRACTOR_VERSION,
             description="The text of every readable object: PDF, Word, HTML, Markdown and plain "
-            "text, parsed in "
-            "isolated processes.",
+            "text, parsed in isolated processes.",
         ),
         dg.AssetSpec(
             DOCUMENT_EMBEDDINGS,
             deps=[EXTRACTED_TEXT],
-            group_name="s3",
+            group_name=_GROUP,
             kinds={"postgres"},
             code_version=CHUNKER_VERSION,
             description="Document and Chunk nodes with vectors and DERIVED_FROM edges in "
-            "Postgres, each document "
-            "replaced whole.",
+            "Postgres, each document replaced whole.",
         ),
     ],
     check_specs=[
@@ -113,13 +110,14 @@ def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  
 def extract_and_index(
     context: dg.AssetExecutionContext, config: SyncConfig
 ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
-    """One step for both, so that no encoder waits for the last text; each can be
-    materialized alone.
+    """One step for both, so that no encoder waits for the last text.
+
+    Each of the two can be materialized alone.
     """
     selected = context.selected_asset_keys
     if not selected:
-        # Dagster offers the check alone, but without a partition: whose objects it
-        # should look at, nobody says.
+        # Dagster offers the check alone, but then without a partition. Nobody says
+        # whose objects it should look at.
         raise dg.Failure(
             description="The check is evaluated whenever a partition of document_embeddings is "
             "materialized.",
@@ -153,8 +151,8 @@ def _work(scope: RunScope, *, extracts: bool, indexes: bool) -> None:
     counts = scope.services.ledger.run_counts(scope.run)
     done = counts.extracted - before.extracted + counts.indexed - before.indexed
     if taken and counts.failed - before.failed == taken and not done:
-        # Each of them is tried again by the ledger; trying the run again would only
-        # hurry that.
+        # The ledger tries each of them again. Trying the run again would only be too
+        # early.
         raise dg.Failure(
             description=f"None of {taken} objects could be read; each is tried again later: "
             f"{counts.errors}",

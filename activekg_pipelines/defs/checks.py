@@ -1,6 +1,4 @@
-"""The audit as Dagster shows it: a check of all connectors, and a schedule for it that
-an operator may switch on.
-"""
+"""The audit as a check of all connectors, and a schedule that an operator may start."""
 
 # No `from __future__ import annotations` here: Dagster reads annotations at run time.
 import dagster as dg
@@ -12,7 +10,7 @@ from activekg_pipelines.defs.run_scope import DOCUMENT_EMBEDDINGS
 from activekg_pipelines.errors import ActiveKGError
 from activekg_pipelines.services import services
 
-# A table in Dagster's event log; whoever has more needs the command line.
+# Rows of a table in Dagster's event log. The command line shows all of them.
 _MOST_ROWS = 500
 
 
@@ -30,17 +28,15 @@ class AuditConfig(dg.Config):
 # Not partitioned: Dagster 1.13 starts no run that holds only a check of a partition.
 @dg.asset_check(
     asset=DOCUMENT_EMBEDDINGS,
-    description="Bucket, ledger, texts, documents, chunks, edges and vectors agree, apart from "
-    "work under way. Reads "
-    "all of them: no sync evaluates this. To mend what it finds: activekg-pipelines audit "
-    "--repair.",
+    description="Source, ledger, texts, documents, chunks, edges and vectors agree, apart from "
+    "work under way. Reads all of them: no sync evaluates this. "
+    "To repair what it finds: activekg-pipelines audit --repair.",
 )
 def no_drift(context: dg.AssetCheckExecutionContext, config: AuditConfig) -> dg.AssetCheckResult:
-    """One result for all connectors, or for that of the partition where one is
-    materialized by hand.
-    """
+    """One result for all connectors, or for that of the partition."""
     opened = services()
-    # Materialized from the asset's page, where Dagster evaluates every check along.
+    # A partition that is materialized from the asset's page: Dagster then evaluates
+    # every check of the asset too.
     keys = [context.partition_key] if context.has_partition_key else config.connectors
     chosen = (
         [opened.connector_of_partition(key) for key in keys]
@@ -55,7 +51,7 @@ def no_drift(context: dg.AssetCheckExecutionContext, config: AuditConfig) -> dg.
         try:
             report = audit_connector(opened, connector, vectors=config.vectors)
         except ActiveKGError as error:
-            # One bucket that cannot be listed keeps no other from being looked at.
+            # A source that cannot be listed keeps no other from being looked at.
             unreadable += 1
             rows.append(_row(connector, "could_not_look", 1, "", error.message))
             continue
@@ -87,7 +83,7 @@ audit_connectors = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     # Syncs come first.
     tags={"dagster/priority": "-100"},
-    description="Compare buckets, ledger and graph of all connectors; changes nothing.",
+    description="Compare sources, ledger and graph of all connectors; changes nothing.",
 )
 
 weekly_audit = dg.ScheduleDefinition(
@@ -97,7 +93,7 @@ weekly_audit = dg.ScheduleDefinition(
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description="Audits every connector on Sundays. Off by default: it reads everything, and "
-    "lists every bucket.",
+    "lists every source.",
 )
 
 

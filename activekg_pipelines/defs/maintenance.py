@@ -1,5 +1,7 @@
-"""Once a day: forget what nobody reads any more, in this package's tables and in
-Dagster's, and look for leftovers.
+"""The daily maintenance.
+
+It deletes what nobody reads any more, in this package's tables and in Dagster's, and
+looks for objects that an upgrade left behind.
 """
 
 # No `from __future__ import annotations` here: Dagster reads the context's annotation
@@ -8,36 +10,33 @@ from dataclasses import asdict
 
 import dagster as dg
 
-from activekg_pipelines.dagster_history import Territory, purge_history
 from activekg_pipelines.defs.assets import extract_and_index, source_objects
 from activekg_pipelines.defs.checks import audit_connectors
 from activekg_pipelines.defs.jobs import sync_connector
 from activekg_pipelines.ledger.retention import purge_ledger
-from activekg_pipelines.orchestration import OWN_SENSOR, PARTITIONS
+from activekg_pipelines.orchestrator.history import OwnDefinitions, purge_history
+from activekg_pipelines.orchestrator.partitions import PARTITIONS_DEF
+from activekg_pipelines.orchestrator.sensors import WORK_QUEUE_SENSOR
 from activekg_pipelines.services import services
 
 _JOB = "activekg_maintenance"
 
-TERRITORY = Territory(
+OWN_DEFINITIONS = OwnDefinitions(
     jobs=(sync_connector.name, audit_connectors.name, _JOB),
     assets=frozenset(source_objects.keys | extract_and_index.keys),
-    partitions=PARTITIONS,
-    sensor=OWN_SENSOR,
+    partitions_def=PARTITIONS_DEF,
+    sensor=WORK_QUEUE_SENSOR,
 )
-"""What of a Dagster instance is this package's. A job that is left out here keeps its
-runs for ever.
-"""
+"""Whose history is deleted. A job that is left out here keeps its runs for ever."""
 
-# Of a run that takes one of the queue's places: some 80,000 Dagster runs. What is left
-# over is for the next day.
+# The maintenance run takes one of the queue's slots meanwhile. This is enough to delete
+# some 80,000 runs; what is left over is for the next day.
 _BUDGET_SECONDS = 1800.0
 
 
 @dg.op
 def forget_old_rows(context: dg.OpExecutionContext) -> None:
-    """Scans, syncs, objects deleted long ago, and vectors kept for reuse whose time is
-    over.
-    """
+    """Delete old scans, syncs, deleted objects, and vectors kept for reuse."""
     opened = services()
     purge = purge_ledger(
         opened.database, deleted_days=opened.settings.activekg_deleted_retention_days
@@ -48,8 +47,9 @@ def forget_old_rows(context: dg.OpExecutionContext) -> None:
 
 @dg.op
 def requeue_leftovers(context: dg.OpExecutionContext) -> None:
-    """Objects of older versions that no scan looks for any more: what a run wrote that
-    was killed during an upgrade.
+    """Requeue objects of older versions that no scan looks for any more.
+
+    A run that was killed during an upgrade has written them.
     """
     opened = services()
     requeued = sum(
@@ -61,12 +61,13 @@ def requeue_leftovers(context: dg.OpExecutionContext) -> None:
 
 @dg.op
 def forget_dagster_history(context: dg.OpExecutionContext) -> None:
-    """Old runs with their events and logs, and old ticks; the last word about each
-    partition stays.
+    """Delete old runs with their events and logs, and old ticks.
+
+    What says how each partition stands is kept.
     """
     purge = purge_history(
         context.instance,
-        TERRITORY,
+        OWN_DEFINITIONS,
         days=services().settings.activekg_dagster_retention_days,
         budget_seconds=_BUDGET_SECONDS,
     )
@@ -81,7 +82,7 @@ def forget_dagster_history(context: dg.OpExecutionContext) -> None:
     description="Forgets old history, and looks for objects that an upgrade left behind.",
 )
 def maintenance() -> None:
-    """Independent steps: one that fails keeps no other from its work."""
+    """Three independent steps: one that fails keeps no other from its work."""
     forget_old_rows()
     requeue_leftovers()
     forget_dagster_history()
@@ -93,5 +94,5 @@ daily_maintenance = dg.ScheduleDefinition(
     cron_schedule="20 3 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every night; what it missed while nothing ran, the next one does.",
+    description="Every night. What was not done while nothing ran, the next night does.",
 )

@@ -1,5 +1,7 @@
-"""What every asset does around its work: find its connector, open and close the run's
-row, name failures.
+"""What every asset does around its work.
+
+It finds the connector, opens and closes the run's row, and turns errors into failures
+that say what to do.
 """
 
 from __future__ import annotations
@@ -40,9 +42,8 @@ class SyncConfig(dg.Config):
 
     mode: SyncMode = Field(
         default=SyncMode.changed,
-        description="changed: new and changed objects and due retries; failed: also all failures "
-        "and dead letters; "
-        "all: every object again.",
+        description="changed: new and changed objects and due retries; "
+        "failed: also all failures and dead letters; all: every object again.",
     )
     max_objects: int | None = Field(
         default=None, ge=1, description="Objects at most; by default ACTIVEKG_MAX_OBJECTS_PER_RUN."
@@ -60,8 +61,8 @@ class RunScope:
 
     Attributes:
         run: Dagster's run id.
-        superseded: another run answers the request that this one was started for; there
-            is nothing to do.
+        superseded: another run answers the request that this one was started for.
+            Nothing is to be done.
     """
 
     services: Services
@@ -83,7 +84,7 @@ def run_scope(
     """Work on the partition's connector as a part of this Dagster run.
 
     Raises:
-        dagster.Failure: with the sentence that says what to do; not retried where
+        dagster.Failure: with the sentence that says what to do. It is not retried where
             trying again cannot help.
     """
     config = config or SyncConfig()
@@ -138,7 +139,7 @@ def _failures_named() -> Iterator[None]:
 
 
 def _selected(run: dg.DagsterRun) -> tuple[dg.AssetKey, ...]:
-    """The run's assets in the order of their steps; a run without a selection has all."""
+    """The run's assets in the order of steps; a run without a selection has all."""
     return tuple(key for key in _IN_ORDER if not run.asset_selection or key in run.asset_selection)
 
 

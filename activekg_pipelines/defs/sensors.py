@@ -1,5 +1,4 @@
-"""Who starts runs by itself: a sensor for each tenant polls its buckets, and
-``work_queue`` starts what is due.
+"""The sensors: one for each tenant polls, and ``work_queue`` starts what is due.
 
 An idle tick touches neither ``context.log`` nor ``context.instance`` nor a Dagster
 resource: each opens connections.
@@ -13,7 +12,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from activekg_pipelines.connectors.models import Connector, sensor_name
+from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.defs.assets import extract_and_index, scan_metadata, source_objects
 from activekg_pipelines.defs.jobs import sync_connector
 from activekg_pipelines.defs.partitions import connector_partitions
@@ -26,23 +25,27 @@ from activekg_pipelines.defs.run_scope import (
 from activekg_pipelines.errors import ActiveKGError, SourceError
 from activekg_pipelines.ledger import planner
 from activekg_pipelines.ledger.states import Mode, RunRequest
+from activekg_pipelines.orchestrator.sensors import (
+    WORK_QUEUE_SENSOR,
+    keep_stopped_sensors_stopped,
+    sensor_name,
+)
 from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
 from activekg_pipelines.services import Services, services
 
-# "Sync now" and a first sync feel immediate, and one idle statement in three seconds
-# costs nothing.
+# "Sync now" and a first sync should feel immediate, and one idle statement in three
+# seconds costs nothing.
 _WORK_QUEUE_SECONDS = 3
 _LOST_RUNS_SECONDS = 15
-# A scan without progress for this long belongs to no tick any more (a tick's budget is
-# shorter): a run finishes it.
+# A scan without progress for this long belongs to no tick any more, because a tick's
+# budget is shorter. A run finishes it.
 _SCAN_IDLE_SECONDS = 30.0
 
 
 def tenant_sensor(tenant_id: str, poll_interval_seconds: int) -> dg.SensorDefinition:
-    """The sensor that polls one tenant's buckets.
+    """The sensor that polls one tenant's sources, whatever their providers.
 
     Args:
-        tenant_id: whose.
         poll_interval_seconds: the smallest of the tenant's connectors.
     """
 
@@ -51,7 +54,7 @@ def tenant_sensor(tenant_id: str, poll_interval_seconds: int) -> dg.SensorDefini
         job=sync_connector,
         minimum_interval_seconds=_spread(tenant_id, poll_interval_seconds),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Polls the S3 buckets of tenant {tenant_id} for new, changed and deleted "
+        description=f"Polls the sources of tenant {tenant_id} for new, changed and deleted "
         "objects.",
         tags={"activekg/tenant": tenant_id[:63]},
     )
@@ -62,9 +65,7 @@ def tenant_sensor(tenant_id: str, poll_interval_seconds: int) -> dg.SensorDefini
 
 
 def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
-    """One tick: scan the connectors that are due, and ask for runs over what they
-    found.
-    """
+    """One tick: scan the connectors that are due, and ask for runs over the changes."""
     requests: list[RunRequest] = []
     events: list[dg.AssetMaterialization] = []
     notes: list[str] = []
@@ -72,8 +73,8 @@ def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
         connectors = services.connectors.due_for_poll(conn, tenant_id)
     deadline = time.monotonic() + services.settings.activekg_tick_budget_seconds
     for number, connector in enumerate(connectors):
-        # What the ones before left of the tick, in equal shares. An endpoint that hangs
-        # may use up more than its own.
+        # An equal share of what the connectors before have left of the tick. An
+        # endpoint that hangs may use up more than its share.
         budget = max(0.0, deadline - time.monotonic()) / (len(connectors) - number)
         if number and time.monotonic() >= deadline:
             notes.append(f"{len(connectors) - number} connectors wait for the next tick.")
@@ -81,8 +82,8 @@ def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
         try:
             result = scan_connector(services, connector, budget_seconds=budget)
         except ActiveKGError as error:
-            # Kept with the connector; one that cannot be read must not keep the
-            # tenant's others from being polled.
+            # The error is kept with the connector. A connector that cannot be read must
+            # not keep the tenant's others from being polled.
             if not isinstance(error, SourceError):
                 with services.database.transaction(tenant_id=tenant_id) as conn:
                     services.connectors.record_error(
@@ -98,7 +99,7 @@ def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
 
 
 @dg.sensor(
-    name="work_queue",
+    name=WORK_QUEUE_SENSOR,
     job=sync_connector,
     minimum_interval_seconds=_WORK_QUEUE_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
@@ -140,12 +141,12 @@ def start_due_work(services: Services) -> dg.SensorResult:
 
 @dg.sensor(
     name="lost_runs",
-    # A sensor has to have a target; it asks for no run.
+    # A sensor has to have a target. This one asks for no run.
     job=sync_connector,
     minimum_interval_seconds=_LOST_RUNS_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Tells Dagster of runs whose process died with the code server, so that they free "
-    "their places.",
+    description="Tells Dagster of runs whose process died with the code server, so that they "
+    "free their slots in the queue.",
 )
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """One statement when no run is lost."""
@@ -157,12 +158,11 @@ def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 
 
 def report_lost_runs(services: Services, instance: dg.DagsterInstance, lost: Sequence[str]) -> None:
-    """Have Dagster count runs as failed, which it then starts again if they have
-    retries left.
+    """Have Dagster count runs as failed. It starts those again that have retries left.
 
-    Dagster's default launcher looks after its processes from the code server alone.
-    Where both die together, the run would keep its place in the queue for as long as a
-    run may take at most.
+    Dagster's default launcher watches its processes from the code server alone. Where
+    both die together, the run would keep its slot in the queue for the longest time that
+    a run may take.
     """
     for run_id in lost:
         run = instance.get_run_by_id(run_id)
@@ -179,10 +179,13 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
     Raises:
         psycopg.Error, psycopg_pool.PoolTimeout: the registry cannot be read. Never an
             empty list instead: Dagster would take every tenant's sensor away.
+        dagster.DagsterError, sqlalchemy.exc.SQLAlchemyError: Dagster's storage cannot be
+            read. Sensors that an operator has stopped would run.
     """
     opened = services()
     with opened.database.transaction() as conn:
         tenants = opened.connectors.tenants(conn)
+    keep_stopped_sensors_stopped([tenant for tenant, _ in tenants])
     return [
         work_queue,
         lost_runs,
@@ -192,8 +195,8 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
 
 def _request_runs(services: Services, connector: Connector, result: ScanResult) -> list[RunRequest]:
     due = result.counts.due
-    # One run: where more are wanted, `work_queue` asks for them seconds later, with a
-    # view of what runs already.
+    # One run. Where more are wanted, `work_queue` asks for them seconds later: it knows
+    # what runs already.
     services.ledger.record_poll(connector.id, connector.tenant_id, result.counts, needs_run=due > 0)
     return services.ledger.runs_to_emit(connector.id) if due else []
 
@@ -206,8 +209,7 @@ def _result(
     keys = sorted({request.partition_key for request in requests})
     return dg.SensorResult(
         run_requests=[_run_request(request) for request in requests],
-        # Registration adds the key too; here it mends a registration that was cut
-        # short.
+        # Registration adds the key too. This completes one that was cut short.
         dynamic_partitions_requests=[connector_partitions.build_add_request(keys)] if keys else [],
         asset_events=events,
         skip_reason=None if requests else idle,
@@ -226,8 +228,8 @@ def _run_request(request: RunRequest) -> dg.RunRequest:
         run_key=request.run_key,
         partition_key=request.partition_key,
         asset_selection=assets,
-        # Else Dagster evaluates every check of these assets, the audit too, whatever
-        # the job selects.
+        # Without this Dagster evaluates every check of these assets, the audit too,
+        # whatever the job selects.
         asset_check_keys=list(extract_and_index.check_keys),
         run_config=_run_config(request.mode),
         tags=tags,
@@ -261,7 +263,8 @@ def _found(result: ScanResult) -> str:
 
 
 def _spread(tenant_id: str, interval: int) -> int:
-    """The interval less up to 5 %, so that a thousand tenants with one interval do not
-    tick together.
+    """The interval less up to 5 %.
+
+    A thousand tenants with one interval do not tick together then.
     """
     return interval - zlib.crc32(tenant_id.encode()) % (interval // 20 + 1)

@@ -7,7 +7,6 @@ them, the view that hides the secrets, the options of the command line.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from activekg_pipelines.names import slug
 from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.source import Location
 
@@ -256,29 +256,6 @@ def view_of(config: type[SourceConfig]) -> type[BaseModel]:
     return create_model(
         f"{config.__name__}View", __doc__="A configuration with its secrets masked.", **fields
     )
-
-
-def slug(value: str, limit: int, allowed: str = "A-Za-z0-9_.-", digits: int = 8) -> str:
-    """``value`` with other characters replaced.
-
-    A hash tells apart what replacing or cutting made equal.
-
-    Args:
-        value: any text.
-        limit: characters at most.
-        allowed: characters that stay, as inside a regular expression's brackets.
-        digits: hexadecimal digits of the hash.
-    """
-    cleaned = re.sub(rf"[^{allowed}]+|\.\.+", "_", value)
-    # A value that looks like somebody else's slug with hash gets a hash of its own.
-    if (
-        cleaned == value
-        and len(value) <= limit
-        and not re.search(rf"_[0-9a-f]{{{digits}}}$", value)
-    ):
-        return value
-    digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:digits]
-    return f"{cleaned[: limit - digits - 1]}_{digest}"
 
 
 def _is_secret(field: FieldInfo) -> bool:

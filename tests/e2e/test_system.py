@@ -60,7 +60,7 @@ def test_a_connector_registered_while_everything_runs_syncs_at_once_and_gets_its
     system.wait("the first sync ends", lambda: synced(system, config_id, 1), 60)
     status = system.wait(
         "the tenant's sensor is in the UI",
-        lambda: sensors(system).get("s3_late_tenant"),
+        lambda: sensors(system).get("poll_late_tenant"),
         60 - (time.monotonic() - started),
     )
     assert status == "RUNNING"

@@ -119,5 +119,8 @@ def via_proxy(proxied: Services, bucket: Bucket, proxy: FaultProxy) -> Connector
 
 def _storage(url: str) -> dict[str, object]:
     """That of ``dagster.yaml``."""
-    storage = {"module": "activekg_pipelines.dagster_storage", "class": "PooledPostgresStorage"}
+    storage = {
+        "module": "activekg_pipelines.orchestrator.storage",
+        "class": "PooledPostgresStorage",
+    }
     return {"storage": {"custom": storage | {"config": {"postgres_url": url}}}}

@@ -304,7 +304,7 @@ def test_every_tenant_has_its_own_sensor_and_similar_ids_are_told_apart(
         bucket.register(services, tenant, name=f"c{number}", poll_interval_seconds=60)
     names = [sensor.name for sensor in build_sensors()]
     assert len(names) == len(set(names)) == 7
-    assert {"work_queue", "s3_acme", "s3_acme_corp"} <= set(names)
+    assert {"work_queue", "poll_acme", "poll_acme_corp"} <= set(names)
 
 
 def test_a_partition_without_a_connector_says_so(

@@ -18,10 +18,11 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from activekg_pipelines.connectors.models import TenantId, partition_key, sensor_name
+from activekg_pipelines.connectors.models import TenantId, partition_key
 from activekg_pipelines.defs.sensors import tenant_sensor
 from activekg_pipelines.errors import Corrupt
 from activekg_pipelines.logs import TextFormatter
+from activekg_pipelines.orchestrator.sensors import sensor_name
 from activekg_pipelines.pipeline.extract import log_failure
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.config import ConnectorName
@@ -274,7 +275,7 @@ def names() -> Iterator[str]:
     yield from ("a" * 80, "a" * 81, "a" * 127, "a" * 127 + "b", "a" * 127 + "c", "a-" * 60)
     for odd in ("acme-corp", "acme.corp", "a" * 127 + "b"):
         # What another tenant's sensor is called, as a tenant's id.
-        yield sensor_name(odd).removeprefix("s3_")
+        yield sensor_name(odd).removeprefix("poll_")
         digest = hashlib.sha256(odd.encode()).hexdigest()
         yield f"acme_corp_{digest[:8]}"
         yield f"acme_corp_{digest[:32]}"
@@ -290,7 +291,7 @@ def test_every_tenant_has_a_sensor_of_its_own(instance: dg.DagsterInstance) -> N
     assert all(
         set(sensor.name) <= {*string.ascii_letters, *string.digits, "_"} for sensor in sensors
     )
-    assert sensor_name("acme_corp") == "s3_acme_corp"
+    assert sensor_name("acme_corp") == "poll_acme_corp"
     # Dagster refuses two sensors of one name, and names and tags that it does not like.
     dg.Definitions(sensors=sensors)
 

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from activekg_pipelines.connectors.models import sensor_name
 from activekg_pipelines.defs.sensors import build_sensors
+from activekg_pipelines.orchestrator.sensors import sensor_name
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.s3.source import S3Source
 from tests.integration.syncing import query, sync

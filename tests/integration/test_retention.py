@@ -33,24 +33,24 @@ from dagster._core.scheduler.instigation import (
 )
 
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.dagster_history import (
+from activekg_pipelines.defs.assets import extract_and_index, source_objects
+from activekg_pipelines.defs.jobs import sync_connector
+from activekg_pipelines.defs.maintenance import OWN_DEFINITIONS, maintenance
+from activekg_pipelines.defs.partitions import connector_partitions
+from activekg_pipelines.ledger.retention import purge_ledger
+from activekg_pipelines.ledger.states import ScanCounts
+from activekg_pipelines.orchestrator.history import (
     AD_HOC_JOB,
     HistoryPurge,
     UnknownStorage,
     purge_history,
 )
-from activekg_pipelines.defs.assets import extract_and_index, source_objects
-from activekg_pipelines.defs.jobs import sync_connector
-from activekg_pipelines.defs.maintenance import TERRITORY, maintenance
-from activekg_pipelines.defs.partitions import connector_partitions
-from activekg_pipelines.ledger.retention import purge_ledger
-from activekg_pipelines.ledger.states import ScanCounts
 from activekg_pipelines.services import Services
 from tests.integration.syncing import query, scan, states, sync
 from tests.s3_bucket import Bucket
 
 LOCATION = "activekg_pipelines.definitions"
-ASSETS = sorted(TERRITORY.assets, key=str)
+ASSETS = sorted(OWN_DEFINITIONS.assets, key=str)
 CHECK = dg.AssetCheckKey(dg.AssetKey("document_embeddings"), "every_object_indexed")
 
 
@@ -200,16 +200,16 @@ def test_a_purge_without_time_goes_on_the_next_day_and_a_second_one_finds_nothin
 ) -> None:
     runs = [run_sync(instance, connector) for _ in range(3)]
     age(history, 31)
-    assert purge_history(instance, TERRITORY, days=40, budget_seconds=60) == HistoryPurge(
+    assert purge_history(instance, OWN_DEFINITIONS, days=40, budget_seconds=60) == HistoryPurge(
         0, 0, 0, complete=True
     )
-    assert purge_history(instance, TERRITORY, days=30, budget_seconds=0) == HistoryPurge(
+    assert purge_history(instance, OWN_DEFINITIONS, days=30, budget_seconds=0) == HistoryPurge(
         0, 0, 0, complete=False
     )
-    assert purge_history(instance, TERRITORY, days=30, budget_seconds=60) == HistoryPurge(
+    assert purge_history(instance, OWN_DEFINITIONS, days=30, budget_seconds=60) == HistoryPurge(
         2, 0, 2, complete=True
     )
-    assert purge_history(instance, TERRITORY, days=30, budget_seconds=60) == HistoryPurge(
+    assert purge_history(instance, OWN_DEFINITIONS, days=30, budget_seconds=60) == HistoryPurge(
         0, 0, 0, complete=True
     )
     assert [run_id for run_id in runs if instance.get_run_by_id(run_id)] == runs[-1:]
@@ -217,15 +217,15 @@ def test_a_purge_without_time_goes_on_the_next_day_and_a_second_one_finds_nothin
 
 def test_history_outside_postgres_is_left_alone() -> None:
     with dg.instance_for_test() as instance, pytest.raises(UnknownStorage):
-        purge_history(instance, TERRITORY, days=30, budget_seconds=60)
+        purge_history(instance, OWN_DEFINITIONS, days=30, budget_seconds=60)
 
 
 def test_every_job_and_asset_of_this_package_has_a_retention(services: Services) -> None:
     # Loaded here, because they read the registry.
     defs = importlib.import_module("activekg_pipelines.definitions").defs
     jobs = {job.name for job in defs.resolve_all_job_defs()} - {AD_HOC_JOB}
-    assert jobs == set(TERRITORY.jobs)
-    assert set(defs.resolve_asset_graph().get_all_asset_keys()) == set(TERRITORY.assets)
+    assert jobs == set(OWN_DEFINITIONS.jobs)
+    assert set(defs.resolve_asset_graph().get_all_asset_keys()) == set(OWN_DEFINITIONS.assets)
 
 
 def test_the_daemon_purges_ticks_and_starts_the_maintenance_by_itself(
@@ -295,7 +295,7 @@ def test_ticks_of_a_sensor_that_is_gone_are_purged_by_the_maintenance(
     ticks = [
         old_tick(instance, state, TickStatus.SKIPPED, days=40) for state in (departed, foreign)
     ]
-    purge_history(instance, TERRITORY, days=30, budget_seconds=60)
+    purge_history(instance, OWN_DEFINITIONS, days=30, budget_seconds=60)
     left = history.execute("SELECT id FROM job_ticks WHERE id = ANY(%s)", [ticks]).fetchall()
     assert left == [(ticks[1],)]
 

@@ -11,6 +11,8 @@ import yaml
 from dagster._config import process_config
 from dagster._core.instance.config import dagster_instance_config
 
+from activekg_pipelines import dagster_storage
+from activekg_pipelines.orchestrator.storage import PooledPostgresStorage
 from activekg_pipelines.settings import Settings
 
 
@@ -53,3 +55,7 @@ def test_the_instance_file_is_valid(name: str, project_root: Path, tmp_path: Pat
         "retry_on_asset_or_op_failure": False,
     }
     assert config["telemetry"] == {"enabled": False}
+
+
+def test_instance_files_of_operators_may_name_the_storage_by_its_earlier_module() -> None:
+    assert dagster_storage.PooledPostgresStorage is PooledPostgresStorage

@@ -21,7 +21,8 @@ from activekg_pipelines.administration.tokens import mint_token
 from activekg_pipelines.api.app import create_app
 from activekg_pipelines.graph.nodes import Document
 from activekg_pipelines.graph.search import SearchHit
-from activekg_pipelines.orchestration import Check, OrchestratorError
+from activekg_pipelines.orchestrator.health import Check
+from activekg_pipelines.orchestrator.partitions import OrchestratorError
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.source import Location

@@ -18,7 +18,7 @@ from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.api.app import OPENAPI_PATH, create_app
 from activekg_pipelines.connectors.encryption import KeyRing
 from activekg_pipelines.errors import ModelError
-from activekg_pipelines.orchestration import Check
+from activekg_pipelines.orchestrator.health import Check
 from tests.integration.api.conftest import CONFIGS, Caller, RecordingOrchestrator, assert_problem
 from tests.s3_bucket import SECRET_ACCESS_KEY
 

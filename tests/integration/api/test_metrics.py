@@ -28,7 +28,7 @@ from activekg_pipelines.api.app import create_app
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.ledger.counters import LATENCY_BUCKETS, RUN_BUCKETS
 from activekg_pipelines.ledger.states import Mode, RunCounts, Trigger
-from activekg_pipelines.orchestration import Check
+from activekg_pipelines.orchestrator.health import Check
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 from tests.integration.api.conftest import CONFIGS, Caller, RecordingOrchestrator, assert_problem

@@ -1,5 +1,7 @@
-"""What is asked of Dagster: partitions on a real instance, GraphQL against the real
-schema and a fake webserver.
+"""What is asked of Dagster.
+
+Partitions are those of a real instance. GraphQL is checked against the real schema, and
+sent to a fake webserver.
 """
 
 from __future__ import annotations
@@ -14,22 +16,21 @@ import httpx
 import pytest
 from dagster import DagsterInstance
 
-from activekg_pipelines.orchestration import (
+from activekg_pipelines.orchestrator.orchestrator import Orchestrator
+from activekg_pipelines.orchestrator.partitions import PARTITIONS_DEF, OrchestratorError
+from activekg_pipelines.orchestrator.reloads import locations_to_reload
+from activekg_pipelines.orchestrator.webserver import (
     DAEMONS_QUERY,
     LOCATIONS_QUERY,
-    PARTITIONS,
     RELOAD_MUTATION,
     CodeLocation,
-    Orchestrator,
-    OrchestratorError,
-    check_daemons,
-    locations_to_reload,
+    Webserver,
 )
 
 
 def entry(name: str, *sensors: str, failed: bool = False) -> dict[str, Any]:
     loaded = (
-        {"__typename": "PythonError"}
+        {"__typename": "PythonError", "message": "No module named 'nowhere'"}
         if failed
         else {
             "__typename": "RepositoryLocation",
@@ -39,7 +40,7 @@ def entry(name: str, *sensors: str, failed: bool = False) -> dict[str, Any]:
     return {"name": name, "loadStatus": "LOADED", "locationOrLoadError": loaded}
 
 
-class Webserver:
+class FakeWebserver:
     """Answers GraphQL like Dagster's webserver, and remembers what it was told to
     reload and when.
     """
@@ -86,17 +87,17 @@ def instance() -> Iterator[DagsterInstance]:
 
 
 def test_a_partition_is_added_once_and_removed(instance: DagsterInstance) -> None:
-    with Webserver().orchestrator(instance=lambda: instance) as orchestrator:
+    with FakeWebserver().orchestrator(instance=lambda: instance) as orchestrator:
         orchestrator.add_partition("acme_corp/my-documents-bucket-documents")
         orchestrator.add_partition("acme_corp/my-documents-bucket-documents")
         orchestrator.add_partition("globex/contracts")
-        assert instance.get_dynamic_partitions(PARTITIONS) == [
+        assert instance.get_dynamic_partitions(PARTITIONS_DEF) == [
             "acme_corp/my-documents-bucket-documents",
             "globex/contracts",
         ]
         orchestrator.remove_partition("globex/contracts")
         orchestrator.remove_partition("globex/contracts")
-        assert instance.get_dynamic_partitions(PARTITIONS) == [
+        assert instance.get_dynamic_partitions(PARTITIONS_DEF) == [
             "acme_corp/my-documents-bucket-documents"
         ]
 
@@ -104,7 +105,7 @@ def test_a_partition_is_added_once_and_removed(instance: DagsterInstance) -> Non
 def test_the_partitions_are_those_of_the_definitions() -> None:
     from activekg_pipelines.defs.partitions import connector_partitions
 
-    assert connector_partitions.name == PARTITIONS
+    assert connector_partitions.name == PARTITIONS_DEF
 
 
 def test_unusable_storage_is_named_and_its_address_is_not_told() -> None:
@@ -112,7 +113,7 @@ def test_unusable_storage_is_named_and_its_address_is_not_told() -> None:
         raise OSError("postgresql://user:password@db/dagster")
 
     with (
-        Webserver().orchestrator(instance=broken) as orchestrator,
+        FakeWebserver().orchestrator(instance=broken) as orchestrator,
         pytest.raises(OrchestratorError, match="DAGSTER_HOME") as error,
     ):
         orchestrator.add_partition("acme_corp/a")
@@ -129,8 +130,9 @@ def test_every_graphql_document_fits_the_installed_schema() -> None:
 
 
 def test_only_this_packages_location_is_reloaded() -> None:
-    webserver = Webserver(
-        entry("billing", "invoices"), entry("activekg_pipelines.definitions", "work_queue", "s3_a")
+    webserver = FakeWebserver(
+        entry("billing", "invoices"),
+        entry("activekg_pipelines.definitions", "work_queue", "poll_a"),
     )
     with webserver.orchestrator() as orchestrator:
         orchestrator.reload()
@@ -138,7 +140,7 @@ def test_only_this_packages_location_is_reloaded() -> None:
 
 
 def test_a_burst_of_requests_makes_one_reload_at_once_and_one_after_the_last() -> None:
-    webserver = Webserver(entry("ours", "work_queue"))
+    webserver = FakeWebserver(entry("ours", "work_queue"))
     orchestrator = webserver.orchestrator(reload_interval_seconds=1.0)
     asked = time.monotonic()
     orchestrator.reload()
@@ -170,7 +172,8 @@ def test_an_unreachable_webserver_is_logged_and_no_error(caplog: pytest.LogCaptu
 
 def test_locations_that_failed_are_tried_when_none_of_ours_is_loaded() -> None:
     def location(name: str, *sensors: str, failed: bool = False) -> CodeLocation:
-        return CodeLocation(name, loading=False, failed=failed, sensors=frozenset(sensors))
+        error = "No module named 'nowhere'" if failed else None
+        return CodeLocation(name, loading=False, error=error, sensors=frozenset(sensors))
 
     broken = location("unknown", failed=True)
     assert locations_to_reload([location("billing", "invoices"), broken]) == ["unknown"]
@@ -179,12 +182,12 @@ def test_locations_that_failed_are_tried_when_none_of_ours_is_loaded() -> None:
 
 
 def test_health_is_good_when_every_part_is() -> None:
-    with Webserver(entry("ours", "work_queue")).orchestrator() as orchestrator:
+    with FakeWebserver(entry("ours", "work_queue")).orchestrator() as orchestrator:
         assert all(check.ok for check in orchestrator.health())
 
 
 def test_a_location_that_failed_to_load_is_named() -> None:
-    with Webserver(entry("ours", failed=True)).orchestrator() as orchestrator:
+    with FakeWebserver(entry("ours", failed=True)).orchestrator() as orchestrator:
         checks = {check.name: check for check in orchestrator.health()}
     assert checks["dagster_webserver"].ok
     assert checks["dagster_code_location"].detail == "failed to load: ours"
@@ -198,7 +201,8 @@ def test_a_required_daemon_without_heartbeat_is_named() -> None:
         {"daemonType": "BACKFILL", "required": True, "healthy": True},
         {"daemonType": "SCHEDULER", "required": False, "healthy": False},
     ]
-    check = check_daemons(statuses)
+    with FakeWebserver(daemons=statuses).orchestrator() as orchestrator:
+        (check,) = [check for check in orchestrator.health() if check.name == "dagster_daemon"]
     assert not check.ok
     assert check.detail == "no heartbeat from: QUEUED_RUN_COORDINATOR, SENSOR"
 
@@ -208,3 +212,36 @@ def test_links_lead_to_runs() -> None:
         Orchestrator("http://dagster.test:3000/").run_url("abc")
         == "http://dagster.test:3000/runs/abc"
     )
+
+
+def test_a_location_that_failed_says_why() -> None:
+    webserver = Webserver(
+        "http://dagster.test",
+        transport=httpx.MockTransport(FakeWebserver(entry("ours", failed=True))),
+    )
+    (location,) = webserver.code_locations(timeout=1)
+    webserver.close()
+    assert location.failed
+    assert location.error == "No module named 'nowhere'"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(500),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(200, json=[]),
+        httpx.Response(200, json={"errors": []}),
+        httpx.Response(200, json={"data": None}),
+        httpx.Response(200, json={"data": {}}),
+        httpx.Response(200, json={"data": {"workspaceOrError": {"__typename": "PythonError"}}}),
+    ],
+)
+def test_an_answer_that_is_not_dagsters_is_a_webserver_that_does_not_work(
+    answer: httpx.Response, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport = httpx.MockTransport(lambda request: answer)
+    with Orchestrator("http://dagster.test", transport=transport) as orchestrator:
+        assert [check.ok for check in orchestrator.health()] == [False, False, False]
+        orchestrator.reload()
+    assert "could not be asked to reload" in caplog.text

@@ -1,6 +1,4 @@
-"""Dagster's storage over connections that stay open: as good as Dagster's own, and
-cheaper.
-"""
+"""Dagster's storage over connections that stay open: as good as its own, and cheaper."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from sqlalchemy import event, text
 from sqlalchemy.engine import Engine
 
-from activekg_pipelines.dagster_storage import PooledPostgresStorage
+from activekg_pipelines.orchestrator.storage import PooledPostgresStorage
 
 
 def state_of(name: str, kind: InstigatorType = InstigatorType.SENSOR) -> InstigatorState:

@@ -1,19 +1,19 @@
--- Dagster's own tables, as of its schema of 1.13. Rows of runs go through Dagster's API; what is deleted here is what no
--- API deletes: see "Retention" in docs/operations.md.
+-- Dagster's own tables, as of its schema of 1.13. Runs are deleted through Dagster's API. What is deleted
+-- here is what no API deletes: see "Retention" in docs/operations.md.
 
 -- name: cutoff
 -- By the database's clock.
 SELECT now() - make_interval(days => %(days)s)
 
 -- name: newest_runs
--- Runs that tell what a partition's state is: the last one that materialized it, the last one that meant to, and the last
--- one that evaluated a check. Of partitions that are gone, none.
+-- Runs that tell what a partition's state is: the last one that materialized it, the last one that meant
+-- to, and the last one that evaluated a check. Of partitions that are gone, none.
 SELECT DISTINCT e.run_id FROM event_logs e JOIN (
     SELECT max(id) AS id FROM event_logs
     WHERE asset_key = ANY(%(assets)s)
       AND dagster_event_type IN ('ASSET_MATERIALIZATION', 'ASSET_MATERIALIZATION_PLANNED')
       AND (partition IS NULL OR partition IN (
-          SELECT partition FROM dynamic_partitions WHERE partitions_def_name = %(partitions)s
+          SELECT partition FROM dynamic_partitions WHERE partitions_def_name = %(partitions_def)s
       ))
     GROUP BY asset_key, dagster_event_type, partition
 ) newest ON newest.id = e.id
@@ -25,20 +25,22 @@ SELECT run_id FROM asset_check_executions WHERE id IN (
 )
 
 -- name: forget_tick_events
--- Materializations that sensor ticks reported, which belong to no run: all but each partition's last one.
+-- Materializations that sensor ticks reported. They belong to no run. Each partition's last one stays.
 WITH old AS (
     SELECT e.id FROM event_logs e
-    WHERE e.run_id = '' AND e.asset_key = ANY(%(assets)s) AND e.dagster_event_type = 'ASSET_MATERIALIZATION'
+    WHERE e.run_id = '' AND e.asset_key = ANY(%(assets)s)
+      AND e.dagster_event_type = 'ASSET_MATERIALIZATION'
       AND e.timestamp < (now() AT TIME ZONE 'UTC') - make_interval(days => %(days)s)
       AND (
           EXISTS (
               SELECT FROM event_logs later
-              WHERE later.asset_key = e.asset_key AND later.dagster_event_type = e.dagster_event_type
+              WHERE later.asset_key = e.asset_key
+                AND later.dagster_event_type = e.dagster_event_type
                 AND later.partition = e.partition AND later.id > e.id
           )
           OR NOT EXISTS (
               SELECT FROM dynamic_partitions p
-              WHERE p.partitions_def_name = %(partitions)s AND p.partition = e.partition
+              WHERE p.partitions_def_name = %(partitions_def)s AND p.partition = e.partition
           )
       )
     ORDER BY e.id LIMIT %(limit)s
@@ -48,7 +50,7 @@ WITH old AS (
 DELETE FROM event_logs WHERE id IN (SELECT id FROM old)
 
 -- name: forget_check_evaluations
--- Evaluations by runs that are gone: all but each check's last one.
+-- Evaluations by runs that are gone. Each check's last one stays.
 DELETE FROM asset_check_executions WHERE id IN (
     SELECT e.id FROM asset_check_executions e
     WHERE e.asset_key = ANY(%(assets)s)

@@ -1,7 +1,7 @@
 """What Dagster remembers of this package, and for how long.
 
-Dagster itself purges only ticks. Its runs, some twenty rows each, and their logs stay
-for ever: this deletes the old ones, and keeps what says how each partition stands.
+Dagster itself purges only ticks. Its runs, some twenty rows each, and their logs would
+stay for ever. This deletes the old ones, and keeps what says how each partition stands.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from dagster_postgres import PostgresEventLogStorage
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ActiveKGError
 
-_SQL = load_queries(Path(__file__).with_name("dagster_history.sql"))
+_SQL = load_queries(Path(__file__).with_name("history.sql"))
 _FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-# Runs that are read at once, and rows that one statement deletes.
+# Runs that are read at once.
 _PAGE = 200
+# Rows that one statement deletes.
 _BATCH = 10_000
 
 # Dagster's job for assets that somebody materializes without naming a job.
@@ -36,24 +37,25 @@ class UnknownStorage(ActiveKGError):
 
 
 @dataclass(frozen=True, slots=True)
-class Territory:
-    """Which part of a Dagster instance is this package's; other code locations' history
-    is theirs.
+class OwnDefinitions:
+    """Which part of a Dagster instance is this package's.
+
+    The history of other code locations is not touched.
 
     Attributes:
         jobs: names of its jobs.
         assets: its assets.
-        partitions: name of the dynamic partitions that these have.
+        partitions_def: name of the partitions definition that these have.
         sensor: a sensor that it always has.
     """
 
     jobs: Collection[str]
     assets: Collection[dg.AssetKey]
-    partitions: str
+    partitions_def: str
     sensor: str
 
-    def holds(self, run: dg.DagsterRun) -> bool:
-        """Whether a run of one of the jobs, or an ad hoc one, is this package's."""
+    def include(self, run: dg.DagsterRun) -> bool:
+        """Whether a run is this package's; it is one of the jobs' or an ad hoc one."""
         if run.job_name != AD_HOC_JOB:
             return True
         checks = {check.asset_key for check in run.asset_check_selection or ()}
@@ -79,17 +81,17 @@ class HistoryPurge:
 
 
 def purge_history(
-    instance: dg.DagsterInstance, territory: Territory, *, days: int, budget_seconds: float
+    instance: dg.DagsterInstance, own: OwnDefinitions, *, days: int, budget_seconds: float
 ) -> HistoryPurge:
-    """Delete what is older than ``days``, except what says how a partition stands or is
-    not finished.
+    """Delete what is older than ``days``.
 
-    May be repeated, cut short, and done twice at once.
+    What says how a partition stands is kept, and so is what is not finished. A purge may
+    be repeated, cut short, and done twice at once.
 
     Args:
         instance: whose history.
-        territory: the part of it that may be touched.
-        days: age since the last change from which on something is old.
+        own: the part of it that may be deleted.
+        days: how long ago the last change of something old is, at least.
         budget_seconds: wall time after which no further run is deleted.
 
     Raises:
@@ -101,8 +103,8 @@ def purge_history(
     deadline = time.monotonic() + budget_seconds
     parameters = {
         "days": days,
-        "assets": [key.to_string() for key in territory.assets],
-        "partitions": territory.partitions,
+        "assets": [key.to_string() for key in own.assets],
+        "partitions_def": own.partitions_def,
         "limit": _BATCH,
     }
     with storage.index_connection() as conn:
@@ -110,7 +112,7 @@ def purge_history(
         keep = set(conn.exec_driver_sql(_SQL["newest_runs"], parameters).scalars())
     runs = 0
     complete = True
-    for run in _old_runs(instance, territory, cutoff, keep):
+    for run in _old_runs(instance, own, cutoff, keep):
         if time.monotonic() >= deadline:
             complete = False
             break
@@ -118,7 +120,7 @@ def purge_history(
         instance.compute_log_manager.delete_logs(prefix=[run.run_id])
         instance.delete_run(run.run_id)
         runs += 1
-    _purge_ticks(instance, territory, cutoff)
+    _purge_ticks(instance, own, cutoff)
     return HistoryPurge(
         runs,
         _delete(storage, "forget_tick_events", parameters),
@@ -128,35 +130,35 @@ def purge_history(
 
 
 def _old_runs(
-    instance: dg.DagsterInstance, territory: Territory, cutoff: datetime, keep: Collection[str]
+    instance: dg.DagsterInstance, own: OwnDefinitions, cutoff: datetime, keep: Collection[str]
 ) -> Iterator[dg.DagsterRun]:
-    """Runs to delete, oldest first; the caller deletes each before it asks for the
-    next.
+    """Runs to delete, oldest first.
+
+    The caller deletes each before it asks for the next.
     """
-    for job in (*territory.jobs, AD_HOC_JOB):
+    for job in (*own.jobs, AD_HOC_JOB):
         old = dg.RunsFilter(job_name=job, statuses=list(_FINISHED), updated_before=cutoff)
         # The last run that stayed: a cursor that was deleted finds nothing.
         cursor: str | None = None
         while records := instance.get_run_records(old, limit=_PAGE, cursor=cursor, ascending=True):
             for record in records:
-                if record.dagster_run.run_id in keep or not territory.holds(record.dagster_run):
+                if record.dagster_run.run_id in keep or not own.include(record.dagster_run):
                     cursor = record.dagster_run.run_id
                 else:
                     yield record.dagster_run
 
 
-def _purge_ticks(instance: dg.DagsterInstance, territory: Territory, cutoff: datetime) -> None:
-    """Delete old ticks also of sensors that are gone; Dagster purges a sensor's ticks
-    only when that sensor ticks.
+def _purge_ticks(instance: dg.DagsterInstance, own: OwnDefinitions, cutoff: datetime) -> None:
+    """Delete old ticks, those of sensors that are gone too.
+
+    Dagster purges a sensor's ticks only when that sensor ticks.
     """
     states = instance.all_instigator_state()
-    own = {
-        state.repository_selector_id
-        for state in states
-        if state.instigator_name == territory.sensor
+    repositories = {
+        state.repository_selector_id for state in states if state.instigator_name == own.sensor
     }
     for state in states:
-        if state.repository_selector_id in own:
+        if state.repository_selector_id in repositories:
             instance.purge_ticks(
                 state.instigator_origin_id, state.selector_id, before=cutoff.timestamp()
             )
