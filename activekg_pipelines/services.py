@@ -81,7 +81,7 @@ class Services:
         return ConnectorStore(
             self.database,
             KeyRing.from_settings(self.settings),
-            self.settings.activekg_s3_endpoint_allowlist,
+            self.settings.activekg_endpoint_allowlist,
             max_connectors=self.settings.activekg_max_connectors_per_tenant,
         )
 
@@ -108,7 +108,7 @@ class Services:
                 bytes_per_day=self.settings.activekg_max_bytes_per_day,
                 runs=self.settings.activekg_runs_per_tenant,
                 places=self.settings.activekg_concurrent_runs,
-                turn_seconds=self.settings.activekg_turn_seconds,
+                turn_seconds=self.settings.activekg_fair_share_seconds,
             ),
         )
 

@@ -128,7 +128,7 @@ def app_settings(
             monkeypatch.delenv(name)
     monkeypatch.setenv("ACTIVEKG_DSN", dsn)
     monkeypatch.setenv("ACTIVEKG_HOME", str(model_home))
-    monkeypatch.setenv("ACTIVEKG_S3_ENDPOINT_ALLOWLIST", s3_endpoint.removeprefix("http://"))
+    monkeypatch.setenv("ACTIVEKG_ENDPOINT_ALLOWLIST", s3_endpoint.removeprefix("http://"))
     monkeypatch.setenv("CONNECTOR_KEK_V1", Fernet.generate_key().decode())
     monkeypatch.setenv("CONNECTOR_KEK_ACTIVE_VERSION", "1")
     monkeypatch.setenv("JWT_SECRET_KEY", "a-secret-of-the-tests-that-is-long-enough")

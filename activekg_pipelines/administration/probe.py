@@ -54,7 +54,7 @@ _FIXES: Final[dict[type[ActiveKGError], str]] = {
     ClockSkewed: "Synchronise the clock of the machine that runs ActiveKG (NTP).",
     EndpointForbidden: "Give the public address of the store as `endpoint_url`, or ask the "
     "operator to allow its "
-    "network in ACTIVEKG_S3_PRIVATE_NETWORKS.",
+    "network in ACTIVEKG_PRIVATE_NETWORKS.",
     EndpointUnreachable: "Check `endpoint_url` and `region`, and that the network lets ActiveKG "
     "reach S3.",
     EncryptionError: "Ask the operator to set the key that encrypted these credentials, or update "

@@ -223,17 +223,17 @@ def _s3_endpoints(settings: Settings, conn: Connection[Any]) -> str:
     refused: list[str] = []
     for endpoint, connectors in rows:
         try:
-            check_endpoint(endpoint, settings.activekg_s3_endpoint_allowlist)
+            check_endpoint(endpoint, settings.activekg_endpoint_allowlist)
         except InvalidConnector:
             refused.append(f"{endpoint} of {', '.join(connectors)}")
     if refused:
         raise _Broken(
             f"not allowed: {'; '.join(refused)}",
-            "Add the hosts to ACTIVEKG_S3_ENDPOINT_ALLOWLIST of every process.",
+            "Add the hosts to ACTIVEKG_ENDPOINT_ALLOWLIST of every process.",
         )
-    if not settings.activekg_s3_endpoint_allowlist:
+    if not settings.activekg_endpoint_allowlist:
         return "AWS only"
-    return f"AWS, and {', '.join(settings.activekg_s3_endpoint_allowlist)}"
+    return f"AWS, and {', '.join(settings.activekg_endpoint_allowlist)}"
 
 
 def _dagster_storage(settings: Settings) -> str:

@@ -268,7 +268,7 @@ def check_endpoint(endpoint_url: str, allowlist: Collection[str]) -> None:
     if not {parts.hostname, host, f"{host}:{port}"} & {entry.lower() for entry in allowlist}:
         raise InvalidConnector(
             f"endpoint_url: the host {parts.netloc} is not allowed. "
-            "The operator allows S3-compatible stores by name in ACTIVEKG_S3_ENDPOINT_ALLOWLIST, "
+            "The operator allows S3-compatible stores by name in ACTIVEKG_ENDPOINT_ALLOWLIST, "
             "for every process."
         )
 

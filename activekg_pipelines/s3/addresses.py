@@ -87,7 +87,7 @@ class AddressRule:
             return None
         return (
             "which is not public. If the store lies there, the operator adds its network to "
-            f"ACTIVEKG_S3_PRIVATE_NETWORKS (for example {real}/{real.max_prefixlen})"
+            f"ACTIVEKG_PRIVATE_NETWORKS (for example {real}/{real.max_prefixlen})"
         )
 
 

@@ -86,9 +86,9 @@ def _route(source: Source, settings: Settings) -> Route:
     from activekg_pipelines.s3.transport import Route
 
     if source.endpoint_url is not None:
-        check_endpoint(source.endpoint_url, settings.activekg_s3_endpoint_allowlist)
+        check_endpoint(source.endpoint_url, settings.activekg_endpoint_allowlist)
         host = urlsplit(source.endpoint_url).hostname or ""
-        rule = rule_for_tenants(host, settings.activekg_s3_private_networks)
+        rule = rule_for_tenants(host, settings.activekg_private_networks)
     else:
         rule = AddressRule(EVERYWHERE)
     endpoint_url = source.endpoint_url or settings.activekg_s3_endpoint_url
@@ -97,7 +97,7 @@ def _route(source: Source, settings: Settings) -> Route:
         # every tenant.
         endpoint_url=endpoint_url or _aws_endpoint(source.region),
         addresses=rule,
-        min_bytes_per_second=settings.activekg_s3_min_bytes_per_second,
+        min_bytes_per_second=settings.activekg_min_bytes_per_second,
     )
 
 

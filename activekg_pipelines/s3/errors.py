@@ -131,7 +131,7 @@ def object_error(error: Exception, bucket: str, key: str) -> ObjectError | Sourc
     if isinstance(error, ReadTimeoutError):
         return FetchFailed(
             f"Failed to fetch {uri}: the bytes stopped, or came more slowly than "
-            "ACTIVEKG_S3_MIN_BYTES_PER_SECOND."
+            "ACTIVEKG_MIN_BYTES_PER_SECOND."
         )
     return FetchFailed(f"Failed to fetch {uri}: {code}")
 

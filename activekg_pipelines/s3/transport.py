@@ -248,9 +248,7 @@ class _PacedBytes(io.RawIOBase):
         """
         left = seconds_left(self._give_up_at - time.monotonic())
         if left <= 0:
-            raise TimeoutError(
-                "The answer comes more slowly than ACTIVEKG_S3_MIN_BYTES_PER_SECOND."
-            )
+            raise TimeoutError("The answer comes more slowly than ACTIVEKG_MIN_BYTES_PER_SECOND.")
         self._sock.settimeout(min(left, self._between_pieces))
         received: int | None = self._raw.readinto(buffer)
         self._give_up_at += (received or 0) * self._seconds_per_byte

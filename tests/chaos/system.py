@@ -315,7 +315,7 @@ def _environment(
         "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "120",
         "ACTIVEKG_API_PORT": str(free_port()),
         "ACTIVEKG_WEBSERVER_URL": f"http://127.0.0.1:{free_port()}",
-        "ACTIVEKG_S3_ENDPOINT_ALLOWLIST": proxy.url.removeprefix("http://"),
+        "ACTIVEKG_ENDPOINT_ALLOWLIST": proxy.url.removeprefix("http://"),
         "CONNECTOR_KEK_V1": Fernet.generate_key().decode(),
         "CONNECTOR_KEK_ACTIVE_VERSION": "1",
         "JWT_SECRET_KEY": "a-secret-of-the-tests-that-is-long-enough",

@@ -42,10 +42,10 @@ def contended(
     (home / "models").symlink_to(model_home / "models", target_is_directory=True)
     allowed = ",".join(url.removeprefix("http://") for url in (s3_endpoint, slow_store.url))
     settings = {
-        "ACTIVEKG_S3_ENDPOINT_ALLOWLIST": allowed,
+        "ACTIVEKG_ENDPOINT_ALLOWLIST": allowed,
         "ACTIVEKG_DOWNLOAD_THREADS": "4",
         "ACTIVEKG_PARSE_WORKERS": "1",
-        "ACTIVEKG_TURN_SECONDS": "15",
+        "ACTIVEKG_FAIR_SHARE_SECONDS": "15",
     }
     with running_system(home, s3_endpoint, settings) as running:
         yield running

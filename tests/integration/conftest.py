@@ -89,11 +89,11 @@ def configured(
 
     def make(**changes: object) -> Services:
         allowlist = (
-            *app_settings.activekg_s3_endpoint_allowlist,
+            *app_settings.activekg_endpoint_allowlist,
             proxy.url.removeprefix("http://"),
         )
         settings = app_settings.model_copy(
-            update={"activekg_s3_endpoint_allowlist": allowlist} | changes
+            update={"activekg_endpoint_allowlist": allowlist} | changes
         )
         opened = Services(settings)
         opened.encoder = opened.question_encoder = encoder

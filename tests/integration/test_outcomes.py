@@ -491,7 +491,7 @@ def test_the_old_version_stays_while_the_new_one_cannot_be_fetched(
 def test_an_unreachable_endpoint_is_the_runs_failure_and_costs_no_object_an_attempt(
     configured: Callable[..., Services], bucket: Bucket, proxy: FaultProxy
 ) -> None:
-    services = configured(activekg_s3_endpoint_allowlist=("127.0.0.1",))
+    services = configured(activekg_endpoint_allowlist=("127.0.0.1",))
     connector = bucket.register(services, endpoint_url=proxy.url)
     bucket.put("a.txt", "one")
     scan(services, connector)

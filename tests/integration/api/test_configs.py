@@ -127,7 +127,7 @@ def test_an_endpoint_that_the_operator_did_not_allow_is_refused(acme: Caller) ->
     problem = assert_problem(
         acme.post(CONFIGS, registration(endpoint_url="http://169.254.169.254")), 422
     )
-    assert "ACTIVEKG_S3_ENDPOINT_ALLOWLIST" in problem["detail"]
+    assert "ACTIVEKG_ENDPOINT_ALLOWLIST" in problem["detail"]
 
 
 def test_connectors_that_share_objects_conflict(acme: Caller) -> None:

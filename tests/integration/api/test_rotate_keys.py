@@ -32,7 +32,7 @@ SECRET = Credentials(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
 
 def store_with(admin: AdminServices, *versions: int, active: int) -> ConnectorStore:
     ring = KeyRing({version: KEYS[version] for version in versions}, active)
-    return ConnectorStore(admin.database, ring, admin.settings.activekg_s3_endpoint_allowlist)
+    return ConnectorStore(admin.database, ring, admin.settings.activekg_endpoint_allowlist)
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def test_refusals_are_one_sentence(cli: CommandLine, bucket: Bucket) -> None:
     add = ["connectors", "add", "--tenant", "acme_corp", "--bucket", bucket.name]
     assert "Each object belongs to one connector" in cli(*add, code=1, **keys).stderr
     result = cli(*add, "--endpoint-url", "http://169.254.169.254", code=1, **keys)
-    assert "ACTIVEKG_S3_ENDPOINT_ALLOWLIST" in result.stderr
+    assert "ACTIVEKG_ENDPOINT_ALLOWLIST" in result.stderr
     assert "Traceback" not in result.output
     assert result.stdout == ""
 

@@ -70,7 +70,7 @@ def test_public_addresses_are_for_everybody(address: str) -> None:
 def test_other_addresses_are_for_endpoints_of_the_operator(address: str) -> None:
     refusal = AddressRule().refusal(address)
     assert refusal is not None
-    assert "ACTIVEKG_S3_PRIVATE_NETWORKS" in refusal
+    assert "ACTIVEKG_PRIVATE_NETWORKS" in refusal
     assert AddressRule(EVERYWHERE).refusal(address) is None
 
 
