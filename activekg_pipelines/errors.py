@@ -48,7 +48,9 @@ class ActiveKGError(Exception):
     """Something went wrong in activekg-pipelines."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (type(self).__doc__ or type(self).__name__).strip())
+        # Docstrings are wrapped; messages are one line.
+        default = " ".join((type(self).__doc__ or type(self).__name__).split())
+        super().__init__(message or default)
 
     @property
     def message(self) -> str:
