@@ -1,5 +1,5 @@
 -- Dagster's own tables, as of its schema of 1.13. Rows of runs go through Dagster's API; what is deleted here is what no
--- API deletes: see "Retention" in docs/operations.md.
+-- API deletes: see "Retention" in docs/operations/production.md.
 
 -- name: cutoff
 -- By the database's clock.

@@ -89,7 +89,7 @@ def documented(project_root: Path, heading: str) -> dict[str, str]:
     """A table of two columns below a heading of the operator's guide: each code in the
     first to the second.
     """
-    guide = (project_root / "docs" / "operations.md").read_text()
+    guide = (project_root / "docs" / "operations" / "connectors.md").read_text()
     section = guide.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`.+?`) \| (.+?) \|$", section, re.MULTILINE)
     return {code: action for codes, action in rows[1:] for code in re.findall(r"`(\w+)`", codes)}
