@@ -219,7 +219,7 @@ class Fairness(_Section):
         default=4,
         ge=1,
         description="Runs of a tenant that are queued or running at once: Dagster's limit on the "
-        "tag `activekg/tenant`, and one that waits for its place.",
+        "tag `activekg/tenant`, and one more that waits.",
     )
     activekg_fair_share_seconds: Annotated[float, Unit("seconds")] = Field(
         default=30.0,
