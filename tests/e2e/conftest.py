@@ -1,5 +1,6 @@
-"""The whole system as a user starts it: ``activekg-pipelines up`` in a process of its
-own, on an embedded database.
+"""The whole system as a user starts it, on an embedded database.
+
+``activekg-pipelines up`` runs in a process of its own.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""A real queue: two tenants with large backlogs hold every place, and a third one's
-document is searchable long before they are through."""
+"""A real queue that two tenants with large backlogs have filled.
+
+A third one's document is searchable long before they are through.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""A real Dagster instance on Postgres, and this package's definitions loaded against a
-test's database.
+"""A real Dagster instance on Postgres, and what tests of the domain share.
+
+This package's definitions are loaded against a test's database.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""A store whose every byte the test decides, and a resolver that says what the test
-wants: for tests of endpoints.
+"""A store whose every byte the test decides, for tests of endpoints.
+
+A resolver says what the test wants.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""A database that goes away ends the run, costs no object an attempt, and the next run
-does the work.
+"""A database that goes away ends the run.
+
+It costs no object an attempt, and the next run does the work.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Where an S3 client connects to, by attack: names, redirects, proxies and the
-environment try to lead it elsewhere.
+"""Where an S3 client connects to, by attack.
+
+Names, redirects, proxies and the environment try to lead it elsewhere.
 """
 
 from __future__ import annotations
@@ -812,8 +813,9 @@ TIMES_THAT_ARE_NONE = (
     ],
 )
 def test_times_of_every_zone_are_kept_in_utc_which_postgres_takes(written: str) -> None:
-    entry = f"<Contents><Key>a</Key><LastModified>{written}</LastModified><ETag>e</ETag><Size>1</Size></Contents>"
-    body = EMPTY_LISTING.replace(b"</ListBucketResult>", entry.encode() + b"</ListBucketResult>")
+    fields = f"<Key>a</Key><LastModified>{written}</LastModified><ETag>e</ETag><Size>1</Size>"
+    end = b"</ListBucketResult>"
+    body = EMPTY_LISTING.replace(end, f"<Contents>{fields}</Contents>".encode() + end)
     with serve(reply(body)) as store:
         (page,) = listing(store.url, Settings())
     assert [(one.modified_at, one.modified_at.tzinfo) for one in page.entries] == [

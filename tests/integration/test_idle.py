@@ -1,5 +1,6 @@
-"""A system in which nothing happens for weeks: no table, no connection and no memory
-grows with the polls.
+"""A system in which nothing happens for weeks.
+
+No table, no connection and no memory grows with the polls.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The log of a real sync: the documented lines at their levels, the fields of each
-record, and no secret in any.
+"""The log of a real sync.
+
+The documented lines at their levels, the fields of each record, and no secret in any.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Every object ends in its own state with a sentence that says why, and the run
-succeeds for the rest.
+"""Every object ends in its own state with a sentence that says why.
+
+The run succeeds for the rest.
 """
 
 from __future__ import annotations
@@ -357,7 +358,7 @@ def test_a_document_that_kills_hangs_or_bloats_its_parser_costs_only_itself(
     assert counts.errors == {"parser_crash": 1, "parser_deadline": 1, "parser_memory": 1}
 
 
-def test_a_text_that_the_model_cannot_embed_costs_only_its_own_document_and_is_tried_again_without_download(
+def test_a_text_that_cannot_be_embedded_costs_only_its_own_document_and_no_second_download(
     services: Services, bucket: Bucket, connector: Connector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(12):

@@ -1,5 +1,6 @@
-"""What is forgotten by itself, and what stays: Dagster's runs, events and ticks, and
-this package's own history.
+"""What is forgotten by itself, and what stays.
+
+Dagster's runs, events and ticks, and this package's own history.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Listings: what is seen of a bucket, what is deleted for it, and what a listing that
-fails leaves alone.
+"""Listings: what is seen of a bucket, and what is deleted for it.
+
+A listing that fails leaves everything alone.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Registering, showing, changing, syncing and removing connectors, as the connector's
-document shows it.
+"""Registering, showing, changing, syncing and removing connectors.
+
+The requests are those of the connector's document.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Testing a connection against S3 over HTTP: the documented answer, and each way in
-which it fails.
+"""Testing a connection against S3 over HTTP.
+
+The documented answer, and each way in which it fails.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""How often a caller may ask, and that refusing costs neither the others nor the
-memory.
+"""How often a caller may ask.
+
+Refusing costs neither the others nor the memory.
 """
 
 from __future__ import annotations

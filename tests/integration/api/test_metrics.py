@@ -1,5 +1,6 @@
-"""A scrape tells the truth about syncs: across processes, kills and removals, for
-everybody who may read it.
+"""A scrape tells the truth about syncs, for everybody who may read it.
+
+It does so across processes, kills and removals.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The API answers as its OpenAPI document says, whatever it is asked: schemathesis
-makes the requests up.
+"""The API answers as its OpenAPI document says, whatever it is asked.
+
+Schemathesis makes the requests up.
 """
 
 from __future__ import annotations

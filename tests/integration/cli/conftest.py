@@ -1,5 +1,6 @@
-"""The command line as people call it, on a real database, S3 server and Dagster
-storage.
+"""The command line as people call it.
+
+Database, S3 server and Dagster's storage are real.
 """
 
 from __future__ import annotations
