@@ -1,6 +1,5 @@
-"""The audit finds what was broken by hand in every way, and repairs it.
-
-It raises no false alarm.
+"""The audit: finds what was broken by hand in every way, mends it, and raises no false
+alarm.
 """
 
 from __future__ import annotations

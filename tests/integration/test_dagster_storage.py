@@ -1,6 +1,5 @@
-"""Dagster's storage over connections that stay open.
-
-It is as good as Dagster's own, and cheaper.
+"""Dagster's storage over connections that stay open: as good as Dagster's own, and
+cheaper.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
-"""Nobody waits for another tenant.
-
-Shares of Dagster's queue, runs that make way, polls of buckets that do not answer.
-Every time that decides anything is the database's.
-"""
+"""Nobody waits for another tenant: shares of Dagster's queue, turns of runs, polls of
+buckets that do not answer. And every time that decides anything is the database's."""
 
 from __future__ import annotations
 

@@ -70,6 +70,25 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+def test_every_page_that_code_names_is_there() -> None:
+    files = [
+        *ROOT.glob("*.*"),
+        *(
+            path
+            for folder in ("activekg_pipelines", "benchmarks", "deploy", "docs")
+            for path in (ROOT / folder).rglob("*.*")
+        ),
+    ]
+    named = {
+        page
+        for file in files
+        if file.suffix in {".py", ".sql", ".toml", ".yaml", ".yml"}
+        for page in re.findall(r"\bdocs/[\w/.-]+\.md\b", file.read_text(encoding="utf-8"))
+    }
+    assert named
+    assert not {page for page in named if not (ROOT / page).is_file()}
+
+
 def test_each_page_is_found_from_the_readme() -> None:
     found: set[Path] = set()
     waiting = [ROOT / "README.md"]
