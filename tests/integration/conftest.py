@@ -73,8 +73,9 @@ def connector(services: Services, bucket: Bucket) -> Connector:
 
 @pytest.fixture
 def proxy(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    """An S3 endpoint that fails on demand. The AWS library tries as often as ever, but
-    without its pauses.
+    """An S3 endpoint that fails on demand.
+
+    The AWS library tries as often as ever, but without its pauses.
     """
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
     with fault_proxy(s3_endpoint) as opened:

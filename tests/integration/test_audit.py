@@ -741,8 +741,9 @@ def test_what_was_kept_from_another_connector_waits_for_the_first_scan(
 def test_a_difference_that_is_gone_at_the_second_look_is_none(
     services: Services, bucket: Bucket, filled: Connector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bucket was listed, then an object changed and was synced, then the ledger was
-    read.
+    """An object changed and was synced between two reads of the audit.
+
+    The bucket was listed before that, the ledger was read after it.
     """
 
     def slow(*arguments: object) -> Iterator[object]:

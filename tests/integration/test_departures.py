@@ -58,8 +58,9 @@ def admin(services: Services) -> AdminServices:
 
 @pytest.fixture
 def full(services: Services, connector: Connector) -> Connector:
-    """A connector with many documents of one chunk, in the ledger and in the graph as a
-    sync leaves them.
+    """A connector with many documents of one chunk.
+
+    They are in the ledger and in the graph as a sync leaves them.
     """
     keys = [f"many/{number:05}.txt" for number in range(DOCUMENTS)]
     vectors = np.random.default_rng(7).standard_normal((DOCUMENTS, 384)).astype(np.float32)

@@ -580,8 +580,9 @@ def test_a_connector_without_keys_of_its_own_is_refused(missing: str, value: str
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Iterator[tuple[str, ssl.SSLContext]]:
-    """A certificate of the operator's own for store.example.com: the file that trusts
-    it, and the server's side.
+    """A certificate of the operator's own for store.example.com.
+
+    Gives the file that trusts it, and the server's side.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "store.example.com")])

@@ -29,8 +29,9 @@ TENANT = "acme_corp"
 
 @pytest.fixture
 def ticks(services: Services, bucket: Bucket) -> dict[str, Callable[[], dg.SensorResult]]:
-    """The sensors of a system whose connector is in sync, to be evaluated as Dagster
-    does.
+    """The sensors of a system whose connector is in sync.
+
+    They are to be evaluated as Dagster does.
     """
     bucket.put_many({f"{number:02}.txt": f"The text number {number}." for number in range(20)})
     sync(services, bucket.register(services))

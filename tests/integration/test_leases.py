@@ -45,8 +45,9 @@ def claims(services: Services) -> list[tuple[str, str | None]]:
 
 
 def frozen_download(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
-    """Let the first download of a run come back only after ``meanwhile``, as if its
-    process had been stopped.
+    """Let the first download of a run come back only after ``meanwhile``.
+
+    It is as if the run's process had been stopped.
     """
     calls = iter([meanwhile])
 

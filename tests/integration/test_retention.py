@@ -108,8 +108,9 @@ def count(history: psycopg.Connection[Any], table: str, run_ids: list[str]) -> i
 
 
 def newest_materializations(instance: dg.DagsterInstance, key: str) -> list[str]:
-    """Run ids of a partition's newest materialization of each asset; empty for one that
-    a tick reported.
+    """Run ids of a partition's newest materialization of each asset.
+
+    An id is empty for one that a tick reported.
     """
     newest = []
     for asset in ASSETS:
