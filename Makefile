@@ -1,13 +1,14 @@
-# make demo   everything on this machine, on real documents        make test   every test but make chaos
-# make check  lint and types                                       make up     everything but sample data
-# make chaos  faults at random moments, and what came of them
-# make audit  known vulnerabilities of the dependencies            make lock   the versions and hashes of all of them
+# make demo   everything on this machine, on real documents    make up     without sample data
+# make test   every test but make chaos                        make chaos  faults at random moments
+# make check  lint, types and the floors of the architecture   make bench  the measurements
+# make audit  known vulnerabilities of the dependencies        make lock   their versions, hashes
 
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# On Linux without a GPU: make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu spares 3 GB of CUDA packages.
+# On Linux without a GPU: make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# spares 3 GB of CUDA packages.
 TORCH_INDEX ?=
 TORCH := torch==2.13.0
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -25,8 +26,8 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto tests/unit tests/integration $(ARGS)
 	$(BIN)/python -m pytest tests/e2e $(ARGS)
 
-# Named faults, and seeded rounds of them, against the running system: make chaos N=200 SEED=1; a failed round names its
-# seed. A round takes about a minute, so they stand beside the tests.
+# Named faults, and seeded rounds of them, against the running system: make chaos N=200 SEED=1.
+# A failed round names its seed. A round takes about a minute, so they stand beside the tests.
 N ?= 20
 SEED ?= 1
 chaos: $(VENV)/.installed
@@ -36,9 +37,11 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
-# Installed once, and again when the dependencies change. Every package has to have a hash of the lock; only torch, whose
-# build differs from machine to machine, is pinned by version, and so are the GPU libraries that some of its builds name.
+# Installed once, and again when the dependencies change. Every package has to have a hash of the
+# lock. Only torch, whose build differs from machine to machine, is pinned by version, and so are
+# the GPU libraries that some of its builds name.
 $(VENV)/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --require-hashes --no-deps --requirement requirements.lock
@@ -46,20 +49,29 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
-# Known vulnerabilities of the locked versions. Those that the index holds no advisories for are named, and do not fail it.
+# Known vulnerabilities of the locked versions. Those that the index holds no advisories for are
+# named, and do not fail it.
 audit: $(VENV)/.installed
-	$(BIN)/pip-audit --progress-spinner off --disable-pip --require-hashes --requirement requirements.lock
+	$(BIN)/pip-audit --progress-spinner off --disable-pip --require-hashes \
+		--requirement requirements.lock
 
-# Ratios against the obvious way and against what each stage can do at most; each of them also runs alone.
+# Ratios against the obvious way and against what each stage can do at most; each also runs alone.
 bench: $(VENV)/.installed
-	for script in extraction encoder scan database search whole idle; do $(BIN)/python -m benchmarks.$$script || exit 1; done
+	for script in extraction encoder scan database search whole idle; do \
+		$(BIN)/python -m benchmarks.$$script || exit 1; \
+	done
 
-# The versions and hashes that this checkout is tested with. It keeps what it can; make lock ARGS=--upgrade renews all.
+# torch and the GPU libraries that its builds name.
+UNLOCKED := torch triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-, \
+	cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse \
+	cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
+
+# The versions and hashes that this checkout is tested with. It keeps what it can.
+# make lock ARGS=--upgrade renews all.
 lock: $(VENV)/.installed
-	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-annotate \
-		--custom-compile-command 'make lock' --output-file requirements.lock $(ARGS) \
-		$(addprefix --no-emit-package ,torch triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-,cublas cuda-cupti \
-		cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx))
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra dev \
+		--generate-hashes --no-annotate --custom-compile-command 'make lock' \
+		--output-file requirements.lock $(ARGS) $(addprefix --no-emit-package ,$(UNLOCKED))
 
 clean:
-	rm -rf $(VENV) .activekg .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .activekg .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info

@@ -55,7 +55,9 @@ class ActiveKGError(Exception):
     fix: str = "Try again in a few minutes; if it stays, look into the log."
 
     def __init__(self, message: str | None = None, *, fix: str | None = None) -> None:
-        super().__init__(message or (type(self).__doc__ or type(self).__name__).strip())
+        # Docstrings are wrapped; messages are one line.
+        default = " ".join((type(self).__doc__ or type(self).__name__).split())
+        super().__init__(message or default)
         if fix is not None:
             self.fix = fix
 

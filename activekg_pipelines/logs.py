@@ -27,7 +27,7 @@ R = TypeVar("R")
 # field.
 _BUILT_IN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
-_fields: ContextVar[Mapping[str, str]] = ContextVar("activekg_log_fields", default={})
+_fields: ContextVar[Mapping[str, str]] = ContextVar("activekg_log_fields", default={})  # noqa: B039 - never changed
 
 
 @contextmanager
@@ -106,7 +106,7 @@ class TextFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(levelname)s: %(message)s")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - theirs
         """The record's first line."""
         return super().formatMessage(record).translate(_CONTROLS)
 
@@ -165,7 +165,8 @@ _PATTERNS: Final = (
     re.compile(
         r"""(?ix) (
             [\w.-]*
-            (?: password | passwd | pwd | passphrase | secret | token | signature | credential | api_?key | kek )
+            (?: password | passwd | pwd | passphrase | secret | token | signature | credential
+              | api_?key | kek )
             [\w.-]*
             ["']? \s* (?: = | (?<=["']) : | : (?= \s* ["'] ) ) \s*
         ) (?: "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | [^\s,;&)}\]"']+ ) ()"""

@@ -100,7 +100,7 @@ class Services:
                 bytes_per_day=self.settings.activekg_max_bytes_per_day,
                 runs=self.settings.activekg_runs_per_tenant,
                 places=self.settings.activekg_concurrent_runs,
-                turn_seconds=self.settings.activekg_turn_seconds,
+                turn_seconds=self.settings.activekg_fair_share_seconds,
             ),
         )
 

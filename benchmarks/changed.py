@@ -68,7 +68,7 @@ def one_changed(home: Path, objects: int) -> list[Result]:
 def _environment(opened: Services) -> dict[str, str]:
     from os import environ
 
-    names = ("ACTIVEKG_DSN", "CONNECTOR_KEK_V1", "ACTIVEKG_S3_ENDPOINT_ALLOWLIST")
+    names = ("ACTIVEKG_DSN", "CONNECTOR_KEK_V1", "ACTIVEKG_ENDPOINT_ALLOWLIST")
     return {name: environ[name] for name in names}
 
 

@@ -49,7 +49,7 @@ def _results(tenants: int) -> list[Result]:
             # A first sync is a run; after this one there is nothing to run.
             scan_connector(opened, connector, budget_seconds=None)
         _spread(opened)
-        names = ("ACTIVEKG_DSN", "CONNECTOR_KEK_V1", "ACTIVEKG_S3_ENDPOINT_ALLOWLIST")
+        names = ("ACTIVEKG_DSN", "CONNECTOR_KEK_V1", "ACTIVEKG_ENDPOINT_ALLOWLIST")
         with running_system(home, endpoint, {name: os.environ[name] for name in names}) as system:
             _wait_for_a_tick_of_each(system, tenants)
             polls, used, memory = _watch(opened, system)

@@ -53,7 +53,7 @@ def services(home: Path, **settings: str) -> Iterator[Services]:
     os.environ |= {
         "ACTIVEKG_DSN": dsn,
         "ACTIVEKG_HOME": str(home),
-        "ACTIVEKG_S3_ENDPOINT_ALLOWLIST": "127.0.0.1",
+        "ACTIVEKG_ENDPOINT_ALLOWLIST": "127.0.0.1",
         "CONNECTOR_KEK_V1": Fernet.generate_key().decode(),
         **settings,
     }

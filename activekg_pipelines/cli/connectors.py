@@ -201,8 +201,8 @@ def update(
 
     \b
     Examples:
-      activekg-pipelines connectors update acme_corp/my-documents --access-key-id AKIAIOSFODNN7EXAMPLE
-      activekg-pipelines connectors update acme_corp/my-documents --prefix contracts/ --documents remove
+      activekg-pipelines connectors update acme_corp/docs --access-key-id AKIAIOSFODNN7EXAMPLE
+      activekg-pipelines connectors update acme_corp/docs --prefix contracts/ --documents remove
     """
     from activekg_pipelines.administration import operations
     from activekg_pipelines.administration.shapes import (

@@ -42,7 +42,7 @@ BUCKET = "acme-documents"
 _REGION = "us-east-1"
 # The stand-in takes any key pair; these are the ones of AWS's own documentation.
 _ACCESS_KEY_ID = "AKIAIOSFODNN7EXAMPLE"
-_SECRET_ACCESS_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+_SECRET_ACCESS_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # noqa: S105
 _SYNC_SECONDS = 300.0
 _QUESTIONS_SHOWN = 4
 
@@ -80,7 +80,9 @@ def run_demo(console: Console, *, once: bool) -> None:
         raise SettingsError(f"ACTIVEKG_DEMO_S3_PORT must be a port number, not {given!r}.")
     port = int(given)
     with _s3_stand_in(port) as endpoint:
-        allowed = os.environ["ACTIVEKG_S3_ENDPOINT_ALLOWLIST"] = endpoint.removeprefix("http://")
+        # Both names set to different values would be refused.
+        os.environ.pop("ACTIVEKG_S3_ENDPOINT_ALLOWLIST", None)
+        allowed = os.environ["ACTIVEKG_ENDPOINT_ALLOWLIST"] = endpoint.removeprefix("http://")
         with local_stack(console) as stack:
             token = mint_token(
                 stack.services.settings,
@@ -290,7 +292,7 @@ def _stay_up(console: Console, stack: Stack, token: str, allowed: str) -> None:
     console.print(f"Admin token  {token}", soft_wrap=True, highlight=False)
     console.print(
         f"Everything stays up. Ctrl-C stops it. In other terminals, for what reads the bucket: "
-        f"export ACTIVEKG_S3_ENDPOINT_ALLOWLIST={allowed}",
+        f"export ACTIVEKG_ENDPOINT_ALLOWLIST={allowed}",
         soft_wrap=True,
         highlight=False,
     )

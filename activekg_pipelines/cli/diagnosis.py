@@ -232,9 +232,9 @@ def _s3_endpoints(settings: Settings, conn: Connection[Any]) -> str:
             f"not allowed: {'; '.join(refused)}",
             "Add the hosts to ACTIVEKG_ENDPOINT_ALLOWLIST of every process.",
         )
-    if not settings.activekg_s3_endpoint_allowlist:
+    if not settings.activekg_endpoint_allowlist:
         return "AWS only"
-    return f"AWS, and {', '.join(settings.activekg_s3_endpoint_allowlist)}"
+    return f"AWS, and {', '.join(settings.activekg_endpoint_allowlist)}"
 
 
 def _dagster_storage(settings: Settings) -> str:

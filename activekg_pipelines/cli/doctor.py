@@ -27,7 +27,7 @@ def doctor(
     \b
     Examples:
       activekg-pipelines doctor
-      activekg-pipelines doctor --skip dagster_webserver --skip dagster_code_location --skip dagster_daemon
+      activekg-pipelines doctor --skip dagster_webserver --skip dagster_daemon
     """
     from activekg_pipelines.cli.diagnosis import PARTS, Finding, diagnose
 

@@ -1,5 +1,6 @@
--- Dagster's own tables, as of its schema of 1.13. Runs are deleted through Dagster's API. What is deleted
--- here is what no API deletes: see "Retention" in docs/operations.md.
+-- Dagster's own tables, as of its schema of 1.13. Runs are deleted through Dagster's API.
+-- What is deleted here is what no API deletes: see "Retention" in
+-- docs/operations/production.md.
 
 -- name: cutoff
 -- By the database's clock.

@@ -38,7 +38,7 @@ def dagster_dev(
     with log.open("ab") as output:
         # A session of its own: Ctrl-C reaches this process alone, which then stops the
         # parts in order.
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - fixed command
             command,
             stdout=output,
             stderr=output,

@@ -1,5 +1,6 @@
-"""One system for all rounds, started anew after a round that left it broken; the
-summary of all rounds at the end.
+"""One system for all rounds, and the summary of all rounds at the end.
+
+A round that left the system broken gives the next one a new system.
 """
 
 from __future__ import annotations
@@ -97,8 +98,9 @@ def stage(
 
 @pytest.fixture
 def chaos(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Chaos]:
-    """The running system with its buckets. A test that fails leaves the next one a new
-    system.
+    """The running system with its buckets.
+
+    A test that fails leaves the next one a new system.
     """
     failed_before = request.session.testsfailed
     yield stage.chaos()

@@ -1,5 +1,6 @@
-"""Documents whose text and fate are known beforehand: each sentence carries its
-version's marker and its number.
+"""Documents whose text and fate are known beforehand.
+
+Each sentence carries its version's marker and its number.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ MAX_FILE_BYTES = 600_000
 FORMATS = (".txt", ".md", ".html", ".docx", ".pdf")
 
 _WORDS = """
-pump valve turbine ledger harvest orchard glacier violin printer contract invoice lantern harbour compass bridge
-quarry tunnel engine kitchen library archive meadow falcon salmon copper marble velvet timber anchor beacon
-inspects repairs delivers measures describes replaces records cleans paints carries northern silent heavy early
-""".split()
+pump valve turbine ledger harvest orchard glacier violin printer contract invoice lantern
+harbour compass bridge quarry tunnel engine kitchen library archive meadow falcon salmon
+copper marble velvet timber anchor beacon inspects repairs delivers measures describes
+replaces records cleans paints carries northern silent heavy early
+""".split()  # noqa: SIM905 - forty of them read better so
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,9 @@ def good(rng: random.Random, suffix: str) -> Version:
 
 
 def reworded(rng: random.Random, suffix: str, before: Version) -> Version:
-    """A new version that says the same under a new marker: as many bytes, where the
-    format is plain.
+    """A new version that says the same under a new marker.
+
+    It has as many bytes, where the format is plain.
     """
     return _written(rng, suffix, before.wording, len(before.sentences))
 
@@ -89,8 +92,9 @@ def picture() -> Version:
 
 
 def folder() -> Version:
-    """What the S3 console makes for a folder: known by its key, for its content is any
-    empty object's.
+    """What the S3 console makes for a folder.
+
+    It is known by its key, for its content is any empty object's.
     """
     return Version(b"", None, (), "skipped", "empty")
 

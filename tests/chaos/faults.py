@@ -1,5 +1,6 @@
-"""What can go wrong, by name: each fault is a context, entered when it begins and left
-when it is over.
+"""What can go wrong, by name.
+
+Each fault is a context, entered when it begins and left when it is over.
 """
 
 from __future__ import annotations
@@ -76,8 +77,9 @@ def postgres_restarted(target: Target, rng: random.Random) -> Iterator[None]:
 
 @contextmanager
 def run_frozen(target: Target, rng: random.Random) -> Iterator[None]:
-    """SIGSTOP of a run until its lease has ended and others have its objects; then it
-    wakes.
+    """SIGSTOP of a run until its lease has ended and others have its objects.
+
+    Then it wakes.
     """
     run, process = _a_run(target, rng)
     process.suspend()

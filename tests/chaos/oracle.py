@@ -1,5 +1,6 @@
-"""An independent opinion of what must be there: the bucket's listing and the known
-texts against plain SQL.
+"""An independent opinion of what must be there.
+
+It compares the bucket's listing and the known texts with plain SQL.
 
 It shares no code with the package that it judges.
 """
@@ -80,16 +81,18 @@ class Differences:
 
 
 class Vectors:
-    """The vector that each text must have: one for ever, and of every eighth text the
-    model's own.
+    """The vector that each text must have.
+
+    It is one for ever, and of every eighth text the model's own.
     """
 
     def __init__(self) -> None:
         self._known: dict[str, list[float]] = {}
 
     def learn(self, texts: Iterable[str]) -> None:
-        """Have the model's authors' own library encode what has to be known of these
-        texts and is not yet.
+        """Have the library of the model's authors encode what has to be known.
+
+        That is these texts, but for those that are known already.
         """
         new = sorted(
             {text for text in texts if zlib.crc32(text.encode()) % 8 == 0} - self._known.keys()
@@ -100,9 +103,7 @@ class Vectors:
             )
 
     def problem(self, text: str, value: str | None) -> str | None:
-        """What is wrong with the vector that the database holds for a text, if
-        anything.
-        """
+        """What is wrong with a text's vector in the database, if anything."""
         if value is None:
             return "missing"
         vector = [float(number) for number in value.strip("[]").split(",")]
@@ -252,7 +253,8 @@ def _compare_chunks(
 ) -> None:
     rows = conn.execute(
         """
-        SELECT d.props ->> 'external_id', (d.props ->> 'total_chunks')::int, (e.props ->> 'chunk_index')::int,
+        SELECT d.props ->> 'external_id', (d.props ->> 'total_chunks')::int,
+            (e.props ->> 'chunk_index')::int,
             c.props ->> 'text', c.props ->> 'parent_id', c.embedding::text, o.key, o.chunks,
             substr(t.text, (e.props ->> 'char_start')::int + 1,
                 (e.props ->> 'char_end')::int - (e.props ->> 'char_start')::int)
@@ -338,7 +340,8 @@ SELECT 'graph: neither document nor chunk', n.id::text FROM public.nodes n
 WHERE NOT n.classes <@ '{Document,Chunk}' OR cardinality(n.classes) <> 1
 UNION ALL
 SELECT 'texts: without an object', t.object_id::text FROM connectors.texts t
-WHERE NOT EXISTS (SELECT FROM connectors.objects o WHERE o.id = t.object_id AND o.state <> 'deleted')
+WHERE NOT EXISTS (
+    SELECT FROM connectors.objects o WHERE o.id = t.object_id AND o.state <> 'deleted')
 """
 
 

@@ -1,5 +1,6 @@
-"""An embedded Postgres that a test may stop at any moment, as a machine that loses
-power does, and start again.
+"""An embedded Postgres that a test may stop at any moment, and start again.
+
+It stops as a machine does that loses power.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Reads documents with their chunks all the time, as applications do, and says where
-one was not whole.
+"""Reads documents with their chunks all the time, as applications do.
+
+It says where one was not whole.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from tests.chaos.documents import SENTENCE, Version
 # One statement: one snapshot.
 _DOCUMENTS = """
 SELECT d.props ->> 'external_id', d.props ->> 'etag', (d.props ->> 'total_chunks')::int,
-    (e.props ->> 'chunk_index')::int, (e.props ->> 'total_chunks')::int, c.props ->> 'text', c.embedding IS NULL
+    (e.props ->> 'chunk_index')::int, (e.props ->> 'total_chunks')::int,
+    c.props ->> 'text', c.embedding IS NULL
 FROM public.nodes d
 LEFT JOIN public.edges e ON e.dst = d.id AND e.rel = 'DERIVED_FROM'
 LEFT JOIN public.nodes c ON c.id = e.src
@@ -72,7 +74,7 @@ class Reader:
                             self._look(conn)
                 except psycopg.OperationalError:
                     time.sleep(0.2)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the round shows it
             self.error = error
 
     def _look(self, conn: psycopg.Connection[Any]) -> None:

@@ -1,5 +1,7 @@
-"""A round: change the bucket and break the system at seeded moments, let it settle, and
-ask the oracle.
+"""A round of faults, and what came of it.
+
+It changes the bucket and breaks the system at seeded moments, lets it settle, and asks
+the oracle.
 """
 
 from __future__ import annotations
@@ -148,8 +150,9 @@ class Chaos:
             differences.found[kind] += examples
 
     def settle(self, deadline: float) -> str | None:
-        """Wait until nothing is left to do; returns what is left at the deadline
-        (monotonic), if anything.
+        """Wait until nothing is left to do.
+
+        Returns what is left at the deadline (monotonic), if anything.
 
         Whoever mended a bucket's policy replays what was refused meanwhile; nothing
         else is done by hand.
@@ -173,7 +176,8 @@ class Chaos:
                     count(claimed_by), count(missing_since_scan),
                     (SELECT count(*) FROM connectors.runs r
                      WHERE r.connector_id = %(id)s AND r.status IN ('waiting', 'running')),
-                    (SELECT count(*) FROM connectors.scans s WHERE s.connector_id = %(id)s AND s.status = 'completed'
+                    (SELECT count(*) FROM connectors.scans s
+                     WHERE s.connector_id = %(id)s AND s.status = 'completed'
                      AND s.started_at > to_timestamp(%(changed)s))
                 FROM connectors.objects WHERE connector_id = %(id)s
                 """.replace("%(id)s", f"'{config_id}'").replace(
@@ -202,8 +206,9 @@ class Chaos:
         played.note(f"sync: {way}")
 
     def _wait_for_a_run(self, config_id: str) -> None:
-        """Mostly there is work to disturb; the rest of the rounds disturbs its
-        beginning.
+        """Mostly there is work to disturb.
+
+        The rest of the rounds disturbs its beginning.
         """
         held = (
             "SELECT FROM connectors.objects WHERE connector_id = %s AND claimed_by IS NOT NULL "

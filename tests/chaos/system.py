@@ -1,5 +1,6 @@
-"""The system as it runs in production, each part a process of its own, and a supervisor
-starts again what dies.
+"""The system as it runs in production, each part a process of its own.
+
+A supervisor starts again what dies.
 """
 
 from __future__ import annotations
@@ -171,9 +172,11 @@ class System:
         """The processes of started runs, by Dagster's run id."""
         rows = self.ask(
             """
-            SELECT DISTINCT ON (e.run_id) e.run_id, (e.event::jsonb -> 'dagster_event' ->> 'pid')::int
+            SELECT DISTINCT ON (e.run_id)
+                e.run_id, (e.event::jsonb -> 'dagster_event' ->> 'pid')::int
             FROM event_logs e JOIN runs r USING (run_id)
-            WHERE r.status = 'STARTED' AND e.dagster_event_type = 'STEP_START' ORDER BY e.run_id, e.id DESC
+            WHERE r.status = 'STARTED' AND e.dagster_event_type = 'STEP_START'
+            ORDER BY e.run_id, e.id DESC
             """,
             of="ACTIVEKG_DAGSTER_DSN",
         )
@@ -181,9 +184,7 @@ class System:
         return {run: members[pid] for run, pid in rows if pid in members}
 
     def kill(self, name: str, *, with_children: bool) -> None:
-        """SIGKILL a part: alone, or as a container does that takes everything in it
-        along.
-        """
+        """SIGKILL a part: alone, or with everything in it, as a container ends."""
         part = self.parts[name]
         victims = part.members() if with_children else self._own_processes(part)
         for process in victims:
@@ -191,8 +192,9 @@ class System:
                 process.kill()
 
     def _own_processes(self, part: Part) -> list[psutil.Process]:
-        """The part without the runs that it started: what it consists of was started by
-        command, runs by Python.
+        """The part without the runs that it started.
+
+        What it consists of was started by command, runs by Python.
         """
         assert part.process is not None
         found = []
@@ -275,8 +277,9 @@ def running(
 
 
 def start_dagster(system: System) -> None:
-    """Start code server and daemon, once the connectors are registered: tenants'
-    sensors are made when they load.
+    """Start code server and daemon, once the connectors are registered.
+
+    Tenants' sensors are made when they load.
     """
     system.ask("UPDATE connectors.connectors SET poll_interval_seconds = %s", _POLL_SECONDS)
     system.parts[CODE_SERVER].start()
@@ -315,7 +318,7 @@ def _environment(
         "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "120",
         "ACTIVEKG_API_PORT": str(free_port()),
         "ACTIVEKG_WEBSERVER_URL": f"http://127.0.0.1:{free_port()}",
-        "ACTIVEKG_S3_ENDPOINT_ALLOWLIST": proxy.url.removeprefix("http://"),
+        "ACTIVEKG_ENDPOINT_ALLOWLIST": proxy.url.removeprefix("http://"),
         "CONNECTOR_KEK_V1": Fernet.generate_key().decode(),
         "CONNECTOR_KEK_ACTIVE_VERSION": "1",
         "JWT_SECRET_KEY": "a-secret-of-the-tests-that-is-long-enough",

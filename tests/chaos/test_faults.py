@@ -21,8 +21,9 @@ _SETTLE_SECONDS = 180.0
 
 @contextmanager
 def a_run_in_flight(chaos: Chaos) -> Iterator[tuple[str, str]]:
-    """Changes in the bucket and a run that reads them, slowly; gives the connector's
-    and Dagster's run's ids.
+    """Changes in the bucket, and a run that reads them slowly.
+
+    Gives the ids of the connector and of Dagster's run.
     """
     config_id, source = next(iter(chaos.sources.items()))
     with ExitStack() as stack:

@@ -1,5 +1,6 @@
-"""A run that was frozen past its lease: another run takes its objects, and when it
-wakes it writes nothing.
+"""A run that was frozen past its lease.
+
+Another run takes its objects, and when it wakes it writes nothing.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Seeded rounds of faults under changing buckets: whatever happens, it ends equal to
-what the buckets hold.
+"""Seeded rounds of faults under changing buckets.
+
+Whatever happens, it ends equal to what the buckets hold.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The tenants' buckets, changed past the proxy as customers change them, and what is
-known of every version in them.
+"""The tenants' buckets, and what is known of every version in them.
+
+They are changed past the proxy, as customers change them.
 """
 
 from __future__ import annotations
@@ -97,8 +98,9 @@ class Source:
         self._put(key, good(rng, PurePosixPath(key).suffix))
 
     def _overwrite_twice(self, rng: random.Random, keys: list[str]) -> None:
-        """Two versions of the same size within a second: only the ETag tells them
-        apart.
+        """Two versions of the same size within a second.
+
+        Only the ETag tells them apart.
         """
         key = rng.choice(keys)
         suffix = PurePosixPath(key).suffix

@@ -1,5 +1,6 @@
-"""The whole system as a user starts it: ``activekg-pipelines up`` in a process of its
-own, on an embedded database.
+"""The whole system as a user starts it, on an embedded database.
+
+``activekg-pipelines up`` runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def running_system(
             "ACTIVEKG_HOME": str(home),
             "ACTIVEKG_API_PORT": str(api_port),
             "ACTIVEKG_WEBSERVER_URL": f"http://127.0.0.1:{web_port}",
-            "ACTIVEKG_S3_ENDPOINT_ALLOWLIST": s3_endpoint.removeprefix("http://"),
+            "ACTIVEKG_ENDPOINT_ALLOWLIST": s3_endpoint.removeprefix("http://"),
             # Connectors that name no endpoint mean AWS; here the tests' server is in
             # its place.
             "ACTIVEKG_S3_ENDPOINT_URL": s3_endpoint,

@@ -1,5 +1,7 @@
-"""A real queue: two tenants with large backlogs hold every place, and a third one's
-document is searchable long before they are through."""
+"""A real queue that two tenants with large backlogs have filled.
+
+A third one's document is searchable long before they are through.
+"""
 
 from __future__ import annotations
 
@@ -42,10 +44,10 @@ def contended(
     (home / "models").symlink_to(model_home / "models", target_is_directory=True)
     allowed = ",".join(url.removeprefix("http://") for url in (s3_endpoint, slow_store.url))
     settings = {
-        "ACTIVEKG_S3_ENDPOINT_ALLOWLIST": allowed,
+        "ACTIVEKG_ENDPOINT_ALLOWLIST": allowed,
         "ACTIVEKG_DOWNLOAD_THREADS": "4",
         "ACTIVEKG_PARSE_WORKERS": "1",
-        "ACTIVEKG_TURN_SECONDS": "15",
+        "ACTIVEKG_FAIR_SHARE_SECONDS": "15",
     }
     with running_system(home, s3_endpoint, settings) as running:
         yield running

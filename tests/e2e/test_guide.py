@@ -1,5 +1,6 @@
-"""The connector's guide, from top to bottom: every command on the page, run against the
-running system.
+"""The connector's guide, from top to bottom.
+
+Every command on the page is run against the running system.
 """
 
 from __future__ import annotations

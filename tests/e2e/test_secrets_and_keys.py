@@ -89,8 +89,9 @@ def _failed(system: System, config_id: str) -> Any:
 
 
 def test_a_key_changes_while_syncs_run(system: System, bucket: Bucket) -> None:
-    """Every process of the system knows both keys and encrypts with the first, as in
-    the first step of a rotation.
+    """Every process of the system knows both keys and encrypts with the first.
+
+    So it is in the first step of a rotation.
     """
     config_ids = []
     for number in range(3):

@@ -1,5 +1,7 @@
-"""Everything running: registration, sensors, the UI's and the command line's ways to
-start a sync, a killed run.
+"""Everything running.
+
+Registration, sensors, the UI's and the command line's ways to start a sync, a killed
+run.
 """
 
 from __future__ import annotations
@@ -107,14 +109,16 @@ def test_the_ui_the_command_line_and_backfills_do_what_the_sensor_does(
 
     def backfill() -> None:
         result = system.run(
-            sys.executable, "-m", "dagster", "job", "backfill", "-w", "workspace.yaml", "-j", "sync_connector",
+            sys.executable, "-m", "dagster", "job", "backfill",
+            "-w", "workspace.yaml", "-j", "sync_connector",
             "--partitions", "every_way/docs", "--noprompt",
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
 
     def asset_materialize() -> None:
         result = system.run(
-            sys.executable, "-m", "dagster", "asset", "materialize", "-m", "activekg_pipelines.definitions",
+            sys.executable, "-m", "dagster", "asset", "materialize",
+            "-m", "activekg_pipelines.definitions",
             "--select", "*", "--partition", "every_way/docs",
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
@@ -163,7 +167,8 @@ def test_a_killed_run_is_retried_and_nothing_is_doubled_or_missing(
     with psycopg.connect(system.environment["ACTIVEKG_DSN"]) as conn:
         documents, chunks, edges, orphans = conn.execute(
             """
-            SELECT count(*) FILTER (WHERE 'Document' = ANY(classes)), count(*) FILTER (WHERE 'Chunk' = ANY(classes)),
+            SELECT count(*) FILTER (WHERE 'Document' = ANY(classes)),
+                count(*) FILTER (WHERE 'Chunk' = ANY(classes)),
                 (SELECT count(*) FROM edges WHERE tenant_id = 'killed'),
                 count(*) FILTER (WHERE 'Chunk' = ANY(classes) AND (embedding IS NULL OR NOT EXISTS (
                     SELECT FROM edges e WHERE e.src = n.id AND e.rel = 'DERIVED_FROM')))

@@ -1,5 +1,6 @@
-"""The commands a newcomer types: they work, they say what they do, and they leave
-nothing running.
+"""The commands that a newcomer types.
+
+They work, they say what they do, and they leave nothing running.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""A real Dagster instance on Postgres, and this package's definitions loaded against a
-test's database.
+"""A real Dagster instance on Postgres, and what tests of the domain share.
+
+This package's definitions are loaded against a test's database.
 """
 
 from __future__ import annotations
@@ -72,8 +73,9 @@ def connector(services: Services, bucket: Bucket) -> Connector:
 
 @pytest.fixture
 def proxy(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    """An S3 endpoint that fails on demand. The AWS library tries as often as ever, but
-    without its pauses.
+    """An S3 endpoint that fails on demand.
+
+    The AWS library tries as often as ever, but without its pauses.
     """
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
     with fault_proxy(s3_endpoint) as opened:
@@ -89,11 +91,11 @@ def configured(
 
     def make(**changes: object) -> Services:
         allowlist = (
-            *app_settings.activekg_s3_endpoint_allowlist,
+            *app_settings.activekg_endpoint_allowlist,
             proxy.url.removeprefix("http://"),
         )
         settings = app_settings.model_copy(
-            update={"activekg_s3_endpoint_allowlist": allowlist} | changes
+            update={"activekg_endpoint_allowlist": allowlist} | changes
         )
         opened = Services(settings)
         opened.encoder = opened.question_encoder = encoder

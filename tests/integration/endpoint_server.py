@@ -1,5 +1,6 @@
-"""A store whose every byte the test decides, and a resolver that says what the test
-wants: for tests of endpoints.
+"""A store whose every byte the test decides, for tests of endpoints.
+
+A resolver says what the test wants.
 """
 
 from __future__ import annotations
@@ -92,8 +93,9 @@ def serve(
 
 @dataclass
 class Resolver:
-    """Names of the test, each with the answers of its first, second, … resolution; the
-    last one stays.
+    """Names of the test, each with the answers of its resolutions.
+
+    The first one is that of the first resolution, and so on. The last one stays.
     """
 
     names: dict[str, list[list[str]]] = field(default_factory=dict)
@@ -106,8 +108,9 @@ class Resolver:
 
 @pytest.fixture
 def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
-    """The name service, which a test cannot own. Addresses are resolved as ever, other
-    names are not found.
+    """The name service, which a test cannot own.
+
+    Addresses are resolved as ever, other names are not found.
     """
     made = Resolver()
     real = socket.getaddrinfo

@@ -1,5 +1,6 @@
-"""What a run does, without the orchestrator, and what it left behind: shared by the
-tests of this folder.
+"""What a run does, without the orchestrator, and what it left behind.
+
+The tests of this folder share it.
 """
 
 from __future__ import annotations

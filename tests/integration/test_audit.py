@@ -580,7 +580,7 @@ def test_a_sync_that_runs_meanwhile_raises_no_alarm(
                     | {f"new-{turn}-{n}.txt": f"New text {n} of turn {turn}." for n in range(10)}
                 )
                 sync(services, connector)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told by the thread that started this one
             failures.append(error)
         finally:
             done.set()
@@ -741,8 +741,9 @@ def test_what_was_kept_from_another_connector_waits_for_the_first_scan(
 def test_a_difference_that_is_gone_at_the_second_look_is_none(
     services: Services, bucket: Bucket, filled: Connector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bucket was listed, then an object changed and was synced, then the ledger was
-    read.
+    """An object changed and was synced between two reads of the audit.
+
+    The bucket was listed before that, the ledger was read after it.
     """
 
     pages = S3Source.pages

@@ -1,5 +1,6 @@
-"""Runs and sensors on a real Dagster instance: who starts runs, what they do, what they
-cost.
+"""Runs and sensors on a real Dagster instance.
+
+Who starts runs, what they do, what they cost.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""A database that goes away ends the run, costs no object an attempt, and the next run
-does the work.
+"""A database that goes away ends the run.
+
+It costs no object an attempt, and the next run does the work.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch, configured: Callable[..., Service
 
 @pytest.fixture
 def switch(postgres: str, dsn: str) -> Iterator[Callable[..., None]]:
-    """Switches the test's database off and on: every connection ends and nobody gets
-    in.
+    """Switches the test's database off and on.
+
+    Every connection ends and nobody gets in.
     """
     name = str(conninfo_to_dict(dsn)["dbname"])
     with psycopg.connect(postgres, autocommit=True) as conn:
@@ -61,8 +63,9 @@ def switch(postgres: str, dsn: str) -> Iterator[Callable[..., None]]:
 
 
 def wait_until_back(services: Services) -> None:
-    """The pool tries to connect again with growing pauses, of which one second sees
-    little.
+    """One second sees little of the pool's tries.
+
+    It tries to connect again with growing pauses.
     """
     for _ in range(60):
         with suppress(psycopg.OperationalError):

@@ -1,5 +1,6 @@
-"""Many documents leave with their connector, or with its bucket: in batches, whatever
-happens between two of them.
+"""Many documents leave with their connector, or with its bucket.
+
+They leave in batches, whatever happens between two of them.
 """
 
 from __future__ import annotations
@@ -58,8 +59,9 @@ def admin(services: Services) -> AdminServices:
 
 @pytest.fixture
 def full(services: Services, connector: Connector) -> Connector:
-    """A connector with many documents of one chunk, in the ledger and in the graph as a
-    sync leaves them.
+    """A connector with many documents of one chunk.
+
+    They are in the ledger and in the graph as a sync leaves them.
     """
     keys = [f"many/{number:05}.txt" for number in range(DOCUMENTS)]
     vectors = np.random.default_rng(7).standard_normal((DOCUMENTS, 384)).astype(np.float32)
@@ -77,7 +79,8 @@ def full(services: Services, connector: Connector) -> Connector:
         conn.execute(
             """
             CREATE TEMPORARY TABLE many ON COMMIT DROP AS SELECT * FROM unnest(
-                %(keys)s::text[], %(externals)s::text[], %(documents)s::uuid[], %(chunks)s::uuid[], %(vectors)s::text[]
+                %(keys)s::text[], %(externals)s::text[], %(documents)s::uuid[],
+                %(chunks)s::uuid[], %(vectors)s::text[]
             ) AS m (key, external, document, chunk, vector)
             """,
             parameters,
@@ -85,8 +88,10 @@ def full(services: Services, connector: Connector) -> Connector:
         conn.execute(
             """
             INSERT INTO connectors.objects
-                (connector_id, tenant_id, key, etag, size, modified_at, state, document_id, indexed_etag, chunks)
-            SELECT %(connector)s, 'acme_corp', key, 'e', 9, now(), 'indexed', document, 'e', 1 FROM many
+                (connector_id, tenant_id, key, etag, size, modified_at, state, document_id,
+                indexed_etag, chunks)
+            SELECT %(connector)s, 'acme_corp', key, 'e', 9, now(), 'indexed', document, 'e', 1
+            FROM many
             """,
             parameters,
         )
@@ -108,7 +113,8 @@ def full(services: Services, connector: Connector) -> Connector:
         )
         conn.execute(
             """
-            INSERT INTO edges (src, rel, dst, tenant_id) SELECT chunk, 'DERIVED_FROM', document, 'acme_corp' FROM many
+            INSERT INTO edges (src, rel, dst, tenant_id)
+            SELECT chunk, 'DERIVED_FROM', document, 'acme_corp' FROM many
             """
         )
     return connector

@@ -1,5 +1,6 @@
-"""Where an S3 client connects to, by attack: names, redirects, proxies and the
-environment try to lead it elsewhere.
+"""Where an S3 client connects to, by attack.
+
+Names, redirects, proxies and the environment try to lead it elsewhere.
 """
 
 from __future__ import annotations
@@ -95,10 +96,10 @@ def listing(
     endpoint_url: str | None, settings: Settings, *, deadline: float | None = None
 ) -> list[Page]:
     """List the bucket of a connector with that endpoint, which the operator lists."""
-    allowlist = settings.activekg_s3_endpoint_allowlist
+    allowlist = settings.activekg_endpoint_allowlist
     if endpoint_url is not None:
         allowlist = (*allowlist, urlsplit(endpoint_url).netloc)
-    settings = settings.model_copy(update={"activekg_s3_endpoint_allowlist": allowlist})
+    settings = settings.model_copy(update={"activekg_endpoint_allowlist": allowlist})
     with closing(opened(endpoint_url, settings)) as source:
         return list(source.pages(deadline=deadline))
 
@@ -133,7 +134,7 @@ def test_an_address_in_odd_notation_is_an_address(canary: Server) -> None:
 def test_a_name_that_changes_between_check_and_connection_changes_nothing(
     resolver: Resolver, canary: Server
 ) -> None:
-    settings = Settings(activekg_s3_private_networks=(ip_network("127.0.0.2/32"),))
+    settings = Settings(activekg_private_networks=(ip_network("127.0.0.2/32"),))
     with serve(reply(), host="127.0.0.2", port=canary.port) as store:
         resolver.set("store.example.com", ["127.0.0.2"], ["127.0.0.1"])
         listing(f"http://store.example.com:{store.port}", settings)
@@ -146,8 +147,8 @@ def test_a_name_that_changes_between_check_and_connection_changes_nothing(
 
 def test_each_new_connection_of_a_client_is_checked(resolver: Resolver, canary: Server) -> None:
     settings = Settings(
-        activekg_s3_private_networks=(ip_network("127.0.0.2/32"),),
-        activekg_s3_endpoint_allowlist=("store.example.com",),
+        activekg_private_networks=(ip_network("127.0.0.2/32"),),
+        activekg_endpoint_allowlist=("store.example.com",),
     )
     with serve(reply(), host="127.0.0.2", port=canary.port) as store:
         resolver.set("store.example.com", ["127.0.0.2"], ["127.0.0.2"], ["127.0.0.1"])
@@ -161,7 +162,7 @@ def test_each_new_connection_of_a_client_is_checked(resolver: Resolver, canary: 
 def test_of_several_addresses_only_allowed_ones_are_connected_to(
     resolver: Resolver, canary: Server
 ) -> None:
-    settings = Settings(activekg_s3_private_networks=(ip_network("127.0.0.2/32"),))
+    settings = Settings(activekg_private_networks=(ip_network("127.0.0.2/32"),))
     with serve(reply(), host="127.0.0.2", port=canary.port) as store:
         resolver.set("store.example.com", [METADATA_ADDRESS, "127.0.0.1", "127.0.0.2", "10.0.0.1"])
         listing(f"http://store.example.com:{store.port}", settings)
@@ -169,7 +170,7 @@ def test_of_several_addresses_only_allowed_ones_are_connected_to(
 
 
 def test_an_address_that_does_not_answer_is_followed_by_the_next(resolver: Resolver) -> None:
-    settings = Settings(activekg_s3_private_networks=(ip_network("127.0.0.0/8"),))
+    settings = Settings(activekg_private_networks=(ip_network("127.0.0.0/8"),))
     with serve(reply(), host="127.0.0.2") as store:
         resolver.set("store.example.com", ["127.0.0.9", "127.0.0.2"])
         listing(f"http://store.example.com:{store.port}", settings)
@@ -177,7 +178,7 @@ def test_an_address_that_does_not_answer_is_followed_by_the_next(resolver: Resol
 
 
 def test_an_address_that_swallows_connections_leaves_time_for_the_next(resolver: Resolver) -> None:
-    settings = Settings(activekg_s3_private_networks=(ip_network("127.0.0.0/8"),))
+    settings = Settings(activekg_private_networks=(ip_network("127.0.0.0/8"),))
     with serve(reply(), host="127.0.0.2") as store, socket.socket() as swallowing:
         # Its queue is full: further connections are neither accepted nor refused.
         swallowing.bind(("127.0.0.3", store.port))
@@ -229,7 +230,7 @@ def test_a_listed_metadata_address_is_refused_all_the_same() -> None:
 def test_a_host_that_is_not_listed_is_not_even_resolved(resolver: Resolver, canary: Server) -> None:
     resolver.set("evil.example.com", ["127.0.0.1"])
     settings = Settings(
-        activekg_s3_endpoint_allowlist=("store.example.com", f"127.0.0.1:{canary.port + 1}")
+        activekg_endpoint_allowlist=("store.example.com", f"127.0.0.1:{canary.port + 1}")
     )
     for endpoint in (
         "http://evil.example.com",
@@ -254,11 +255,11 @@ def test_a_host_that_is_not_listed_is_not_even_resolved(resolver: Resolver, cana
     ],
 )
 def test_a_list_entry_is_a_host_with_or_without_its_port(entry: str, endpoint: str) -> None:
-    opened(endpoint, Settings(activekg_s3_endpoint_allowlist=(entry,)))
+    opened(endpoint, Settings(activekg_endpoint_allowlist=(entry,)))
     with pytest.raises(InvalidConnector):
         opened(
             "http://store.example.com:1",
-            Settings(activekg_s3_endpoint_allowlist=(f"{entry}:2",)),
+            Settings(activekg_endpoint_allowlist=(f"{entry}:2",)),
         )
 
 
@@ -366,7 +367,7 @@ _REGIONS = st.from_regex(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True) | s
 def test_no_bucket_or_region_leads_a_request_away_from_its_endpoint(
     bucket: str, region: str
 ) -> None:
-    settings = Settings(activekg_s3_endpoint_allowlist=("store.example.com",))
+    settings = Settings(activekg_endpoint_allowlist=("store.example.com",))
     for endpoint in (None, "http://store.example.com:9000"):
         made = opened(endpoint, settings, bucket=bucket, region=region)
         asked: list[str] = []
@@ -457,7 +458,7 @@ def test_a_wrong_region_names_the_right_one(
             proxy.inject(operation, None, lambda _: answer)
         with pytest.raises(WrongRegion, match="in the region eu-west-1"):
             listing(proxy.url, Settings())
-        settings = Settings(activekg_s3_endpoint_allowlist=(urlsplit(proxy.url).netloc,))
+        settings = Settings(activekg_endpoint_allowlist=(urlsplit(proxy.url).netloc,))
         source = opened(proxy.url, settings)
         with pytest.raises(WrongRegion, match="in the region eu-west-1"):
             source.fetch("a.txt", "etag", tmp_path / "a", max_bytes=1000)
@@ -466,7 +467,7 @@ def test_a_wrong_region_names_the_right_one(
 def test_a_clock_that_is_wrong_is_no_fault_of_the_object(s3_endpoint: str, tmp_path: Path) -> None:
     with fault_proxy(s3_endpoint) as proxy:
         proxy.inject("GET", None, status(403, "RequestTimeTooSkewed"))
-        settings = Settings(activekg_s3_endpoint_allowlist=(urlsplit(proxy.url).netloc,))
+        settings = Settings(activekg_endpoint_allowlist=(urlsplit(proxy.url).netloc,))
         with pytest.raises(ClockSkewed):
             opened(proxy.url, settings).fetch("a.txt", "etag", tmp_path / "a", max_bytes=1000)
 
@@ -574,8 +575,9 @@ def test_a_connector_without_keys_of_its_own_is_refused(missing: str, value: str
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Iterator[tuple[str, ssl.SSLContext]]:
-    """A certificate of the operator's own for store.example.com: the file that trusts
-    it, and the server's side.
+    """A certificate of the operator's own for store.example.com.
+
+    Gives the file that trusts it, and the server's side.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "store.example.com")])
@@ -621,12 +623,12 @@ def test_certificates_are_checked_against_the_name_and_the_operators_authorities
         with pytest.raises(EndpointUnreachable):
             listing(
                 f"https://store.example.com:{store.port}",
-                Settings(activekg_s3_private_networks=networks),
+                Settings(activekg_private_networks=networks),
             )
         for variable in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
             with monkeypatch.context() as environment:
                 environment.setenv(variable, bundle)
-                trusting = Settings(activekg_s3_private_networks=networks)
+                trusting = Settings(activekg_private_networks=networks)
                 listing(f"https://store.example.com:{store.port}", trusting)
                 with pytest.raises(EndpointUnreachable):
                     listing(f"https://other.example.com:{store.port}", trusting)
@@ -693,7 +695,7 @@ def test_an_object_that_comes_byte_by_byte_is_given_up_and_fetched_again_later(
     head: bytes, tmp_path: Path
 ) -> None:
     with serve(dribble(head, b"x" * 100_000, 0.04)) as store:
-        settings = Settings(activekg_s3_endpoint_allowlist=(urlsplit(store.url).netloc,))
+        settings = Settings(activekg_endpoint_allowlist=(urlsplit(store.url).netloc,))
         source = opened(store.url, settings)
         with pytest.raises(FetchFailed, match="ACTIVEKG_MIN_BYTES_PER_SECOND"):
             source.fetch("a.txt", "e", tmp_path / "a", max_bytes=1_000_000)
@@ -709,8 +711,8 @@ def test_a_slow_object_that_keeps_up_the_minimum_rate_arrives(tmp_path: Path) ->
 
     with serve(steady) as store:
         settings = Settings(
-            activekg_s3_endpoint_allowlist=(urlsplit(store.url).netloc,),
-            activekg_s3_min_bytes_per_second=10_000,
+            activekg_endpoint_allowlist=(urlsplit(store.url).netloc,),
+            activekg_min_bytes_per_second=10_000,
         )
         source = opened(store.url, settings)
         assert source.fetch("a.txt", "e", tmp_path / "a", max_bytes=1_000_000).size == 100_000
@@ -740,7 +742,7 @@ def test_an_endpoint_that_hangs_does_not_hold_a_sensors_tick(
 ) -> None:
     with serve(lambda connection: connection.recv(1)) as store:
         services = configured(
-            activekg_tick_budget_seconds=0.5, activekg_s3_endpoint_allowlist=("127.0.0.1",)
+            activekg_tick_budget_seconds=0.5, activekg_endpoint_allowlist=("127.0.0.1",)
         )
         connector = bucket.register(services, endpoint_url=store.url)
         tick = poll_tenant(services, connector.tenant_id)
@@ -757,7 +759,7 @@ def test_an_endpoint_that_hangs_does_not_hold_a_sensors_tick(
 def test_an_object_that_comes_too_slowly_costs_itself_an_attempt_and_nothing_else(
     configured: Callable[..., Services], bucket: Bucket, proxy: FaultProxy
 ) -> None:
-    services = configured(activekg_s3_min_bytes_per_second=1_000_000)
+    services = configured(activekg_min_bytes_per_second=1_000_000)
     connector = bucket.register(services, endpoint_url=proxy.url)
     bucket.put_many({"slow.txt": "A text about penguins. " * 1000, "b.txt": "Another one."})
     proxy.inject("GET", "slow.txt", slow(0.05, piece=10))
@@ -776,7 +778,7 @@ def test_an_endpoint_that_may_not_be_reached_is_the_connectors_error_and_no_obje
     configured: Callable[..., Services], bucket: Bucket, resolver: Resolver, canary: Server
 ) -> None:
     services = configured(
-        activekg_s3_endpoint_allowlist=("store.example.com", urlsplit(bucket.endpoint_url).netloc)
+        activekg_endpoint_allowlist=("store.example.com", urlsplit(bucket.endpoint_url).netloc)
     )
     connector = bucket.register(services)
     bucket.put("a.txt", "A text about penguins.")
@@ -813,8 +815,9 @@ TIMES_THAT_ARE_NONE = (
     ],
 )
 def test_times_of_every_zone_are_kept_in_utc_which_postgres_takes(written: str) -> None:
-    entry = f"<Contents><Key>a</Key><LastModified>{written}</LastModified><ETag>e</ETag><Size>1</Size></Contents>"
-    body = EMPTY_LISTING.replace(b"</ListBucketResult>", entry.encode() + b"</ListBucketResult>")
+    fields = f"<Key>a</Key><LastModified>{written}</LastModified><ETag>e</ETag><Size>1</Size>"
+    end = b"</ListBucketResult>"
+    body = EMPTY_LISTING.replace(end, f"<Contents>{fields}</Contents>".encode() + end)
     with serve(reply(body)) as store:
         (page,) = listing(store.url, Settings())
     assert [(one.modified_at, one.modified_at.tzinfo) for one in page.entries] == [
@@ -829,7 +832,7 @@ def test_an_answer_without_a_time_that_can_be_read_is_an_object_that_cannot_be_f
     headers: str, tmp_path: Path
 ) -> None:
     with serve(reply(b"text", headers=f'ETag: "e"\r\n{headers}')) as store:
-        settings = Settings(activekg_s3_endpoint_allowlist=(urlsplit(store.url).netloc,))
+        settings = Settings(activekg_endpoint_allowlist=(urlsplit(store.url).netloc,))
         with (
             closing(opened(store.url, settings)) as source,
             pytest.raises(FetchFailed, match="cannot be read"),

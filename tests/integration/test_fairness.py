@@ -145,8 +145,9 @@ def test_a_sync_that_somebody_asks_for_comes_before_those_of_the_tenant_that_wai
 
 @pytest.fixture
 def long_run(services: Services, connector: Connector, bucket: Bucket) -> str:
-    """A run of acme_corp that has worked for an hour, with a text to extract and one to
-    index left.
+    """A run of acme_corp that has worked for an hour.
+
+    A text to extract and one to index are left.
     """
     bucket.put_many({"1.txt": "one", "2.txt": "two"})
     scan(services, connector)

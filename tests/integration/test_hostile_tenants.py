@@ -1,5 +1,6 @@
-"""What tenants call their things is text everywhere: no SQL, no file, no sensor of
-another tenant, no line of a log.
+"""What tenants call their things is text everywhere.
+
+It is no SQL, no file, no sensor of another tenant, and no line of a log.
 """
 
 from __future__ import annotations
@@ -316,8 +317,9 @@ def test_two_ids_never_share_a_sensor(one: str, other: str) -> None:
 
 
 NO_NAMES = [
-    "", " ", "a b", "a/b", "a:b", "../a", "a..b", ".a", "_a", "-a", "@a", "a\n", "a\x00", "a\x1b[31m", "a'b", 'a"b',
-    "a;b", "a%b", "a\\b", "a{b}", "a$b", "<b>", "é", "\u202ea", "a,b", "a=b", "a\u200bb", "\uff41", "a" * 129,
+    "", " ", "a b", "a/b", "a:b", "../a", "a..b", ".a", "_a", "-a", "@a", "a\n", "a\x00",
+    "a\x1b[31m", "a'b", 'a"b', "a;b", "a%b", "a\\b", "a{b}", "a$b", "<b>", "é", "\u202ea",
+    "a,b", "a=b", "a\u200bb", "\uff41", "a" * 129,
 ]  # fmt: skip
 
 

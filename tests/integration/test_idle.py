@@ -1,5 +1,6 @@
-"""A system in which nothing happens for weeks: no table, no connection and no memory
-grows with the polls.
+"""A system in which nothing happens for weeks.
+
+No table, no connection and no memory grows with the polls.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ TENANT = "acme_corp"
 
 @pytest.fixture
 def ticks(services: Services, bucket: Bucket) -> dict[str, Callable[[], dg.SensorResult]]:
-    """The sensors of a system whose connector is in sync, to be evaluated as Dagster
-    does.
+    """The sensors of a system whose connector is in sync.
+
+    They are to be evaluated as Dagster does.
     """
     bucket.put_many({f"{number:02}.txt": f"The text number {number}." for number in range(20)})
     sync(services, bucket.register(services))

@@ -45,8 +45,9 @@ def claims(services: Services) -> list[tuple[str, str | None]]:
 
 
 def frozen_download(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
-    """Let the first download of a run come back only after ``meanwhile``, as if its
-    process had been stopped.
+    """Let the first download of a run come back only after ``meanwhile``.
+
+    It is as if the run's process had been stopped.
     """
     calls = iter([meanwhile])
 
@@ -248,7 +249,7 @@ def test_a_bucket_that_changes_all_the_time_under_several_runs_ends_in_its_last_
         try:
             while not stop.is_set():
                 action()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the test shows it
             errors.append(error)
 
     threads = [

@@ -1,5 +1,6 @@
-"""The log of a real sync: the documented lines at their levels, the fields of each
-record, and no secret in any.
+"""The log of a real sync.
+
+The documented lines at their levels, the fields of each record, and no secret in any.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ logger = logging.getLogger("activekg_pipelines.tests")
 
 @pytest.fixture
 def log() -> Iterator[Log]:
-    """Sends the package's log into a buffer, with the level and style that are asked
-    for.
+    """Sends the package's log into a buffer.
+
+    Level and style are those that are asked for.
     """
     root = logging.getLogger("activekg_pipelines")
     before = root.handlers, root.level
@@ -68,8 +70,9 @@ def sync(services: Services, instance: dg.DagsterInstance) -> str:
 
 
 def list_objects(services: Services, bucket: Bucket, connector: Connector, *broken: str) -> None:
-    """A scan of two readable objects, broken ones, and one that vanishes after it was
-    listed.
+    """A scan of two readable objects, broken ones, and one that vanishes.
+
+    It vanishes after it was listed.
     """
     for key in broken:
         bucket.put(key, b"%PDF-1.4 broken")

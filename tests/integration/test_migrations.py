@@ -1,5 +1,6 @@
-"""Migrations: forward from empty and from an existing ActiveKG database, twice, and
-twice at once.
+"""Migrations, forward from empty and from an existing ActiveKG database.
+
+They run twice, and twice at once.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Every object ends in its own state with a sentence that says why, and the run
-succeeds for the rest.
+"""Every object ends in its own state with a sentence that says why.
+
+The run succeeds for the rest.
 """
 
 from __future__ import annotations
@@ -358,7 +359,7 @@ def test_a_document_that_kills_hangs_or_bloats_its_parser_costs_only_itself(
     assert counts.errors == {"parser_crash": 1, "parser_deadline": 1, "parser_memory": 1}
 
 
-def test_a_text_that_the_model_cannot_embed_costs_only_its_own_document_and_is_tried_again_without_download(
+def test_a_text_that_cannot_be_embedded_costs_only_its_own_document_and_no_second_download(
     services: Services, bucket: Bucket, connector: Connector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(12):
@@ -492,7 +493,7 @@ def test_the_old_version_stays_while_the_new_one_cannot_be_fetched(
 def test_an_unreachable_endpoint_is_the_runs_failure_and_costs_no_object_an_attempt(
     configured: Callable[..., Services], bucket: Bucket, proxy: FaultProxy
 ) -> None:
-    services = configured(activekg_s3_endpoint_allowlist=("127.0.0.1",))
+    services = configured(activekg_endpoint_allowlist=("127.0.0.1",))
     connector = bucket.register(services, endpoint_url=proxy.url)
     bucket.put("a.txt", "one")
     scan(services, connector)

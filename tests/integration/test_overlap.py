@@ -1,5 +1,6 @@
-"""Extraction and indexing of one run at the same time: neither waits for the other, and
-neither outlives the other.
+"""Extraction and indexing of one run at the same time.
+
+Neither waits for the other, and neither outlives the other.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def put_notes(bucket: Bucket, number: int) -> None:
     )
 
 
-def test_documents_are_downloaded_while_others_are_encoded_and_become_searchable_before_the_last_is_downloaded(
+def test_documents_become_searchable_while_others_are_still_downloaded(
     services: Services, bucket: Bucket, connector: Connector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_notes(bucket, 20)

@@ -1,5 +1,6 @@
-"""What is forgotten by itself, and what stays: Dagster's runs, events and ticks, and
-this package's own history.
+"""What is forgotten by itself, and what stays.
+
+Dagster's runs, events and ticks, and this package's own history.
 """
 
 from __future__ import annotations
@@ -107,8 +108,9 @@ def count(history: psycopg.Connection[Any], table: str, run_ids: list[str]) -> i
 
 
 def newest_materializations(instance: dg.DagsterInstance, key: str) -> list[str]:
-    """Run ids of a partition's newest materialization of each asset; empty for one that
-    a tick reported.
+    """Run ids of a partition's newest materialization of each asset.
+
+    An id is empty for one that a tick reported.
     """
     newest = []
     for asset in ASSETS:

@@ -1,5 +1,8 @@
-"""The history of runs: its counts are true, a retry goes on in the row of the run that
-died, and no run is asked for that could only fail."""
+"""The history of runs.
+
+Its counts are true, a retry goes on in the row of the run that died, and no run is
+asked for that could only fail.
+"""
 
 from __future__ import annotations
 

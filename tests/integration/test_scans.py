@@ -1,5 +1,6 @@
-"""Listings: what is seen of a bucket, what is deleted for it, and what a listing that
-fails leaves alone.
+"""Listings: what is seen of a bucket, and what is deleted for it.
+
+A listing that fails leaves everything alone.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def test_a_listing_that_fails_deletes_nothing_and_the_next_good_one_goes_on(
 def test_a_bucket_that_vanished_or_became_unreachable_leaves_every_document_in_search(
     configured: Callable[..., Services], bucket: Bucket, proxy: FaultProxy
 ) -> None:
-    services = configured(activekg_s3_endpoint_allowlist=("127.0.0.1",))
+    services = configured(activekg_endpoint_allowlist=("127.0.0.1",))
     connector = bucket.register(services, endpoint_url=proxy.url)
     for key in ("a.txt", "b.txt"):
         bucket.put(key, f"Penguins of {key}.")

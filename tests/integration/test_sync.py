@@ -1,5 +1,6 @@
-"""A sync without the orchestrator: scan, extract, index, on real Postgres and S3 over
-HTTP.
+"""A sync without the orchestrator: scan, extract, index.
+
+Postgres is real, and S3 is spoken to over HTTP.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""What one tenant may use: connectors, objects, bytes a day. A limit that is reached
-loses, deletes, fails nothing.
+"""What one tenant may use: connectors, objects, bytes a day.
+
+A limit that is reached loses, deletes and fails nothing.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def test_a_store_that_walks_folders_is_synced_by_itself_once_a_run_sorts_its_lis
     result = scan_in_run(services, services.connector(memory.id))
     assert (result.completed, result.counts.added) == (True, 2)
     drain(services, memory)
-    assert states(services, memory) == {key: ("indexed", None) for key in FOLDERS}
+    assert states(services, memory) == dict.fromkeys(FOLDERS, ("indexed", None))
 
 
 def test_no_order_of_a_listing_loses_or_deletes_an_object(

@@ -1,5 +1,6 @@
-"""New versions of extractor, chunker and model make exactly the rows due that they
-affect.
+"""New versions of extractor, chunker and model.
+
+Each makes exactly the rows due that it affects.
 """
 
 from __future__ import annotations

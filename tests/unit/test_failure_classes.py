@@ -1,5 +1,6 @@
-"""Each class of failure has a name of its own, a sentence, an action that operators can
-look up, and a test.
+"""Each class of failure has a name of its own, a sentence, and a test.
+
+Operators can look up what becomes of it.
 """
 
 from __future__ import annotations
@@ -32,43 +33,80 @@ PROVEN_BY: dict[type[errors.ActiveKGError], str] = {
     errors.Corrupt: TABLE,
     errors.NoTextLayer: TABLE,
     errors.TextTooLarge: TABLE,
-    errors.RunsDied: f"{LEASES}::test_an_object_that_run_after_run_dies_with_is_set_aside_until_it_is_replayed",
+    errors.RunsDied: (
+        f"{LEASES}::test_an_object_that_run_after_run_dies_with_is_set_aside_until_it_is_replayed"
+    ),
     errors.FetchFailed: f"{OUTCOMES}::test_a_download_that_fails_is_tried_again_when_it_is_due",
     errors.ParserCrashed: PARSER,
     errors.ParserDeadline: PARSER,
     errors.ParserMemory: PARSER,
-    errors.EncoderFailed: f"{OUTCOMES}::test_a_text_that_the_model_cannot_embed_costs_only_its_own_document_and_is_"
-    "tried_again_without_download",
-    errors.ObjectGone: f"{OUTCOMES}::test_an_object_deleted_after_it_was_listed_waits_for_the_next_scan",
-    errors.CredentialsRefused: f"{LEASES}::test_refused_credentials_end_the_run_give_its_objects_back_and_are_kept_"
-    "with_the_connector",
-    errors.SourceMissing: f"{SCANS}::test_a_bucket_that_vanished_or_became_unreachable_leaves_every_document_in_search",
+    errors.EncoderFailed: (
+        f"{OUTCOMES}::"
+        "test_a_text_that_cannot_be_embedded_costs_only_its_own_document_and_no_second_download"
+    ),
+    errors.ObjectGone: (
+        f"{OUTCOMES}::test_an_object_deleted_after_it_was_listed_waits_for_the_next_scan"
+    ),
+    errors.CredentialsRefused: (
+        f"{LEASES}::"
+        "test_refused_credentials_end_the_run_give_its_objects_back_and_are_kept_with_the_connector"
+    ),
+    errors.SourceMissing: (
+        f"{SCANS}::"
+        "test_a_bucket_that_vanished_or_became_unreachable_leaves_every_document_in_search"
+    ),
     errors.ListingDenied: f"{SCANS}::test_a_permanent_failure_makes_the_next_scan_start_anew",
     errors.WrongRegion: LISTING,
     errors.ClockSkewed: LISTING,
-    errors.ListingOutOfOrder: f"{SCANS}::test_a_store_that_lists_out_of_order_is_left_to_a_run_that_sorts_its_listing",
-    errors.ConnectorChanged: "integration/test_moved_sources.py::test_whoever_read_the_old_bucket_gets_nothing_to_do",
-    errors.EndpointForbidden: f"{ENDPOINTS}::test_an_endpoint_that_may_not_be_reached_is_the_connectors_error_and_no_"
-    "objects",
-    errors.EndpointUnreachable: f"{OUTCOMES}::test_an_unreachable_endpoint_is_the_runs_failure_and_costs_no_object_an_"
-    "attempt",
-    errors.SourceUnavailable: f"{SCANS}::test_a_passing_failure_lets_the_next_scan_go_on_from_where_it_stopped",
-    errors.ModelError: f"{LEASES}::test_a_model_that_cannot_be_used_ends_the_run_and_gives_its_objects_back",
+    errors.ListingOutOfOrder: (
+        f"{SCANS}::test_a_store_that_lists_out_of_order_is_left_to_a_run_that_sorts_its_listing"
+    ),
+    errors.ConnectorChanged: (
+        "integration/test_moved_sources.py::test_whoever_read_the_old_bucket_gets_nothing_to_do"
+    ),
+    errors.EndpointForbidden: (
+        f"{ENDPOINTS}::"
+        "test_an_endpoint_that_may_not_be_reached_is_the_connectors_error_and_no_objects"
+    ),
+    errors.EndpointUnreachable: (
+        f"{OUTCOMES}::"
+        "test_an_unreachable_endpoint_is_the_runs_failure_and_costs_no_object_an_attempt"
+    ),
+    errors.SourceUnavailable: (
+        f"{SCANS}::test_a_passing_failure_lets_the_next_scan_go_on_from_where_it_stopped"
+    ),
+    errors.ModelError: (
+        f"{LEASES}::test_a_model_that_cannot_be_used_ends_the_run_and_gives_its_objects_back"
+    ),
 }
 """The behavioural test of each failure that a run can meet."""
 
 ALSO_PROVEN = {
-    "changed since the listing": f"{OUTCOMES}::test_an_object_overwritten_after_it_was_listed_is_taken_as_it_is_with_"
-    "its_own_etag",
-    "database unavailable": "integration/test_database_away.py::"
-    "test_a_database_that_goes_away_in_the_middle_costs_no_object_an_attempt",
-    "backoff with jitter": "unit/test_planner.py::test_retries_back_off_exponentially_within_jitter_and_cap",
-    "permanent at once": "unit/test_planner.py::test_permanent_errors_are_dead_letters_at_the_first_attempt",
-    "dead after its attempts, then changed, deleted or replayed": f"{OUTCOMES}::test_a_download_that_fails_for_ever_"
-    "becomes_a_dead_letter_and_leaves_it_by_itself_or_by_replay",
-    "replay gives fresh attempts": f"{OUTCOMES}::test_a_dead_letter_that_is_replayed_and_fails_again_has_fresh_"
-    "attempts",
-    "replay by the API": "integration/api/test_runs_and_objects.py::test_dead_letters_are_replayed_with_fresh_attempts",
+    "changed since the listing": (
+        f"{OUTCOMES}::"
+        "test_an_object_overwritten_after_it_was_listed_is_taken_as_it_is_with_its_own_etag"
+    ),
+    "database unavailable": (
+        "integration/test_database_away.py::"
+        "test_a_database_that_goes_away_in_the_middle_costs_no_object_an_attempt"
+    ),
+    "backoff with jitter": (
+        "unit/test_planner.py::test_retries_back_off_exponentially_within_jitter_and_cap"
+    ),
+    "permanent at once": (
+        "unit/test_planner.py::test_permanent_errors_are_dead_letters_at_the_first_attempt"
+    ),
+    "dead after its attempts, then changed, deleted or replayed": (
+        f"{OUTCOMES}::"
+        "test_a_download_that_fails_for_ever_becomes_a_dead_letter_and_leaves_it_by_itself_or_by_replay"
+    ),
+    "replay gives fresh attempts": (
+        f"{OUTCOMES}::test_a_dead_letter_that_is_replayed_and_fails_again_has_fresh_attempts"
+    ),
+    "replay by the API": (
+        "integration/api/test_runs_and_objects.py::"
+        "test_dead_letters_are_replayed_with_fresh_attempts"
+    ),
 }
 """Failures and rules that are no class of their own."""
 
@@ -86,10 +124,11 @@ def family(base: type[errors.ActiveKGError]) -> list[type[errors.ActiveKGError]]
 
 
 def documented(project_root: Path, heading: str) -> dict[str, str]:
-    """A table of two columns below a heading of the operator's guide: each code in the
-    first to the second.
+    """A table of two columns below a heading of the operator's guide.
+
+    Gives what stands in the second for each code in the first.
     """
-    guide = (project_root / "docs" / "operations.md").read_text()
+    guide = (project_root / "docs" / "operations" / "connectors.md").read_text()
     section = guide.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`.+?`) \| (.+?) \|$", section, re.MULTILINE)
     return {code: action for codes, action in rows[1:] for code in re.findall(r"`(\w+)`", codes)}
@@ -104,8 +143,9 @@ def test_names_are_distinct_within_each_family() -> None:
 @pytest.mark.parametrize("kind", [*family(ObjectError), *family(SourceError)])
 def test_its_docstring_is_a_sentence_for_people(kind: type[errors.ActiveKGError]) -> None:
     assert kind.__doc__ is not None
-    assert re.fullmatch(r"[A-Z].*[^.]\.", kind.__doc__)
-    assert str(kind()) == kind.__doc__
+    sentence = " ".join(kind.__doc__.split())
+    assert re.fullmatch(r"[A-Z].*[^.]\.", sentence)
+    assert str(kind()) == sentence
 
 
 @pytest.mark.parametrize("kind", family(ObjectError))

@@ -17,8 +17,9 @@ UNHASHED = {"torch"}
 
 
 def locked() -> dict[str, list[tuple[str, list[str]]]]:
-    """Versions with their hashes by package: more than one where the platform or Python
-    decides.
+    """Versions with their hashes by package.
+
+    There is more than one where the platform or Python decides.
     """
     entries = re.split(r"\n(?=\S)", (ROOT / "requirements.lock").read_text())
     packages: dict[str, list[tuple[str, list[str]]]] = {}

@@ -31,8 +31,8 @@ _LOOPBACK: Final[tuple[Network, ...]] = (ip_network("127.0.0.0/8"), ip_network("
 # its own network: RFC 2606, 6761, 6762 (with its appendix G) and 8375, and the names
 # that ICANN never delegates. ``svc`` is Kubernetes'.
 _OWN_SUFFIXES: Final = (
-    ".internal", ".local", ".localdomain", ".lan", ".home", ".corp", ".intranet", ".private", ".test", ".svc",
-    ".home.arpa",
+    ".internal", ".local", ".localdomain", ".lan", ".home", ".corp", ".intranet", ".private",
+    ".test", ".svc", ".home.arpa",
 )  # fmt: skip
 
 # Nobody keeps documents there, whoever allows it.
@@ -41,7 +41,7 @@ _NEVER: Final[tuple[Network, ...]] = tuple(
         ip_network,
         (
             "0.0.0.0/8",
-            "169.254.0.0/16",  # link-local: metadata of AWS, Google, Azure, and credentials of ECS and EKS
+            "169.254.0.0/16",  # link-local: metadata of AWS, Google, Azure; credentials of ECS, EKS
             "224.0.0.0/4",
             "240.0.0.0/4",
             "168.63.129.16/32",  # Azure's host, a public address in form only

@@ -79,7 +79,7 @@ def make_client(config: S3Config, settings: Settings, *, answer_seconds: float =
 def _route(config: S3Config, settings: Settings, answer_seconds: float) -> Route:
     if config.endpoint_url is not None:
         host = urlsplit(config.endpoint_url).hostname or ""
-        rule = rule_for_tenants(host, settings.activekg_s3_private_networks)
+        rule = rule_for_tenants(host, settings.activekg_private_networks)
     else:
         rule = AddressRule(EVERYWHERE)
     endpoint_url = config.endpoint_url or settings.activekg_s3_endpoint_url
@@ -89,7 +89,7 @@ def _route(config: S3Config, settings: Settings, answer_seconds: float) -> Route
         # every tenant.
         endpoint_url=endpoint_url or _aws_endpoint(config.region),
         addresses=rule,
-        min_bytes_per_second=settings.activekg_s3_min_bytes_per_second,
+        min_bytes_per_second=settings.activekg_min_bytes_per_second,
         answer_seconds=answer_seconds,
     )
 

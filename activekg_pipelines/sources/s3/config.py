@@ -50,7 +50,7 @@ class S3Config(SourceConfig):
     def check(self, settings: Settings) -> None:
         """Refuse an endpoint that is not on the operator's list."""
         if self.endpoint_url is not None:
-            check_endpoint(self.endpoint_url, settings.activekg_s3_endpoint_allowlist)
+            check_endpoint(self.endpoint_url, settings.activekg_endpoint_allowlist)
 
     def hints(self) -> dict[str, str]:
         """The first and the last four characters of the access key id."""

@@ -1,5 +1,6 @@
-"""The API over HTTP on a real database; only Dagster and the embedding model are
-replaced.
+"""The API over HTTP on a real database.
+
+Only Dagster and the embedding model are replaced.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Who gets in, and that nothing of one tenant is seen, changed or confirmed to exist by
-another.
+"""Who gets in, and what they may not see.
+
+Nothing of one tenant is seen, changed or confirmed to exist by another.
 """
 
 from __future__ import annotations

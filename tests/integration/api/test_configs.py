@@ -1,5 +1,6 @@
-"""Registering, showing, changing, syncing and removing connectors, as the connector's
-document shows it.
+"""Registering, showing, changing, syncing and removing connectors.
+
+The requests are those of the connector's document.
 """
 
 from __future__ import annotations
@@ -180,7 +181,7 @@ def test_status_says_what_needs_somebody(
     ledger_rows.execute("UPDATE connectors.connectors SET deletions_held_back = 12")
     assert acme.get(url).json()["status"] == "needs_confirmation"
     record_error(
-        admin, list(admin.shared.every_connector())[0].id, "access_denied", "S3 denies it."
+        admin, next(admin.shared.every_connector()).id, "access_denied", "S3 denies it."
     )
     shown = acme.get(url).json()
     assert (shown["status"], shown["last_error"]["error_type"]) == ("error", "access_denied")
@@ -199,7 +200,7 @@ def test_the_documents_update_changes_the_given_fields_only(
     # The tenant's sensor ticks at the smallest interval.
     assert orchestrator.reloads == 2
     assert (
-        secrets_of(admin, list(admin.shared.every_connector())[0].id)["secret_access_key"]
+        secrets_of(admin, next(admin.shared.every_connector()).id)["secret_access_key"]
         == SECRET_ACCESS_KEY
     )
 
@@ -210,7 +211,7 @@ def test_new_keys_replace_the_old_ones(acme: Caller, admin: AdminServices) -> No
     keys = {"access_key_id": "AKIA0000000000000NEW", "secret_access_key": "n" * 40}
     assert acme.put(url, {"config": keys}).json()["config"]["access_key_id"] == "AKIA…0NEW"
     assert (
-        secrets_of(admin, list(admin.shared.every_connector())[0].id)["secret_access_key"]
+        secrets_of(admin, next(admin.shared.every_connector()).id)["secret_access_key"]
         == "n" * 40
     )
     assert_problem(acme.put(url, {"config": {"access_key_id": "AKIA0000000000000NEW"}}), 422)
@@ -302,7 +303,7 @@ def test_a_change_that_conflicts_changes_nothing(acme: Caller, ledger_rows: Ledg
 
 def test_a_listing_under_way_ends_with_its_source(acme: Caller, admin: AdminServices) -> None:
     created = acme.register()
-    connector = list(admin.shared.every_connector())[0]
+    connector = next(admin.shared.every_connector())
     scan = admin.ledger.open_scan(connector.id, connector.tenant_id, generation=0)
     acme.put(f"{CONFIGS}/{created['id']}", {"config": {"prefix": "images/"}})
     assert admin.ledger.open_scan(connector.id, connector.tenant_id, generation=1).id != scan.id

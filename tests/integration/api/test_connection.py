@@ -1,5 +1,6 @@
-"""Testing a connection against S3 over HTTP: the documented answer, and each way in
-which it fails.
+"""Testing a connection against S3 over HTTP.
+
+The documented answer, and each way in which it fails.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ def config_of(source: Bucket, **changes: Any) -> dict[str, Any]:
 
 @contextmanager
 def iam_enforced(endpoint: str, *actions: str) -> Iterator[dict[str, str]]:
-    """The S3 server checks signatures and policies meanwhile; gives the keys of a user
-    who may do ``actions``.
+    """The S3 server checks signatures and policies meanwhile.
+
+    Gives the keys of a user who may do ``actions``.
     """
     iam = boto3.client(
         "iam",

@@ -1,5 +1,6 @@
-"""Health without a token, each part by its name; the OpenAPI document; what happens
-when parts fail.
+"""Health without a token, and what happens when parts fail.
+
+Each part has its name. The OpenAPI document is tested here, too.
 """
 
 from __future__ import annotations

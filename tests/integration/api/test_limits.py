@@ -1,5 +1,6 @@
-"""How often a caller may ask, and that refusing costs neither the others nor the
-memory.
+"""How often a caller may ask.
+
+Refusing costs neither the others nor the memory.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ Connect = Callable[..., TestClient]
 
 @pytest.fixture
 def limited(admin: AdminServices) -> Iterator[Connect]:
-    """Makes clients of one API with three requests a minute, each client with an
-    address of its own.
+    """Makes clients of one API that allows three requests a minute.
+
+    Each client has an address of its own.
     """
     with ExitStack() as opened:
         yield _connect(admin, opened, "3/minute")

@@ -1,5 +1,6 @@
-"""A scrape tells the truth about syncs: across processes, kills and removals, for
-everybody who may read it.
+"""A scrape tells the truth about syncs, for everybody who may read it.
+
+It does so across processes, kills and removals.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ class Samples:
         return self._values.get((name, frozenset(labels.items())))
 
     def acme(self, name: str, **labels: str) -> float | None:
-        """The sample of tenant acme_corp with exactly these labels beside tenant and
-        provider.
+        """The sample of tenant acme_corp with exactly these labels.
+
+        Tenant and provider come beside them.
         """
         return self.value(name, **ACME, **labels)
 
@@ -374,8 +376,9 @@ def test_a_run_killed_in_the_middle_loses_no_count(
 def test_runs_of_one_tenant_count_at_once_without_deadlock_or_loss(
     services: Services, bucket: Bucket, connector: Connector, scrape: Scrape
 ) -> None:
-    """Each in transactions that other statements and labels share, as flushes of
-    batches do.
+    """Each in transactions that other statements and labels share.
+
+    Flushes of batches do so.
     """
     flushes, parallel = 60, 6
 

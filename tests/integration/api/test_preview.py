@@ -16,8 +16,9 @@ TABLES = ["connectors", "objects", "texts", "scans", "runs", "released_embedding
 
 
 def everything(admin: AdminServices) -> dict[str, list[Any]]:
-    """Every row of ours, with the transaction that wrote it: an update that changes
-    nothing shows too.
+    """Every row of ours, with the transaction that wrote it.
+
+    An update that changes nothing shows, too.
     """
     with admin.database.transaction() as conn:
         return {
@@ -60,8 +61,9 @@ def add(
     etag: str = "e1",
     **values: Any,
 ) -> None:
-    """An object of the ledger with its stored text, as a sync of this version leaves
-    it.
+    """An object of the ledger with its stored text.
+
+    It is as a sync of this version leaves it.
     """
     ledger_rows.add(config, key, state=state)
     columns = {"etag": etag} | values

@@ -1,5 +1,6 @@
-"""Rotating the key that encrypts credentials: counted, bounded to who may, and safe
-beside everything else.
+"""Rotating the key that encrypts credentials.
+
+It is counted, only some may do it, and it is safe beside everything else.
 """
 
 from __future__ import annotations

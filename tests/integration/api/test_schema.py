@@ -1,5 +1,6 @@
-"""The API answers as its OpenAPI document says, whatever it is asked: schemathesis
-makes the requests up.
+"""The API answers as its OpenAPI document says, whatever it is asked.
+
+Schemathesis makes the requests up.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ TENANT = "acme_corp"
 
 
 class Door:
-    """The application of the test that runs; schemathesis wants one before any test
-    does.
+    """The application of the test that runs.
+
+    Schemathesis wants one before any test does.
     """
 
     behind: ASGIApp
@@ -97,8 +99,9 @@ class Existing:
 
 @pytest.fixture
 def application(admin: AdminServices, s3_endpoint: str) -> None:
-    """Opens the door to the API, without a rate limit, and to no store but the S3
-    server of the tests.
+    """Opens the door to the API, without a rate limit.
+
+    The only store that it may reach is the S3 server of the tests.
     """
     settings = admin.settings.model_copy(
         update={"activekg_api_rate_limit": "off", "activekg_s3_endpoint_url": s3_endpoint}
@@ -149,8 +152,9 @@ def test_the_document_of_an_installation_is_the_published_one(acme: Caller) -> N
 
 
 def aim_at_what_exists(case: schemathesis.Case) -> bool:
-    """Valid requests would mostly end at a made-up tenant or store. Says whether to
-    name a connector that exists.
+    """Says whether to name a connector that exists.
+
+    Valid requests would mostly end at a made-up tenant or store.
     """
     for named in (case.body, case.query):
         if isinstance(named, dict) and "tenant_id" in named:

@@ -1,5 +1,6 @@
-"""What the API says of limits: the sentence of a refusal, and that a connector's
-documents wait or are left out.
+"""What the API says of limits.
+
+The sentence of a refusal, and that a connector's documents wait or are left out.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The command line as people call it, on a real database, S3 server and Dagster
-storage.
+"""The command line as people call it.
+
+Database, S3 server and Dagster's storage are real.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ class CommandLine:
     def __call__(
         self, *arguments: str, code: int = 0, answer: str | None = None, **environment: str | None
     ) -> Result:
-        """Call a command; its exit code must be ``code``, and nothing it prints may
-        hold the secret.
+        """Call a command; its exit code must be ``code``.
+
+        Nothing that it prints may hold the secret.
         """
         result = CliRunner(env=environment).invoke(app, list(arguments), input=answer)
         assert result.exit_code == code, result.output + repr(result.exception)
@@ -67,8 +69,9 @@ class CommandLine:
 def cli(
     services: Services, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[CommandLine]:
-    """The command line with only ACTIVEKG_DSN, ACTIVEKG_DAGSTER_DSN and keys set; no
-    webserver runs.
+    """The command line with only the two DSNs and the keys set.
+
+    No webserver runs.
     """
     monkeypatch.setenv("ACTIVEKG_DAGSTER_DSN", _storage_url(instance))
     monkeypatch.setenv("ACTIVEKG_WEBSERVER_URL", "http://127.0.0.1:9")

@@ -8,8 +8,9 @@ from tests.s3_bucket import Bucket
 
 
 def synced(cli: CommandLine, bucket: Bucket, services: Services, **options: str) -> None:
-    """Register the bucket and sync it; all scans then began well after its objects were
-    written.
+    """Register the bucket and sync it.
+
+    All scans then began well after its objects were written.
     """
     added = cli.add(bucket, **options)
     with runs_worked_off(services):

@@ -175,7 +175,7 @@ def test_endpoints_tokens_model_and_space(cli: CommandLine, bucket: Bucket, webs
         "--skip",
         "sandbox",
         ACTIVEKG_WEBSERVER_URL=webserver,
-        ACTIVEKG_S3_ENDPOINT_ALLOWLIST="elsewhere.example",
+        ACTIVEKG_ENDPOINT_ALLOWLIST="elsewhere.example",
         JWT_SECRET_KEY="short",
         ACTIVEKG_EMBEDDING_MODEL="/no/such folder",
         ACTIVEKG_MAX_FILE_BYTES=str(10**15),

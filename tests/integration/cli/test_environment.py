@@ -16,8 +16,9 @@ from activekg_pipelines.settings import connector_keks, settings
 
 @pytest.fixture
 def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An environment without any of this package's variables, and a home that does not
-    exist yet.
+    """An environment without any of this package's variables.
+
+    Its home does not exist yet.
     """
     for name in list(os.environ):
         if name.startswith(("ACTIVEKG_", "CONNECTOR_KEK", "JWT_", "DAGSTER")):

@@ -1,6 +1,4 @@
-"""The API reference is what its generator makes of the OpenAPI document of this
-version.
-"""
+"""The API reference is what its generator makes of this version's document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counters that outlive runs and connectors, and what a scrape reads instead of the whole ledger."""
+"""Counters that outlive runs and connectors, so that no scrape reads the whole ledger."""
 
 from __future__ import annotations
 
