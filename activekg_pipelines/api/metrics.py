@@ -34,7 +34,7 @@ from activekg_pipelines.ledger.counters import (
     RUN_STATUSES,
     SUM,
     Counter,
-    bucket,
+    histogram_label,
 )
 from activekg_pipelines.ledger.states import ObjectState
 from activekg_pipelines.orchestration import Check
@@ -303,7 +303,7 @@ def _cumulative(observed: Mapping[str, float], buckets: Sequence[float]) -> list
     }
     bounds = sorted(counts)
     return [
-        (bucket(bound), total)
+        (histogram_label(bound), total)
         for bound, total in zip(bounds, accumulate(counts[bound] for bound in bounds), strict=True)
     ]
 

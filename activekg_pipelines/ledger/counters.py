@@ -74,8 +74,10 @@ Increments = Mapping[tuple[Counter, str], float]
 """What to add, by name and label."""
 
 
-def bucket(bound: float) -> str:
-    """A bucket's label: its upper bound in seconds, as Prometheus writes it."""
+def histogram_label(bound: float) -> str:
+    """The label of a histogram's bucket: its upper bound in seconds, as Prometheus
+    writes it.
+    """
     return "+Inf" if math.isinf(bound) else f"{bound:g}"
 
 
@@ -102,7 +104,7 @@ def increments(counts: RunCounts, latencies: Sequence[float] = ()) -> Increments
         (Counter.ERRORS, code): n for code, n in counts.errors.items() if code not in _NO_ERRORS
     }
     for seconds in latencies:
-        label = bucket(LATENCY_BUCKETS[bisect_left(LATENCY_BUCKETS, seconds)])
+        label = histogram_label(LATENCY_BUCKETS[bisect_left(LATENCY_BUCKETS, seconds)])
         added[Counter.LATENCY, label] = added.get((Counter.LATENCY, label), 0) + 1
     added[Counter.LATENCY, SUM] = sum(latencies)
     return {key: value for key, value in added.items() if value > 0}

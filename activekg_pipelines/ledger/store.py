@@ -18,7 +18,13 @@ from activekg_pipelines.database.pool import Database
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorChanged
 from activekg_pipelines.ledger import planner, retention
-from activekg_pipelines.ledger.counters import RUN_BUCKETS, Counter, Increments, bucket, increments
+from activekg_pipelines.ledger.counters import (
+    RUN_BUCKETS,
+    Counter,
+    Increments,
+    histogram_label,
+    increments,
+)
 from activekg_pipelines.ledger.judgements import EXTRACTOR_CODES, SETTLED_BY_NAME
 from activekg_pipelines.ledger.states import (
     ClaimedObject,
@@ -42,7 +48,7 @@ from activekg_pipelines.ledger.states import (
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
 _RUN_BUCKETS = {
     "buckets": list(RUN_BUCKETS[:-1]),
-    "bucket_labels": [bucket(bound) for bound in RUN_BUCKETS],
+    "bucket_labels": [histogram_label(bound) for bound in RUN_BUCKETS],
 }
 
 
