@@ -26,6 +26,7 @@ from activekg_pipelines.embedding import (
     resolve_model,
 )
 from activekg_pipelines.extraction import EXTRACTOR_VERSION, Limits
+from activekg_pipelines.extraction.kinds import UNSUPPORTED_EXTENSIONS
 from activekg_pipelines.graph.store import Graph
 from activekg_pipelines.ledger.states import Versions
 from activekg_pipelines.ledger.store import Ledger, TenantBounds
@@ -110,6 +111,7 @@ class Services:
                 places=self.settings.activekg_concurrent_runs,
                 turn_seconds=self.settings.activekg_turn_seconds,
             ),
+            unsupported_extensions=UNSUPPORTED_EXTENSIONS,
         )
 
     @cached_property

@@ -208,7 +208,7 @@ WITH looked AS (
         state = 'pending', attempts = 0, deaths = 0, next_attempt_at = NULL, error_code = NULL, error_message = NULL
     FROM looked l
     WHERE l.new_extractor AND o.connector_id = l.id AND o.state IN ('dead', 'skipped')
-      AND o.error_code = ANY(%(extractor_codes)s::text[]) AND o.size > 0 AND lower(o.key) !~ %(settled_by_name)s
+      AND o.error_code = ANY(%(extractor_codes)s::text[]) AND o.size > 0 AND lower(o.key) !~ %(refused_by_name)s
     RETURNING o.id
 )
 SELECT (SELECT count(*) FROM requeued) + (SELECT count(*) FROM reconsidered)
@@ -485,7 +485,7 @@ WHERE o.connector_id = run.connector_id AND (o.claimed_by IS NULL OR o.claim_exp
       WHEN 'failed' THEN o.state IN ('failed', 'dead') OR o.state = 'extracted' AND o.error_code IS NOT NULL
       WHEN 'all' THEN o.state IN ('failed', 'dead', 'extracted', 'indexed')
           -- What its name or its size of 0 settled needs no download to be settled the same way again.
-          OR o.state = 'skipped' AND o.size > 0 AND right(o.key, 1) <> '/' AND lower(o.key) !~ %(settled_by_name)s
+          OR o.state = 'skipped' AND o.size > 0 AND right(o.key, 1) <> '/' AND lower(o.key) !~ %(refused_by_name)s
       ELSE false END
 
 -- Runs ----------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ All SQL lies in queries.sql.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, LiteralString
@@ -25,7 +25,7 @@ from activekg_pipelines.ledger.counters import (
     histogram_label,
     increments,
 )
-from activekg_pipelines.ledger.judgements import EXTRACTOR_CODES, SETTLED_BY_NAME
+from activekg_pipelines.ledger.reconsidered import EXTRACTOR_CODES, refused_by_name
 from activekg_pipelines.ledger.states import (
     ClaimedObject,
     ClaimedText,
@@ -102,12 +102,22 @@ class Ledger:
         database: the graph database.
         lease_seconds: how long a claim holds without being renewed.
         bounds: of every tenant.
+        unsupported_extensions: extensions, in lower case and without the dot, that this
+            version's extractor refuses whatever the object holds.
     """
 
-    def __init__(self, database: Database, *, lease_seconds: int, bounds: TenantBounds) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        lease_seconds: int,
+        bounds: TenantBounds,
+        unsupported_extensions: Iterable[str],
+    ) -> None:
         self._database = database
         self._lease = lease_seconds
         self._bounds = bounds
+        self._refused_by_name = refused_by_name(unsupported_extensions)
 
     # Scans
 
@@ -274,7 +284,7 @@ class Ledger:
             "connector_id": connector_id,
             "thorough": thorough,
             "extractor_codes": EXTRACTOR_CODES,
-            "settled_by_name": SETTLED_BY_NAME,
+            "refused_by_name": self._refused_by_name,
             **asdict(versions),
         }
         with self._database.transaction() as conn:
@@ -650,7 +660,7 @@ class Ledger:
                     "run": run,
                     "mode": mode,
                     "keep_texts": keep_texts,
-                    "settled_by_name": SETTLED_BY_NAME,
+                    "refused_by_name": self._refused_by_name,
                 }
                 conn.execute(_SQL["reset_for_mode"], parameters)
         return UUID(str(row[0]))

@@ -1,10 +1,9 @@
-"""Which refusals were the extractor's own judgement, and get another chance from a new
-version of it.
-"""
+"""Which refused objects a new version of the extractor looks at again."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from activekg_pipelines.errors import (
@@ -19,9 +18,8 @@ from activekg_pipelines.errors import (
     TextTooLarge,
     UnsupportedType,
 )
-from activekg_pipelines.extraction.kinds import UNSUPPORTED_EXTENSIONS
 
-_JUDGED: Final[tuple[type[ObjectError], ...]] = (
+_RECONSIDERED: Final[tuple[type[ObjectError], ...]] = (
     Corrupt,
     EmptyObject,
     Encrypted,
@@ -32,10 +30,15 @@ _JUDGED: Final[tuple[type[ObjectError], ...]] = (
     TextTooLarge,
     UnsupportedType,
 )
-EXTRACTOR_CODES: Final = [error.code for error in _JUDGED]
+EXTRACTOR_CODES: Final = [error.code for error in _RECONSIDERED]
 """Codes of errors that say something about the extractor as much as about the object."""
 
-SETTLED_BY_NAME: Final = rf"\.({'|'.join(map(re.escape, UNSUPPORTED_EXTENSIONS))})$"
-"""Matches, as Postgres reads it, lower-case keys that this version's extractor refuses
-for their extension alone.
-"""
+
+def refused_by_name(extensions: Iterable[str]) -> str:
+    """A pattern, as Postgres reads it, of lower-case keys that are refused for their
+    extension alone.
+
+    Args:
+        extensions: in lower case, without the dot.
+    """
+    return rf"\.({'|'.join(map(re.escape, extensions))})$"
