@@ -189,8 +189,7 @@ def _looked_through(services: Services, standing: Standing) -> bool:
     """Whether a scan has queued what other versions made; before that, outdated
     documents are work under way.
     """
-    versions = services.versions
-    return standing.versions == f"{versions.extractor} {versions.chunker} {versions.encoder}"
+    return standing.versions == services.versions.label
 
 
 def _walk_graph(services: Services, connector: Connector) -> Iterator[Piece]:

@@ -180,14 +180,14 @@ WHERE id = %(scan_id)s AND status = 'running'
 WITH looked AS (
     SELECT id, split_part(versions, ' ', 1) <> %(extractor)s AS new_extractor FROM connectors.connectors
     WHERE id = %(connector_id)s AND (
-        %(thorough)s OR versions IS DISTINCT FROM concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
+        %(thorough)s OR versions IS DISTINCT FROM %(versions)s
     )
     FOR NO KEY UPDATE
 ), noted AS (
-    UPDATE connectors.connectors c SET versions = concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
+    UPDATE connectors.connectors c SET versions = %(versions)s
     FROM looked l
     WHERE c.id = l.id
-      AND versions IS DISTINCT FROM concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
+      AND versions IS DISTINCT FROM %(versions)s
 ), outdated AS (
     SELECT o.id, t.extractor_version IS DISTINCT FROM %(extractor)s AS extract
     FROM looked JOIN connectors.objects o ON o.connector_id = looked.id
@@ -459,9 +459,9 @@ ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + E
 -- name: note_versions
 -- A run that outlived an upgrade wrote rows by older versions than the last scan looked for: the next scan looks again.
 UPDATE connectors.connectors
-SET versions = concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
+SET versions = %(versions)s
 WHERE id = %(connector_id)s
-  AND versions <> concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
+  AND versions <> %(versions)s
 
 -- name: reset_for_mode
 -- Failed: retries and dead letters now, with fresh attempts. All: every object again.

@@ -232,6 +232,11 @@ class Versions:
     chunker: str
     encoder: str
 
+    @property
+    def label(self) -> str:
+        """All three in one string, as ``connectors.connectors`` keeps them."""
+        return f"{self.extractor} {self.chunker} {self.encoder}"
+
 
 @dataclass(frozen=True, slots=True)
 class RunCounts:

@@ -285,6 +285,7 @@ class Ledger:
             "thorough": thorough,
             "extractor_codes": EXTRACTOR_CODES,
             "refused_by_name": self._refused_by_name,
+            "versions": versions.label,
             **asdict(versions),
         }
         with self._database.transaction() as conn:
@@ -293,7 +294,9 @@ class Ledger:
     def note_versions(self, connector_id: UUID, versions: Versions) -> None:
         """Say which versions a step wrote by, once it is done."""
         with self._database.transaction() as conn:
-            conn.execute(_SQL["note_versions"], {"connector_id": connector_id, **asdict(versions)})
+            conn.execute(
+                _SQL["note_versions"], {"connector_id": connector_id, "versions": versions.label}
+            )
 
     # Claims
 
