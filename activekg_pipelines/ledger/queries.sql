@@ -604,7 +604,11 @@ WITH admitted AS (
 ), due AS (
     SELECT r.id, a.nth FROM connectors.runs r JOIN admitted a ON a.id = r.id
     WHERE r.status = 'waiting' AND (%(connector_id)s::uuid IS NULL OR r.connector_id = %(connector_id)s)
-      AND (r.emitted_at IS NULL OR r.emitted_at < now() - make_interval(mins => (2 ^ least(r.emissions, 10))::int))
+      AND (r.emitted_at IS NULL OR r.emitted_at < now() - make_interval(
+          secs => (%(pauses)s::float8[])[
+              greatest(1, least(r.emissions, cardinality(%(pauses)s::float8[])))
+          ]
+      ))
     FOR UPDATE OF r SKIP LOCKED
 )
 UPDATE connectors.runs r SET emitted_at = now(), emissions = emissions + 1
@@ -664,11 +668,14 @@ WITH before AS (
     RETURNING r.connector_id, r.tenant_id, r.status, b.status AS status_before,
         extract(epoch FROM clock_timestamp() - r.started_at)::float8 AS seconds
 ), paused AS (
-    -- 30 seconds after the first failure, doubling, up to an hour.
     UPDATE connectors.connectors k SET
         failed_runs = CASE WHEN c.status = 'failed' THEN k.failed_runs + 1 ELSE 0 END,
-        runs_paused_until = CASE WHEN c.status = 'failed'
-            THEN now() + make_interval(secs => least(3600, 30 * 2 ^ least(k.failed_runs, 10))) END,
+        -- Each entry is the pause after so many failures in a row; the last one stays.
+        runs_paused_until = CASE WHEN c.status = 'failed' THEN now() + make_interval(
+            secs => (%(pauses)s::float8[])[
+                least(k.failed_runs + 1, cardinality(%(pauses)s::float8[]))
+            ]
+        ) END,
         last_error_code = CASE WHEN c.status = 'succeeded' AND k.last_error_code = 'model' THEN NULL ELSE k.last_error_code END
     FROM closed c
     WHERE k.id = c.connector_id AND (c.status = 'failed' OR k.failed_runs > 0)

@@ -50,6 +50,9 @@ _RUN_BUCKETS = {
     "buckets": list(RUN_BUCKETS[:-1]),
     "bucket_labels": [histogram_label(bound) for bound in RUN_BUCKETS],
 }
+_RUN_PAUSES = planner.pauses(base=30.0, cap=3600.0)
+# A full queue is no reason to queue more: after two minutes, after four, up to 17 hours.
+_EMISSION_PAUSES = planner.pauses(base=120.0, cap=120.0 * 2**9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -600,7 +603,11 @@ class Ledger:
         with self._database.transaction() as conn:
             rows = conn.execute(
                 _SQL["runs_to_emit"],
-                {"connector_id": connector_id, "runs_per_tenant": self._bounds.runs},
+                {
+                    "connector_id": connector_id,
+                    "runs_per_tenant": self._bounds.runs,
+                    "pauses": _EMISSION_PAUSES,
+                },
             ).fetchall()
         return [
             RunRequest(
@@ -698,7 +705,12 @@ class Ledger:
         with self._database.transaction() as conn:
             conn.execute(
                 _SQL["finish_run"],
-                {"run": run, "status": "succeeded" if succeeded else "failed", **_RUN_BUCKETS},
+                {
+                    "run": run,
+                    "status": "succeeded" if succeeded else "failed",
+                    "pauses": _RUN_PAUSES,
+                    **_RUN_BUCKETS,
+                },
             )
 
     def run_counts(self, run: str) -> RunCounts:
