@@ -490,31 +490,39 @@ WHERE o.connector_id = run.connector_id AND (o.claimed_by IS NULL OR o.claim_exp
 
 -- Runs ----------------------------------------------------------------------------------------------------------------
 
+-- part: count_finished_runs
+-- Counts the runs in `finished`, and how long they took, into the tenants' counters.
+INSERT INTO connectors.counters AS c (tenant_id, provider, name, label, value)
+SELECT f.tenant_id, k.provider, n.name, n.label, sum(n.value)
+FROM finished f
+JOIN connectors.connectors k ON k.id = f.connector_id
+CROSS JOIN LATERAL (
+    SELECT extract(epoch FROM f.ended_at - f.started_at)::float8 AS seconds
+) duration
+CROSS JOIN LATERAL (VALUES
+    ('runs_finished', f.status, 1),
+    ('run_seconds', 'sum', duration.seconds),
+    ('run_seconds',
+     (%(bucket_labels)s::text[])[width_bucket(duration.seconds, %(buckets)s::float8[]) + 1], 1)
+) AS n (name, label, value)
+GROUP BY f.tenant_id, k.provider, n.name, n.label
+ORDER BY f.tenant_id COLLATE "C", k.provider COLLATE "C", n.name COLLATE "C", n.label COLLATE "C"
+ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + EXCLUDED.value
+
 -- name: work
 -- What the `work_queue` sensor needs to know, in one statement that writes nothing when nothing happened: connectors with
 -- due objects, with no scan yet, or with a scan that stands still, beside the runs that they have. Runs without a sign of
 -- life for long are closed on the way: their process is gone.
-WITH closed AS (
+WITH finished AS (
     UPDATE connectors.runs SET status = 'failed', finished_at = now(), lost_at = now()
     WHERE status = 'running' AND heartbeat_at < now() - make_interval(secs => %(silence)s)
-    RETURNING id, connector_id, tenant_id, status, extract(epoch FROM heartbeat_at - started_at)::float8 AS seconds
+    RETURNING id, connector_id, tenant_id, status, started_at, heartbeat_at AS ended_at
 ), expired AS (
     -- Asked for again and again for a day and never started: nobody waits for it any more.
     UPDATE connectors.runs SET status = 'expired', finished_at = now()
     WHERE status = 'waiting' AND requested_at < now() - interval '1 day'
 ), counted AS (
-    INSERT INTO connectors.counters AS c (tenant_id, provider, name, label, value)
-    SELECT f.tenant_id, k.provider, n.name, n.label, sum(n.value)
-    FROM closed f
-    JOIN connectors.connectors k ON k.id = f.connector_id
-    CROSS JOIN LATERAL (VALUES
-        ('runs_finished', f.status, 1),
-        ('run_seconds', 'sum', f.seconds),
-        ('run_seconds', (%(bucket_labels)s::text[])[width_bucket(f.seconds, %(buckets)s::float8[]) + 1], 1)
-    ) AS n (name, label, value)
-    GROUP BY f.tenant_id, k.provider, n.name, n.label
-    ORDER BY f.tenant_id COLLATE "C", k.provider COLLATE "C", n.name COLLATE "C", n.label COLLATE "C"
-    ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + EXCLUDED.value
+    {count_finished_runs}
 ), spent AS MATERIALIZED (
     -- Tenants that have downloaded their bytes of the day: what is extracted goes on, what is pending waits.
     SELECT u.tenant_id FROM connectors.tenant_usage u
@@ -523,7 +531,7 @@ WITH closed AS (
     SELECT c.id, c.tenant_id, c.partition_key, d.due, d.fresh,
         (SELECT count(*) FROM connectors.runs r
          WHERE r.connector_id = c.id AND r.status IN ('waiting', 'running')
-           AND r.id NOT IN (SELECT id FROM closed)) AS live,
+           AND r.id NOT IN (SELECT id FROM finished)) AS live,
         CASE WHEN c.last_scan_started_at IS NULL THEN 'registered'
              -- While a bucket does not answer, polls go on asking: a run would take a place in the queue for that.
              WHEN c.failed_polls = 0 AND EXISTS (SELECT FROM connectors.scans s WHERE s.connector_id = c.id
@@ -659,14 +667,16 @@ SELECT coalesce((
 ), false)
 
 -- name: finish_run
--- Its duration is counted each time it stops running: once, or once more when it is tried again.
+-- Its duration is counted each time it stops running: once, or once more when it is
+-- tried again.
 WITH before AS (
     SELECT id, status FROM connectors.runs WHERE dagster_run_id = %(run)s FOR UPDATE
 ), closed AS (
-    UPDATE connectors.runs r SET status = %(status)s, finished_at = now(), heartbeat_at = now()
+    UPDATE connectors.runs r SET
+        status = %(status)s, finished_at = now(), heartbeat_at = now()
     FROM before b WHERE r.id = b.id
-    RETURNING r.connector_id, r.tenant_id, r.status, b.status AS status_before,
-        extract(epoch FROM clock_timestamp() - r.started_at)::float8 AS seconds
+    RETURNING r.connector_id, r.tenant_id, r.status, b.status AS status_before, r.started_at,
+        clock_timestamp() AS ended_at
 ), paused AS (
     UPDATE connectors.connectors k SET
         failed_runs = CASE WHEN c.status = 'failed' THEN k.failed_runs + 1 ELSE 0 END,
@@ -676,24 +686,16 @@ WITH before AS (
                 least(k.failed_runs + 1, cardinality(%(pauses)s::float8[]))
             ]
         ) END,
-        last_error_code = CASE WHEN c.status = 'succeeded' AND k.last_error_code = 'model' THEN NULL ELSE k.last_error_code END
+        last_error_code = CASE
+            WHEN c.status = 'succeeded' AND k.last_error_code = 'model' THEN NULL
+            ELSE k.last_error_code
+        END
     FROM closed c
     WHERE k.id = c.connector_id AND (c.status = 'failed' OR k.failed_runs > 0)
 ), finished AS (
     SELECT * FROM closed WHERE status_before = 'running'
 )
-INSERT INTO connectors.counters AS c (tenant_id, provider, name, label, value)
-SELECT f.tenant_id, k.provider, n.name, n.label, sum(n.value)
-FROM finished f
-JOIN connectors.connectors k ON k.id = f.connector_id
-CROSS JOIN LATERAL (VALUES
-    ('runs_finished', f.status, 1),
-    ('run_seconds', 'sum', f.seconds),
-    ('run_seconds', (%(bucket_labels)s::text[])[width_bucket(f.seconds, %(buckets)s::float8[]) + 1], 1)
-) AS n (name, label, value)
-GROUP BY f.tenant_id, k.provider, n.name, n.label
-ORDER BY f.tenant_id COLLATE "C", k.provider COLLATE "C", n.name COLLATE "C", n.label COLLATE "C"
-ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + EXCLUDED.value
+{count_finished_runs}
 
 -- name: run_counts
 SELECT listed, added, changed, deleted, extracted, indexed, unchanged, skipped, failed, dead, bytes_fetched, chunks,
