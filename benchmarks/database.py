@@ -23,7 +23,8 @@ from psycopg.types.json import Jsonb
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.graph.nodes import Document, node_id
-from activekg_pipelines.ledger.states import IndexedDocument, Mode, RunCounts
+from activekg_pipelines.ledger.run_counts import RunCounts
+from activekg_pipelines.ledger.states import IndexedDocument, Mode
 from activekg_pipelines.services import Services
 from benchmarks.documents import CHUNKS_PER_DOCUMENT, handbook
 from benchmarks.measure import Result, Sample, measure, print_results, ratio

@@ -1,10 +1,14 @@
+-- part: select_runs
+SELECT r.id, r.connector_id, r.tenant_id, r.trigger, r.mode, r.status,
+    r.requested_at, r.started_at, r.finished_at,
+    extract(epoch FROM coalesce(r.finished_at, now()) - r.started_at)::float8 AS duration_seconds,
+    {run_counters},
+    r.errors, r.dagster_run_id
+FROM connectors.runs r
+
 -- name: runs
 -- Newest first, after a cursor (the last row's requested_at and id).
-SELECT r.id, r.connector_id, r.tenant_id, r.trigger, r.mode, r.status, r.requested_at, r.started_at, r.finished_at,
-    extract(epoch FROM coalesce(r.finished_at, now()) - r.started_at)::float8 AS duration_seconds,
-    r.listed, r.added, r.changed, r.deleted, r.extracted, r.indexed, r.unchanged, r.skipped, r.failed, r.dead,
-    r.bytes_fetched, r.chunks, r.embeddings_computed, r.embeddings_reused, r.errors, r.dagster_run_id
-FROM connectors.runs r
+{select_runs}
 WHERE (%(tenant_id)s::text IS NULL OR r.tenant_id = %(tenant_id)s)
   AND (%(connector_id)s::uuid IS NULL OR r.connector_id = %(connector_id)s)
   AND (%(status)s::text IS NULL OR r.status = %(status)s)
@@ -14,11 +18,7 @@ ORDER BY r.requested_at DESC, r.id DESC
 LIMIT %(limit)s
 
 -- name: run
-SELECT r.id, r.connector_id, r.tenant_id, r.trigger, r.mode, r.status, r.requested_at, r.started_at, r.finished_at,
-    extract(epoch FROM coalesce(r.finished_at, now()) - r.started_at)::float8 AS duration_seconds,
-    r.listed, r.added, r.changed, r.deleted, r.extracted, r.indexed, r.unchanged, r.skipped, r.failed, r.dead,
-    r.bytes_fetched, r.chunks, r.embeddings_computed, r.embeddings_reused, r.errors, r.dagster_run_id
-FROM connectors.runs r
+{select_runs}
 WHERE r.id = %(id)s
 
 -- name: objects

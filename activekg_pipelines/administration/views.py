@@ -9,23 +9,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
 from activekg_pipelines.connectors.encryption import KeyRing
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.database.queries import load_queries
+from activekg_pipelines.ledger.run_counts import COUNTERS, SQL_PARTS, RunCounts
 from activekg_pipelines.ledger.states import ObjectState
 
-_SQL = load_queries(Path(__file__).with_name("queries.sql"))
+_SQL = load_queries(Path(__file__).with_name("queries.sql"), SQL_PARTS)
 
 Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One sync as the ledger has it; counts are objects, ``errors`` objects by error
-    code.
-    """
+    """One sync as the ledger has it."""
 
     id: UUID
     connector_id: UUID
@@ -37,21 +36,7 @@ class RunRow:
     started_at: datetime | None
     finished_at: datetime | None
     duration_seconds: float | None
-    listed: int
-    added: int
-    changed: int
-    deleted: int
-    extracted: int
-    indexed: int
-    unchanged: int
-    skipped: int
-    failed: int
-    dead: int
-    bytes_fetched: int
-    chunks: int
-    embeddings_computed: int
-    embeddings_reused: int
-    errors: dict[str, int]
+    counts: RunCounts
     dagster_run_id: str | None
 
 
@@ -107,8 +92,7 @@ class Views:
             limit: rows at most.
         """
         after_time, after_id = after or (None, None)
-        return self._fetch(
-            RunRow,
+        return self._runs(
             "runs",
             {
                 "tenant_id": tenant_id,
@@ -123,7 +107,7 @@ class Views:
 
     def run(self, run_id: UUID) -> RunRow | None:
         """One sync, or None where there is none (any more)."""
-        found = self._fetch(RunRow, "run", {"id": run_id})
+        found = self._runs("run", {"id": run_id})
         return found[0] if found else None
 
     def objects(
@@ -167,6 +151,11 @@ class Views:
         for connector_id, token, version in rows:
             keyring.decrypt(connector_id, token, version)
 
+    def _runs(self, query: str, parameters: Mapping[str, Any]) -> list[RunRow]:
+        with self._database.transaction() as conn:
+            rows = conn.cursor(row_factory=dict_row).execute(_SQL[query], parameters)
+            return [_run_row(row) for row in rows]
+
     def _fetch(self, row_class: type[Row], query: str, parameters: Mapping[str, Any]) -> list[Row]:
         with self._database.transaction() as conn:
             return (
@@ -174,3 +163,9 @@ class Views:
                 .execute(_SQL[query], parameters)
                 .fetchall()
             )
+
+
+def _run_row(row: dict[str, Any]) -> RunRow:
+    names = [*(counter.name for counter in COUNTERS), "errors"]
+    counts = RunCounts(**{name: row.pop(name) for name in names})
+    return RunRow(counts=counts, **row)

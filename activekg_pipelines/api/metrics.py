@@ -27,8 +27,6 @@ from activekg_pipelines.api.auth import metrics_reader
 from activekg_pipelines.api.requests import ServicesOfApp
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.ledger.counters import (
-    EMBEDDING_SOURCES,
-    ITEM_STATUSES,
     LATENCY_BUCKETS,
     RUN_BUCKETS,
     RUN_STATUSES,
@@ -36,6 +34,7 @@ from activekg_pipelines.ledger.counters import (
     Counter,
     histogram_label,
 )
+from activekg_pipelines.ledger.run_counts import EMBEDDING_SOURCES, ITEM_STATUSES
 from activekg_pipelines.ledger.states import ObjectState
 from activekg_pipelines.orchestration import Check
 from activekg_pipelines.settings import Settings

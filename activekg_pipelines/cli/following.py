@@ -83,5 +83,5 @@ def _description(row: RunRow, waited: float) -> str:
     return (
         "waits for a run"
         if row.status == "waiting"
-        else f"runs: {row.extracted} extracted, {row.indexed} indexed"
+        else f"runs: {row.counts.extracted} extracted, {row.counts.indexed} indexed"
     )

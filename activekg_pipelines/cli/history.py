@@ -52,6 +52,7 @@ def runs(
     """
     from activekg_pipelines.administration.paging import by_time, page_of
     from activekg_pipelines.administration.shapes import run_view
+    from activekg_pipelines.ledger.run_counts import COUNTERS
 
     with administration() as services:
         rows = services.views.runs(
@@ -75,23 +76,18 @@ def runs(
     if as_json:
         print_json(page)
         return
+    shown = {counter.name: counter.heading for counter in COUNTERS if counter.heading}
     made = table(
         "REQUESTED",
         "CONNECTOR",
         "TRIGGER",
         "STATUS",
         "SECONDS#",
-        "LISTED#",
-        "NEW#",
-        "CHANGED#",
-        "DELETED#",
-        "INDEXED#",
-        "FAILED#",
-        "DEAD#",
+        *(f"{heading}#" for heading in shown.values()),
         "RUN",
     )
     for run in page.items:
-        counts = run.objects
+        counts = run.model_dump() | run.objects.model_dump()
         duration = "" if run.duration_seconds is None else f"{run.duration_seconds:.0f}"
         add_row(
             made,
@@ -100,13 +96,7 @@ def runs(
             run.trigger.value,
             run.status,
             duration,
-            counts.listed,
-            counts.added,
-            counts.changed,
-            counts.deleted,
-            counts.indexed,
-            counts.failed,
-            counts.dead,
+            *(counts[name] for name in shown),
             run.dagster_run_url or "",
         )
     if page.items:

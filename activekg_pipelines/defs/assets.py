@@ -21,7 +21,7 @@ from activekg_pipelines.defs.run_scope import (
 )
 from activekg_pipelines.embedding import CHUNKER_VERSION
 from activekg_pipelines.extraction import EXTRACTOR_VERSION
-from activekg_pipelines.ledger.states import RunCounts
+from activekg_pipelines.ledger.run_counts import RunCounts, Step
 from activekg_pipelines.pipeline.extract import extract_pending
 from activekg_pipelines.pipeline.index import index_extracted
 from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
@@ -61,17 +61,7 @@ def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  
             after_page=held.keep,
         )
         with scope.services.database.transaction() as conn:
-            counts = result.counts
-            scope.services.ledger.count_run(
-                conn,
-                scope.run,
-                RunCounts(
-                    listed=counts.listed,
-                    added=counts.added,
-                    changed=counts.changed,
-                    deleted=counts.deleted,
-                ),
-            )
+            scope.services.ledger.count_run(conn, scope.run, RunCounts.of_scan(result.counts))
         return dg.MaterializeResult(metadata=scan_metadata(result))
 
 
@@ -174,13 +164,11 @@ def _work(scope: RunScope, *, extracts: bool, indexes: bool) -> None:
 
 
 def _texts(scope: RunScope) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    names = ("extracted", "unchanged", "skipped", "failed", "dead", "bytes_fetched")
-    metadata = _SUPERSEDED if scope.superseded else _counts(scope, names) | _causes(scope)
+    metadata = _SUPERSEDED if scope.superseded else _counts(scope, Step.EXTRACTION) | _causes(scope)
     return dg.MaterializeResult(asset_key=EXTRACTED_TEXT, metadata=metadata)
 
 
 def _embeddings(scope: RunScope, *, is_checked: bool) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    names = ("indexed", "chunks", "embeddings_computed", "embeddings_reused")
     states = scope.services.ledger.progress(scope.connector.id)
     failed, dead = states.get("failed", 0), states.get("dead", 0)
     objects = {f"objects_{state}": count for state, count in sorted(states.items())}
@@ -192,7 +180,7 @@ def _embeddings(scope: RunScope, *, is_checked: bool) -> dg.MaterializeResult:  
     )
     return dg.MaterializeResult(
         asset_key=DOCUMENT_EMBEDDINGS,
-        metadata=_SUPERSEDED if scope.superseded else _counts(scope, names) | objects,
+        metadata=_SUPERSEDED if scope.superseded else _counts(scope, Step.INDEXING) | objects,
         check_results=[check] if is_checked else [],
     )
 
@@ -202,9 +190,8 @@ def scan_metadata(result: ScanResult) -> dict[str, Any]:
     return {**asdict(result.counts), "deletions_held_back": result.held_back}
 
 
-def _counts(scope: RunScope, names: tuple[str, ...]) -> dict[str, Any]:
-    counts = scope.services.ledger.run_counts(scope.run)
-    return {name: getattr(counts, name) for name in names}
+def _counts(scope: RunScope, step: Step) -> dict[str, Any]:
+    return {**scope.services.ledger.run_counts(scope.run).of_step(step)}
 
 
 def _causes(scope: RunScope) -> dict[str, Any]:

@@ -232,7 +232,7 @@ WITH source AS MATERIALIZED (
     WHERE c.id = %(connector_id)s AND c.generation = %(generation)s
       AND NOT EXISTS (
           SELECT FROM connectors.runs r
-          WHERE r.dagster_run_id = %(run)s AND r.extracted + r.unchanged + r.skipped + r.failed + r.dead > 0
+          WHERE r.dagster_run_id = %(run)s AND {settled_by_extraction} > 0
             AND connectors.turn_is_over(r.id, %(turn)s, %(places)s)
       )
 ), candidates AS (
@@ -419,12 +419,7 @@ RETURNING before.document_id
 -- outlive it, and bytes into what the tenant used of its day. The last statement of its transaction; see counters.py.
 WITH run AS (
     UPDATE connectors.runs SET
-        listed = listed + %(listed)s, added = added + %(added)s, changed = changed + %(changed)s,
-        deleted = deleted + %(deleted)s, extracted = extracted + %(extracted)s, indexed = indexed + %(indexed)s,
-        unchanged = unchanged + %(unchanged)s, skipped = skipped + %(skipped)s, failed = failed + %(failed)s,
-        dead = dead + %(dead)s, bytes_fetched = bytes_fetched + %(bytes_fetched)s, chunks = chunks + %(chunks)s,
-        embeddings_computed = embeddings_computed + %(embeddings_computed)s,
-        embeddings_reused = embeddings_reused + %(embeddings_reused)s,
+        {add_run_counters},
         errors = CASE WHEN %(errors)s::jsonb = '{}' THEN errors ELSE (
             SELECT jsonb_object_agg(code, n) FROM (
                 SELECT code, sum(n::bigint) AS n
@@ -576,10 +571,11 @@ RETURNING id
 -- What a tick's scan found: with the run that it asks for, or as a sync of its own where no run is needed, or where one
 -- waits already that will take up what was found, or where nothing may be downloaded today.
 INSERT INTO connectors.runs
-    (connector_id, tenant_id, trigger, with_scan, status, started_at, finished_at, listed, added, changed, deleted)
+    (connector_id, tenant_id, trigger, with_scan, status, started_at, finished_at,
+     {run_counters})
 SELECT %(connector_id)s, %(tenant_id)s, 'poll', false, CASE WHEN asks THEN 'waiting' ELSE 'succeeded' END,
     CASE WHEN NOT asks THEN now() END, CASE WHEN NOT asks THEN now() END,
-    %(listed)s, %(added)s, %(changed)s, %(deleted)s
+    {run_counter_values}
 FROM (
     SELECT %(needs_run)s AND NOT EXISTS (
         SELECT FROM connectors.runs WHERE connector_id = %(connector_id)s AND status = 'waiting'
@@ -663,7 +659,8 @@ SELECT NOT EXISTS (
 
 -- name: turn_is_over
 SELECT coalesce((
-    SELECT connectors.turn_is_over(id, %(turn)s, %(places)s) FROM connectors.runs WHERE dagster_run_id = %(run)s
+    SELECT connectors.turn_is_over(id, %(turn)s, %(places)s)
+    FROM connectors.runs WHERE dagster_run_id = %(run)s
 ), false)
 
 -- name: finish_run
@@ -698,9 +695,7 @@ WITH before AS (
 {count_finished_runs}
 
 -- name: run_counts
-SELECT listed, added, changed, deleted, extracted, indexed, unchanged, skipped, failed, dead, bytes_fetched, chunks,
-    embeddings_computed, embeddings_reused, errors
-FROM connectors.runs WHERE dagster_run_id = %(run)s
+SELECT {run_counters}, errors FROM connectors.runs WHERE dagster_run_id = %(run)s
 
 -- name: progress
 -- Objects by state.

@@ -239,29 +239,6 @@ class Versions:
 
 
 @dataclass(frozen=True, slots=True)
-class RunCounts:
-    """What a run did, in objects, bytes and chunks; ``errors`` are objects by error
-    code.
-    """
-
-    listed: int = 0
-    added: int = 0
-    changed: int = 0
-    deleted: int = 0
-    extracted: int = 0
-    indexed: int = 0
-    unchanged: int = 0
-    skipped: int = 0
-    failed: int = 0
-    dead: int = 0
-    bytes_fetched: int = 0
-    chunks: int = 0
-    embeddings_computed: int = 0
-    embeddings_reused: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Work:
     """One connector's need for runs, as the ``work_queue`` sensor sees it.
 

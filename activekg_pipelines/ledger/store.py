@@ -18,14 +18,9 @@ from activekg_pipelines.database.pool import Database
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorChanged
 from activekg_pipelines.ledger import planner, retention
-from activekg_pipelines.ledger.counters import (
-    RUN_BUCKETS,
-    Counter,
-    Increments,
-    histogram_label,
-    increments,
-)
+from activekg_pipelines.ledger.counters import RUN_BUCKETS, Counter, Increments, histogram_label
 from activekg_pipelines.ledger.reconsidered import EXTRACTOR_CODES, refused_by_name
+from activekg_pipelines.ledger.run_counts import SQL_PARTS, RunCounts, increments
 from activekg_pipelines.ledger.states import (
     ClaimedObject,
     ClaimedText,
@@ -35,7 +30,6 @@ from activekg_pipelines.ledger.states import (
     IndexedDocument,
     ListedObject,
     Mode,
-    RunCounts,
     RunRequest,
     Scan,
     ScanCounts,
@@ -45,7 +39,7 @@ from activekg_pipelines.ledger.states import (
     Work,
 )
 
-_SQL = load_queries(Path(__file__).with_name("queries.sql"))
+_SQL = load_queries(Path(__file__).with_name("queries.sql"), SQL_PARTS)
 _RUN_BUCKETS = {
     "buckets": list(RUN_BUCKETS[:-1]),
     "bucket_labels": [histogram_label(bound) for bound in RUN_BUCKETS],
@@ -502,10 +496,14 @@ class Ledger:
             counts: of this part of the run.
             latencies: seconds, as :meth:`store_indexed` returns them.
         """
-        values = asdict(counts)
-        values["errors"] = json.dumps(counts.errors)
         conn.execute(
-            _SQL["count_run"], {"run": run, **values, **_columns(increments(counts, latencies))}
+            _SQL["count_run"],
+            {
+                "run": run,
+                "errors": json.dumps(counts.errors),
+                **counts.values(),
+                **_columns(increments(counts, latencies)),
+            },
         )
 
     def count_objects(
@@ -580,7 +578,7 @@ class Ledger:
                     "tenant_id": tenant_id,
                     "needs_run": needs_run,
                     "bytes_per_day": self._bounds.bytes_per_day,
-                    **asdict(counts),
+                    **RunCounts.of_scan(counts).values(),
                 },
             )
 

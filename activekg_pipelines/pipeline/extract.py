@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import ObjectError, SourceError
 from activekg_pipelines.extraction import EXTRACTOR_VERSION, Sandbox
-from activekg_pipelines.ledger.states import ClaimedObject, ExtractedText, RunCounts, UnchangedBytes
+from activekg_pipelines.ledger.run_counts import RunCounts
+from activekg_pipelines.ledger.states import ClaimedObject, ExtractedText, UnchangedBytes
 from activekg_pipelines.logs import log_fields, logs_connector
 from activekg_pipelines.pipeline.backlog import Backlog
 from activekg_pipelines.pipeline.failures import (

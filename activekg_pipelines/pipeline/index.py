@@ -21,7 +21,8 @@ from activekg_pipelines.embedding import (
 )
 from activekg_pipelines.errors import EmptyObject, EncoderFailed, ModelError, ObjectError
 from activekg_pipelines.graph.nodes import Document
-from activekg_pipelines.ledger.states import ClaimedText, IndexedDocument, RunCounts
+from activekg_pipelines.ledger.run_counts import RunCounts
+from activekg_pipelines.ledger.states import ClaimedText, IndexedDocument
 from activekg_pipelines.logs import log_fields, logs_connector
 from activekg_pipelines.pipeline.backlog import Backlog
 from activekg_pipelines.pipeline.failures import (

@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.graph.search import search
-from activekg_pipelines.ledger.states import Mode, RunCounts
+from activekg_pipelines.ledger.run_counts import RunCounts
+from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.pipeline.extract import extract_pending
 from activekg_pipelines.pipeline.index import index_extracted
 from activekg_pipelines.pipeline.scan import ScanResult, scan_connector

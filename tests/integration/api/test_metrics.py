@@ -27,7 +27,8 @@ from activekg_pipelines.api import metrics
 from activekg_pipelines.api.app import create_app
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.ledger.counters import LATENCY_BUCKETS, RUN_BUCKETS
-from activekg_pipelines.ledger.states import Mode, RunCounts, Trigger
+from activekg_pipelines.ledger.run_counts import RunCounts
+from activekg_pipelines.ledger.states import Mode, Trigger
 from activekg_pipelines.orchestration import Check
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
