@@ -108,8 +108,8 @@ class Services:
                 objects=self.settings.activekg_max_objects_per_connector,
                 bytes_per_day=self.settings.activekg_max_bytes_per_day,
                 runs=self.settings.activekg_runs_per_tenant,
-                places=self.settings.activekg_concurrent_runs,
-                turn_seconds=self.settings.activekg_turn_seconds,
+                concurrent_runs=self.settings.activekg_concurrent_runs,
+                time_slice_seconds=self.settings.activekg_turn_seconds,
             ),
             unsupported_extensions=UNSUPPORTED_EXTENSIONS,
         )

@@ -233,7 +233,7 @@ WITH source AS MATERIALIZED (
       AND NOT EXISTS (
           SELECT FROM connectors.runs r
           WHERE r.dagster_run_id = %(run)s AND {settled_by_extraction} > 0
-            AND connectors.turn_is_over(r.id, %(turn)s, %(places)s)
+            AND connectors.turn_is_over(r.id, %(time_slice)s, %(concurrent_runs)s)
       )
 ), candidates AS (
     SELECT id, size, claimed_by IS NOT NULL AS died FROM connectors.objects
@@ -268,7 +268,7 @@ WITH candidates AS (
         SELECT c.id FROM connectors.connectors c
         WHERE c.id = %(connector_id)s AND c.generation = %(generation)s AND NOT EXISTS (
             SELECT FROM connectors.runs r
-            WHERE r.dagster_run_id = %(run)s AND r.indexed > 0 AND connectors.turn_is_over(r.id, 2 * %(turn)s, %(places)s)
+            WHERE r.dagster_run_id = %(run)s AND r.indexed > 0 AND connectors.turn_is_over(r.id, 2 * %(time_slice)s, %(concurrent_runs)s)
         )
     )
       AND o.state = 'extracted'
@@ -657,9 +657,9 @@ SELECT NOT EXISTS (
     SELECT FROM connectors.runs WHERE dagster_run_id = %(run)s AND trigger NOT IN ('manual', 'dagster')
 )
 
--- name: turn_is_over
+-- name: must_yield
 SELECT coalesce((
-    SELECT connectors.turn_is_over(id, %(turn)s, %(places)s)
+    SELECT connectors.turn_is_over(id, %(time_slice)s, %(concurrent_runs)s)
     FROM connectors.runs WHERE dagster_run_id = %(run)s
 ), false)
 

@@ -77,16 +77,16 @@ class TenantBounds:
         objects: of one connector; a scan takes in no new ones beyond that.
         bytes_per_day: downloaded on a day in UTC, by the database's clock.
         runs: that Dagster is asked for at once.
-        places: runs of all tenants that may be under way at once.
-        turn_seconds: how long a run goes on while a tenant with fewer runs waits for a
-            place.
+        concurrent_runs: of all tenants, under way at once.
+        time_slice_seconds: how long a run goes on while a tenant with fewer runs waits
+            for one.
     """
 
     objects: int
     bytes_per_day: int
     runs: int
-    places: int
-    turn_seconds: float
+    concurrent_runs: int
+    time_slice_seconds: float
 
 
 class Ledger:
@@ -311,7 +311,7 @@ class Ledger:
         connector changed meanwhile.
 
         None either once the tenant's bytes of the day are used up, or once the run has
-        had its turn and others wait.
+        to make way for others.
 
         Args:
             connector_id: whose.
@@ -335,8 +335,8 @@ class Ledger:
                 "busy": list(busy),
                 "lease": self._lease,
                 "bytes_per_day": self._bounds.bytes_per_day,
-                "turn": self._bounds.turn_seconds,
-                "places": self._bounds.places,
+                "time_slice": self._bounds.time_slice_seconds,
+                "concurrent_runs": self._bounds.concurrent_runs,
             },
         )
 
@@ -358,8 +358,8 @@ class Ledger:
                 "limit": limit,
                 "characters": characters,
                 "lease": self._lease,
-                "turn": self._bounds.turn_seconds,
-                "places": self._bounds.places,
+                "time_slice": self._bounds.time_slice_seconds,
+                "concurrent_runs": self._bounds.concurrent_runs,
             },
         )
 
@@ -678,13 +678,15 @@ class Ledger:
         with self._database.transaction() as conn:
             return bool(_one(conn, "is_asked_for", {"run": run})[0])
 
-    def turn_is_over(self, run: str) -> bool:
-        """Whether the run has had its turn, and a tenant with fewer runs waits for a
-        place.
-        """
-        parameters = {"run": run, "turn": self._bounds.turn_seconds, "places": self._bounds.places}
+    def must_yield(self, run: str) -> bool:
+        """Whether the run has used its time slice, and a tenant with fewer runs waits."""
+        parameters = {
+            "run": run,
+            "time_slice": self._bounds.time_slice_seconds,
+            "concurrent_runs": self._bounds.concurrent_runs,
+        }
         with self._database.transaction() as conn:
-            return bool(_one(conn, "turn_is_over", parameters)[0])
+            return bool(_one(conn, "must_yield", parameters)[0])
 
     def lost_runs(self) -> list[str]:
         """Dagster's ids of runs that :meth:`work` closed for their silence, until

@@ -78,7 +78,7 @@ def scan_connector(
             listed before, too.
         run: Dagster's id of the run that scans. One that nobody asked for carries on a
             listing and does not list once more, and stops like a budget's end when it
-            has had its turn and others wait; another one carries on.
+            has used its time slice and others wait; another one carries on.
         after_page: called after each page; a run shows with it that it lives.
 
     Raises:
@@ -145,7 +145,7 @@ def scan_connector(
 def _is_over(services: Services, deadline: float | None, run: str | None) -> bool:
     if deadline is not None and time.monotonic() >= deadline:
         return True
-    return run is not None and services.ledger.turn_is_over(run)
+    return run is not None and services.ledger.must_yield(run)
 
 
 def _compare(
