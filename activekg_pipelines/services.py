@@ -90,7 +90,6 @@ class Services:
     def tenant_limits(self) -> LimitStore:
         """What tenants may use, and what they have used."""
         return LimitStore(
-            self.database,
             TenantLimits(
                 connectors=self.settings.activekg_max_connectors_per_tenant,
                 objects=self.settings.activekg_max_objects_per_connector,
@@ -102,7 +101,6 @@ class Services:
     def ledger(self) -> Ledger:
         """The ledger."""
         return Ledger(
-            self.database,
             lease_seconds=self.settings.activekg_lease_seconds,
             bounds=TenantBounds(
                 objects=self.settings.activekg_max_objects_per_connector,

@@ -105,15 +105,16 @@ class _Database:
                 " claim_expires_at = now() + interval '1 day'",
                 (RUN,),
             )
-        self.services.ledger.start_run(
-            self._connector.id,
-            TENANT,
-            RUN,
-            request_id=None,
-            parent_run=None,
-            with_scan=False,
-            mode=Mode.CHANGED,
-        )
+            self.services.ledger.start_run(
+                conn,
+                self._connector.id,
+                TENANT,
+                RUN,
+                request_id=None,
+                parent_run=None,
+                with_scan=False,
+                mode=Mode.CHANGED,
+            )
 
     def swap(self) -> None:
         """What a run does."""

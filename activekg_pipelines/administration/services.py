@@ -1,11 +1,10 @@
-"""What administration adds to the process's shared parts: views, Dagster, search."""
+"""What administration adds to the process's shared parts: Dagster and search."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from activekg_pipelines.administration.views import Views
 from activekg_pipelines.connectors.encryption import KeyRing
 from activekg_pipelines.connectors.store import ConnectorStore
 from activekg_pipelines.database.pool import Database
@@ -35,7 +34,6 @@ class AdminServices:
     connectors: ConnectorStore
     ledger: Ledger
     graph: Graph
-    views: Views
     orchestrator: Orchestrator
     search: Search
 
@@ -69,7 +67,6 @@ def admin_services(shared: Services) -> AdminServices:
         connectors=shared.connectors,
         ledger=shared.ledger,
         graph=shared.graph,
-        views=Views(shared.database),
         orchestrator=Orchestrator(shared.settings.activekg_webserver_url),
         search=find,
     )

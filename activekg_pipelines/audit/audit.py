@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
 from activekg_pipelines.audit.differences import Report
 from activekg_pipelines.audit.vectors import check_vectors
 from activekg_pipelines.audit.walk import SQL, Piece, walk
@@ -54,8 +57,7 @@ def audit_connector(
     return report
 
 
-def known_objects(services: Services, connector: Connector) -> int:
+def known_objects(conn: Connection[TupleRow], connector: Connector) -> int:
     """How many objects an audit will go through."""
-    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
-        row = conn.execute(SQL["known"], {"connector_id": connector.id}).fetchone()
+    row = conn.execute(SQL["known"], {"connector_id": connector.id}).fetchone()
     return row[0] if row else 0

@@ -142,9 +142,10 @@ class _Mending:
                 ) as conn:
                     self._mend(conn, piece.found, orphans)
         if (done.fetch or done.index or done.left_to_scan) and self._connector.enabled:
-            done.sync_id = self._services.ledger.request_manual_run(
-                self._connector.id, self._connector.tenant_id
-            )
+            with self._services.database.transaction() as conn:
+                done.sync_id = self._services.ledger.request_manual_run(
+                    conn, self._connector.id, self._connector.tenant_id
+                )
         return done
 
     def _mend(self, conn: Connection[TupleRow], found: list[Found], orphans: list[UUID]) -> None:

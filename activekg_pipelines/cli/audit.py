@@ -153,9 +153,9 @@ def _look(services: AdminServices, connector: Connector, vectors: int) -> Report
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=err, transient=True) as progress:
-        bar = progress.add_task(
-            connector.partition_key, total=known_objects(services.shared, connector) or None
-        )
+        with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+            known = known_objects(conn, connector)
+        bar = progress.add_task(connector.partition_key, total=known or None)
 
         def show(report: Report) -> None:
             nodes = f", {report.nodes:,} nodes" if report.nodes else ""

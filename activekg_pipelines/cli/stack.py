@@ -156,8 +156,9 @@ def _close_orphans(opened: Services) -> None:
     with DagsterInstance.get() as instance:
         for run in instance.get_runs(RunsFilter(statuses=alive)):
             instance.report_run_failed(run, "The local system was stopped during this run.")
-            opened.ledger.release_claims(run.run_id)
-            opened.ledger.finish_run(run.run_id, succeeded=False)
+            with opened.database.transaction() as conn:
+                opened.ledger.release_claims(conn, run.run_id)
+                opened.ledger.finish_run(conn, run.run_id, succeeded=False)
 
 
 @contextmanager

@@ -130,7 +130,7 @@ class _Bounds(TypedDict):
 
 
 def _work(scope: RunScope, *, extracts: bool, indexes: bool) -> None:
-    before = scope.services.ledger.run_counts(scope.run)
+    before = _counts(scope)
     of_run = (scope.services, scope.connector, scope.run)
     bounds: _Bounds = {"max_objects": scope.max_objects, "budget_seconds": scope.budget_seconds}
     taken = 0
@@ -140,7 +140,7 @@ def _work(scope: RunScope, *, extracts: bool, indexes: bool) -> None:
         index_extracted(*of_run, **bounds)
     else:
         taken = extract_and_index_pending(*of_run, **bounds).extracted
-    counts = scope.services.ledger.run_counts(scope.run)
+    counts = _counts(scope)
     done = counts.extracted - before.extracted + counts.indexed - before.indexed
     if taken and counts.failed - before.failed == taken and not done:
         # Each of them is tried again by the ledger; trying the run again would only
@@ -164,12 +164,15 @@ def _work(scope: RunScope, *, extracts: bool, indexes: bool) -> None:
 
 
 def _texts(scope: RunScope) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    metadata = _SUPERSEDED if scope.superseded else _counts(scope, Step.EXTRACTION) | _causes(scope)
+    metadata = (
+        _SUPERSEDED if scope.superseded else _metadata(scope, Step.EXTRACTION) | _causes(scope)
+    )
     return dg.MaterializeResult(asset_key=EXTRACTED_TEXT, metadata=metadata)
 
 
 def _embeddings(scope: RunScope, *, is_checked: bool) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    states = scope.services.ledger.progress(scope.connector.id)
+    with scope.services.database.transaction() as conn:
+        states = scope.services.ledger.progress(conn, scope.connector.id)
     failed, dead = states.get("failed", 0), states.get("dead", 0)
     objects = {f"objects_{state}": count for state, count in sorted(states.items())}
     check = dg.AssetCheckResult(
@@ -180,7 +183,7 @@ def _embeddings(scope: RunScope, *, is_checked: bool) -> dg.MaterializeResult:  
     )
     return dg.MaterializeResult(
         asset_key=DOCUMENT_EMBEDDINGS,
-        metadata=_SUPERSEDED if scope.superseded else _counts(scope, Step.INDEXING) | objects,
+        metadata=_SUPERSEDED if scope.superseded else _metadata(scope, Step.INDEXING) | objects,
         check_results=[check] if is_checked else [],
     )
 
@@ -190,13 +193,19 @@ def scan_metadata(result: ScanResult) -> dict[str, Any]:
     return {**asdict(result.counts), "deletions_held_back": result.held_back}
 
 
-def _counts(scope: RunScope, step: Step) -> dict[str, Any]:
-    return {**scope.services.ledger.run_counts(scope.run).of_step(step)}
+def _counts(scope: RunScope) -> RunCounts:
+    with scope.services.database.transaction() as conn:
+        return scope.services.ledger.run_counts(conn, scope.run)
+
+
+def _metadata(scope: RunScope, step: Step) -> dict[str, Any]:
+    return {**_counts(scope).of_step(step)}
 
 
 def _causes(scope: RunScope) -> dict[str, Any]:
     """A table of why objects of the connector are not indexed; nothing when all are."""
-    causes = scope.services.ledger.failure_causes(scope.connector.id)
+    with scope.services.database.transaction() as conn:
+        causes = scope.services.ledger.failure_causes(conn, scope.connector.id)
     if not causes:
         return {}
     columns = ("cause", "state", "objects", "example", "example_key")

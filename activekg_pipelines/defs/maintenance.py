@@ -12,8 +12,8 @@ from activekg_pipelines.dagster_history import Territory, purge_history
 from activekg_pipelines.defs.assets import extract_and_index, source_objects
 from activekg_pipelines.defs.checks import audit_connectors
 from activekg_pipelines.defs.jobs import sync_connector
-from activekg_pipelines.ledger.retention import purge_ledger
 from activekg_pipelines.orchestration import OWN_SENSOR, PARTITIONS
+from activekg_pipelines.pipeline.retention import purge
 from activekg_pipelines.services import services
 
 _JOB = "activekg_maintenance"
@@ -38,12 +38,7 @@ def forget_old_rows(context: dg.OpExecutionContext) -> None:
     """Scans, syncs, objects deleted long ago, and vectors kept for reuse whose time is
     over.
     """
-    opened = services()
-    purge = purge_ledger(
-        opened.database, deleted_days=opened.settings.activekg_deleted_retention_days
-    )
-    vectors = opened.graph.purge_released(opened.database)
-    context.add_output_metadata(asdict(purge) | {"vectors": vectors})
+    context.add_output_metadata(asdict(purge(services())))
 
 
 @dg.op
@@ -52,10 +47,12 @@ def requeue_leftovers(context: dg.OpExecutionContext) -> None:
     was killed during an upgrade.
     """
     opened = services()
-    requeued = sum(
-        opened.ledger.requeue_outdated(connector.id, opened.versions, thorough=True)
-        for connector in opened.connectors.every()
-    )
+    requeued = 0
+    for connector in opened.connectors.every():
+        with opened.database.transaction() as conn:
+            requeued += opened.ledger.requeue_outdated(
+                conn, connector.id, opened.versions, thorough=True
+            )
     context.add_output_metadata({"requeued": requeued})
 
 
@@ -64,13 +61,13 @@ def forget_dagster_history(context: dg.OpExecutionContext) -> None:
     """Old runs with their events and logs, and old ticks; the last word about each
     partition stays.
     """
-    purge = purge_history(
+    forgotten = purge_history(
         context.instance,
         TERRITORY,
         days=services().settings.activekg_dagster_retention_days,
         budget_seconds=_BUDGET_SECONDS,
     )
-    context.add_output_metadata(asdict(purge))
+    context.add_output_metadata(asdict(forgotten))
 
 
 @dg.job(

@@ -707,6 +707,3 @@ SELECT error_code, state::text, count(*), min(error_message), min(key)
 FROM connectors.objects
 WHERE connector_id = %(connector_id)s AND state IN ('failed', 'dead', 'skipped', 'extracted') AND error_code IS NOT NULL
 GROUP BY error_code, state ORDER BY count(*) DESC, error_code
-
--- name: document_ids
-SELECT document_id FROM connectors.objects WHERE connector_id = %(connector_id)s AND document_id IS NOT NULL

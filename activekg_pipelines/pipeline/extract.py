@@ -130,7 +130,8 @@ def extract(services: Services, connector: Connector, held: Lease, backlog: Back
         finally:
             # What was not begun when it ended early is somebody else's.
             threads.shutdown(wait=False, cancel_futures=True)
-    services.ledger.note_versions(connector.id, services.versions)
+    with services.database.transaction() as conn:
+        services.ledger.note_versions(conn, connector.id, services.versions)
     return extraction.taken
 
 
@@ -153,14 +154,16 @@ class _Extraction:
         most = self._held.claimable(_BATCH, self.taken)
         if most == 0:
             return []
-        claimed = self._services.ledger.claim_pending(
-            self._connector.id,
-            self._held.run,
-            generation=self._connector.generation,
-            limit=most,
-            extractor=EXTRACTOR_VERSION,
-            busy=self._busy(),
-        )
+        with self._services.database.transaction() as conn:
+            claimed = self._services.ledger.claim_pending(
+                conn,
+                self._connector.id,
+                self._held.run,
+                generation=self._connector.generation,
+                limit=most,
+                extractor=EXTRACTOR_VERSION,
+                busy=self._busy(),
+            )
         self.taken += len(claimed)
         return claimed
 
@@ -207,12 +210,12 @@ class _Extraction:
     def _is_flush_due(self) -> bool:
         if not self._outcomes:
             return False
-        patience = _STARVED_FLUSH_SECONDS if self._backlog.starved else _FLUSH_SECONDS
+        flush_after = _STARVED_FLUSH_SECONDS if self._backlog.starved else _FLUSH_SECONDS
         return (
             not self._running
             or len(self._outcomes) >= _BATCH
             or sum(outcome.characters for outcome in self._outcomes) >= _BATCH_CHARACTERS
-            or time.monotonic() - self._flushed_at >= patience
+            or time.monotonic() - self._flushed_at >= flush_after
         )
 
     def flush(self) -> None:

@@ -103,7 +103,8 @@ def index(services: Services, connector: Connector, held: Lease, backlog: Backlo
             # Also wakes the thread that waits for texts.
             backlog.end_indexing()
     if indexing.taken:
-        services.ledger.note_versions(connector.id, services.versions)
+        with services.database.transaction() as conn:
+            services.ledger.note_versions(conn, connector.id, services.versions)
     return indexing.taken
 
 
@@ -158,13 +159,15 @@ class _Indexing:
         """
         while most := self._held.claimable(_BATCH, self.taken):
             seen, more_may_come = self._backlog.look()
-            claimed = self._services.ledger.claim_extracted(
-                self._connector.id,
-                self._held.run,
-                generation=self._connector.generation,
-                limit=most,
-                characters=_BATCH_CHARACTERS,
-            )
+            with self._services.database.transaction() as conn:
+                claimed = self._services.ledger.claim_extracted(
+                    conn,
+                    self._connector.id,
+                    self._held.run,
+                    generation=self._connector.generation,
+                    limit=most,
+                    characters=_BATCH_CHARACTERS,
+                )
             if claimed:
                 self.taken += len(claimed)
                 self._backlog.remove(text.id for text in claimed)

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from psycopg import Error as DatabaseError
 from psycopg_pool import PoolTimeout
 
-from activekg_pipelines.ledger.store import Ledger
 from activekg_pipelines.services import Services
 
 logger = logging.getLogger(__name__)
@@ -32,7 +31,7 @@ class Lease:
     ends when both have ended.
 
     Args:
-        ledger: where the claims are.
+        services: with the ledger that holds the claims.
         run: Dagster's run id.
         max_objects: objects that each of the two steps may claim.
         budget_seconds: wall time after which nothing more is claimed.
@@ -41,7 +40,7 @@ class Lease:
 
     def __init__(
         self,
-        ledger: Ledger,
+        services: Services,
         run: str,
         *,
         max_objects: int,
@@ -49,11 +48,11 @@ class Lease:
         lease_seconds: float,
     ) -> None:
         self.run = run
-        self._ledger = ledger
+        self._services = services
         self._max_objects = max_objects
         self._deadline = time.monotonic() + budget_seconds
         self._renew_every = lease_seconds / 3
-        self._patience = lease_seconds * _LEASES_WITHOUT_PROGRESS
+        self._longest_silence = lease_seconds * _LEASES_WITHOUT_PROGRESS
         self._progress_at = time.monotonic()
         self.cause: BaseException | None = None
         """What made one of the steps fail first, so that the other has to end, too."""
@@ -87,10 +86,11 @@ class Lease:
         process renews nothing.
         """
         while not ended.wait(self._renew_every):
-            if time.monotonic() - self._progress_at > self._patience:
+            if time.monotonic() - self._progress_at > self._longest_silence:
                 continue
             try:
-                self._ledger.renew_claims(self.run)
+                with self._services.database.transaction() as conn:
+                    self._services.ledger.renew_claims(conn, self.run)
             except (DatabaseError, PoolTimeout) as error:
                 # The work itself meets it too, and decides what becomes of the run.
                 logger.warning(
@@ -106,7 +106,7 @@ def lease(
     for others at once.
     """
     held = Lease(
-        services.ledger,
+        services,
         run,
         max_objects=max_objects,
         budget_seconds=budget_seconds,
@@ -120,4 +120,5 @@ def lease(
     finally:
         ended.set()
         renewing.join()
-        services.ledger.release_claims(run)
+        with services.database.transaction() as conn:
+            services.ledger.release_claims(conn, run)

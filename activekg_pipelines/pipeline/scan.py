@@ -88,11 +88,9 @@ def scan_connector(
             starts anew.
     """
     deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
-    makes_way = run is not None and not services.ledger.is_asked_for(run)
+    makes_way = run is not None and not _is_asked_for(services, run)
     whole = whole and not makes_way
-    scan = services.ledger.open_scan(
-        connector.id, connector.tenant_id, generation=connector.generation
-    )
+    scan = _open_scan(services, connector)
     resumed = scan.start_after != ""
     counts = ScanCounts()
     try:
@@ -127,9 +125,7 @@ def scan_connector(
             # Another process moved the scan on, perhaps for another bucket or prefix by
             # now, or a whole one follows.
             connector = services.connectors.get(connector.id)
-            scan = services.ledger.open_scan(
-                connector.id, connector.tenant_id, generation=connector.generation
-            )
+            scan = _open_scan(services, connector)
     except ConnectorChanged:
         # Nothing is wrong with the connector that is there now.
         raise
@@ -138,14 +134,30 @@ def scan_connector(
         if error.retryable:
             services.connectors.pause_polls(connector.id)
         else:
-            services.ledger.fail_scan(scan)
+            with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+                services.ledger.fail_scan(conn, scan)
         raise
+
+
+def _is_asked_for(services: Services, run: str) -> bool:
+    with services.database.transaction() as conn:
+        return services.ledger.is_asked_for(conn, run)
+
+
+def _open_scan(services: Services, connector: Connector) -> Scan:
+    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+        return services.ledger.open_scan(
+            conn, connector.id, connector.tenant_id, generation=connector.generation
+        )
 
 
 def _is_over(services: Services, deadline: float | None, run: str | None) -> bool:
     if deadline is not None and time.monotonic() >= deadline:
         return True
-    return run is not None and services.ledger.must_yield(run)
+    if run is None:
+        return False
+    with services.database.transaction() as conn:
+        return services.ledger.must_yield(conn, run)
 
 
 def _compare(
@@ -181,11 +193,13 @@ def _apply(
 def _complete(
     services: Services, connector: Connector, scan: Scan, after_batch: Callable[[], None]
 ) -> ScanResult:
-    held_back = services.ledger.deletions_held_back(
-        scan,
-        share=services.settings.activekg_delete_guard_share,
-        min_objects=services.settings.activekg_delete_guard_min_objects,
-    )
+    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+        held_back = services.ledger.deletions_held_back(
+            conn,
+            scan,
+            share=services.settings.activekg_delete_guard_share,
+            min_objects=services.settings.activekg_delete_guard_min_objects,
+        )
     counts = ScanCounts() if held_back else _delete_missing(services, connector, scan, after_batch)
     if held_back:
         logger.warning(
@@ -195,8 +209,10 @@ def _complete(
             held_back,
             connector.partition_key,
         )
-    services.ledger.requeue_outdated(connector.id, services.versions)
-    whole_scan = services.ledger.complete_scan(scan, held_back=held_back)
+    with services.database.transaction() as conn:
+        services.ledger.requeue_outdated(conn, connector.id, services.versions)
+    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+        whole_scan = services.ledger.complete_scan(conn, scan, held_back=held_back)
     if whole_scan is not None and whole_scan.over_limit:
         logger.warning(
             "%d new objects of connector %s were not taken in, because it holds as many as its "

@@ -31,6 +31,7 @@ from tests.integration.syncing import (
     documents,
     found,
     graph_of,
+    in_transaction,
     outcomes,
     query,
     scan,
@@ -673,7 +674,7 @@ def test_what_a_run_holds_is_left_to_it(services: Services, filled: Connector) -
     assert query(services, "SELECT claimed_by FROM connectors.objects WHERE key = 'house.md'") == [
         (run,)
     ]
-    services.ledger.release_claims(run)
+    in_transaction(services, services.ledger.release_claims, run)
     mend_and_run(services, filled, report)
     assert audit_connector(services, filled).clean
 
@@ -910,7 +911,7 @@ def test_no_sync_evaluates_the_audit_and_nobody_is_audited_unasked(
 ) -> None:
     instance.add_dynamic_partitions("connector", [filled.partition_key])
     job = definitions().resolve_job_def("sync_connector")
-    services.ledger.request_manual_run(filled.id, filled.tenant_id)
+    in_transaction(services, services.ledger.request_manual_run, filled.id, filled.tenant_id)
     (request,) = start_due_work(services).run_requests or ()
     # As the daemon narrows the job down for what a sensor asks for.
     asked = job.get_subset(

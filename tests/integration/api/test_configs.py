@@ -17,6 +17,7 @@ from tests.integration.api.conftest import (
     assert_problem,
     registration,
 )
+from tests.integration.syncing import in_transaction
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 
 
@@ -297,9 +298,16 @@ def test_a_change_that_conflicts_changes_nothing(acme: Caller, ledger_rows: Ledg
 def test_a_listing_under_way_ends_with_its_source(acme: Caller, admin: AdminServices) -> None:
     created = acme.register()
     connector = admin.connectors.page()[0]
-    scan = admin.ledger.open_scan(connector.id, connector.tenant_id, generation=0)
+    scan = in_transaction(
+        admin, admin.ledger.open_scan, connector.id, connector.tenant_id, generation=0
+    )
     acme.put(f"{CONFIGS}/{created['id']}", {"config": {"prefix": "images/"}})
-    assert admin.ledger.open_scan(connector.id, connector.tenant_id, generation=1).id != scan.id
+    assert (
+        in_transaction(
+            admin, admin.ledger.open_scan, connector.id, connector.tenant_id, generation=1
+        ).id
+        != scan.id
+    )
 
 
 @pytest.mark.parametrize(("documents", "left"), [("remove", 0), ("keep", 1)])
