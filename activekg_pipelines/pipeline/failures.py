@@ -32,7 +32,7 @@ def failed(
         max_attempts=settings.activekg_max_attempts,
         base=settings.activekg_retry_base_seconds,
         cap=settings.activekg_retry_cap_seconds,
-        chance=random.random(),
+        chance=random.random(),  # noqa: S311 - jitter, not a secret
     )
 
 
