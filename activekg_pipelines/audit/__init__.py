@@ -1,3 +1,3 @@
-"""Whether a connector's listing, ledger, texts, nodes, edges and vectors agree; where
-they do not, it is mended.
+"""Whether a connector's listing, ledger, texts, nodes, edges and vectors agree, and
+repairs where they do not.
 """

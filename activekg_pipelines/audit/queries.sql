@@ -38,7 +38,7 @@ SELECT o.id, o.key, o.etag, o.size, o.state::text AS state, o.settled, o.claimed
     o.document_id, o.indexed_etag, o.indexed_text_hash, o.chunks, o.encoder_version,
     t.object_id IS NOT NULL AS has_text, CASE WHEN o.settled THEN t.text END AS text, t.text_hash, t.content_hash,
     d.id AS node_id, d.tenant_id AS node_tenant, d.classes AS node_classes, d.props - 'extraction' AS node_props,
-    p.linked, p.dangling, p.other_tenant, p.without_vector, p.damaged_vectors, p.other_model, p.places
+    p.linked, p.dangling, p.other_tenant, p.without_vector, p.damaged_vectors, p.other_model, p.linked_chunks
 FROM named o
 LEFT JOIN connectors.texts t ON t.object_id = o.id
 LEFT JOIN public.nodes d ON o.settled AND d.id = o.node_id
@@ -57,7 +57,7 @@ CROSS JOIN LATERAL (
         jsonb_agg(jsonb_build_array(
             e.props -> 'chunk_index', e.props -> 'total_chunks', e.props -> 'char_start', e.props -> 'char_end',
             encode(sha256(convert_to(c.props ->> 'text', 'UTF8')), 'hex'), c.props ->> 'text_hash'
-        )) FILTER (WHERE c.id IS NOT NULL) AS places
+        )) FILTER (WHERE c.id IS NOT NULL) AS linked_chunks
     FROM public.edges e LEFT JOIN public.nodes c ON c.id = e.src
     WHERE o.settled AND e.dst = o.document_id AND e.rel = 'DERIVED_FROM'
       -- What others derived from the document is not ours.
@@ -132,7 +132,7 @@ WHERE c.tenant_id = %(tenant_id)s AND c.props ->> 'parent_id' = %(root)s || o.ke
   AND c.props ->> 'embedding_model' = %(encoder)s AND c.props ->> 'text' IS NOT NULL
   AND vector_dims(c.embedding) = %(dimensions)s AND vector_norm(c.embedding) > 0
 
--- Mending -------------------------------------------------------------------------------------------------------------
+-- Repair --------------------------------------------------------------------------------------------------------------
 
 -- name: hold
 -- Locks those of the objects that no run holds and that nothing has queued since, in key order as everybody does. A run

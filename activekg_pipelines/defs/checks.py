@@ -32,7 +32,7 @@ class AuditConfig(dg.Config):
     asset=DOCUMENT_EMBEDDINGS,
     description="Bucket, ledger, texts, documents, chunks, edges and vectors agree, apart from "
     "work under way. Reads "
-    "all of them: no sync evaluates this. To mend what it finds: activekg-pipelines audit "
+    "all of them: no sync evaluates this. To repair what it finds: activekg-pipelines audit "
     "--repair.",
 )
 def no_drift(context: dg.AssetCheckExecutionContext, config: AuditConfig) -> dg.AssetCheckResult:

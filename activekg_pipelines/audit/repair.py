@@ -1,4 +1,4 @@
-"""Mends what an audit found: takes away what nothing stands behind, and queues objects
+"""Repairs what an audit found: takes away what nothing stands behind, and queues objects
 for the next run.
 
 Nothing is taken from a run that works on it, and no object is deleted: what is missing
@@ -45,7 +45,7 @@ _VECTORS: Final = frozenset(
 
 
 @dataclass(slots=True)
-class Mended:
+class Repaired:
     """What was done, and what is left to others.
 
     Attributes:
@@ -74,15 +74,14 @@ class Mended:
     sync_id: UUID | None = None
 
 
-def mend_connector(
+def repair_connector(
     services: Services, connector: Connector, report: Report, *, remove_orphans: int = 0
-) -> Mended:
-    """Mend what an audit of the connector reported, looking at everything once more on
-    the way.
+) -> Repaired:
+    """Repair what an audit of the connector reported.
+
+    It looks at everything once more on the way.
 
     Args:
-        services: of this process.
-        connector: which.
         report: what the audit found.
         remove_orphans: how many documents outside the ledger somebody said may go;
             suspiciously many others stay.
@@ -90,7 +89,7 @@ def mend_connector(
     Raises:
         SourceError: as for the audit.
     """
-    return _Mending(services, connector, report, remove_orphans).carry_out()
+    return _Repair(services, connector, report, remove_orphans).carry_out()
 
 
 @dataclass(slots=True)
@@ -106,14 +105,14 @@ class _Plan:
     """Of those whose document is written again."""
 
 
-class _Mending:
+class _Repair:
     def __init__(
         self, services: Services, connector: Connector, report: Report, remove_orphans: int
     ) -> None:
         self._services = services
         self._connector = connector
         self._report = report
-        self._done = Mended(
+        self._done = Repaired(
             left_to_scan=sum(
                 tally.count for kind, tally in report.differences.items() if kind in BY_SCAN
             )
@@ -129,7 +128,7 @@ class _Mending:
         ):
             self._done.orphans_held_back = orphans.count
 
-    def carry_out(self) -> Mended:
+    def carry_out(self) -> Repaired:
         done = self._done
         for piece in chain(
             walk(self._services, self._connector), [Piece(self._report.wrong_vectors)]
@@ -140,7 +139,7 @@ class _Mending:
                 with self._services.database.transaction(
                     tenant_id=self._connector.tenant_id
                 ) as conn:
-                    self._mend(conn, piece.found, orphans)
+                    self._repair(conn, piece.found, orphans)
         if (done.fetch or done.index or done.left_to_scan) and self._connector.enabled:
             with self._services.database.transaction() as conn:
                 done.sync_id = self._services.ledger.request_manual_run(
@@ -148,7 +147,7 @@ class _Mending:
                 )
         return done
 
-    def _mend(self, conn: Connection[TupleRow], found: list[Found], orphans: list[UUID]) -> None:
+    def _repair(self, conn: Connection[TupleRow], found: list[Found], orphans: list[UUID]) -> None:
         kinds: dict[int, set[Difference]] = defaultdict(set)
         for one in found:
             if one.object_id is not None:
