@@ -19,16 +19,16 @@ def load_queries(path: Path, parts: Mapping[str, str] | None = None) -> dict[str
 
     Args:
         path: the ``.sql`` file.
-        parts: SQL by name that the queries share with code, beside the file's own
-            parts. Never built from input.
+        parts: further parts by name, for SQL that derives from declarations in code.
+            They may stand in the file's own parts, too. Never built from input.
     """
-    known = dict(parts or {})
     # Shipped with the package and never built from input: as literal as a string in the
     # code.
     queries: dict[str, LiteralString] = {}
+    own_parts: dict[str, str] = {}
     _, *found = _HEADING.split(path.read_text(encoding="utf-8"))
     for kind, name, sql in zip(found[::3], found[1::3], found[2::3], strict=True):
-        (queries if kind == "name" else known)[name] = sql.strip()
-    for name, part in known.items():
+        (queries if kind == "name" else own_parts)[name] = sql.strip()
+    for name, part in [*own_parts.items(), *(parts or {}).items()]:
         queries = {query: sql.replace(f"{{{name}}}", part) for query, sql in queries.items()}
     return queries
