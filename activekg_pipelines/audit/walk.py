@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
@@ -31,7 +32,7 @@ SQL = load_queries(Path(__file__).with_name("queries.sql"))
 
 # As many as a listing's page has keys: one statement reads both sides of most pages.
 _ROWS = 1000
-_NODES = 5000
+PAGE_NODES: Final = 5000
 
 
 @dataclass(slots=True)
@@ -78,8 +79,13 @@ def snapshot(services: Services, connector: Connector) -> Iterator[Connection[Tu
         yield conn
 
 
-def walk(services: Services, connector: Connector) -> Generator[Piece]:
+def walk(
+    services: Services, connector: Connector, *, page_nodes: int = PAGE_NODES
+) -> Generator[Piece]:
     """All of the connector, piece by piece. Writes nothing.
+
+    Args:
+        page_nodes: nodes of the tenant that one statement reads.
 
     Raises:
         SourceError: the bucket cannot be listed, or the connector reads another one by
@@ -98,7 +104,7 @@ def walk(services: Services, connector: Connector) -> Generator[Piece]:
                 if reached is None:
                     break
                 after = reached
-    yield from _walk_graph(services, connector)
+    yield from _walk_graph(services, connector, page_nodes)
 
 
 def _look(
@@ -192,7 +198,7 @@ def _looked_through(services: Services, standing: Standing) -> bool:
     return standing.versions == services.versions.label
 
 
-def _walk_graph(services: Services, connector: Connector) -> Iterator[Piece]:
+def _walk_graph(services: Services, connector: Connector, page_nodes: int) -> Iterator[Piece]:
     after: str | None = ""
     while after is not None:
         piece = Piece()
@@ -202,7 +208,7 @@ def _walk_graph(services: Services, connector: Connector) -> Iterator[Piece]:
             "root": external_root(connector),
             "prefix": connector.prefix,
             "after": after,
-            "limit": _NODES,
+            "limit": page_nodes,
         }
         with snapshot(services, connector) as conn:
             # Until a listing was completed, what was kept from another connector has no
@@ -215,4 +221,4 @@ def _walk_graph(services: Services, connector: Connector) -> Iterator[Piece]:
             if listed_once or difference is not Difference.DOCUMENT_ORPHANED:
                 piece.found.append(Found(difference, count, key, object_id, node))
         yield piece
-        after = reached if seen == _NODES else None
+        after = reached if seen == page_nodes else None

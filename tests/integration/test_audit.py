@@ -787,7 +787,7 @@ def test_a_huge_listing_is_walked_in_bounded_pieces(
 
 
 def test_nodes_are_walked_page_by_page_and_each_is_seen_once(
-    services: Services, filled: Connector, monkeypatch: pytest.MonkeyPatch
+    services: Services, filled: Connector
 ) -> None:
     query(services, f"DELETE FROM edges WHERE dst = ({DOCUMENT})")
     query(
@@ -810,11 +810,10 @@ def test_nodes_are_walked_page_by_page_and_each_is_seen_once(
     assert whole[Difference.CHUNK_WITHOUT_EDGE] == chunks
     assert whole[Difference.DOCUMENT_ORPHANED] == 1
     for size in range(1, 6):
-        monkeypatch.setattr("activekg_pipelines.audit.walk._NODES", size)
-        pieces = [piece for piece in walk(services, filled) if not piece.objects]
+        pieces = [piece for piece in walk(services, filled, page_nodes=size) if not piece.objects]
         assert all(piece.nodes <= size for piece in pieces)
         assert sum(piece.nodes for piece in pieces) == chunks + 3, "two documents"
-        assert counted(audit_connector(services, filled)) == whole
+        assert counted(audit_connector(services, filled, page_nodes=size)) == whole
 
 
 def test_an_audit_costs_a_few_statements_a_page_and_none_a_document(
