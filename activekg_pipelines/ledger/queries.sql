@@ -1,7 +1,7 @@
 -- Scans -------------------------------------------------------------------------------
 
 -- name: open_scan
--- The connector's scan under way, or a new one; none for who would list the source that
+-- The connector's scan under way, or a new one. None for who would list the source that
 -- the connector had before.
 WITH current AS (
     SELECT id FROM connectors.connectors WHERE id = %(connector_id)s AND generation = %(generation)s
@@ -23,7 +23,7 @@ UNION ALL
 SELECT NULL, NULL, false WHERE NOT EXISTS (SELECT FROM current)
 
 -- name: advance_scan
--- Moves the cursor, if nobody else has moved it: two scanners of one connector share
+-- Moves the cursor, if nobody else has moved it. Two scanners of one connector share
 -- its scan page by page.
 UPDATE connectors.scans SET
     start_after = %(upto)s, pages = pages + 1, listed = listed + %(listed)s, updated_at = now()
@@ -31,8 +31,8 @@ WHERE id = %(scan_id)s AND status = 'running' AND start_after = %(start_after)s
 RETURNING id
 
 -- name: compare_page
--- Compares one page of the listing with the ledger's rows of the same key range and
--- writes only what differs. A changed row loses its claim: the run that holds it works
+-- Compares one page of the listing with the ledger's rows of the same key range. Only
+-- what differs is written. A changed row loses its claim: the run that holds it works
 -- on a version that is gone, and its write must not count.
 WITH listed AS (
     SELECT * FROM unnest(
@@ -46,8 +46,9 @@ WITH listed AS (
     WHERE connector_id = %(connector_id)s AND key > %(start_after)s
       AND (%(is_last)s OR key <= %(upto)s)
 ), compared AS (
-    -- What differs. A full join can only be hashed or merged; without statistics of an
-    -- array, any other join of the two is likely to compare each with each.
+    -- What differs. A full join can only be hashed or merged. Postgres has no
+    -- statistics of an array, so it is likely to run any other join of the two as each
+    -- with each.
     SELECT l.*, k.id,
         l.key IS NOT NULL AND k.is_alive IS NOT TRUE AS is_new,
         k.is_alive AND k.etag <> l.etag AS is_changed,
@@ -57,9 +58,9 @@ WITH listed AS (
     WHERE (l.key IS NOT NULL OR k.is_alive AND NOT k.is_missing)
       AND (k.is_alive, k.is_missing, k.etag) IS DISTINCT FROM (true, false, l.etag)
 ), room AS (
-    -- New objects that the scan may still take in; NULL for no limit. Counted when the
-    -- first new one is met, and from then on remembered with the scan: a first scan of
-    -- a million objects must not count them page after page.
+    -- How many new objects the scan may still take in; NULL for no limit. Counted when
+    -- the first new one is met, and remembered with the scan from then on: a first scan
+    -- of a million objects must not count them page after page.
     SELECT coalesce(s.room, m.most - (
         SELECT count(*) FROM connectors.objects o
         WHERE o.connector_id = %(connector_id)s AND o.state <> 'deleted'
@@ -72,7 +73,7 @@ WITH listed AS (
     ) m
     WHERE s.id = %(scan_id)s AND m.most IS NOT NULL
 ), over_limit AS (
-    -- Known objects are compared whatever the limit; new ones beyond it are as if they
+    -- Known objects are compared whatever the limit. New ones beyond it are as if they
     -- had not been listed.
     SELECT n.key FROM (
         SELECT key, row_number() OVER (ORDER BY key COLLATE "C") AS nth FROM compared WHERE is_new
@@ -95,8 +96,8 @@ WITH listed AS (
         CASE WHEN skip_code IS NULL THEN 'pending' ELSE 'skipped' END::connectors.object_state,
         skip_code, skip_message
     FROM taken
-    -- In key order, as everybody locks several objects: two that lock them in other
-    -- orders could wait for each other.
+    -- In key order, as in every statement that locks several objects. Two that lock
+    -- them in different orders could wait for each other.
     ORDER BY key COLLATE "C"
     ON CONFLICT (connector_id, key) DO UPDATE SET
         etag = EXCLUDED.etag, size = EXCLUDED.size, modified_at = EXCLUDED.modified_at,
@@ -150,8 +151,8 @@ FROM (
 ) m
 
 -- name: delete_missing
--- The next batch of objects that the completed listing did not see, marked deleted;
--- their documents are the caller's.
+-- Marks the next batch of objects deleted that the completed listing did not see. The
+-- caller removes their documents.
 WITH gone AS (
     SELECT id, document_id FROM connectors.objects
     WHERE connector_id = %(connector_id)s AND missing_since_scan <= %(scan_id)s
@@ -181,8 +182,8 @@ WITH done AS (
 ), stamped AS (
     UPDATE connectors.connectors c SET
         last_scan_completed_at = now(),
-        -- The bucket can be read: what kept it from that is over, and so is the pause
-        -- that it caused. A model that cannot be used is another matter; a run that
+        -- The source can be read: what kept it from that is over, and so is the pause
+        -- that it caused. A model that cannot be used is another matter. A run that
         -- succeeds settles that.
         last_error_code = CASE WHEN last_error_code = 'model' THEN last_error_code END,
         last_error_message = CASE WHEN last_error_code = 'model' THEN last_error_message END,
@@ -201,10 +202,10 @@ UPDATE connectors.scans SET status = 'failed', finished_at = now(), updated_at =
 WHERE id = %(scan_id)s AND status = 'running'
 
 -- name: requeue_outdated
--- Rows whose text or vectors an older extractor, chunker or model made, and what an
--- older extractor refused; only those. Looked for only when the versions differ from
--- those that the connector was last looked through for, or when the caller wants to be
--- thorough. Returns how many.
+-- Makes rows due whose text or vectors an older extractor, chunker or model made, and
+-- rows that an older extractor refused; only those. It looks for them when the versions
+-- differ from those that the connector was last looked through for, or when the caller
+-- wants to be thorough. Returns how many.
 WITH looked AS (
     SELECT id, split_part(versions, ' ', 1) <> %(extractor)s AS new_extractor
     FROM connectors.connectors
@@ -230,8 +231,7 @@ WITH looked AS (
     UPDATE connectors.objects o SET
         state = CASE WHEN x.extract THEN 'pending' ELSE 'extracted' END::connectors.object_state,
         attempts = 0, next_attempt_at = NULL,
-        -- Also taken from a run that holds them, which may be of the old version, or
-        -- dead.
+        -- Also taken from a run that holds them: it may be of the old version, or dead.
         claimed_by = NULL, claim_expires_at = NULL
     FROM outdated x WHERE o.id = x.id RETURNING o.id
 ), reconsidered AS (
@@ -251,11 +251,11 @@ SELECT (SELECT count(*) FROM requeued) + (SELECT count(*) FROM reconsidered)
 -- Claims ------------------------------------------------------------------------------
 
 -- name: claim_pending
--- Leases the next objects to extract. A lease that ended is anybody's: its run died,
--- and the object remembers that. None to a run that has had its turn, once it has
--- settled something; and none of a tenant that has downloaded its bytes of the day.
--- What its runs are downloading counts, and the last object may go beyond: else one
--- that is larger than the limit would wait for ever.
+-- Leases the next objects to extract. A lease that ended is free for anybody: its run
+-- died, and the object remembers that. A run that has used its time slice gets none,
+-- once it has settled something, while others wait. Nor does a tenant that has
+-- downloaded its bytes of the day. What its runs are downloading counts. The last
+-- object may go beyond: else one that is larger than the limit would wait for ever.
 WITH source AS MATERIALIZED (
     SELECT c.id, CASE WHEN b.bytes_left IS NOT NULL THEN b.bytes_left - (
         SELECT coalesce(sum(o.size), 0) FROM connectors.objects o
@@ -301,8 +301,8 @@ ORDER BY c.id
 
 -- name: claim_extracted
 -- Leases the next texts to index: at most so many, and so many characters together (but
--- always one). A run's turn is twice as long here as for extracting, so that what it
--- extracted does not pile up.
+-- always one). A run's time slice is twice as long here as for extracting, so that what
+-- it extracted does not pile up.
 WITH candidates AS (
     SELECT o.id, o.claimed_by IS NOT NULL AS died FROM connectors.objects o
     WHERE o.connector_id = (
@@ -352,8 +352,9 @@ FROM held WHERE o.id = held.id
 -- Outcomes ----------------------------------------------------------------------------
 
 -- name: store_extracted
--- Texts of objects whose lease the run still holds; the others' are dropped. The ledger
--- takes the ETag of the bytes that were read, which may be newer than the listing's.
+-- Stores texts of objects whose lease the run still holds. The others' are dropped. The
+-- ledger takes the ETag of the bytes that were read, which may be newer than the
+-- listing's.
 WITH incoming AS (
     SELECT * FROM unnest(
         %(ids)s::bigint[], %(etags)s::text[], %(sizes)s::bigint[], %(modified)s::timestamptz[],
@@ -388,8 +389,8 @@ WITH incoming AS (
 SELECT count(*) FROM held
 
 -- name: store_unchanged
--- New ETags over known bytes. Where the graph holds that text already the object is
--- done; its document's properties follow in the same transaction.
+-- Records new ETags over known bytes. Where the graph holds that text already, the
+-- object is done. Its document's properties follow in the same transaction.
 WITH incoming AS (
     SELECT * FROM unnest(
         %(ids)s::bigint[], %(etags)s::text[], %(sizes)s::bigint[], %(modified)s::timestamptz[]
@@ -413,8 +414,8 @@ WITH incoming AS (
 SELECT document_id, etag, size, modified_at FROM held WHERE state = 'indexed'
 
 -- name: store_failures
--- Returns the documents that the graph must forget: those of objects whose current
--- version holds no readable text.
+-- Records failures. Returns the documents that the graph must forget: those of objects
+-- whose current version holds no readable text.
 WITH incoming AS (
     SELECT * FROM unnest(
         %(ids)s::bigint[], %(states)s::text[], %(codes)s::text[], %(messages)s::text[],
@@ -425,8 +426,8 @@ WITH incoming AS (
     WHERE o.claimed_by = %(run)s
 ), held AS (
     UPDATE connectors.objects o SET
-        -- A text that is stored stays usable: an encoder's failure is tried again from
-        -- there.
+        -- A text that is stored stays usable: after an encoder's failure, the next
+        -- attempt starts from there.
         state = CASE
             WHEN i.state = 'failed' AND o.state = 'extracted' THEN 'extracted' ELSE i.state
         END::connectors.object_state,
@@ -446,15 +447,15 @@ WITH incoming AS (
 SELECT held.id, before.document_id FROM held LEFT JOIN before ON before.id = held.id
 
 -- name: lock_claimed
--- The objects whose lease the run still holds, locked until the write commits: a run
+-- The objects whose lease the run still holds, locked until the write commits. A run
 -- that was overtaken writes nothing.
 SELECT id FROM connectors.objects
 WHERE id = ANY(%(ids)s::bigint[]) AND claimed_by = %(run)s
 ORDER BY key FOR UPDATE
 
 -- name: store_indexed
--- Returns the seconds since each was detected; none for one that was searchable before,
--- or that somebody queued again.
+-- Records what was indexed. Returns the seconds since each was detected; none for one
+-- that was searchable before, or that somebody queued again.
 UPDATE connectors.objects o SET
     state = 'indexed', indexed_etag = o.etag, indexed_at = now(),
     document_id = i.document_id, chunks = i.chunks,
@@ -480,9 +481,9 @@ FROM before WHERE o.id = before.id AND before.document_id IS NOT NULL
 RETURNING before.document_id
 
 -- name: count_run
--- Counts go in with the work they count, so that a killed run loses none: into the
--- run's row, into the counters that outlive it, and bytes into what the tenant used of
--- its day. The last statement of its transaction; see counters.py.
+-- Counts go in with the work they count, so that a killed run loses none. They go into
+-- the run's row, into the counters that outlive it, and bytes into what the tenant used
+-- of its day. The last statement of its transaction; see counters.py.
 WITH run AS (
     UPDATE connectors.runs SET
         {add_run_counters},
@@ -516,8 +517,8 @@ ORDER BY n.name COLLATE "C", n.label COLLATE "C"
 ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + EXCLUDED.value
 
 -- name: count_objects
--- What a scan did to a connector's objects, in the transaction that did it and as its
--- last statement.
+-- Counts what a scan did to a connector's objects, in the transaction that did it and
+-- as its last statement.
 INSERT INTO connectors.counters AS c (tenant_id, provider, name, label, value)
 SELECT k.tenant_id, k.provider, n.name, n.label, n.value
 FROM connectors.connectors k
@@ -529,7 +530,7 @@ ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + E
 
 -- name: note_versions
 -- A run that outlived an upgrade wrote rows by older versions than the last scan looked
--- for: the next scan looks again.
+-- for. The next scan looks again.
 UPDATE connectors.connectors
 SET versions = %(versions)s
 WHERE id = %(connector_id)s
@@ -558,8 +559,8 @@ WHERE o.connector_id = run.connector_id AND (o.claimed_by IS NULL OR o.claim_exp
       WHEN 'failed' THEN o.state IN ('failed', 'dead')
           OR o.state = 'extracted' AND o.error_code IS NOT NULL
       WHEN 'all' THEN o.state IN ('failed', 'dead', 'extracted', 'indexed')
-          -- What its name or its size of 0 settled needs no download to be settled the
-          -- same way again.
+          -- What its name or its size of 0 settled would be settled the same way again,
+          -- without a download.
           OR o.state = 'skipped' AND o.size > 0
              AND right(o.key, 1) <> '/' AND lower(o.key) !~ %(refused_by_name)s
       ELSE false END
@@ -586,10 +587,10 @@ ORDER BY f.tenant_id COLLATE "C", k.provider COLLATE "C", n.name COLLATE "C", n.
 ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + EXCLUDED.value
 
 -- name: work
--- What the `work_queue` sensor needs to know, in one statement that writes nothing when
--- nothing happened: connectors with due objects, with no scan yet, or with a scan that
--- stands still, beside the runs that they have. Runs without a sign of life for long
--- are closed on the way: their process is gone.
+-- What the `work_queue` sensor needs to know: connectors with due objects, with no scan
+-- yet, or with a scan that stands still, beside the runs that they have. One statement,
+-- which writes nothing when nothing happened. Runs without a sign of life for long are
+-- closed on the way: their process is gone.
 WITH finished AS (
     UPDATE connectors.runs SET status = 'failed', finished_at = now(), lost_at = now()
     WHERE status = 'running' AND heartbeat_at < now() - make_interval(secs => %(silence)s)
@@ -613,8 +614,8 @@ WITH finished AS (
          WHERE r.connector_id = c.id AND r.status IN ('waiting', 'running')
            AND r.id NOT IN (SELECT id FROM finished)) AS live,
         CASE WHEN c.last_scan_started_at IS NULL THEN 'registered'
-             -- While a bucket does not answer, polls go on asking: a run would take a
-             -- place in the queue for that.
+             -- While a source does not answer, polls go on asking. A run would take a
+             -- slot of the queue for that.
              WHEN c.failed_polls = 0 AND EXISTS (
                  SELECT FROM connectors.scans s WHERE s.connector_id = c.id
                    AND s.status = 'running'
@@ -624,8 +625,8 @@ WITH finished AS (
         EXISTS (
             SELECT FROM connectors.runs r WHERE r.connector_id = c.id AND r.status = 'waiting'
         ) AS waiting,
-        -- Whatever made the last runs or polls fail, asking for further runs every few
-        -- seconds would not mend it.
+        -- Whatever made the last runs or polls fail, further runs every few seconds
+        -- would not help.
         coalesce(c.runs_paused_until > now(), false)
             OR coalesce(c.polls_paused_until > now(), false)
             OR c.failed_polls > 1 AS paused
@@ -651,7 +652,8 @@ FROM needs
 WHERE waiting OR NOT paused AND (due > 0 OR scan_reason IS NOT NULL) AND live < %(cap)s
 
 -- name: lost_runs
--- Runs that were closed for their silence, and of which Dagster has not been told yet.
+-- Runs that were closed for their silence and that Dagster does not know to be dead
+-- yet.
 SELECT dagster_run_id FROM connectors.runs WHERE lost_at IS NOT NULL
 
 -- name: forget_lost
@@ -663,9 +665,9 @@ VALUES (%(connector_id)s, %(tenant_id)s, %(trigger)s, %(with_scan)s)
 RETURNING id
 
 -- name: record_poll
--- What a tick's scan found: with the run that it asks for, or as a sync of its own
--- where no run is needed, or where one waits already that will take up what was found,
--- or where nothing may be downloaded today.
+-- Records what a tick's scan found. It asks for a run, or counts as a sync of its own:
+-- where no run is needed, where one waits already that will take up what was found, or
+-- where nothing may be downloaded today.
 INSERT INTO connectors.runs
     (connector_id, tenant_id, trigger, with_scan, status, started_at, finished_at,
      {run_counters})
@@ -680,7 +682,7 @@ FROM (
 ) decision
 
 -- name: request_manual_run
--- A second request while one waits joins it, and has it asked for at once: the runs
+-- A second request while one waits joins it, and has it asked for at once. The runs
 -- that it was asked for with may have been cancelled before they started.
 INSERT INTO connectors.runs (connector_id, tenant_id, trigger, with_scan, mode)
 VALUES (%(connector_id)s, %(tenant_id)s, 'manual', true, %(mode)s)
@@ -691,11 +693,11 @@ ON CONFLICT (connector_id, mode) WHERE status = 'waiting' AND trigger = 'manual'
 RETURNING id
 
 -- name: runs_to_emit
--- Requests that Dagster was not asked for yet, or was asked for and never started:
--- again after two minutes, then after four, and so on, because a full queue is no
--- reason to queue more. Of one tenant only so many are at Dagster at once, whatever
--- number of connectors it has: its queue knows no tenants, and who comes later must not
--- come last. With each comes how many of its tenant's go before it.
+-- Requests that Dagster was not asked for yet, or that it was asked for and never
+-- started. Those wait longer each time, because a full queue is no reason to queue
+-- more. Of one tenant only so many are at Dagster at once, whatever number of
+-- connectors it has: Dagster's queue knows no tenants, and who comes later must not
+-- come last. With each request comes how many of its tenant's go before it.
 WITH admitted AS (
     SELECT id, nth FROM (
         SELECT r.id, r.status, r.emitted_at, row_number() OVER (PARTITION BY r.tenant_id ORDER BY
@@ -725,8 +727,8 @@ RETURNING r.id, r.connector_id, r.tenant_id, c.partition_key, r.trigger, r.with_
 -- name: start_run
 -- Binds a Dagster run to the request that it answers. A retried run takes over the row,
 -- the counts and the objects of the run that died. A run that nobody here asked for
--- gets a row of its own; so does one that somebody executes again. None comes back for
--- one too many: a request that waited long is asked for more than once, and one run
+-- gets a row of its own, and so does one that somebody executes again. One too many
+-- gets no row: a request that waited long is asked for more than once, and one run
 -- answers it.
 WITH inherited AS (
     UPDATE connectors.objects SET claimed_by = NULL, claim_expires_at = NULL, deaths = deaths + 1
@@ -763,8 +765,8 @@ WITH inherited AS (
 SELECT id FROM taken UNION ALL SELECT id FROM fresh
 
 -- name: is_asked_for
--- Whether a person started a run, here or at Dagster; so it is for one that the ledger
--- does not know.
+-- Whether a person started a run, here or at Dagster. A run that the ledger does not
+-- know counts as started by a person.
 SELECT NOT EXISTS (
     SELECT FROM connectors.runs
     WHERE dagster_run_id = %(run)s AND trigger NOT IN ('manual', 'dagster')
@@ -777,8 +779,8 @@ SELECT coalesce((
 ), false)
 
 -- name: finish_run
--- Its duration is counted each time it stops running: once, or once more when it is
--- tried again.
+-- Closes a run. Its duration is counted each time it stops running: once, or once more
+-- when it is tried again.
 WITH before AS (
     SELECT id, status FROM connectors.runs WHERE dagster_run_id = %(run)s FOR UPDATE
 ), closed AS (
@@ -790,7 +792,8 @@ WITH before AS (
 ), paused AS (
     UPDATE connectors.connectors k SET
         failed_runs = CASE WHEN c.status = 'failed' THEN k.failed_runs + 1 ELSE 0 END,
-        -- Each entry is the pause after so many failures in a row; the last one stays.
+        -- Each entry is the pause after so many failures in a row. The last one holds
+        -- for more.
         runs_paused_until = CASE WHEN c.status = 'failed' THEN now() + make_interval(
             secs => (%(pauses)s::float8[])[
                 least(k.failed_runs + 1, cardinality(%(pauses)s::float8[]))
