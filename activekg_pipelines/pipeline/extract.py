@@ -10,14 +10,13 @@ import tempfile
 import time
 from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import ObjectError, SourceError
 from activekg_pipelines.extraction import EXTRACTOR_VERSION, Sandbox
-from activekg_pipelines.ledger.run_counts import RunCounts
 from activekg_pipelines.ledger.states import ClaimedObject, ExtractedText, UnchangedBytes
 from activekg_pipelines.logs import log_fields, logs_connector
 from activekg_pipelines.pipeline.backlog import Backlog
@@ -250,7 +249,6 @@ def _store(
             for outcome in ours
             if outcome.error
         ]
-        counts = failure_counts(failures)
         if texts:
             services.ledger.store_extracted(conn, run, texts)
         if unchanged:
@@ -263,14 +261,11 @@ def _store(
         services.ledger.count_run(
             conn,
             run,
-            RunCounts(
+            replace(
+                failure_counts(failures),
                 extracted=len(texts),
                 unchanged=len(unchanged),
-                skipped=counts.skipped,
-                failed=counts.failed,
-                dead=counts.dead,
                 bytes_fetched=sum(outcome.bytes_fetched for outcome in outcomes),
-                errors=counts.errors,
             ),
         )
     for outcome in outcomes:

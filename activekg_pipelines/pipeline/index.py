@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ from activekg_pipelines.embedding import (
 )
 from activekg_pipelines.errors import EmptyObject, EncoderFailed, ModelError, ObjectError
 from activekg_pipelines.graph.nodes import Document
-from activekg_pipelines.ledger.run_counts import RunCounts
 from activekg_pipelines.ledger.states import ClaimedText, IndexedDocument
 from activekg_pipelines.logs import log_fields, logs_connector
 from activekg_pipelines.pipeline.backlog import Backlog
@@ -264,20 +263,16 @@ class _Indexing:
                 services.graph.remove(
                     conn, tenant_id, services.ledger.store_failures(conn, run, failed_objects)
                 )
-            counts = failure_counts(failed_objects)
             chunks = sum(len(document.chunks) for document in documents.values())
             services.ledger.count_run(
                 conn,
                 run,
-                RunCounts(
+                replace(
+                    failure_counts(failed_objects),
                     indexed=len(documents),
                     chunks=chunks,
                     embeddings_computed=computed,
                     embeddings_reused=max(0, chunks - computed),
-                    skipped=counts.skipped,
-                    failed=counts.failed,
-                    dead=counts.dead,
-                    errors=counts.errors,
                 ),
                 latencies=latencies,
             )
