@@ -269,7 +269,7 @@ WITH source AS MATERIALIZED (
       AND NOT EXISTS (
           SELECT FROM connectors.runs r
           WHERE r.dagster_run_id = %(run)s AND {settled_by_extraction} > 0
-            AND connectors.turn_is_over(r.id, %(time_slice)s, %(concurrent_runs)s)
+            AND connectors.must_yield(r.id, %(time_slice)s, %(concurrent_runs)s)
       )
 ), candidates AS (
     SELECT id, size, claimed_by IS NOT NULL AS died FROM connectors.objects
@@ -310,7 +310,7 @@ WITH candidates AS (
         WHERE c.id = %(connector_id)s AND c.generation = %(generation)s AND NOT EXISTS (
             SELECT FROM connectors.runs r
             WHERE r.dagster_run_id = %(run)s AND r.indexed > 0
-              AND connectors.turn_is_over(r.id, 2 * %(time_slice)s, %(concurrent_runs)s)
+              AND connectors.must_yield(r.id, 2 * %(time_slice)s, %(concurrent_runs)s)
         )
     )
       AND o.state = 'extracted'
@@ -774,7 +774,7 @@ SELECT NOT EXISTS (
 
 -- name: must_yield
 SELECT coalesce((
-    SELECT connectors.turn_is_over(id, %(time_slice)s, %(concurrent_runs)s)
+    SELECT connectors.must_yield(id, %(time_slice)s, %(concurrent_runs)s)
     FROM connectors.runs WHERE dagster_run_id = %(run)s
 ), false)
 
