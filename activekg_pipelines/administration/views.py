@@ -1,5 +1,6 @@
-"""What the API shows of registry and ledger, page by page. Reads only, in the caller's
-transaction.
+"""What the API shows of registry and ledger, page by page.
+
+Reads only, in the caller's transaction.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Decides from what was read whether ledger, text, document, chunks and vectors of an
-object agree. Pure.
-"""
+"""Decides whether ledger, text, document, chunks and vectors of an object agree. Pure."""
 
 from __future__ import annotations
 

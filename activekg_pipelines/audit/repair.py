@@ -1,5 +1,6 @@
-"""Repairs what an audit found: takes away what nothing stands behind, and queues objects
-for the next run.
+"""Repairs what an audit found.
+
+It takes away what nothing stands behind, and queues objects for the next run.
 
 Nothing is taken from a run that works on it, and no object is deleted: what is missing
 from the bucket is for a completed scan, with its guard, to decide.
@@ -205,8 +206,9 @@ class _Repair:
             ).rowcount
 
     def _orphans(self, found: list[Found]) -> list[UUID]:
-        """Documents outside the ledger whose object is not in the bucket either. The
-        others are for the next scan.
+        """Documents outside the ledger whose object is not in the bucket either.
+
+        The others are for the next scan.
         """
         orphans: list[UUID] = []
         for one in found:

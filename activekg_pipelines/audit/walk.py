@@ -1,7 +1,6 @@
-"""Goes through a connector once, in bounded pieces: its listing beside its ledger, then
-its nodes.
+"""Goes through a connector once, in bounded pieces.
 
-Every piece is one snapshot of the database, so that a run that writes is seen before or
+First its listing beside its ledger, then its nodes. Every piece is one snapshot of the database, so that a run that writes is seen before or
 after its write. Memory holds one page of the listing, the bare rows of its keys, and
 one text.
 """
@@ -58,8 +57,9 @@ def external_root(connector: Connector) -> str:
 
 
 def dimensions(services: Services) -> int:
-    """Dimensions that every vector has: the column's, or the model's where the column
-    takes any.
+    """Dimensions that every vector has.
+
+    The column's, or the model's where the column takes any.
     """
     with services.database.transaction() as conn:
         return services.graph.dimensions(conn) or services.encoder.dimensions
@@ -161,8 +161,9 @@ def _differences(
 def _look_again(
     services: Services, connector: Connector, suspects: Mapping[str, Difference], after: str
 ) -> Iterable[str]:
-    """The suspects at which listing and ledger still disagree: the bucket moves between
-    the two looks.
+    """The suspects at which listing and ledger still disagree.
+
+    The bucket changes between the two looks.
     """
     last = max(suspects)
     listed: dict[str, ObjectVersion] = {}
@@ -192,8 +193,9 @@ def _standing(conn: Connection[TupleRow], connector: Connector) -> Standing:
 
 
 def _looked_through(services: Services, standing: Standing) -> bool:
-    """Whether a scan has queued what other versions made; before that, outdated
-    documents are work under way.
+    """Whether a scan has queued what other versions made.
+
+    Before that, outdated documents are work under way.
     """
     return standing.versions == services.versions.label
 

@@ -102,8 +102,10 @@ class LimitStore:
         )
 
     def clear(self, conn: Connection[TupleRow], tenant_id: str) -> bool:
-        """Let the installation's defaults hold for a tenant again; False where they
-        did.
+        """Let the installation's defaults hold for a tenant again.
+
+        Returns:
+            False where they did.
         """
         return conn.execute(_SQL["clear"], {"tenant_id": tenant_id}).rowcount > 0
 

@@ -63,8 +63,10 @@ Increments = Mapping[tuple[Counter, str], float]
 
 
 def histogram_label(bound: float) -> str:
-    """The label of a histogram's bucket: its upper bound in seconds, as Prometheus
-    writes it.
+    """A bucket's label in a histogram: its upper bound as Prometheus writes it.
+
+    Args:
+        bound: in seconds.
     """
     return "+Inf" if math.isinf(bound) else f"{bound:g}"
 

@@ -35,10 +35,12 @@ EXTRACTOR_CODES: Final = [error.code for error in _RECONSIDERED]
 
 
 def refused_by_name(extensions: Iterable[str]) -> str:
-    """A pattern, as Postgres reads it, of lower-case keys that are refused for their
-    extension alone.
+    """A pattern of keys that are refused for their extension alone.
 
     Args:
         extensions: in lower case, without the dot.
+
+    Returns:
+        A regular expression as Postgres reads it. It matches keys in lower case.
     """
     return rf"\.({'|'.join(map(re.escape, extensions))})$"

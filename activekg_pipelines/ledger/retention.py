@@ -1,5 +1,4 @@
-"""What the ledger forgets: history that nobody reads any more, and objects that are long
-gone.
+"""What the ledger forgets: old history, and objects that are long gone.
 
 Each function drops one batch in the caller's transaction, and skips what others have
 locked. So several processes may purge at once, and a purge that was cut short is simply

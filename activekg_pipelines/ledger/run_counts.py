@@ -1,7 +1,7 @@
-"""What a run counts. A new counter is one line of :class:`RunCounts`, and a migration
-that adds its column to ``connectors.runs``.
+"""What a run counts.
 
-The statements, the API's schema, the command line's table, Dagster's metadata and the
+A new counter is one line of :class:`RunCounts`, and a migration that adds its column to
+``connectors.runs``. The statements, the API's schema, the command line's table, Dagster's metadata and the
 metrics derive from that line.
 """
 

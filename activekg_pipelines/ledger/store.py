@@ -270,8 +270,9 @@ class Ledger:
         *,
         thorough: bool = False,
     ) -> int:
-        """Make objects due that older versions produced, or that an older extractor
-        refused; only those.
+        """Make outdated objects due, and those that an older extractor refused.
+
+        Outdated is what an older extractor, chunker or model made.
 
         Args:
             versions: the current ones.
@@ -460,9 +461,7 @@ class Ledger:
         return [document_id for _, document_id in rows if document_id is not None]
 
     def lock_claimed(self, conn: Connection[TupleRow], run: str, ids: Sequence[int]) -> set[int]:
-        """The objects whose lease the run still holds, locked until the transaction
-        ends.
-        """
+        """The objects whose lease the run still holds, locked for this transaction."""
         return {
             row[0] for row in conn.execute(_SQL["lock_claimed"], {"run": run, "ids": list(ids)})
         }
@@ -545,8 +544,9 @@ class Ledger:
         scan_idle_seconds: float,
         lost_after_seconds: float,
     ) -> list[Work]:
-        """Connectors that need a run, in one statement that writes nothing when nothing
-        happened.
+        """Connectors that need a run.
+
+        One statement, which writes nothing when nothing happened.
 
         Args:
             max_objects: objects that one run takes at most.
@@ -605,8 +605,10 @@ class Ledger:
         *,
         needs_run: bool,
     ) -> None:
-        """Put what a tick's scan found into the history, and ask for the run that it
-        needs.
+        """Put what a tick's scan found into the history.
+
+        Args:
+            needs_run: ask for a run that takes up what was found.
         """
         conn.execute(
             _SQL["record_poll"],

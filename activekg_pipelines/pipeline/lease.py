@@ -1,6 +1,4 @@
-"""A run's hold on its objects: renewed while it works, given back when it ends, bounded
-in objects and time.
-"""
+"""A run's lease on its objects: renewed while it works, given back when it ends."""
 
 from __future__ import annotations
 
@@ -24,11 +22,11 @@ _LEASES_WITHOUT_PROGRESS = 10
 
 
 class Lease:
-    """What a run may still take up; extraction and indexing share it, from their own
-    threads.
+    """What a run holds, and what it may still take up.
 
-    The ledger renews and releases all that a run holds, so a run has one lease, which
-    ends when both have ended.
+    The ledger renews and releases all that a run holds, so a run has one lease.
+    Extraction and indexing share it, each in its own thread; it ends when both have
+    ended.
 
     Args:
         services: with the ledger that holds the claims.
@@ -67,8 +65,11 @@ class Lease:
         self.cause = self.cause or cause
 
     def claimable(self, most: int, taken: int) -> int:
-        """How many objects to claim next: ``most``, or what the bounds leave of it
-        after ``taken``.
+        """How many objects to claim next.
+
+        Args:
+            most: objects at once.
+            taken: objects that the step has claimed so far.
         """
         if self.stopped or time.monotonic() >= self._deadline:
             return 0
@@ -82,8 +83,9 @@ class Lease:
         self._progress_at = time.monotonic()
 
     def renew_until(self, ended: threading.Event) -> None:
-        """Renew the claims three times a lease while there is progress; a frozen
-        process renews nothing.
+        """Renew the claims three times a lease while there is progress.
+
+        A frozen process renews nothing.
         """
         while not ended.wait(self._renew_every):
             if time.monotonic() - self._progress_at > self._longest_silence:
@@ -102,8 +104,9 @@ class Lease:
 def lease(
     services: Services, run: str, *, max_objects: int, budget_seconds: float
 ) -> Iterator[Lease]:
-    """A run's :class:`Lease`; what it still holds at the end, however it ends, is free
-    for others at once.
+    """A run's :class:`Lease`.
+
+    What it still holds at the end, however it ends, is free for others at once.
     """
     held = Lease(
         services,
