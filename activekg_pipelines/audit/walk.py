@@ -1,8 +1,8 @@
 """Goes through a connector once, in bounded pieces.
 
-First its listing beside its ledger, then its nodes. Every piece is one snapshot of the database, so that a run that writes is seen before or
-after its write. Memory holds one page of the listing, the bare rows of its keys, and
-one text.
+First its listing beside its ledger, then its nodes. Every piece is one snapshot of the
+database, so that a run that writes is seen before or after its write. Memory holds one
+page of the listing, the bare rows of its keys, and one text.
 """
 
 from __future__ import annotations

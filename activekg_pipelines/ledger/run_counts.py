@@ -1,8 +1,8 @@
 """What a run counts.
 
 A new counter is one line of :class:`RunCounts`, and a migration that adds its column to
-``connectors.runs``. The statements, the API's schema, the command line's table, Dagster's metadata and the
-metrics derive from that line.
+``connectors.runs``. The statements, the API's schema, the command line's table,
+Dagster's metadata and the metrics derive from that line.
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ _RUN_BUCKETS = {
 Row = TypeVar("Row")
 
 _RUN_PAUSES = planner.pauses(base=30.0, cap=3600.0)
-# A full queue is no reason to queue more: after two minutes, after four, up to 17 hours.
+# A full queue is no reason to queue more: again after two minutes, after four, and so
+# on, up to 17 hours.
 _EMISSION_PAUSES = planner.pauses(base=120.0, cap=120.0 * 2**9)
 
 

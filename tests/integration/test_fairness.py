@@ -1,4 +1,4 @@
-"""Nobody waits for another tenant: shares of Dagster's queue, turns of runs, polls of
+"""Nobody waits for another tenant: shares of Dagster's queue, time slices, polls of
 buckets that do not answer. And every time that decides anything is the database's."""
 
 from __future__ import annotations
@@ -243,7 +243,7 @@ def test_a_run_goes_on_while_nobody_waits(
     assert may_extract(services, connector, long_run)
 
 
-def test_a_run_that_has_had_its_turn_makes_way_and_another_one_goes_on_with_its_work(
+def test_a_run_that_has_used_its_time_slice_makes_way_and_another_one_goes_on_with_its_work(
     services: Services, connector: Connector, bucket: Bucket, long_run: str
 ) -> None:
     other = let_wait(services, bucket)
@@ -285,7 +285,7 @@ def test_indexing_has_twice_the_time_so_that_texts_do_not_pile_up(
         ),
         pytest.param(OTHER, LONG, 1, LONG, id="who has as many places waits for no more"),
         pytest.param(TENANT, LONG, 0, LONG, id="a tenant makes no way for itself"),
-        pytest.param(OTHER, LONG, 0, "no time", id="each run has its turn"),
+        pytest.param(OTHER, LONG, 0, "no time", id="each run has its time slice"),
     ],
 )
 def test_no_run_makes_way_without_need(
