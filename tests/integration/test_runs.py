@@ -375,3 +375,29 @@ def test_polls_do_not_pile_up_requests_while_one_waits(
         for row in query(services, "SELECT count(*) FROM connectors.runs WHERE status = 'waiting'")
     ] == [1]
     assert query(services, "SELECT sum(added) FROM connectors.runs")[0][0] == 5
+
+
+@pytest.mark.parametrize(
+    ("emissions", "minutes"), [(1, 2), (2, 4), (9, 512), (10, 1024), (500, 1024)]
+)
+def test_a_request_that_dagster_does_not_start_is_asked_for_less_and_less_often(
+    services: Services, connector: Connector, emissions: int, minutes: int
+) -> None:
+    request = in_transaction(
+        services,
+        services.ledger.request_run,
+        connector.id,
+        "acme_corp",
+        Trigger.PENDING,
+        with_scan=False,
+    )
+    for waited, expected in [(minutes * 60 - 5, []), (minutes * 60 + 1, [request])]:
+        query(
+            services,
+            "UPDATE connectors.runs SET emissions = %s, emitted_at = now() - make_interval(secs => "
+            "%s) RETURNING 1",
+            emissions,
+            waited,
+        )
+        emitted = in_transaction(services, services.ledger.runs_to_emit)
+        assert [one.id for one in emitted] == expected
