@@ -24,7 +24,7 @@ from activekg_pipelines.embedding import (
     encoder_version,
     load_encoder,
 )
-from activekg_pipelines.extraction import EXTRACTOR_VERSION, Limits
+from activekg_pipelines.extraction import EXTRACTOR_VERSION, UNSUPPORTED_EXTENSIONS, Limits
 from activekg_pipelines.graph.store import Graph
 from activekg_pipelines.ledger.states import Versions
 from activekg_pipelines.ledger.store import Ledger, TenantBounds
@@ -81,7 +81,6 @@ class Services:
     def tenant_limits(self) -> LimitStore:
         """What tenants may use, and what they have used."""
         return LimitStore(
-            self.database,
             TenantLimits(
                 connectors=self.settings.activekg_max_connectors_per_tenant,
                 objects=self.settings.activekg_max_objects_per_connector,
@@ -93,15 +92,15 @@ class Services:
     def ledger(self) -> Ledger:
         """The ledger."""
         return Ledger(
-            self.database,
             lease_seconds=self.settings.activekg_lease_seconds,
             bounds=TenantBounds(
                 objects=self.settings.activekg_max_objects_per_connector,
                 bytes_per_day=self.settings.activekg_max_bytes_per_day,
                 runs=self.settings.activekg_runs_per_tenant,
-                places=self.settings.activekg_concurrent_runs,
-                turn_seconds=self.settings.activekg_fair_share_seconds,
+                concurrent_runs=self.settings.activekg_concurrent_runs,
+                time_slice_seconds=self.settings.activekg_fair_share_seconds,
             ),
+            unsupported_extensions=UNSUPPORTED_EXTENSIONS,
         )
 
     @cached_property

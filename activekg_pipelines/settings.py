@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_core import PydanticKnownError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from activekg_pipelines.errors import SettingsError
@@ -286,17 +285,6 @@ class Embedding(_Section):
         description="How long the vectors of deleted or replaced chunks are kept, so that a "
         "rename or a second upload encodes nothing.",
     )
-
-    @field_validator("activekg_embedding_backend")
-    @classmethod
-    def _registered_backend(cls, value: str) -> str:
-        from activekg_pipelines.embedding import BACKENDS
-
-        if value not in BACKENDS:
-            names = [repr(name) for name in BACKENDS]
-            expected = f"{', '.join(names[:-1])} or {names[-1]}"
-            raise PydanticKnownError("literal_error", {"expected": expected})
-        return value
 
 
 class Runs(_Section):

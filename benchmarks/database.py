@@ -22,7 +22,8 @@ from psycopg.types.json import Jsonb
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.graph.nodes import Document, node_id
-from activekg_pipelines.ledger.states import IndexedDocument, Mode, RunCounts
+from activekg_pipelines.ledger.run_counts import RunCounts
+from activekg_pipelines.ledger.states import IndexedDocument, Mode
 from activekg_pipelines.services import Services
 from benchmarks.documents import CHUNKS_PER_DOCUMENT, handbook
 from benchmarks.measure import Result, Sample, measure, print_results, ratio
@@ -104,15 +105,16 @@ class _Database:
                 " claim_expires_at = now() + interval '1 day'",
                 (RUN,),
             )
-        self.services.ledger.start_run(
-            self._connector.id,
-            TENANT,
-            RUN,
-            request_id=None,
-            parent_run=None,
-            with_scan=False,
-            mode=Mode.CHANGED,
-        )
+            self.services.ledger.start_run(
+                conn,
+                self._connector.id,
+                TENANT,
+                RUN,
+                request_id=None,
+                parent_run=None,
+                with_scan=False,
+                mode=Mode.CHANGED,
+            )
 
     def swap(self) -> None:
         """What a run does."""

@@ -27,20 +27,23 @@ def main() -> None:
     services = Services(load_settings())
     connector = services.connector_of_partition(partition_key)
     began = time.perf_counter()
-    services.ledger.start_run(
-        connector.id,
-        connector.tenant_id,
-        RUN,
-        request_id=None,
-        parent_run=None,
-        with_scan=True,
-        mode=Mode.CHANGED,
-    )
+    with services.database.transaction() as conn:
+        services.ledger.start_run(
+            conn,
+            connector.id,
+            connector.tenant_id,
+            RUN,
+            request_id=None,
+            parent_run=None,
+            with_scan=True,
+            mode=Mode.CHANGED,
+        )
     scan_connector(services, connector, budget_seconds=None)
     extract_and_index(services, connector, RUN, max_objects=max_objects, budget_seconds=100_000)
     seconds = time.perf_counter() - began
-    counts = services.ledger.run_counts(RUN)
-    services.ledger.finish_run(RUN, succeeded=True)
+    with services.database.transaction() as conn:
+        counts = services.ledger.run_counts(conn, RUN)
+        services.ledger.finish_run(conn, RUN, succeeded=True)
     services.database.close()
     print(json.dumps({"seconds": seconds, **asdict(counts)}))
 

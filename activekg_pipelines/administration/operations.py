@@ -243,9 +243,13 @@ def request_sync(
             queued = conn.execute(
                 _SQL["requeue_objects"], {"connector_id": connector.id, "keys": list(keys)}
             ).rowcount
-    return SyncRequested(
-        services.ledger.request_manual_run(connector.id, connector.tenant_id, mode=mode), queued
-    )
+    # In a transaction of its own: a run that starts locks the request first and the
+    # objects then.
+    with services.database.transaction() as conn:
+        sync_id = services.ledger.request_manual_run(
+            conn, connector.id, connector.tenant_id, mode=mode
+        )
+    return SyncRequested(sync_id, queued)
 
 
 def replay_dead_letters(
@@ -294,9 +298,9 @@ def confirm_deletions(
         deletions = services.connectors.confirm_deletions(conn, connector.id)
     if deletions == 0 or not connector.enabled:
         return DeletionsConfirmed(deletions, None)
-    return DeletionsConfirmed(
-        deletions, services.ledger.request_manual_run(connector.id, connector.tenant_id)
-    )
+    with services.database.transaction() as conn:
+        sync_id = services.ledger.request_manual_run(conn, connector.id, connector.tenant_id)
+    return DeletionsConfirmed(deletions, sync_id)
 
 
 def _origin(connector: Connector) -> tuple[object, ...]:

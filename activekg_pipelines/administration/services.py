@@ -1,4 +1,4 @@
-"""What administration adds to the process's shared parts: views, Dagster, search."""
+"""What administration adds to the process's shared parts: Dagster and search."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from activekg_pipelines.administration.views import Views
 from activekg_pipelines.connectors.encryption import KeyRing
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.connectors.store import ConnectorStore
@@ -37,7 +36,6 @@ class AdminServices:
     connectors: ConnectorStore
     ledger: Ledger
     graph: Graph
-    views: Views
     orchestrator: Orchestrator
     search: Search
 
@@ -75,7 +73,6 @@ def admin_services(shared: Services) -> AdminServices:
         connectors=shared.connectors,
         ledger=shared.ledger,
         graph=shared.graph,
-        views=Views(shared.database),
         orchestrator=Orchestrator(shared.settings.activekg_webserver_url),
         search=find,
     )

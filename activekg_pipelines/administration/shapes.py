@@ -12,7 +12,7 @@ from operator import or_
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from activekg_pipelines.administration.operations import DocumentFate
 from activekg_pipelines.administration.views import ObjectRow, RunRow
@@ -21,6 +21,7 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.connectors.rotation import Rotation
 from activekg_pipelines.connectors.store import stored_config
 from activekg_pipelines.graph.search import SearchHit
+from activekg_pipelines.ledger.run_counts import COUNTERS, Unit
 from activekg_pipelines.ledger.states import Mode, ObjectState, Trigger
 from activekg_pipelines.orchestrator.orchestrator import Orchestrator
 from activekg_pipelines.pipeline.preview import Basis, Preview
@@ -160,24 +161,15 @@ class DeletionsConfirmed(BaseModel):
     sync_id: UUID | None
 
 
-class RunObjects(BaseModel):
-    """Objects by outcome."""
-
-    listed: int
-    added: int
-    changed: int
-    deleted: int
-    extracted: int
-    indexed: int
-    unchanged: int = Field(description="A new ETag over the same bytes.")
-    skipped: int
-    failed: int
-    dead: int
+def _counter_fields(*, objects: bool) -> dict[str, Any]:
+    return {
+        counter.name: (int, Field(description=counter.description))
+        for counter in COUNTERS
+        if (counter.unit is Unit.OBJECTS) is objects
+    }
 
 
-class RunView(BaseModel):
-    """One sync."""
-
+class _Run(BaseModel):
     id: UUID = Field(description="The `sync_id` of a sync that was asked for.")
     config_id: UUID
     tenant_id: str
@@ -188,11 +180,30 @@ class RunView(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     duration_seconds: float | None
-    objects: RunObjects
-    bytes_fetched: int
-    chunks: int
-    embeddings_computed: int
-    embeddings_reused: int
+
+
+if TYPE_CHECKING:
+
+    class RunObjects(BaseModel):
+        """The fields are the counters of objects."""
+
+    class _CountedRun(_Run):
+        """The other fields are the counters of everything else."""
+
+        objects: RunObjects
+
+else:
+    RunObjects = create_model(
+        "RunObjects", __doc__="Objects by outcome.", **_counter_fields(objects=True)
+    )
+    _CountedRun = create_model(
+        "_CountedRun", __base__=_Run, objects=RunObjects, **_counter_fields(objects=False)
+    )
+
+
+class RunView(_CountedRun):
+    """One sync."""
+
     errors: dict[str, int] = Field(description="Objects by error type.")
     dagster_run_id: str | None
     dagster_run_url: str | None
@@ -426,36 +437,27 @@ def settled_documents(documents: int, fate: DocumentFate | None) -> dict[str, in
 
 def run_view(row: RunRow, orchestrator: Orchestrator) -> RunView:
     """A sync as it is shown, with the link to its Dagster run."""
-    return RunView(
-        id=row.id,
-        config_id=row.connector_id,
-        tenant_id=row.tenant_id,
-        trigger=Trigger(row.trigger),
-        mode=Mode(row.mode),
-        status=row.status,
-        requested_at=row.requested_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        duration_seconds=row.duration_seconds,
-        objects=RunObjects(
-            listed=row.listed,
-            added=row.added,
-            changed=row.changed,
-            deleted=row.deleted,
-            extracted=row.extracted,
-            indexed=row.indexed,
-            unchanged=row.unchanged,
-            skipped=row.skipped,
-            failed=row.failed,
-            dead=row.dead,
-        ),
-        bytes_fetched=row.bytes_fetched,
-        chunks=row.chunks,
-        embeddings_computed=row.embeddings_computed,
-        embeddings_reused=row.embeddings_reused,
-        errors=row.errors,
-        dagster_run_id=row.dagster_run_id,
-        dagster_run_url=orchestrator.run_url(row.dagster_run_id) if row.dagster_run_id else None,
+    counts = row.counts.values()
+    return RunView.model_validate(
+        {
+            "id": row.id,
+            "config_id": row.connector_id,
+            "tenant_id": row.tenant_id,
+            "trigger": row.trigger,
+            "mode": row.mode,
+            "status": row.status,
+            "requested_at": row.requested_at,
+            "started_at": row.started_at,
+            "finished_at": row.finished_at,
+            "duration_seconds": row.duration_seconds,
+            "objects": counts,
+            **counts,
+            "errors": row.counts.errors,
+            "dagster_run_id": row.dagster_run_id,
+            "dagster_run_url": (
+                orchestrator.run_url(row.dagster_run_id) if row.dagster_run_id else None
+            ),
+        }
     )
 
 

@@ -23,8 +23,8 @@ MAX_TOKEN_BYTES: Final = 8 * 1024
 _ASYMMETRIC: Final = frozenset({"RS256", "ES256"})
 # RFC 7518, section 3.2: a key as long as the hash.
 _MIN_SECRET_BYTES: Final = 32
-_HOW_TO_MAKE_A_SECRET: Final = (  # noqa: S105 - how to make one
-    "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+_HOW_TO_MAKE_A_SECRET: Final = (
+    "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"  # noqa: S105
 )
 _tenant_ids: TypeAdapter[str] = TypeAdapter(TenantId)
 

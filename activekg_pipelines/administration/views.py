@@ -1,31 +1,30 @@
-"""What the API shows of registry and ledger, page by page. Reads only."""
+"""What the API shows of registry and ledger, page by page.
+
+Reads only, in the caller's transaction.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg import Connection
+from psycopg.rows import TupleRow, class_row, dict_row
 
 from activekg_pipelines.connectors.encryption import KeyRing
-from activekg_pipelines.database.pool import Database
 from activekg_pipelines.database.queries import load_queries
+from activekg_pipelines.ledger.run_counts import COUNTERS, SQL_PARTS, RunCounts
 from activekg_pipelines.ledger.states import ObjectState
 
-_SQL = load_queries(Path(__file__).with_name("queries.sql"))
-
-Row = TypeVar("Row")
+_SQL = load_queries(Path(__file__).with_name("queries.sql"), SQL_PARTS)
 
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One sync as the ledger has it; counts are objects, ``errors`` objects by error
-    code.
-    """
+    """One sync as the ledger has it."""
 
     id: UUID
     connector_id: UUID
@@ -37,21 +36,7 @@ class RunRow:
     started_at: datetime | None
     finished_at: datetime | None
     duration_seconds: float | None
-    listed: int
-    added: int
-    changed: int
-    deleted: int
-    extracted: int
-    indexed: int
-    unchanged: int
-    skipped: int
-    failed: int
-    dead: int
-    bytes_fetched: int
-    chunks: int
-    embeddings_computed: int
-    embeddings_reused: int
-    errors: dict[str, int]
+    counts: RunCounts
     dagster_run_id: str | None
 
 
@@ -76,101 +61,87 @@ class ObjectRow:
     chunks: int
 
 
-class Views:
-    """Pages of runs and objects.
+def runs(
+    conn: Connection[TupleRow],
+    tenant_id: str | None,
+    *,
+    connector_id: UUID | None = None,
+    status: str | None = None,
+    since: datetime | None = None,
+    after: tuple[datetime, UUID] | None = None,
+    limit: int,
+) -> list[RunRow]:
+    """Syncs, newest first.
 
     Args:
-        database: the graph database.
+        tenant_id: only this tenant's; None for every tenant's.
+        connector_id: only this connector's.
+        status: only those that are waiting, running, succeeded, failed or expired.
+        since: only those asked for at or after this time.
+        after: ``requested_at`` and ``id`` of the last one of the page before.
+        limit: rows at most.
     """
+    after_time, after_id = after or (None, None)
+    parameters = {
+        "tenant_id": tenant_id,
+        "connector_id": connector_id,
+        "status": status,
+        "since": since,
+        "after_time": after_time,
+        "after_id": after_id,
+        "limit": limit,
+    }
+    rows = conn.cursor(row_factory=dict_row).execute(_SQL["runs"], parameters)
+    return [_run_row(row) for row in rows]
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
-    def runs(
-        self,
-        tenant_id: str | None,
-        *,
-        connector_id: UUID | None = None,
-        status: str | None = None,
-        since: datetime | None = None,
-        after: tuple[datetime, UUID] | None = None,
-        limit: int,
-    ) -> list[RunRow]:
-        """Syncs, newest first.
+def run(conn: Connection[TupleRow], run_id: UUID) -> RunRow | None:
+    """One sync, or None where there is none (any more)."""
+    row = conn.cursor(row_factory=dict_row).execute(_SQL["run"], {"id": run_id}).fetchone()
+    return _run_row(row) if row else None
 
-        Args:
-            tenant_id: only this tenant's; None for every tenant's.
-            connector_id: only this connector's.
-            status: only those that are waiting, running, succeeded, failed or expired.
-            since: only those asked for at or after this time.
-            after: ``requested_at`` and ``id`` of the last one of the page before.
-            limit: rows at most.
-        """
-        after_time, after_id = after or (None, None)
-        return self._fetch(
-            RunRow,
-            "runs",
-            {
-                "tenant_id": tenant_id,
-                "connector_id": connector_id,
-                "status": status,
-                "since": since,
-                "after_time": after_time,
-                "after_id": after_id,
-                "limit": limit,
-            },
-        )
 
-    def run(self, run_id: UUID) -> RunRow | None:
-        """One sync, or None where there is none (any more)."""
-        found = self._fetch(RunRow, "run", {"id": run_id})
-        return found[0] if found else None
+def objects(
+    conn: Connection[TupleRow],
+    connector_id: UUID,
+    *,
+    state: ObjectState | None = None,
+    error_type: str | None = None,
+    after: str | None = None,
+    limit: int,
+) -> list[ObjectRow]:
+    """A connector's objects by key.
 
-    def objects(
-        self,
-        connector_id: UUID,
-        *,
-        state: ObjectState | None = None,
-        error_type: str | None = None,
-        after: str | None = None,
-        limit: int,
-    ) -> list[ObjectRow]:
-        """A connector's objects by key.
+    Args:
+        connector_id: whose; the caller has checked that the tenant may see it.
+        state: only those in this state.
+        error_type: only those whose last error has this code.
+        after: the last key of the page before.
+        limit: rows at most.
+    """
+    parameters = {
+        "connector_id": connector_id,
+        "state": state,
+        "error_type": error_type,
+        "after": after,
+        "limit": limit,
+    }
+    rows = conn.cursor(row_factory=class_row(ObjectRow)).execute(_SQL["objects"], parameters)
+    return rows.fetchall()
 
-        Args:
-            connector_id: whose; the caller has checked that the tenant may see it.
-            state: only those in this state.
-            error_type: only those whose last error has this code.
-            after: the last key of the page before.
-            limit: rows at most.
-        """
-        return self._fetch(
-            ObjectRow,
-            "objects",
-            {
-                "connector_id": connector_id,
-                "state": state,
-                "error_type": error_type,
-                "after": after,
-                "limit": limit,
-            },
-        )
 
-    def check_credentials(self, keyring: KeyRing) -> None:
-        """Decrypt one connector's credentials for each key version in use.
+def check_credentials(conn: Connection[TupleRow], keyring: KeyRing) -> None:
+    """Decrypt one connector's credentials for each key version in use.
 
-        Raises:
-            EncryptionError: a key is missing or wrong.
-        """
-        with self._database.transaction() as conn:
-            rows = conn.execute(_SQL["credentials_by_key_version"]).fetchall()
-        for provider, connector_id, token, version in rows:
-            keyring.decrypt(provider, connector_id, token, version)
+    Raises:
+        EncryptionError: a key is missing or wrong.
+    """
+    rows = conn.execute(_SQL["credentials_by_key_version"]).fetchall()
+    for provider, connector_id, token, version in rows:
+        keyring.decrypt(provider, connector_id, token, version)
 
-    def _fetch(self, row_class: type[Row], query: str, parameters: Mapping[str, Any]) -> list[Row]:
-        with self._database.transaction() as conn:
-            return (
-                conn.cursor(row_factory=class_row(row_class))
-                .execute(_SQL[query], parameters)
-                .fetchall()
-            )
+
+def _run_row(row: dict[str, Any]) -> RunRow:
+    names = [*(counter.name for counter in COUNTERS), "errors"]
+    counts = RunCounts(**{name: row.pop(name) for name in names})
+    return RunRow(counts=counts, **row)

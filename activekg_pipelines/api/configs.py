@@ -224,11 +224,10 @@ def try_configuration(body: Registration, caller: Admin, services: ServicesOfApp
 def show(config_id: UUID, caller: Admin, services: ServicesOfApp) -> ConnectorDetail:
     """One connector."""
     connector = services.connector(config_id, caller.boundary)
-    return connector_detail(
-        connector,
-        services.ledger.progress(connector.id),
-        services.shared.tenant_limits.usage(connector.tenant_id),
-    )
+    with services.database.transaction() as conn:
+        states = services.ledger.progress(conn, connector.id)
+        usage = services.shared.tenant_limits.usage(conn, connector.tenant_id)
+    return connector_detail(connector, states, usage)
 
 
 @router.put(

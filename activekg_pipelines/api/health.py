@@ -10,6 +10,7 @@ import psycopg
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
+from activekg_pipelines.administration import views
 from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.api.requests import ServicesOfApp
 from activekg_pipelines.database.migrate import current_revision, newest_revision
@@ -97,7 +98,8 @@ def _database_checks(services: AdminServices) -> list[Check]:
 
 def _encryption_check(services: AdminServices) -> Check:
     try:
-        services.views.check_credentials(services.keyring)
+        with services.database.transaction() as conn:
+            views.check_credentials(conn, services.keyring)
     except EncryptionError:
         return Check(
             "encryption_key", False, "stored credentials cannot be read with the keys that are set"

@@ -27,15 +27,14 @@ from activekg_pipelines.api.auth import metrics_reader
 from activekg_pipelines.api.requests import ServicesOfApp
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.ledger.counters import (
-    EMBEDDING_SOURCES,
-    ITEM_STATUSES,
     LATENCY_BUCKETS,
     RUN_BUCKETS,
     RUN_STATUSES,
     SUM,
     Counter,
-    bucket,
+    histogram_label,
 )
+from activekg_pipelines.ledger.run_counts import EMBEDDING_SOURCES, ITEM_STATUSES
 from activekg_pipelines.ledger.states import ObjectState
 from activekg_pipelines.orchestrator.health import Check
 from activekg_pipelines.settings import Settings
@@ -303,7 +302,7 @@ def _cumulative(observed: Mapping[str, float], buckets: Sequence[float]) -> list
     }
     bounds = sorted(counts)
     return [
-        (bucket(bound), total)
+        (histogram_label(bound), total)
         for bound, total in zip(bounds, accumulate(counts[bound] for bound in bounds), strict=True)
     ]
 

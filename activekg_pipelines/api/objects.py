@@ -10,7 +10,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import Field, model_validator
 
-from activekg_pipelines.administration import operations
+from activekg_pipelines.administration import operations, views
 from activekg_pipelines.administration.paging import Page, PageQuery, by_key, page_of
 from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.administration.shapes import ObjectView, Replayed, object_view
@@ -93,9 +93,15 @@ def _page(
     error_type: str | None,
 ) -> Page[ObjectView]:
     after = by_key.decode(query.cursor)
-    rows = services.views.objects(
-        connector.id, state=state, error_type=error_type, after=after, limit=query.limit + 1
-    )
+    with services.database.transaction() as conn:
+        rows = views.objects(
+            conn,
+            connector.id,
+            state=state,
+            error_type=error_type,
+            after=after,
+            limit=query.limit + 1,
+        )
     return page_of(
         rows,
         query.limit,

@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BeforeValidator, Field
 
+from activekg_pipelines.administration import views
 from activekg_pipelines.administration.paging import Page, PageQuery, by_time, page_of
 from activekg_pipelines.administration.shapes import RunStatus, RunView, run_view
 from activekg_pipelines.api.auth import Admin
@@ -52,14 +53,17 @@ def list_runs(
     tenant_id = caller.acting_for(query.tenant_id)
     if query.config_id is not None:
         services.connector(query.config_id, caller.boundary)
-    rows = services.views.runs(
-        tenant_id,
-        connector_id=query.config_id,
-        status=query.status,
-        since=query.since,
-        after=by_time.decode(query.cursor),
-        limit=query.limit + 1,
-    )
+    after = by_time.decode(query.cursor)
+    with services.database.transaction() as conn:
+        rows = views.runs(
+            conn,
+            tenant_id,
+            connector_id=query.config_id,
+            status=query.status,
+            since=query.since,
+            after=after,
+            limit=query.limit + 1,
+        )
     return page_of(
         rows,
         query.limit,

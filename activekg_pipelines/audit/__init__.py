@@ -1,3 +1,1 @@
-"""Whether a connector's listing, ledger, texts, nodes, edges and vectors agree; where
-they do not, it is mended.
-"""
+"""Compares all that is kept of a connector with its listing, and repairs it."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
 from activekg_pipelines.audit.differences import Report
 from activekg_pipelines.audit.vectors import check_vectors
-from activekg_pipelines.audit.walk import SQL, Piece, walk
+from activekg_pipelines.audit.walk import PAGE_NODES, SQL, Piece, walk
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.services import Services
 
@@ -15,16 +18,19 @@ Progress = Callable[[Report], None]
 
 
 def audit_connector(
-    services: Services, connector: Connector, *, vectors: int = 0, progress: Progress | None = None
+    services: Services,
+    connector: Connector,
+    *,
+    vectors: int = 0,
+    progress: Progress | None = None,
+    page_nodes: int = PAGE_NODES,
 ) -> Report:
-    """Compare listing, ledger, texts, documents, chunks, edges and vectors of a
-    connector. Writes nothing.
+    """Compare all that is kept of a connector, and its listing. Writes nothing.
 
     Args:
-        services: of this process.
-        connector: which.
         vectors: how many vectors to compute again, chosen at random.
         progress: called after each piece.
+        page_nodes: nodes of the tenant that one statement reads.
 
     Raises:
         SourceError: the bucket cannot be listed, or the connector's source changed
@@ -43,7 +49,7 @@ def audit_connector(
         if progress is not None:
             progress(report)
 
-    for piece in walk(services, connector):
+    for piece in walk(services, connector, page_nodes=page_nodes):
         take(piece)
     if vectors:
         for checked, piece in check_vectors(services, connector, at_most=vectors):
@@ -54,8 +60,7 @@ def audit_connector(
     return report
 
 
-def known_objects(services: Services, connector: Connector) -> int:
+def known_objects(conn: Connection[TupleRow], connector: Connector) -> int:
     """How many objects an audit will go through."""
-    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
-        row = conn.execute(SQL["known"], {"connector_id": connector.id}).fetchone()
+    row = conn.execute(SQL["known"], {"connector_id": connector.id}).fetchone()
     return row[0] if row else 0

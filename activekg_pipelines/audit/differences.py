@@ -85,7 +85,7 @@ class Difference(StrEnum):
 BY_SCAN: Final = frozenset(
     {Difference.NOT_IN_LEDGER, Difference.ETAG_DIFFERS, Difference.NOT_IN_BUCKET}
 )
-"""What only the next scan of the bucket mends."""
+"""What only the next scan of the bucket settles."""
 _AT_CHUNKS: Final = frozenset(
     {Difference.CHUNK_WITHOUT_EDGE, Difference.EDGE_WITHOUT_DOCUMENT, Difference.VECTOR_WRONG}
 )
@@ -129,8 +129,8 @@ class Report:
         in_flight: objects that a scan or a run is about to settle, by themselves no
             difference.
         vectors_checked: vectors that were computed again.
-        wrong_vectors: those of them that differ, for mending: another sample would be
-            another one.
+        wrong_vectors: those of them that differ, for the repair: another sample would
+            find others.
         differences: only those that were found, in the order of :class:`Difference`.
     """
 

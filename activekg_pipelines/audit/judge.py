@@ -1,6 +1,4 @@
-"""Decides from what was read whether ledger, text, document, chunks and vectors of an
-object agree. Pure.
-"""
+"""Decides whether ledger, text, document, chunks and vectors of an object agree. Pure."""
 
 from __future__ import annotations
 
@@ -30,8 +28,8 @@ class Facts:
         dangling: edges to its document that begin at no node.
         other_tenant, without_vector, damaged_vectors, other_model: how many of the
             linked ones are.
-        places: of each linked chunk: index, total, start and end on its edge, SHA-256
-            of its text, and the hash that it carries.
+        linked_chunks: of each linked chunk: index, total, start and end on its edge,
+            SHA-256 of its text, and the hash that it carries.
     """
 
     id: int
@@ -60,7 +58,7 @@ class Facts:
     without_vector: int
     damaged_vectors: int
     other_model: int
-    places: list[list[Any]] | None
+    linked_chunks: list[list[Any]] | None
 
     @property
     def has_document(self) -> bool:
@@ -142,12 +140,12 @@ def _chunks(facts: Facts) -> Iterator[tuple[Difference, int]]:
         yield Difference.CHUNK_COUNT_DIFFERS, 1
     if facts.dangling:
         yield Difference.EDGE_WITHOUT_CHUNK, facts.dangling
-    places = facts.places or []
-    if sorted((place[0] for place in places), key=repr) != sorted(
+    chunks = facts.linked_chunks or []
+    if sorted((chunk[0] for chunk in chunks), key=repr) != sorted(
         range(facts.linked), key=repr
-    ) or any(place[1] != facts.linked for place in places):
+    ) or any(chunk[1] != facts.linked for chunk in chunks):
         yield Difference.CHUNKS_OUT_OF_ORDER, 1
-    if moved := sum(_text_differs(place, facts) for place in places):
+    if moved := sum(_text_differs(chunk, facts) for chunk in chunks):
         yield Difference.CHUNK_TEXT_DIFFERS, moved
     if facts.without_vector:
         yield Difference.VECTOR_MISSING, facts.without_vector
@@ -157,8 +155,8 @@ def _chunks(facts: Facts) -> Iterator[tuple[Difference, int]]:
         yield Difference.VECTOR_OF_OTHER_MODEL, facts.other_model
 
 
-def _text_differs(place: list[Any], facts: Facts) -> bool:
-    _, _, start, end, digest, carried = place
+def _text_differs(chunk: list[Any], facts: Facts) -> bool:
+    _, _, start, end, digest, carried = chunk
     if digest is None or digest != carried:
         return True
     if facts.text is None or facts.indexed_text_hash != facts.text_hash:

@@ -1,6 +1,4 @@
-"""Computes some stored vectors again, to see whether they are those that the model
-makes.
-"""
+"""Computes some stored vectors again and compares them."""
 
 from __future__ import annotations
 
@@ -25,7 +23,6 @@ def check_vectors(
     """Encode a random sample of the connector's chunks.
 
     Args:
-        services: of this process.
         connector: whose chunks.
         at_most: chunks.
 

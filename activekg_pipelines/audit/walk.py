@@ -1,9 +1,8 @@
-"""Goes through a connector once, in bounded pieces: its listing beside its ledger, then
-its nodes.
+"""Goes through a connector once, in bounded pieces.
 
-Every piece is one snapshot of the database, so that a run that writes is seen before or
-after its write. Memory holds one page of the listing, the bare rows of its keys, and
-one text.
+First its listing beside its ledger, then its nodes. Every piece is one snapshot of the
+database, so that a run that writes is seen before or after its write. Memory holds one
+page of the listing, the bare rows of its keys, and one text.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
@@ -31,7 +31,7 @@ SQL = load_queries(Path(__file__).with_name("queries.sql"))
 
 # As many as a listing's page has keys: one statement reads both sides of most pages.
 _ROWS = 1000
-_NODES = 5000
+PAGE_NODES: Final = 5000
 
 
 @dataclass(slots=True)
@@ -57,8 +57,9 @@ def external_root(connector: Connector) -> str:
 
 
 def dimensions(services: Services) -> int:
-    """Dimensions that every vector has: the column's, or the model's where the column
-    takes any.
+    """Dimensions that every vector has.
+
+    The column's, or the model's where the column takes any.
     """
     with services.database.transaction() as conn:
         return services.graph.dimensions(conn) or services.encoder.dimensions
@@ -78,8 +79,13 @@ def snapshot(services: Services, connector: Connector) -> Iterator[Connection[Tu
         yield conn
 
 
-def walk(services: Services, connector: Connector) -> Generator[Piece]:
+def walk(
+    services: Services, connector: Connector, *, page_nodes: int = PAGE_NODES
+) -> Generator[Piece]:
     """All of the connector, piece by piece. Writes nothing.
+
+    Args:
+        page_nodes: nodes of the tenant that one statement reads.
 
     Raises:
         SourceError: the source cannot be listed, or the connector reads another one by
@@ -98,7 +104,7 @@ def walk(services: Services, connector: Connector) -> Generator[Piece]:
                 if reached is None:
                     break
                 after = reached
-    yield from _walk_graph(services, connector)
+    yield from _walk_graph(services, connector, page_nodes)
 
 
 def _look(
@@ -153,8 +159,9 @@ def _differences(
 def _look_again(
     services: Services, connector: Connector, suspects: Mapping[str, Difference], after: str
 ) -> Iterable[str]:
-    """The suspects at which listing and ledger still disagree: the bucket moves between
-    the two looks.
+    """The suspects at which listing and ledger still disagree.
+
+    The bucket changes between the two looks.
     """
     listed = _listed_now(services.source(connector), suspects, after)
     with snapshot(services, connector) as conn:
@@ -191,14 +198,14 @@ def _standing(conn: Connection[TupleRow], connector: Connector) -> Standing:
 
 
 def _looked_through(services: Services, standing: Standing) -> bool:
-    """Whether a scan has queued what other versions made; before that, outdated
-    documents are work under way.
+    """Whether a scan has queued what other versions made.
+
+    Before that, outdated documents are work under way.
     """
-    versions = services.versions
-    return standing.versions == f"{versions.extractor} {versions.chunker} {versions.encoder}"
+    return standing.versions == services.versions.label
 
 
-def _walk_graph(services: Services, connector: Connector) -> Iterator[Piece]:
+def _walk_graph(services: Services, connector: Connector, page_nodes: int) -> Iterator[Piece]:
     after: str | None = ""
     while after is not None:
         piece = Piece()
@@ -208,7 +215,7 @@ def _walk_graph(services: Services, connector: Connector) -> Iterator[Piece]:
             "root": external_root(connector),
             "prefix": connector.location.prefix,
             "after": after,
-            "limit": _NODES,
+            "limit": page_nodes,
         }
         with snapshot(services, connector) as conn:
             # Until a listing was completed, what was kept from another connector has no
@@ -221,4 +228,4 @@ def _walk_graph(services: Services, connector: Connector) -> Iterator[Piece]:
             if listed_once or difference is not Difference.DOCUMENT_ORPHANED:
                 piece.found.append(Found(difference, count, key, object_id, node))
         yield piece
-        after = reached if seen == _NODES else None
+        after = reached if seen == page_nodes else None

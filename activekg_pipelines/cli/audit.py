@@ -24,7 +24,7 @@ from activekg_pipelines.errors import ActiveKGError
 if TYPE_CHECKING:
     from activekg_pipelines.administration.services import AdminServices
     from activekg_pipelines.audit.differences import Report
-    from activekg_pipelines.audit.mend import Mended
+    from activekg_pipelines.audit.repair import Repaired
     from activekg_pipelines.connectors.models import Connector
 
 DRIFT: Final = 1
@@ -41,7 +41,7 @@ def audit(
         bool,
         typer.Option(
             "--repair",
-            help="Mend what was found: clear what nothing stands behind, queue the rest.",
+            help="Repair what was found: clear what nothing stands behind, queue the rest.",
         ),
     ] = False,
     remove_orphans: Annotated[
@@ -102,15 +102,15 @@ def _audit(
     *,
     quiet: bool,
 ) -> dict[str, Any]:
-    """One connector's answer; it is mended where ``remove_orphans`` is a number."""
-    from activekg_pipelines.audit.mend import mend_connector
+    """One connector's answer; it is repaired where ``remove_orphans`` is a number."""
+    from activekg_pipelines.audit.repair import repair_connector
 
-    mended = None
+    repaired = None
     try:
         report = _look(services, connector, vectors)
         if remove_orphans is not None and not report.clean:
-            with err.status(f"Mending {connector.partition_key} …"):
-                mended = mend_connector(
+            with err.status(f"Repairing {connector.partition_key} …"):
+                repaired = repair_connector(
                     services.shared, connector, report, remove_orphans=remove_orphans
                 )
     except ActiveKGError as error:
@@ -123,14 +123,14 @@ def _audit(
         return {"connector": connector.partition_key, "error": error.message, "differences": []}
     if not quiet:
         _print(connector, report)
-        if mended is not None:
-            _print_mended(connector, mended)
+        if repaired is not None:
+            _print_repaired(connector, repaired)
         elif not report.clean:
             out.print(
-                f"Mend it: activekg-pipelines audit {connector.partition_key} --repair",
+                f"Repair it: activekg-pipelines audit {connector.partition_key} --repair",
                 soft_wrap=True,
             )
-    return _shape(connector, report, mended)
+    return _shape(connector, report, repaired)
 
 
 def _look(services: AdminServices, connector: Connector, vectors: int) -> Report:
@@ -153,9 +153,9 @@ def _look(services: AdminServices, connector: Connector, vectors: int) -> Report
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=err, transient=True) as progress:
-        bar = progress.add_task(
-            connector.partition_key, total=known_objects(services.shared, connector) or None
-        )
+        with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+            known = known_objects(conn, connector)
+        bar = progress.add_task(connector.partition_key, total=known or None)
 
         def show(report: Report) -> None:
             nodes = f", {report.nodes:,} nodes" if report.nodes else ""
@@ -200,18 +200,18 @@ def _print(connector: Connector, report: Report) -> None:
     print_table(made)
 
 
-def _print_mended(connector: Connector, mended: Mended) -> None:
+def _print_repaired(connector: Connector, repaired: Repaired) -> None:
     lines = []
-    if mended.fetch or mended.index:
+    if repaired.fetch or repaired.index:
         lines.append(
-            f"{mended.fetch:,} objects are fetched again, {mended.index:,} indexed again from "
+            f"{repaired.fetch:,} objects are fetched again, {repaired.index:,} indexed again from "
             "their text."
         )
     removed = {
-        "documents": mended.documents,
-        "chunks": mended.chunks,
-        "edges": mended.edges,
-        "texts": mended.texts,
+        "documents": repaired.documents,
+        "chunks": repaired.chunks,
+        "edges": repaired.edges,
+        "texts": repaired.texts,
     }
     if any(removed.values()):
         lines.append(
@@ -219,27 +219,27 @@ def _print_mended(connector: Connector, mended: Mended) -> None:
             + ", ".join(f"{count:,} {name}" for name, count in removed.items() if count)
             + "."
         )
-    if mended.left_to_scan:
+    if repaired.left_to_scan:
         lines.append(
-            f"{mended.left_to_scan:,} differences are for the next scan of the bucket to settle."
+            f"{repaired.left_to_scan:,} differences are for the next scan of the bucket to settle."
         )
-    if mended.left_to_runs:
+    if repaired.left_to_runs:
         lines.append(
-            f"{mended.left_to_runs:,} objects are held by a run or missing from the bucket, and "
+            f"{repaired.left_to_runs:,} objects are held by a run or missing from the bucket, and "
             "were left alone."
         )
-    if mended.orphans_held_back:
+    if repaired.orphans_held_back:
         lines.append(
-            f"{mended.orphans_held_back:,} documents outside the ledger stay, because there are "
+            f"{repaired.orphans_held_back:,} documents outside the ledger stay, because there are "
             "suspiciously many. "
             "Those whose object is in the bucket are taken up by the scan. To remove the others, "
             "if that is meant: "
             f"activekg-pipelines audit {connector.partition_key} --repair --remove-orphans "
-            f"{mended.orphans_held_back}"
+            f"{repaired.orphans_held_back}"
         )
-    if mended.sync_id is not None:
+    if repaired.sync_id is not None:
         lines.append(
-            f"Sync {mended.sync_id} does the rest; it starts within seconds while Dagster runs. "
+            f"Sync {repaired.sync_id} does the rest; it starts within seconds while Dagster runs. "
             "Then look again: "
             f"activekg-pipelines audit {connector.partition_key}"
         )
@@ -252,7 +252,7 @@ def _print_mended(connector: Connector, mended: Mended) -> None:
         out.print(line, soft_wrap=True, markup=False)
 
 
-def _shape(connector: Connector, report: Report, mended: Mended | None) -> dict[str, Any]:
+def _shape(connector: Connector, report: Report, repaired: Repaired | None) -> dict[str, Any]:
     return {
         "connector": connector.partition_key,
         "error": None,
@@ -271,6 +271,7 @@ def _shape(connector: Connector, report: Report, mended: Mended | None) -> dict[
             for kind, tally in report.differences.items()
         ],
         "mended": None
-        if mended is None
-        else asdict(mended) | {"sync_id": None if mended.sync_id is None else str(mended.sync_id)},
+        if repaired is None
+        else asdict(repaired)
+        | {"sync_id": None if repaired.sync_id is None else str(repaired.sync_id)},
     }

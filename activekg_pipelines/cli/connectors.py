@@ -157,8 +157,10 @@ def show(connector: ConnectorName, as_json: AsJson = False) -> None:
 
     with administration() as services:
         found = resolve(services, connector)
-        usage = services.shared.tenant_limits.usage(found.tenant_id)
-        detail = connector_detail(found, services.ledger.progress(found.id), usage)
+        with services.database.transaction() as conn:
+            states = services.ledger.progress(conn, found.id)
+            usage = services.shared.tenant_limits.usage(conn, found.tenant_id)
+        detail = connector_detail(found, states, usage)
     if as_json:
         print_json(detail)
         return

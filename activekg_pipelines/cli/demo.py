@@ -220,7 +220,8 @@ def _watch(demo: _Demo, config_id: str, sync_id: str | None) -> None:
         while time.monotonic() < deadline:
             demo.stack.check()
             run = _run(demo, config_id, sync_id)
-            states = demo.stack.services.ledger.progress(UUID(config_id))
+            with demo.stack.services.database.transaction() as conn:
+                states = demo.stack.services.ledger.progress(conn, UUID(config_id))
             known = sum(count for state, count in states.items() if state != "deleted")
             done = {
                 "found": known,

@@ -43,6 +43,8 @@ def follow_sync(
         CommandFailed: it did not end in time (and goes on), or is gone with its
             connector.
     """
+    from activekg_pipelines.administration import views
+
     started = time.monotonic()
     columns = (
         SpinnerColumn(),
@@ -54,7 +56,9 @@ def follow_sync(
     with Progress(*columns, console=err, transient=True) as progress:
         bar = progress.add_task("waits", total=None)
         while True:
-            row = services.views.run(sync_id)
+            with services.database.transaction() as conn:
+                row = views.run(conn, sync_id)
+                states = services.ledger.progress(conn, connector.id)
             if row is None:
                 raise CommandFailed("The sync is gone; its connector may have been removed.")
             if row.status not in _OPEN:
@@ -65,7 +69,6 @@ def follow_sync(
                     f"The sync {sync_id} did not end within {seconds:.0f} seconds. It goes on; "
                     f"see: activekg-pipelines runs {connector.partition_key}"
                 )
-            states = services.ledger.progress(connector.id)
             known = sum(count for state, count in states.items() if state != "deleted")
             open_ = states.get("pending", 0) + states.get("extracted", 0)
             progress.update(
@@ -83,5 +86,5 @@ def _description(row: RunRow, waited: float) -> str:
     return (
         "waits for a run"
         if row.status == "waiting"
-        else f"runs: {row.extracted} extracted, {row.indexed} indexed"
+        else f"runs: {row.counts.extracted} extracted, {row.counts.indexed} indexed"
     )

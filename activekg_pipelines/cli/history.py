@@ -50,18 +50,23 @@ def runs(
       activekg-pipelines runs acme_corp/my-documents
       activekg-pipelines runs --status failed --since 2026-01-31
     """
+    from activekg_pipelines.administration import views
     from activekg_pipelines.administration.paging import by_time, page_of
     from activekg_pipelines.administration.shapes import run_view
+    from activekg_pipelines.ledger.run_counts import COUNTERS
 
     with administration() as services:
-        rows = services.views.runs(
-            tenant,
-            connector_id=resolve(services, connector).id if connector else None,
-            status=status,
-            since=since.replace(tzinfo=UTC) if since and since.tzinfo is None else since,
-            after=by_time.decode(cursor),
-            limit=limit + 1,
-        )
+        connector_id = resolve(services, connector).id if connector else None
+        with services.database.transaction() as conn:
+            rows = views.runs(
+                conn,
+                tenant,
+                connector_id=connector_id,
+                status=status,
+                since=since.replace(tzinfo=UTC) if since and since.tzinfo is None else since,
+                after=by_time.decode(cursor),
+                limit=limit + 1,
+            )
         page = page_of(
             rows,
             limit,
@@ -75,23 +80,18 @@ def runs(
     if as_json:
         print_json(page)
         return
+    shown = {counter.name: counter.heading for counter in COUNTERS if counter.heading}
     made = table(
         "REQUESTED",
         "CONNECTOR",
         "TRIGGER",
         "STATUS",
         "SECONDS#",
-        "LISTED#",
-        "NEW#",
-        "CHANGED#",
-        "DELETED#",
-        "INDEXED#",
-        "FAILED#",
-        "DEAD#",
+        *(f"{heading}#" for heading in shown.values()),
         "RUN",
     )
     for run in page.items:
-        counts = run.objects
+        counts = run.model_dump() | run.objects.model_dump()
         duration = "" if run.duration_seconds is None else f"{run.duration_seconds:.0f}"
         add_row(
             made,
@@ -100,13 +100,7 @@ def runs(
             run.trigger.value,
             run.status,
             duration,
-            counts.listed,
-            counts.added,
-            counts.changed,
-            counts.deleted,
-            counts.indexed,
-            counts.failed,
-            counts.dead,
+            *(counts[name] for name in shown),
             run.dagster_run_url or "",
         )
     if page.items:
@@ -144,18 +138,21 @@ def print_objects(
     as_json: bool,
 ) -> None:
     """One page of a connector's objects, as a table or JSON."""
+    from activekg_pipelines.administration import views
     from activekg_pipelines.administration.paging import by_key, page_of
     from activekg_pipelines.administration.shapes import object_view
 
     with administration() as services:
         found = resolve(services, connector)
-        rows = services.views.objects(
-            found.id,
-            state=state,
-            error_type=error_type,
-            after=by_key.decode(cursor),
-            limit=limit + 1,
-        )
+        with services.database.transaction() as conn:
+            rows = views.objects(
+                conn,
+                found.id,
+                state=state,
+                error_type=error_type,
+                after=by_key.decode(cursor),
+                limit=limit + 1,
+            )
         page = page_of(
             rows, limit, lambda row: object_view(row, found), lambda row: by_key.encode(row.key)
         )

@@ -58,11 +58,12 @@ def show(
     with administration() as services:
         store = services.shared.tenant_limits
         after = by_key.decode(cursor)
-        rows = (
-            [store.usage(tenant)]
-            if tenant is not None
-            else store.page(after=after, limit=limit + 1)
-        )
+        with services.database.transaction() as conn:
+            rows = (
+                [store.usage(conn, tenant)]
+                if tenant is not None
+                else store.page(conn, after=after, limit=limit + 1)
+            )
         page = page_of(rows, limit, limits_view, lambda usage: by_key.encode(usage.tenant_id))
     if as_json:
         print_json(page)
@@ -116,8 +117,9 @@ def set_limits(
         )
     with administration() as services:
         store = services.shared.tenant_limits
-        store.set(tenant, TenantLimits(connectors, objects, bytes_per_day))
-        usage = store.usage(tenant)
+        with services.database.transaction() as conn:
+            store.set(conn, tenant, TenantLimits(connectors, objects, bytes_per_day))
+            usage = store.usage(conn, tenant)
     if as_json:
         print_json(limits_view(usage))
     else:
@@ -138,8 +140,9 @@ def clear(tenant: Tenant, as_json: AsJson = False) -> None:
 
     with administration() as services:
         store = services.shared.tenant_limits
-        cleared = store.clear(tenant)
-        usage = store.usage(tenant)
+        with services.database.transaction() as conn:
+            cleared = store.clear(conn, tenant)
+            usage = store.usage(conn, tenant)
     if as_json:
         print_json(limits_view(usage))
     elif cleared:

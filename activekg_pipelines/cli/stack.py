@@ -157,8 +157,9 @@ def _close_interrupted_runs(opened: Services) -> None:
     Otherwise the ledger would wait for their leases to expire.
     """
     for run_id in fail_interrupted_runs("The local system was stopped during this run."):
-        opened.ledger.release_claims(run_id)
-        opened.ledger.finish_run(run_id, succeeded=False)
+        with opened.database.transaction() as conn:
+            opened.ledger.release_claims(conn, run_id)
+            opened.ledger.finish_run(conn, run_id, succeeded=False)
 
 
 @contextmanager

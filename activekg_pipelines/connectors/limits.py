@@ -1,5 +1,6 @@
-"""What a tenant may use, and what it has used: an operator's limits over the
-installation's, and bytes of the day.
+"""What a tenant may use, and what it has used of it today.
+
+An operator's limits go before the installation's.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from psycopg.rows import class_row
+from psycopg import Connection
+from psycopg.rows import TupleRow, class_row
 
-from activekg_pipelines.database.pool import Database
 from activekg_pipelines.database.queries import load_queries
 
 _SQL = load_queries(Path(__file__).with_name("limits.sql"))
@@ -62,64 +63,60 @@ class TenantUsage:
 
 
 class LimitStore:
-    """Reads and sets limits.
+    """Reads and sets limits, in the caller's transaction.
 
     Args:
-        database: the graph database.
         defaults: the installation's; every field set.
     """
 
-    def __init__(self, database: Database, defaults: TenantLimits) -> None:
-        self._database = database
+    def __init__(self, defaults: TenantLimits) -> None:
         self._defaults = defaults
 
-    def usage(self, tenant_id: str) -> TenantUsage:
+    def usage(self, conn: Connection[TupleRow], tenant_id: str) -> TenantUsage:
         """One tenant's limits and usage, whether or not anybody knows it."""
-        (found,) = self._read([tenant_id])
+        (found,) = self._read(conn, [tenant_id])
         return found
 
-    def page(self, *, after: str | None, limit: int) -> list[TenantUsage]:
+    def page(
+        self, conn: Connection[TupleRow], *, after: str | None, limit: int
+    ) -> list[TenantUsage]:
         """Tenants that have connectors or limits of their own, by id.
 
         Args:
             after: the last tenant of the page before.
             limit: tenants at most.
         """
-        with self._database.transaction() as conn:
-            tenants = [
-                row[0] for row in conn.execute(_SQL["tenants"], {"after": after, "limit": limit})
-            ]
-        return self._read(tenants)
+        rows = conn.execute(_SQL["tenants"], {"after": after, "limit": limit})
+        return self._read(conn, [row[0] for row in rows])
 
-    def set(self, tenant_id: str, limits: TenantLimits) -> None:
+    def set(self, conn: Connection[TupleRow], tenant_id: str, limits: TenantLimits) -> None:
         """Set the given limits of a tenant; those that are None stay as they are."""
-        with self._database.transaction() as conn:
-            conn.execute(
-                _SQL["set"],
-                {
-                    "tenant_id": tenant_id,
-                    "connectors": limits.connectors,
-                    "objects": limits.objects,
-                    "bytes_per_day": limits.bytes_per_day,
-                },
-            )
+        conn.execute(
+            _SQL["set"],
+            {
+                "tenant_id": tenant_id,
+                "connectors": limits.connectors,
+                "objects": limits.objects,
+                "bytes_per_day": limits.bytes_per_day,
+            },
+        )
 
-    def clear(self, tenant_id: str) -> bool:
-        """Let the installation's defaults hold for a tenant again; False where they
-        did.
+    def clear(self, conn: Connection[TupleRow], tenant_id: str) -> bool:
+        """Let the installation's defaults hold for a tenant again.
+
+        Returns:
+            False where they did.
         """
-        with self._database.transaction() as conn:
-            return conn.execute(_SQL["clear"], {"tenant_id": tenant_id}).rowcount > 0
+        return conn.execute(_SQL["clear"], {"tenant_id": tenant_id}).rowcount > 0
 
-    def _read(self, tenants: list[str]) -> list[TenantUsage]:
-        with self._database.transaction() as conn:
-            rows = conn.cursor(row_factory=class_row(TenantUsage)).execute(
-                _SQL["usage"],
-                {
-                    "tenants": tenants,
-                    "connectors": self._defaults.connectors,
-                    "objects": self._defaults.objects,
-                    "bytes_per_day": self._defaults.bytes_per_day,
-                },
-            )
-            return rows.fetchall()
+    def _read(self, conn: Connection[TupleRow], tenants: list[str]) -> list[TenantUsage]:
+        rows = conn.cursor(row_factory=class_row(TenantUsage)).execute(
+            _SQL["usage"],
+            {
+                "tenants": tenants,
+                "connectors": self._defaults.connectors,
+                "objects": self._defaults.objects,
+                "bytes_per_day": self._defaults.bytes_per_day,
+            },
+        )
+        return rows.fetchall()

@@ -7,7 +7,8 @@ WHERE %(after)s::text IS NULL OR tenant_id > %(after)s
 ORDER BY tenant_id LIMIT %(limit)s
 
 -- name: usage
--- Limits as they hold (the tenant's own, else the installation's; none for 0), and what was used of them.
+-- Limits as they hold (the tenant's own, else the installation's; none for 0), and what
+-- was used of them.
 SELECT t.tenant_id,
     nullif(coalesce(l.connectors, %(connectors)s), 0) AS max_connectors,
     nullif(coalesce(l.objects, %(objects)s), 0) AS max_objects,
@@ -15,12 +16,15 @@ SELECT t.tenant_id,
     l.tenant_id IS NOT NULL AS is_own,
     k.connectors, k.objects_over_limit,
     coalesce(u.bytes, 0) AS bytes_today,
-    (date_trunc('day', now() AT TIME ZONE 'UTC') + interval '1 day') AT TIME ZONE 'UTC' AS day_ends_at
+    (date_trunc('day', now() AT TIME ZONE 'UTC') + interval '1 day') AT TIME ZONE 'UTC'
+        AS day_ends_at
 FROM unnest(%(tenants)s::text[]) AS t (tenant_id)
 LEFT JOIN connectors.tenant_limits l ON l.tenant_id = t.tenant_id
-LEFT JOIN connectors.tenant_usage u ON u.day = (now() AT TIME ZONE 'UTC')::date AND u.tenant_id = t.tenant_id
+LEFT JOIN connectors.tenant_usage u
+    ON u.day = (now() AT TIME ZONE 'UTC')::date AND u.tenant_id = t.tenant_id
 CROSS JOIN LATERAL (
-    SELECT count(*) AS connectors, coalesce(sum(c.objects_over_limit), 0)::bigint AS objects_over_limit
+    SELECT count(*) AS connectors,
+        coalesce(sum(c.objects_over_limit), 0)::bigint AS objects_over_limit
     FROM connectors.connectors c WHERE c.tenant_id = t.tenant_id
 ) k
 ORDER BY t.tenant_id
@@ -29,7 +33,8 @@ ORDER BY t.tenant_id
 INSERT INTO connectors.tenant_limits AS l (tenant_id, connectors, objects, bytes_per_day)
 VALUES (%(tenant_id)s, %(connectors)s, %(objects)s, %(bytes_per_day)s)
 ON CONFLICT (tenant_id) DO UPDATE SET
-    connectors = coalesce(EXCLUDED.connectors, l.connectors), objects = coalesce(EXCLUDED.objects, l.objects),
+    connectors = coalesce(EXCLUDED.connectors, l.connectors),
+    objects = coalesce(EXCLUDED.objects, l.objects),
     bytes_per_day = coalesce(EXCLUDED.bytes_per_day, l.bytes_per_day), updated_at = now()
 
 -- name: clear

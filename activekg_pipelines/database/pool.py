@@ -1,5 +1,7 @@
-"""Connections to Postgres: one lazily opened pool a process, vectors registered, every
-transaction explicit.
+"""Connections to Postgres: one lazily opened pool a process.
+
+Every transaction is explicit. Stores take the connection; whoever calls them opens the
+transaction.
 """
 
 from __future__ import annotations

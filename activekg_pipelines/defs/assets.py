@@ -19,7 +19,7 @@ from activekg_pipelines.defs.run_scope import (
     run_scope,
 )
 from activekg_pipelines.extraction import EXTRACTOR_VERSION
-from activekg_pipelines.ledger.states import RunCounts
+from activekg_pipelines.ledger.run_counts import RunCounts, Step
 from activekg_pipelines.pipeline.extract import extract_pending
 from activekg_pipelines.pipeline.index import index_extracted
 from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
@@ -60,17 +60,7 @@ def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  
             after_page=held.keep,
         )
         with scope.services.database.transaction() as conn:
-            counts = result.counts
-            scope.services.ledger.count_run(
-                conn,
-                scope.run,
-                RunCounts(
-                    listed=counts.listed,
-                    added=counts.added,
-                    changed=counts.changed,
-                    deleted=counts.deleted,
-                ),
-            )
+            scope.services.ledger.count_run(conn, scope.run, RunCounts.of_scan(result.counts))
         return dg.MaterializeResult(metadata=scan_metadata(result))
 
 
@@ -138,7 +128,7 @@ class _Bounds(TypedDict):
 
 
 def _work(scope: RunScope, *, extracts: bool, indexes: bool) -> None:
-    before = scope.services.ledger.run_counts(scope.run)
+    before = _counts(scope)
     of_run = (scope.services, scope.connector, scope.run)
     bounds: _Bounds = {"max_objects": scope.max_objects, "budget_seconds": scope.budget_seconds}
     taken = 0
@@ -148,7 +138,7 @@ def _work(scope: RunScope, *, extracts: bool, indexes: bool) -> None:
         index_extracted(*of_run, **bounds)
     else:
         taken = extract_and_index_pending(*of_run, **bounds).extracted
-    counts = scope.services.ledger.run_counts(scope.run)
+    counts = _counts(scope)
     done = counts.extracted - before.extracted + counts.indexed - before.indexed
     if taken and counts.failed - before.failed == taken and not done:
         # The ledger tries each of them again. Trying the run again would only be too
@@ -172,14 +162,15 @@ def _work(scope: RunScope, *, extracts: bool, indexes: bool) -> None:
 
 
 def _texts(scope: RunScope) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    names = ("extracted", "unchanged", "skipped", "failed", "dead", "bytes_fetched")
-    metadata = _SUPERSEDED if scope.superseded else _counts(scope, names) | _causes(scope)
+    metadata = (
+        _SUPERSEDED if scope.superseded else _metadata(scope, Step.EXTRACTION) | _causes(scope)
+    )
     return dg.MaterializeResult(asset_key=EXTRACTED_TEXT, metadata=metadata)
 
 
 def _embeddings(scope: RunScope, *, is_checked: bool) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    names = ("indexed", "chunks", "embeddings_computed", "embeddings_reused")
-    states = scope.services.ledger.progress(scope.connector.id)
+    with scope.services.database.transaction() as conn:
+        states = scope.services.ledger.progress(conn, scope.connector.id)
     failed, dead = states.get("failed", 0), states.get("dead", 0)
     objects = {f"objects_{state}": count for state, count in sorted(states.items())}
     check = dg.AssetCheckResult(
@@ -190,7 +181,7 @@ def _embeddings(scope: RunScope, *, is_checked: bool) -> dg.MaterializeResult:  
     )
     return dg.MaterializeResult(
         asset_key=DOCUMENT_EMBEDDINGS,
-        metadata=_SUPERSEDED if scope.superseded else _counts(scope, names) | objects,
+        metadata=_SUPERSEDED if scope.superseded else _metadata(scope, Step.INDEXING) | objects,
         check_results=[check] if is_checked else [],
     )
 
@@ -200,14 +191,19 @@ def scan_metadata(result: ScanResult) -> dict[str, Any]:
     return {**asdict(result.counts), "deletions_held_back": result.held_back}
 
 
-def _counts(scope: RunScope, names: tuple[str, ...]) -> dict[str, Any]:
-    counts = scope.services.ledger.run_counts(scope.run)
-    return {name: getattr(counts, name) for name in names}
+def _counts(scope: RunScope) -> RunCounts:
+    with scope.services.database.transaction() as conn:
+        return scope.services.ledger.run_counts(conn, scope.run)
+
+
+def _metadata(scope: RunScope, step: Step) -> dict[str, Any]:
+    return {**_counts(scope).of_step(step)}
 
 
 def _causes(scope: RunScope) -> dict[str, Any]:
     """A table of why objects of the connector are not indexed; nothing when all are."""
-    causes = scope.services.ledger.failure_causes(scope.connector.id)
+    with scope.services.database.transaction() as conn:
+        causes = scope.services.ledger.failure_causes(conn, scope.connector.id)
     if not causes:
         return {}
     columns = ("cause", "state", "objects", "example", "example_key")

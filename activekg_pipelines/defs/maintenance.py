@@ -13,10 +13,10 @@ import dagster as dg
 from activekg_pipelines.defs.assets import extract_and_index, source_objects
 from activekg_pipelines.defs.checks import audit_connectors
 from activekg_pipelines.defs.jobs import sync_connector
-from activekg_pipelines.ledger.retention import purge_ledger
 from activekg_pipelines.orchestrator.history import OwnDefinitions, purge_history
 from activekg_pipelines.orchestrator.partitions import PARTITIONS_DEF
 from activekg_pipelines.orchestrator.sensors import WORK_QUEUE_SENSOR
+from activekg_pipelines.pipeline.retention import purge
 from activekg_pipelines.services import services
 
 _JOB = "activekg_maintenance"
@@ -37,12 +37,7 @@ _BUDGET_SECONDS = 1800.0
 @dg.op
 def forget_old_rows(context: dg.OpExecutionContext) -> None:
     """Delete old scans, syncs, deleted objects, and vectors kept for reuse."""
-    opened = services()
-    purge = purge_ledger(
-        opened.database, deleted_days=opened.settings.activekg_deleted_retention_days
-    )
-    vectors = opened.graph.purge_released(opened.database)
-    context.add_output_metadata(asdict(purge) | {"vectors": vectors})
+    context.add_output_metadata(asdict(purge(services())))
 
 
 @dg.op
@@ -52,10 +47,12 @@ def requeue_leftovers(context: dg.OpExecutionContext) -> None:
     A run that was killed during an upgrade has written them.
     """
     opened = services()
-    requeued = sum(
-        opened.ledger.requeue_outdated(connector.id, opened.versions, thorough=True)
-        for connector in opened.every_connector()
-    )
+    requeued = 0
+    for connector in opened.every_connector():
+        with opened.database.transaction() as conn:
+            requeued += opened.ledger.requeue_outdated(
+                conn, connector.id, opened.versions, thorough=True
+            )
     context.add_output_metadata({"requeued": requeued})
 
 
@@ -65,13 +62,13 @@ def forget_dagster_history(context: dg.OpExecutionContext) -> None:
 
     What says how each partition stands is kept.
     """
-    purge = purge_history(
+    forgotten = purge_history(
         context.instance,
         OWN_DEFINITIONS,
         days=services().settings.activekg_dagster_retention_days,
         budget_seconds=_BUDGET_SECONDS,
     )
-    context.add_output_metadata(asdict(purge))
+    context.add_output_metadata(asdict(forgotten))
 
 
 @dg.job(

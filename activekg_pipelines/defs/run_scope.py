@@ -92,16 +92,18 @@ def run_scope(
     selected = _selected(context.run)
     with _failures_named():
         connector = opened.connector_of_partition(context.partition_key)
-        sync = opened.ledger.start_run(
-            connector.id,
-            connector.tenant_id,
-            context.run.run_id,
-            request_id=_sync_id(context.run),
-            parent_run=context.run.parent_run_id,
-            with_scan=SOURCE_OBJECTS in selected,
-            mode=Mode(config.mode.value),
-            keep_texts=keep_texts,
-        )
+        with opened.database.transaction(tenant_id=connector.tenant_id) as conn:
+            sync = opened.ledger.start_run(
+                conn,
+                connector.id,
+                connector.tenant_id,
+                context.run.run_id,
+                request_id=_sync_id(context.run),
+                parent_run=context.run.parent_run_id,
+                with_scan=SOURCE_OBJECTS in selected,
+                mode=Mode(config.mode.value),
+                keep_texts=keep_texts,
+            )
         if sync is None:
             yield RunScope(opened, connector, context.run.run_id, 0, 0.0, superseded=True)
             return
@@ -123,10 +125,15 @@ def run_scope(
                 code = "model" if isinstance(error, ModelError) else "configuration"
                 with opened.database.transaction(tenant_id=connector.tenant_id) as conn:
                     opened.connectors.record_error(conn, connector.id, code, error.message)
-            opened.ledger.finish_run(context.run.run_id, succeeded=False)
+            _finish(opened, context.run.run_id, succeeded=False)
             raise
         if selected[-1] in context.selected_asset_keys:
-            opened.ledger.finish_run(context.run.run_id, succeeded=True)
+            _finish(opened, context.run.run_id, succeeded=True)
+
+
+def _finish(opened: Services, run: str, *, succeeded: bool) -> None:
+    with opened.database.transaction() as conn:
+        opened.ledger.finish_run(conn, run, succeeded=succeeded)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Sequence
+from uuid import UUID
 
 import dagster as dg
 
@@ -24,7 +25,7 @@ from activekg_pipelines.defs.run_scope import (
 )
 from activekg_pipelines.errors import ActiveKGError, SourceError
 from activekg_pipelines.ledger import planner
-from activekg_pipelines.ledger.states import Mode, RunRequest
+from activekg_pipelines.ledger.states import Mode, RunRequest, Trigger, Work
 from activekg_pipelines.orchestrator.sensors import (
     WORK_QUEUE_SENSOR,
     keep_stopped_sensors_stopped,
@@ -114,17 +115,17 @@ def work_queue() -> dg.SensorResult:
 def start_due_work(services: Services) -> dg.SensorResult:
     """One tick of ``work_queue``."""
     settings = services.settings
-    works = services.ledger.work(
-        max_objects=settings.activekg_max_objects_per_run,
-        cap=settings.activekg_runs_per_connector,
-        scan_idle_seconds=_SCAN_IDLE_SECONDS,
-        lost_after_seconds=settings.activekg_lost_run_seconds,
-    )
+    with services.database.transaction() as conn:
+        works = services.ledger.work(
+            conn,
+            max_objects=settings.activekg_max_objects_per_run,
+            cap=settings.activekg_runs_per_connector,
+            scan_idle_seconds=_SCAN_IDLE_SECONDS,
+            lost_after_seconds=settings.activekg_lost_run_seconds,
+        )
     for work in works:
         if work.scan is not None and work.live_runs == 0:
-            services.ledger.request_run(
-                work.connector_id, work.tenant_id, work.scan, with_scan=True
-            )
+            _request_run(services, work, work.scan, with_scan=True)
             continue
         wanted = planner.runs_wanted(
             work.due,
@@ -133,10 +134,20 @@ def start_due_work(services: Services) -> dg.SensorResult:
             cap=settings.activekg_runs_per_connector,
         )
         for _ in range(wanted):
-            services.ledger.request_run(
-                work.connector_id, work.tenant_id, work.reason, with_scan=False
-            )
-    return _result(services.ledger.runs_to_emit() if works else [], [], "Nothing is due.")
+            _request_run(services, work, work.reason, with_scan=False)
+    return _result(_runs_to_emit(services) if works else [], [], "Nothing is due.")
+
+
+def _request_run(services: Services, work: Work, trigger: Trigger, *, with_scan: bool) -> None:
+    with services.database.transaction() as conn:
+        services.ledger.request_run(
+            conn, work.connector_id, work.tenant_id, trigger, with_scan=with_scan
+        )
+
+
+def _runs_to_emit(services: Services, connector_id: UUID | None = None) -> list[RunRequest]:
+    with services.database.transaction() as conn:
+        return services.ledger.runs_to_emit(conn, connector_id)
 
 
 @dg.sensor(
@@ -150,10 +161,12 @@ def start_due_work(services: Services) -> dg.SensorResult:
 )
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """One statement when no run is lost."""
-    lost = services().ledger.lost_runs()
+    opened = services()
+    with opened.database.transaction() as conn:
+        lost = opened.ledger.lost_runs(conn)
     if not lost:
         return dg.SkipReason("No run is lost.")
-    report_lost_runs(services(), context.instance, lost)
+    report_lost_runs(opened, context.instance, lost)
     return dg.SkipReason(f"{len(lost)} runs showed no sign of life and count as failed.")
 
 
@@ -170,7 +183,8 @@ def report_lost_runs(services: Services, instance: dg.DagsterInstance, lost: Seq
             instance.report_run_failed(
                 run, "The run's process showed no sign of life; its objects are free for others."
             )
-    services.ledger.forget_lost(lost)
+    with services.database.transaction() as conn:
+        services.ledger.forget_lost(conn, lost)
 
 
 def build_sensors() -> Sequence[dg.SensorDefinition]:
@@ -197,8 +211,11 @@ def _request_runs(services: Services, connector: Connector, result: ScanResult) 
     due = result.counts.due
     # One run. Where more are wanted, `work_queue` asks for them seconds later: it knows
     # what runs already.
-    services.ledger.record_poll(connector.id, connector.tenant_id, result.counts, needs_run=due > 0)
-    return services.ledger.runs_to_emit(connector.id) if due else []
+    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+        services.ledger.record_poll(
+            conn, connector.id, connector.tenant_id, result.counts, needs_run=due > 0
+        )
+    return _runs_to_emit(services, connector.id) if due else []
 
 
 def _result(

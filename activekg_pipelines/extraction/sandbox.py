@@ -246,7 +246,7 @@ def _run(
         # A broken installation says nothing about the document, which must not be given
         # up for it.
         return ParserCrashed(f"A parser cannot be loaded: {_describe(error)}")
-    except Exception as error:  # noqa: BLE001 - parsers raise anything on damaged input
+    except Exception as error:  # noqa: BLE001 - told by the thread that started this one
         if "memory allocation failed" in str(error).lower():
             return ParserMemory()
         return Corrupt(f"The document cannot be read: {_describe(error)}")

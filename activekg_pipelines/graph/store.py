@@ -13,7 +13,6 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
-from activekg_pipelines.database.pool import Database
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.graph.nodes import Document, node_id
 from activekg_pipelines.ledger.states import DocumentMetadata
@@ -125,18 +124,6 @@ class Graph:
     def forget_released(self, conn: Connection[TupleRow]) -> int:
         """Drop a batch of kept vectors whose time is over; returns how many."""
         return conn.execute(_SQL["forget_released"], {"limit": _RELEASED_BATCH}).rowcount
-
-    def purge_released(self, database: Database) -> int:
-        """Drop all kept vectors whose time is over, in a transaction a batch; returns
-        how many.
-        """
-        forgotten = 0
-        while True:
-            with database.transaction() as conn:
-                batch = self.forget_released(conn)
-            forgotten += batch
-            if batch < _RELEASED_BATCH:
-                return forgotten
 
     def _remove_chunks(
         self, conn: Connection[TupleRow], tenant_id: str, documents: Sequence[UUID]

@@ -1,9 +1,8 @@
-"""What is counted for ``/metrics``, and how a run's counts and observations become rows
-of ``connectors.counters``.
+"""What is counted for ``/metrics``: the names and labels in ``connectors.counters``.
 
 Counters are written by the last statement of the transaction that does the work, in the
-order of their keys: the rows are shared by all runs of a tenant, so nobody may hold one
-while waiting for anything else.
+order of their keys. All runs of a tenant share the rows, so nobody may hold one while
+waiting for anything else.
 """
 
 from __future__ import annotations
@@ -13,9 +12,6 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final
-
-from activekg_pipelines.errors import Disposition, ObjectError
-from activekg_pipelines.ledger.states import RunCounts
 
 
 class Counter(StrEnum):
@@ -41,8 +37,6 @@ class Counter(StrEnum):
 
 
 SUM: Final = "sum"
-ITEM_STATUSES: Final = ("success", "unchanged", "skipped", "failed", "dead", "deleted")
-EMBEDDING_SOURCES: Final = ("computed", "reused")
 RUN_STATUSES: Final = ("succeeded", "failed")
 
 # Upper bounds in seconds. A run of three small objects takes 3 s, one that was given
@@ -64,45 +58,27 @@ LATENCY_BUCKETS: Final = (
     math.inf,
 )
 
-# What is merely not indexed (a picture, an empty file) is no error that anybody is
-# woken for.
-_NO_ERRORS: Final = frozenset(
-    kind.code for kind in ObjectError.__subclasses__() if kind.disposition is Disposition.SKIP
-)
-
 Increments = Mapping[tuple[Counter, str], float]
 """What to add, by name and label."""
 
 
-def bucket(bound: float) -> str:
-    """A bucket's label: its upper bound in seconds, as Prometheus writes it."""
+def histogram_label(bound: float) -> str:
+    """A bucket's label in a histogram: its upper bound as Prometheus writes it.
+
+    Args:
+        bound: in seconds.
+    """
     return "+Inf" if math.isinf(bound) else f"{bound:g}"
 
 
-def increments(counts: RunCounts, latencies: Sequence[float] = ()) -> Increments:
-    """What a part of a run adds to the counters; zeros are left out.
+def latency_increments(latencies: Sequence[float]) -> Increments:
+    """What documents that became searchable add to the histogram of latencies.
 
     Args:
-        counts: of that part. Deletions are not among what is counted here: the scan
-            counts them as it deletes.
-        latencies: seconds from detection to searchable of the documents that it indexed
-            for the first time.
+        latencies: seconds from detection to searchable.
     """
-    added: dict[tuple[Counter, str], float] = {
-        (Counter.ITEMS, "success"): counts.indexed,
-        (Counter.ITEMS, "unchanged"): counts.unchanged,
-        (Counter.ITEMS, "skipped"): counts.skipped,
-        (Counter.ITEMS, "failed"): counts.failed,
-        (Counter.ITEMS, "dead"): counts.dead,
-        (Counter.BYTES, ""): counts.bytes_fetched,
-        (Counter.EMBEDDINGS, "computed"): counts.embeddings_computed,
-        (Counter.EMBEDDINGS, "reused"): counts.embeddings_reused,
-    }
-    added |= {
-        (Counter.ERRORS, code): n for code, n in counts.errors.items() if code not in _NO_ERRORS
-    }
+    added: dict[tuple[Counter, str], float] = {(Counter.LATENCY, SUM): sum(latencies)}
     for seconds in latencies:
-        label = bucket(LATENCY_BUCKETS[bisect_left(LATENCY_BUCKETS, seconds)])
+        label = histogram_label(LATENCY_BUCKETS[bisect_left(LATENCY_BUCKETS, seconds)])
         added[Counter.LATENCY, label] = added.get((Counter.LATENCY, label), 0) + 1
-    added[Counter.LATENCY, SUM] = sum(latencies)
-    return {key: value for key, value in added.items() if value > 0}
+    return added

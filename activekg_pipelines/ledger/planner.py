@@ -1,6 +1,4 @@
-"""Decisions: how many runs, when to retry, whether to delete. Pure functions of their
-arguments; they do nothing.
-"""
+"""Decisions: how many runs, when to retry, whether to delete. Pure functions."""
 
 from __future__ import annotations
 
@@ -19,16 +17,16 @@ def runs_wanted(due: int, live: int, *, max_objects: int, cap: int) -> int:
         max_objects: objects that one run takes at most.
         cap: runs that a connector may have at once.
 
-    A live run counts as if it had all of its objects still before it: asking too few
-    times is mended seconds later by the next look, asking too often costs a process
-    start each.
+    A live run counts as if it had all of its objects still before it. Whoever asks too
+    few times asks again seconds later; each time too often costs a process start.
     """
     return max(0, min(math.ceil(due / max_objects), cap) - live)
 
 
 def queue_priority(trigger: Trigger, ahead: int) -> int:
-    """A run's place in Dagster's queue, where the highest number comes first, and the
-    oldest of equal ones.
+    """A run's priority in Dagster's queue.
+
+    The highest number comes first, and the oldest of equal ones.
 
     Args:
         trigger: who asked for it. Somebody waits for a manual sync, and for a first
@@ -41,35 +39,50 @@ def queue_priority(trigger: Trigger, ahead: int) -> int:
 
 
 def retry_delay(attempts: int, *, base: float, cap: float, chance: float) -> float:
-    """Seconds until the next attempt: exponential backoff with full jitter over the
-    upper half.
+    """Seconds until the next attempt: exponential backoff with "equal jitter".
 
     Args:
         attempts: attempts made so far, at least 1.
         base: seconds after the first attempt.
         cap: seconds at most.
-        chance: uniform in [0, 1); half of the delay is fixed so that a retry never
+        chance: uniform in [0, 1). Half of the delay is fixed, so that a retry never
             comes at once.
 
     Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-    ("equal jitter").
     """
-    # The exponent is bounded because a float is not: 2.0 ** 1100 raises.
-    delay = min(cap, base * 2.0 ** min(attempts - 1, 60))
+    delay = _doubled(attempts, base, cap)
     return delay / 2 + delay / 2 * chance
 
 
 def pause_seconds(failures: int, *, base: float, cap: float, chance: float = 0.0) -> float:
-    """Seconds for which nothing is tried again: doubling with each failure in a row.
+    """Seconds that something is left alone after it failed several times in a row.
 
     Args:
-        failures: in a row before this one.
-        base: seconds after the first one.
+        failures: in a row, the last one included; at least 1.
+        base: seconds after the first one; each further one doubles them.
         cap: seconds at most.
-        chance: uniform in [0, 1). Up to a quarter is taken off by it, so that the
-            tenants of one store that went away do not come back together.
+        chance: uniform in [0, 1). It takes up to a quarter off, so that all who failed
+            together do not come back together.
     """
-    return min(cap, base * 2.0 ** min(failures, 60)) * (1 - chance / 4)
+    return _doubled(failures, base, cap) * (1 - chance / 4)
+
+
+def pauses(*, base: float, cap: float) -> list[float]:
+    """Seconds of every pause, for a statement that reads the number of failures itself.
+
+    Returns:
+        The pause after one failure, after two, and so on; the last one, ``cap``, holds
+        for any larger number.
+    """
+    table = [pause_seconds(1, base=base, cap=cap)]
+    while table[-1] < cap:
+        table.append(pause_seconds(len(table) + 1, base=base, cap=cap))
+    return table
+
+
+def _doubled(times: int, base: float, cap: float) -> float:
+    # The exponent is bounded because a float is not: 2.0 ** 1100 raises.
+    return min(cap, base * 2.0 ** min(times - 1, 60))
 
 
 def settle(
@@ -106,11 +119,10 @@ def settle(
 def removes_document(failure: FailedObject) -> bool:
     """Whether the graph must forget the version that it holds.
 
-    Only when the bucket's current version is known to hold no readable text: an answer
-    from the version before would quote what is no longer there. Whatever hinders
-    reading (S3's refusal, a passing failure, runs that die) says nothing about the
-    content, and the last good version stays; a vanished object is for the next
-    completed scan to delete.
+    Only when the current version is known to hold no readable text: an answer from the
+    version before would quote what is no longer there. Whatever hinders reading (a
+    refusal, a passing failure, runs that die) says nothing about the content, and the
+    last good version stays. A vanished object is for the next completed scan to delete.
     """
     return failure.error.without_text
 
@@ -118,15 +130,16 @@ def removes_document(failure: FailedObject) -> bool:
 def deletions_held_back(
     missing: int, known: int, *, share: float, min_objects: int, confirmed: int
 ) -> bool:
-    """Whether a completed scan's deletions look like an accident: a wrong prefix, an
-    emptied bucket.
+    """Whether a completed scan's deletions look like an accident.
+
+    A wrong prefix, for example, or an emptied bucket.
 
     Args:
         missing: objects that the scan did not see any more.
         known: objects that the ledger held before, the missing ones included.
         share: share of ``known`` above which nothing is deleted unasked.
         min_objects: deletions up to this number are carried out in any case.
-        confirmed: how many deletions somebody said are meant; more than those are held
+        confirmed: how many deletions somebody said are meant. More than those are held
             back again.
     """
     return missing > confirmed and missing > min_objects and missing > share * known

@@ -1,17 +1,22 @@
+-- name: connectors
+SELECT id FROM connectors.connectors ORDER BY id
+
 -- name: forget_scans
 -- History, not truth: of each connector's scans the newest hundred are kept.
 DELETE FROM connectors.scans WHERE id IN (
     SELECT id FROM connectors.scans
     WHERE connector_id = %(connector_id)s AND status <> 'running' AND id < (
         SELECT min(id) FROM (
-            SELECT id FROM connectors.scans WHERE connector_id = %(connector_id)s ORDER BY id DESC LIMIT 100
+            SELECT id FROM connectors.scans WHERE connector_id = %(connector_id)s
+            ORDER BY id DESC LIMIT 100
         ) newest
     )
     ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 
 -- name: forget_runs
--- And of its syncs those of the last ninety days, with whatever still waits or runs.
+-- Of a connector's syncs, those of the last ninety days are kept, and whatever still
+-- waits or runs.
 DELETE FROM connectors.runs WHERE id IN (
     SELECT id FROM connectors.runs
     WHERE connector_id = %(connector_id)s AND requested_at < now() - interval '90 days'
@@ -25,16 +30,14 @@ DELETE FROM connectors.tenant_usage
 WHERE day < now() - interval '90 days'
   AND tenant_id = (SELECT tenant_id FROM connectors.connectors WHERE id = %(connector_id)s)
 
--- name: forget_departed_usage
--- The same for tenants that have no connector any more.
+-- name: forget_all_usage
+-- The same of every tenant, also of those that have no connector any more.
 DELETE FROM connectors.tenant_usage WHERE day < now() - interval '90 days'
 
--- name: connectors
-SELECT id FROM connectors.connectors ORDER BY id
-
 -- name: forget_deleted
--- Objects that were gone from their bucket for long, among the next rows of the ledger: read along the primary key, page
--- by page, so that no index has to be kept for a look a day. Returns the page's last id and how many went.
+-- Objects that were gone from their source for long, among the next rows of the ledger.
+-- Read along the primary key, page by page, so that no index has to be kept for a look a
+-- day. Returns the page's last id and how many went.
 WITH page AS (
     SELECT max(id) AS last FROM (
         SELECT id FROM connectors.objects WHERE id > %(after)s ORDER BY id LIMIT %(limit)s

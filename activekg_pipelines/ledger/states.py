@@ -1,6 +1,4 @@
-"""The ledger's words: states, what a listing says, what a run claims, what became of an
-object.
-"""
+"""The ledger's records: states, entries of a listing, claims, outcomes, requests."""
 
 from __future__ import annotations
 
@@ -23,17 +21,19 @@ class ObjectState(StrEnum):
     INDEXED = "indexed"
     """The graph holds the version with ``indexed_etag``."""
     SKIPPED = "skipped"
-    """Holds nothing to index (unsupported, too large, empty); looked at again when its
-    ETag changes.
+    """Holds nothing to index (unsupported, too large, empty).
+
+    Looked at again when its ETag changes.
     """
     FAILED = "failed"
     """Will be tried again at ``next_attempt_at``."""
     DEAD = "dead"
-    """A dead letter: permanent error, or attempts used up. Replayable; leaves by itself
-    when the ETag changes.
+    """A dead letter: a permanent error, or attempts used up.
+
+    It can be replayed, and leaves this state by itself when its ETag changes.
     """
     DELETED = "deleted"
-    """Gone from the bucket, and from the graph."""
+    """Gone from the source, and from the graph."""
 
 
 class Mode(StrEnum):
@@ -63,10 +63,9 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
-    """One entry of a bucket listing.
+    """One entry of a listing.
 
     Attributes:
-        key: the S3 key.
         etag: opaque, without quotes.
         size: bytes, as listed.
         modified_at: as listed, UTC.
@@ -82,8 +81,10 @@ class ListedObject:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A full listing of a connector under way; ``start_after`` is the last key compared
-    with the ledger.
+    """A full listing of a connector under way.
+
+    Attributes:
+        start_after: the last key that was compared with the ledger.
     """
 
     id: int
@@ -145,9 +146,7 @@ class ClaimedObject:
 
 @dataclass(frozen=True, slots=True)
 class ExtractedText:
-    """A text ready to be stored: of which version of the object, from which bytes, by
-    which extractor.
-    """
+    """A text ready to be stored, with the version of the object that it was read from."""
 
     object_id: int
     etag: str
@@ -232,28 +231,10 @@ class Versions:
     chunker: str
     encoder: str
 
-
-@dataclass(frozen=True, slots=True)
-class RunCounts:
-    """What a run did, in objects, bytes and chunks; ``errors`` are objects by error
-    code.
-    """
-
-    listed: int = 0
-    added: int = 0
-    changed: int = 0
-    deleted: int = 0
-    extracted: int = 0
-    indexed: int = 0
-    unchanged: int = 0
-    skipped: int = 0
-    failed: int = 0
-    dead: int = 0
-    bytes_fetched: int = 0
-    chunks: int = 0
-    embeddings_computed: int = 0
-    embeddings_reused: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
+    @property
+    def label(self) -> str:
+        """All three in one string, as ``connectors.connectors`` keeps them."""
+        return f"{self.extractor} {self.chunker} {self.encoder}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,9 +244,9 @@ class Work:
     Attributes:
         due: objects that a run could take up now.
         live_runs: runs that are waiting or running.
-        scan: why the connector needs a run that lists its bucket, if it does.
-        reason: why it needs one that does not: ``retry`` where nothing but retries is
-            due.
+        scan: why the connector needs a run that lists its source, if it does.
+        reason: why it needs one that does not list; ``retry`` where nothing but retries
+            is due.
     """
 
     connector_id: UUID
@@ -298,7 +279,8 @@ class RunRequest:
 
     @property
     def run_key(self) -> str:
-        """Unique for each time that Dagster is asked: it never runs a key again, not
-        even one that failed.
+        """Unique for each time that Dagster is asked.
+
+        Dagster never runs a key again, not even one that failed.
         """
         return f"{self.id}/{self.emission}"

@@ -1,25 +1,26 @@
 """The ledger in Postgres: every object ever listed, who works on it, what became of it.
+
 All SQL lies in queries.sql.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any, LiteralString, TypeVar
 from uuid import UUID
 
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
-from activekg_pipelines.database.pool import Database
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorChanged
 from activekg_pipelines.ledger import planner, retention
-from activekg_pipelines.ledger.counters import RUN_BUCKETS, Counter, Increments, bucket, increments
-from activekg_pipelines.ledger.judgements import EXTRACTOR_CODES, SETTLED_BY_NAME
+from activekg_pipelines.ledger.counters import RUN_BUCKETS, Counter, Increments, histogram_label
+from activekg_pipelines.ledger.reconsidered import EXTRACTOR_CODES, refused_by_name
+from activekg_pipelines.ledger.run_counts import SQL_PARTS, RunCounts, increments
 from activekg_pipelines.ledger.states import (
     ClaimedObject,
     ClaimedText,
@@ -29,7 +30,6 @@ from activekg_pipelines.ledger.states import (
     IndexedDocument,
     ListedObject,
     Mode,
-    RunCounts,
     RunRequest,
     Scan,
     ScanCounts,
@@ -39,11 +39,17 @@ from activekg_pipelines.ledger.states import (
     Work,
 )
 
-_SQL = load_queries(Path(__file__).with_name("queries.sql"))
+_SQL = load_queries(Path(__file__).with_name("queries.sql"), SQL_PARTS)
 _RUN_BUCKETS = {
     "buckets": list(RUN_BUCKETS[:-1]),
-    "bucket_labels": [bucket(bound) for bound in RUN_BUCKETS],
+    "bucket_labels": [histogram_label(bound) for bound in RUN_BUCKETS],
 }
+Row = TypeVar("Row")
+
+_RUN_PAUSES = planner.pauses(base=30.0, cap=3600.0)
+# A full queue is no reason to queue more: again after two minutes, after four, and so
+# on, up to 17 hours.
+_EMISSION_PAUSES = planner.pauses(base=120.0, cap=120.0 * 2**9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,55 +73,63 @@ class PageComparison:
 
 @dataclass(frozen=True, slots=True)
 class TenantBounds:
-    """What one tenant may take of the installation, where no operator set another limit
-    for it; 0 means no limit.
+    """What one tenant may take of the installation; 0 means no limit.
+
+    An operator may set other limits of objects and bytes for a tenant.
 
     Attributes:
-        objects: of one connector; a scan takes in no new ones beyond that.
+        objects: of one connector. A scan takes in no new ones beyond that.
         bytes_per_day: downloaded on a day in UTC, by the database's clock.
         runs: that Dagster is asked for at once.
-        places: runs of all tenants that may be under way at once.
-        turn_seconds: how long a run goes on while a tenant with fewer runs waits for a
-            place.
+        concurrent_runs: of all tenants, under way at once.
+        time_slice_seconds: how long a run goes on while a tenant with fewer runs waits
+            for one.
     """
 
     objects: int
     bytes_per_day: int
     runs: int
-    places: int
-    turn_seconds: float
+    concurrent_runs: int
+    time_slice_seconds: float
 
 
 class Ledger:
     """Reads and writes the ledger.
 
-    Methods that take a connection run in the caller's transaction, so that the graph
-    and the ledger change together.
+    Every method runs in the caller's transaction, so that the graph and the ledger
+    change together.
 
     Args:
-        database: the graph database.
         lease_seconds: how long a claim holds without being renewed.
         bounds: of every tenant.
+        unsupported_extensions: extensions, in lower case and without the dot, that this
+            version's extractor refuses whatever the object holds.
     """
 
-    def __init__(self, database: Database, *, lease_seconds: int, bounds: TenantBounds) -> None:
-        self._database = database
+    def __init__(
+        self, *, lease_seconds: int, bounds: TenantBounds, unsupported_extensions: Iterable[str]
+    ) -> None:
         self._lease = lease_seconds
         self._bounds = bounds
+        self._refused_by_name = refused_by_name(unsupported_extensions)
 
     # Scans
 
-    def open_scan(self, connector_id: UUID, tenant_id: str, *, generation: int) -> Scan:
+    def open_scan(
+        self,
+        conn: Connection[TupleRow],
+        connector_id: UUID,
+        tenant_id: str,
+        *,
+        generation: int,
+    ) -> Scan:
         """The connector's scan under way, or a new one from the first key.
 
         Args:
-            connector_id: which.
-            tenant_id: whose.
-            generation: the connector's, as the caller read it with bucket and prefix.
+            generation: the connector's, as the caller read it with its source.
 
         Raises:
-            ConnectorChanged: the connector reads another bucket or prefix by now, or
-                was removed.
+            ConnectorChanged: the connector reads another source by now, or was removed.
         """
         parameters = {
             "connector_id": connector_id,
@@ -123,10 +137,9 @@ class Ledger:
             "generation": generation,
         }
         while True:
-            with self._database.transaction(tenant_id=tenant_id) as conn:
-                row = conn.execute(_SQL["open_scan"], parameters).fetchone()
+            row = conn.execute(_SQL["open_scan"], parameters).fetchone()
             # Nothing comes back when another process opened it between this statement's
-            # snapshot and its insert.
+            # snapshot and its insert. The next statement sees it.
             if row is not None and not row[2]:
                 raise ConnectorChanged
             if row is not None:
@@ -135,15 +148,13 @@ class Ledger:
     def compare_page(
         self, conn: Connection[TupleRow], scan: Scan, page: Sequence[ListedObject], *, is_last: bool
     ) -> PageComparison | None:
-        """Compare one page of the listing with the ledger and move the scan's cursor
-        behind it.
+        """Compare a page of the listing with the ledger, and move the scan behind it.
 
         Args:
-            conn: the caller's transaction.
             scan: as last read or returned.
             page: entries after ``scan.start_after``, ascending by key.
-            is_last: nothing follows the page; later ledger rows are missing from the
-                bucket.
+            is_last: nothing follows the page. Later rows of the ledger are missing from
+                the source.
 
         Returns:
             None when another process has moved the scan meanwhile: nothing was written,
@@ -196,16 +207,19 @@ class Ledger:
             conn.execute(_SQL["count_scan"], {"scan_id": scan.id, **asdict(counts)})
         return PageComparison(counts, frozenset(row[4] or ()), over_limit, row[6] or ())
 
-    def deletions_held_back(self, scan: Scan, *, share: float, min_objects: int) -> int:
-        """How many deletions of a completed listing the delete-storm guard holds back;
-        0 when they may go on.
+    def deletions_held_back(
+        self, conn: Connection[TupleRow], scan: Scan, *, share: float, min_objects: int
+    ) -> int:
+        """How many deletions of a completed listing the delete-storm guard holds back.
+
+        0 when they may go on. ``share`` and ``min_objects`` are as for
+        :func:`planner.deletions_held_back`.
         """
-        with self._database.transaction(tenant_id=scan.tenant_id) as conn:
-            missing, known, confirmed = _one(
-                conn,
-                "weigh_deletions",
-                {"connector_id": scan.connector_id, "min_objects": min_objects},
-            )
+        missing, known, confirmed = _one(
+            conn,
+            "weigh_deletions",
+            {"connector_id": scan.connector_id, "min_objects": min_objects},
+        )
         held_back = planner.deletions_held_back(
             missing, known, share=share, min_objects=min_objects, confirmed=confirmed
         )
@@ -228,37 +242,42 @@ class Ledger:
             conn.execute(_SQL["count_deleted"], {"scan_id": scan.id, "deleted": len(rows)})
         return len(rows), [row[0] for row in rows if row[0] is not None]
 
-    def complete_scan(self, scan: Scan, *, held_back: int) -> ScanCounts | None:
+    def complete_scan(
+        self, conn: Connection[TupleRow], scan: Scan, *, held_back: int
+    ) -> ScanCounts | None:
         """Close a scan whose listing reached the end.
 
         Returns:
             The whole scan's counts; None when another process has closed it.
         """
-        with self._database.transaction(tenant_id=scan.tenant_id) as conn:
-            row = conn.execute(
-                _SQL["complete_scan"], {"scan_id": scan.id, "held_back": held_back}
-            ).fetchone()
-            retention.forget_history(conn, scan.connector_id)
+        row = conn.execute(
+            _SQL["complete_scan"], {"scan_id": scan.id, "held_back": held_back}
+        ).fetchone()
+        retention.forget_history(conn, scan.connector_id)
         if row is None:
             return None
         listed, added, changed, missing, deleted, over_limit = row
         return ScanCounts(listed, added, changed, missing, deleted, over_limit=over_limit)
 
-    def fail_scan(self, scan: Scan) -> None:
+    def fail_scan(self, conn: Connection[TupleRow], scan: Scan) -> None:
         """Give a scan up; nothing is deleted for it."""
-        with self._database.transaction(tenant_id=scan.tenant_id) as conn:
-            conn.execute(_SQL["fail_scan"], {"scan_id": scan.id})
+        conn.execute(_SQL["fail_scan"], {"scan_id": scan.id})
 
     def requeue_outdated(
-        self, connector_id: UUID, versions: Versions, *, thorough: bool = False
+        self,
+        conn: Connection[TupleRow],
+        connector_id: UUID,
+        versions: Versions,
+        *,
+        thorough: bool = False,
     ) -> int:
-        """Make exactly those objects due that an older extractor, chunker or model
-        produced, or that extractor refused.
+        """Make outdated objects due, and those that an older extractor refused.
+
+        Outdated is what an older extractor, chunker or model made.
 
         Args:
-            connector_id: whose.
             versions: the current ones.
-            thorough: also look where these versions were looked for before: a run of
+            thorough: also look where these versions were looked for before. A run of
                 older ones that was killed left rows behind without a note.
 
         Returns:
@@ -268,21 +287,25 @@ class Ledger:
             "connector_id": connector_id,
             "thorough": thorough,
             "extractor_codes": EXTRACTOR_CODES,
-            "settled_by_name": SETTLED_BY_NAME,
+            "refused_by_name": self._refused_by_name,
+            "versions": versions.label,
             **asdict(versions),
         }
-        with self._database.transaction() as conn:
-            return int(_one(conn, "requeue_outdated", parameters)[0])
+        return int(_one(conn, "requeue_outdated", parameters)[0])
 
-    def note_versions(self, connector_id: UUID, versions: Versions) -> None:
+    def note_versions(
+        self, conn: Connection[TupleRow], connector_id: UUID, versions: Versions
+    ) -> None:
         """Say which versions a step wrote by, once it is done."""
-        with self._database.transaction() as conn:
-            conn.execute(_SQL["note_versions"], {"connector_id": connector_id, **asdict(versions)})
+        conn.execute(
+            _SQL["note_versions"], {"connector_id": connector_id, "versions": versions.label}
+        )
 
     # Claims
 
     def claim_pending(
         self,
+        conn: Connection[TupleRow],
         connector_id: UUID,
         run: str,
         *,
@@ -291,23 +314,22 @@ class Ledger:
         extractor: str,
         busy: Collection[int] = (),
     ) -> list[ClaimedObject]:
-        """Lease up to ``limit`` objects whose text has to be extracted; none where the
-        connector changed meanwhile.
+        """Lease up to ``limit`` objects whose text has to be extracted.
 
-        None either once the tenant's bytes of the day are used up, or once the run has
-        had its turn and others wait.
+        None where the connector changed meanwhile, where the tenant's bytes of the day
+        are used up, and where the run has to make way for others.
 
         Args:
-            connector_id: whose.
-            generation: the connector's, as the caller read it with bucket and prefix.
             run: Dagster's run id, which holds the leases.
+            generation: the connector's, as the caller read it with its source.
             limit: objects at most.
             extractor: version whose stored texts count.
             busy: objects that the run still works on. One that changed meanwhile is due
-                again; leased to the same run twice, the old version's outcome would
+                again. Leased to the same run twice, the old version's outcome would
                 pass for the new one's.
         """
-        return self._claim(
+        return _fetch(
+            conn,
             ClaimedObject,
             "claim_pending",
             {
@@ -319,20 +341,30 @@ class Ledger:
                 "busy": list(busy),
                 "lease": self._lease,
                 "bytes_per_day": self._bounds.bytes_per_day,
-                "turn": self._bounds.turn_seconds,
-                "places": self._bounds.places,
+                **self._time_slice(),
             },
         )
 
     def claim_extracted(
-        self, connector_id: UUID, run: str, *, generation: int, limit: int, characters: int
+        self,
+        conn: Connection[TupleRow],
+        connector_id: UUID,
+        run: str,
+        *,
+        generation: int,
+        limit: int,
+        characters: int,
     ) -> list[ClaimedText]:
-        """Lease up to ``limit`` stored texts that have to be indexed, of about
-        ``characters`` together.
+        """Lease stored texts that have to be indexed.
 
-        ``generation`` is as for :meth:`claim_pending`.
+        Args:
+            run: Dagster's run id, which holds the leases.
+            generation: as for :meth:`claim_pending`.
+            limit: texts at most.
+            characters: of all of them together, about.
         """
-        return self._claim(
+        return _fetch(
+            conn,
             ClaimedText,
             "claim_extracted",
             {
@@ -342,20 +374,17 @@ class Ledger:
                 "limit": limit,
                 "characters": characters,
                 "lease": self._lease,
-                "turn": self._bounds.turn_seconds,
-                "places": self._bounds.places,
+                **self._time_slice(),
             },
         )
 
-    def renew_claims(self, run: str) -> None:
+    def renew_claims(self, conn: Connection[TupleRow], run: str) -> None:
         """Hold the run's leases for another period."""
-        with self._database.transaction() as conn:
-            conn.execute(_SQL["renew_claims"], {"run": run, "lease": self._lease})
+        conn.execute(_SQL["renew_claims"], {"run": run, "lease": self._lease})
 
-    def release_claims(self, run: str) -> None:
+    def release_claims(self, conn: Connection[TupleRow], run: str) -> None:
         """Give back what the run still holds."""
-        with self._database.transaction() as conn:
-            conn.execute(_SQL["release_claims"], {"run": run})
+        conn.execute(_SQL["release_claims"], {"run": run})
 
     # Outcomes
 
@@ -391,8 +420,10 @@ class Ledger:
         objects: Sequence[UnchangedBytes],
         versions: Versions,
     ) -> list[DocumentMetadata]:
-        """Record new ETags over known bytes; returns the documents whose metadata the
-        caller updates with it.
+        """Record new ETags over known bytes.
+
+        Returns:
+            The documents whose metadata the caller updates in the same transaction.
         """
         rows = conn.execute(
             _SQL["store_unchanged"],
@@ -411,8 +442,10 @@ class Ledger:
     def store_failures(
         self, conn: Connection[TupleRow], run: str, failures: Sequence[FailedObject]
     ) -> list[UUID]:
-        """Record failures of objects that the run still holds; returns the documents
-        that the caller removes.
+        """Record failures of objects that the run still holds.
+
+        Returns:
+            The documents that the caller removes in the same transaction.
         """
         rows = conn.execute(
             _SQL["store_failures"],
@@ -429,9 +462,7 @@ class Ledger:
         return [document_id for _, document_id in rows if document_id is not None]
 
     def lock_claimed(self, conn: Connection[TupleRow], run: str, ids: Sequence[int]) -> set[int]:
-        """Those of the objects whose lease the run still holds, locked until the
-        transaction ends.
-        """
+        """The objects whose lease the run still holds, locked for this transaction."""
         return {
             row[0] for row in conn.execute(_SQL["lock_claimed"], {"run": run, "ids": list(ids)})
         }
@@ -458,8 +489,10 @@ class Ledger:
         return [seconds for (seconds,) in rows if seconds is not None]
 
     def forget_documents(self, conn: Connection[TupleRow], ids: Sequence[int]) -> list[UUID]:
-        """Forget what the graph holds of these objects; returns the documents that the
-        caller removes.
+        """Forget what the graph holds of these objects.
+
+        Returns:
+            The documents that the caller removes in the same transaction.
         """
         return [row[0] for row in conn.execute(_SQL["forget_documents"], {"ids": list(ids)})]
 
@@ -471,26 +504,31 @@ class Ledger:
         *,
         latencies: Sequence[float] = (),
     ) -> None:
-        """Add counts to a run and to its tenant's counters, as the last statement of
-        the transaction that did the work.
+        """Add counts to a run and to its tenant's counters.
+
+        The last statement of the transaction that did the work.
 
         Args:
-            conn: the caller's transaction.
             run: Dagster's run id.
             counts: of this part of the run.
             latencies: seconds, as :meth:`store_indexed` returns them.
         """
-        values = asdict(counts)
-        values["errors"] = json.dumps(counts.errors)
         conn.execute(
-            _SQL["count_run"], {"run": run, **values, **_columns(increments(counts, latencies))}
+            _SQL["count_run"],
+            {
+                "run": run,
+                "errors": json.dumps(counts.errors),
+                **counts.values(),
+                **_columns(increments(counts, latencies)),
+            },
         )
 
     def count_objects(
         self, conn: Connection[TupleRow], connector_id: UUID, status: str, objects: int
     ) -> None:
-        """Count objects that a scan settled by itself, as the last statement of the
-        transaction that did so.
+        """Count objects that a scan settled by itself.
+
+        The last statement of the transaction that did so.
         """
         if objects:
             columns = _columns({(Counter.ITEMS, status): objects})
@@ -499,24 +537,35 @@ class Ledger:
     # Runs
 
     def work(
-        self, *, max_objects: int, cap: int, scan_idle_seconds: float, lost_after_seconds: float
+        self,
+        conn: Connection[TupleRow],
+        *,
+        max_objects: int,
+        cap: int,
+        scan_idle_seconds: float,
+        lost_after_seconds: float,
     ) -> list[Work]:
-        """Connectors that need a run, in one statement that writes nothing when nothing
-        happened.
+        """Connectors that need a run.
+
+        One statement, which writes nothing when nothing happened.
+
+        Args:
+            max_objects: objects that one run takes at most.
+            cap: runs that a connector may have at once.
+            scan_idle_seconds: a scan without progress for so long needs a run.
+            lost_after_seconds: a run without a sign of life for so long is closed.
         """
-        with self._database.transaction() as conn:
-            rows = conn.execute(
-                _SQL["work"],
-                {
-                    "most": max_objects * cap,
-                    "cap": cap,
-                    "scan_idle": scan_idle_seconds,
-                    "lease": self._lease,
-                    "silence": lost_after_seconds,
-                    "bytes_per_day": self._bounds.bytes_per_day,
-                    **_RUN_BUCKETS,
-                },
-            ).fetchall()
+        rows = conn.execute(
+            _SQL["work"],
+            {
+                "most": max_objects * cap,
+                "cap": cap,
+                "scan_idle": scan_idle_seconds,
+                "silence": lost_after_seconds,
+                "bytes_per_day": self._bounds.bytes_per_day,
+                **_RUN_BUCKETS,
+            },
+        ).fetchall()
         return [
             Work(
                 connector_id,
@@ -531,58 +580,78 @@ class Ledger:
         ]
 
     def request_run(
-        self, connector_id: UUID, tenant_id: str, trigger: Trigger, *, with_scan: bool
+        self,
+        conn: Connection[TupleRow],
+        connector_id: UUID,
+        tenant_id: str,
+        trigger: Trigger,
+        *,
+        with_scan: bool,
     ) -> UUID:
         """Ask for a run; :meth:`runs_to_emit` hands it to Dagster."""
-        return self._request(
-            "request_run",
+        parameters = {
+            "connector_id": connector_id,
+            "tenant_id": tenant_id,
+            "trigger": trigger,
+            "with_scan": with_scan,
+        }
+        return UUID(str(_one(conn, "request_run", parameters)[0]))
+
+    def record_poll(
+        self,
+        conn: Connection[TupleRow],
+        connector_id: UUID,
+        tenant_id: str,
+        counts: ScanCounts,
+        *,
+        needs_run: bool,
+    ) -> None:
+        """Put what a tick's scan found into the history.
+
+        Args:
+            needs_run: ask for a run that takes up what was found.
+        """
+        conn.execute(
+            _SQL["record_poll"],
             {
                 "connector_id": connector_id,
                 "tenant_id": tenant_id,
-                "trigger": trigger,
-                "with_scan": with_scan,
+                "needs_run": needs_run,
+                "bytes_per_day": self._bounds.bytes_per_day,
+                **RunCounts.of_scan(counts).values(),
             },
         )
 
-    def record_poll(
-        self, connector_id: UUID, tenant_id: str, counts: ScanCounts, *, needs_run: bool
-    ) -> None:
-        """Put what a tick's scan found into the history, and ask for the run that it
-        needs.
-        """
-        with self._database.transaction(tenant_id=tenant_id) as conn:
-            conn.execute(
-                _SQL["record_poll"],
-                {
-                    "connector_id": connector_id,
-                    "tenant_id": tenant_id,
-                    "needs_run": needs_run,
-                    "bytes_per_day": self._bounds.bytes_per_day,
-                    **asdict(counts),
-                },
-            )
-
     def request_manual_run(
-        self, connector_id: UUID, tenant_id: str, *, mode: Mode = Mode.CHANGED
+        self,
+        conn: Connection[TupleRow],
+        connector_id: UUID,
+        tenant_id: str,
+        *,
+        mode: Mode = Mode.CHANGED,
     ) -> UUID:
         """Ask for a sync now; joins the request that waits already, and returns its id."""
-        return self._request(
-            "request_manual_run",
-            {"connector_id": connector_id, "tenant_id": tenant_id, "mode": mode},
-        )
+        parameters = {"connector_id": connector_id, "tenant_id": tenant_id, "mode": mode}
+        return UUID(str(_one(conn, "request_manual_run", parameters)[0]))
 
-    def runs_to_emit(self, connector_id: UUID | None = None) -> list[RunRequest]:
-        """Requests to hand to Dagster now, each marked as handed over; of each tenant
-        no more than its share.
+    def runs_to_emit(
+        self, conn: Connection[TupleRow], connector_id: UUID | None = None
+    ) -> list[RunRequest]:
+        """Requests to hand to Dagster now, each marked as handed over.
+
+        Of each tenant no more than its share.
 
         Args:
             connector_id: only this connector's; None for all.
         """
-        with self._database.transaction() as conn:
-            rows = conn.execute(
-                _SQL["runs_to_emit"],
-                {"connector_id": connector_id, "runs_per_tenant": self._bounds.runs},
-            ).fetchall()
+        rows = conn.execute(
+            _SQL["runs_to_emit"],
+            {
+                "connector_id": connector_id,
+                "runs_per_tenant": self._bounds.runs,
+                "pauses": _EMISSION_PAUSES,
+            },
+        ).fetchall()
         return [
             RunRequest(
                 id_,
@@ -600,6 +669,7 @@ class Ledger:
 
     def start_run(
         self,
+        conn: Connection[TupleRow],
         connector_id: UUID,
         tenant_id: str,
         run: str,
@@ -616,7 +686,7 @@ class Ledger:
             run: Dagster's run id.
             request_id: the request, when this package asked for the run.
             parent_run: the Dagster run that this one retries.
-            with_scan: the run lists the bucket.
+            with_scan: the run lists the source.
             mode: which objects it makes due beside those that are.
             keep_texts: objects that have a text are indexed again, not extracted again.
 
@@ -624,101 +694,89 @@ class Ledger:
             The id of the run's row; None when another run answers the request already:
             this one has nothing to do.
         """
-        with self._database.transaction(tenant_id=tenant_id) as conn:
-            row = conn.execute(
-                _SQL["start_run"],
-                {
-                    "connector_id": connector_id,
-                    "tenant_id": tenant_id,
-                    "run": run,
-                    "request_id": request_id,
-                    "parent_run": parent_run,
-                    "with_scan": with_scan,
-                    "mode": mode,
-                },
-            ).fetchone()
-            if row is None:
-                return None
-            if mode is not Mode.CHANGED:
-                parameters = {
-                    "run": run,
-                    "mode": mode,
-                    "keep_texts": keep_texts,
-                    "settled_by_name": SETTLED_BY_NAME,
-                }
-                conn.execute(_SQL["reset_for_mode"], parameters)
+        row = conn.execute(
+            _SQL["start_run"],
+            {
+                "connector_id": connector_id,
+                "tenant_id": tenant_id,
+                "run": run,
+                "request_id": request_id,
+                "parent_run": parent_run,
+                "with_scan": with_scan,
+                "mode": mode,
+            },
+        ).fetchone()
+        if row is None:
+            return None
+        if mode is not Mode.CHANGED:
+            parameters = {
+                "run": run,
+                "mode": mode,
+                "keep_texts": keep_texts,
+                "refused_by_name": self._refused_by_name,
+            }
+            conn.execute(_SQL["reset_for_mode"], parameters)
         return UUID(str(row[0]))
 
-    def is_asked_for(self, run: str) -> bool:
+    def is_asked_for(self, conn: Connection[TupleRow], run: str) -> bool:
         """Whether a person started the run, here or at Dagster."""
-        with self._database.transaction() as conn:
-            return bool(_one(conn, "is_asked_for", {"run": run})[0])
+        return bool(_one(conn, "is_asked_for", {"run": run})[0])
 
-    def turn_is_over(self, run: str) -> bool:
-        """Whether the run has had its turn, and a tenant with fewer runs waits for a
-        place.
-        """
-        parameters = {"run": run, "turn": self._bounds.turn_seconds, "places": self._bounds.places}
-        with self._database.transaction() as conn:
-            return bool(_one(conn, "turn_is_over", parameters)[0])
+    def must_yield(self, conn: Connection[TupleRow], run: str) -> bool:
+        """Whether the run has used its time slice, and a tenant with fewer runs waits."""
+        return bool(_one(conn, "must_yield", {"run": run, **self._time_slice()})[0])
 
-    def lost_runs(self) -> list[str]:
-        """Dagster's ids of runs that :meth:`work` closed for their silence, until
-        :meth:`forget_lost`.
-        """
-        with self._database.transaction() as conn:
-            return [row[0] for row in conn.execute(_SQL["lost_runs"])]
+    def lost_runs(self, conn: Connection[TupleRow]) -> list[str]:
+        """Dagster's ids of runs that :meth:`work` closed, until :meth:`forget_lost`."""
+        return [row[0] for row in conn.execute(_SQL["lost_runs"])]
 
-    def forget_lost(self, runs: Sequence[str]) -> None:
+    def forget_lost(self, conn: Connection[TupleRow], runs: Sequence[str]) -> None:
         """Dagster knows of the death of these runs."""
-        with self._database.transaction() as conn:
-            conn.execute(_SQL["forget_lost"], {"runs": list(runs)})
+        conn.execute(_SQL["forget_lost"], {"runs": list(runs)})
 
-    def finish_run(self, run: str, *, succeeded: bool) -> None:
+    def finish_run(self, conn: Connection[TupleRow], run: str, *, succeeded: bool) -> None:
         """Close a run's row."""
-        with self._database.transaction() as conn:
-            conn.execute(
-                _SQL["finish_run"],
-                {"run": run, "status": "succeeded" if succeeded else "failed", **_RUN_BUCKETS},
-            )
+        conn.execute(
+            _SQL["finish_run"],
+            {
+                "run": run,
+                "status": "succeeded" if succeeded else "failed",
+                "pauses": _RUN_PAUSES,
+                **_RUN_BUCKETS,
+            },
+        )
 
-    def run_counts(self, run: str) -> RunCounts:
+    def run_counts(self, conn: Connection[TupleRow], run: str) -> RunCounts:
         """The counts of a run so far."""
-        with self._database.transaction() as conn:
-            return RunCounts(*_one(conn, "run_counts", {"run": run}))
+        return RunCounts(*_one(conn, "run_counts", {"run": run}))
 
-    def progress(self, connector_id: UUID) -> dict[str, int]:
+    def progress(self, conn: Connection[TupleRow], connector_id: UUID) -> dict[str, int]:
         """Objects of a connector by state."""
-        with self._database.transaction() as conn:
-            return dict(conn.execute(_SQL["progress"], {"connector_id": connector_id}).fetchall())
+        return dict(conn.execute(_SQL["progress"], {"connector_id": connector_id}).fetchall())
 
-    def document_ids(self, connector_id: UUID) -> list[UUID]:
-        """Every document that the graph holds of a connector."""
-        with self._database.transaction() as conn:
-            return [
-                row[0] for row in conn.execute(_SQL["document_ids"], {"connector_id": connector_id})
-            ]
+    def failure_causes(
+        self, conn: Connection[TupleRow], connector_id: UUID
+    ) -> list[tuple[str, str, int, str, str]]:
+        """Failures by cause, most frequent first.
 
-    def failure_causes(self, connector_id: UUID) -> list[tuple[str, str, int, str, str]]:
-        """Failures by cause: code, state, objects, an example's message and key; most
-        frequent first.
+        Returns:
+            Of each cause its code, the state, how many objects, and the message and the
+            key of an example.
         """
-        with self._database.transaction() as conn:
-            return list(
-                conn.execute(_SQL["failure_causes"], {"connector_id": connector_id}).fetchall()
-            )
+        return list(conn.execute(_SQL["failure_causes"], {"connector_id": connector_id}).fetchall())
 
-    def _claim(self, row_class: type[Any], query: str, parameters: dict[str, Any]) -> list[Any]:
-        with self._database.transaction() as conn:
-            return (
-                conn.cursor(row_factory=class_row(row_class))
-                .execute(_SQL[query], parameters)
-                .fetchall()
-            )
+    def _time_slice(self) -> dict[str, float]:
+        return {
+            "time_slice": self._bounds.time_slice_seconds,
+            "concurrent_runs": self._bounds.concurrent_runs,
+        }
 
-    def _request(self, query: str, parameters: dict[str, Any]) -> UUID:
-        with self._database.transaction() as conn:
-            return UUID(str(_one(conn, query, parameters)[0]))
+
+def _fetch(
+    conn: Connection[TupleRow], row_class: type[Row], query: str, parameters: dict[str, Any]
+) -> list[Row]:
+    cursor = conn.cursor(row_factory=class_row(row_class))
+    return cursor.execute(_SQL[query], parameters).fetchall()
 
 
 def _columns(added: Increments) -> dict[str, list[Any]]:

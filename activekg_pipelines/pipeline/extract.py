@@ -10,13 +10,13 @@ import tempfile
 import time
 from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import ObjectError, SourceError
 from activekg_pipelines.extraction import EXTRACTOR_VERSION, Sandbox
-from activekg_pipelines.ledger.states import ClaimedObject, ExtractedText, RunCounts, UnchangedBytes
+from activekg_pipelines.ledger.states import ClaimedObject, ExtractedText, UnchangedBytes
 from activekg_pipelines.logs import log_fields, logs_connector
 from activekg_pipelines.pipeline.backlog import Backlog
 from activekg_pipelines.pipeline.failures import (
@@ -126,7 +126,8 @@ def extract(services: Services, connector: Connector, held: Lease, backlog: Back
         finally:
             # What was not begun when it ended early is somebody else's.
             threads.shutdown(wait=False, cancel_futures=True)
-    services.ledger.note_versions(connector.id, services.versions)
+    with services.database.transaction() as conn:
+        services.ledger.note_versions(conn, connector.id, services.versions)
     return extraction.taken
 
 
@@ -149,14 +150,16 @@ class _Extraction:
         most = self._held.claimable(_BATCH, self.taken)
         if most == 0:
             return []
-        claimed = self._services.ledger.claim_pending(
-            self._connector.id,
-            self._held.run,
-            generation=self._connector.generation,
-            limit=most,
-            extractor=EXTRACTOR_VERSION,
-            busy=self._busy(),
-        )
+        with self._services.database.transaction() as conn:
+            claimed = self._services.ledger.claim_pending(
+                conn,
+                self._connector.id,
+                self._held.run,
+                generation=self._connector.generation,
+                limit=most,
+                extractor=EXTRACTOR_VERSION,
+                busy=self._busy(),
+            )
         self.taken += len(claimed)
         return claimed
 
@@ -203,12 +206,12 @@ class _Extraction:
     def _is_flush_due(self) -> bool:
         if not self._outcomes:
             return False
-        patience = _STARVED_FLUSH_SECONDS if self._backlog.starved else _FLUSH_SECONDS
+        flush_after = _STARVED_FLUSH_SECONDS if self._backlog.starved else _FLUSH_SECONDS
         return (
             not self._running
             or len(self._outcomes) >= _BATCH
             or sum(outcome.characters for outcome in self._outcomes) >= _BATCH_CHARACTERS
-            or time.monotonic() - self._flushed_at >= patience
+            or time.monotonic() - self._flushed_at >= flush_after
         )
 
     def flush(self) -> None:
@@ -243,7 +246,6 @@ def _store(
             for outcome in ours
             if outcome.error
         ]
-        counts = failure_counts(failures)
         if texts:
             services.ledger.store_extracted(conn, run, texts)
         if unchanged:
@@ -256,14 +258,11 @@ def _store(
         services.ledger.count_run(
             conn,
             run,
-            RunCounts(
+            replace(
+                failure_counts(failures),
                 extracted=len(texts),
                 unchanged=len(unchanged),
-                skipped=counts.skipped,
-                failed=counts.failed,
-                dead=counts.dead,
                 bytes_fetched=sum(outcome.bytes_fetched for outcome in outcomes),
-                errors=counts.errors,
             ),
         )
     for outcome in outcomes:

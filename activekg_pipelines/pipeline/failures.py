@@ -10,13 +10,8 @@ from collections import Counter
 
 from activekg_pipelines.errors import Disposition, ObjectError, RunsDied
 from activekg_pipelines.ledger import planner
-from activekg_pipelines.ledger.states import (
-    ClaimedObject,
-    ClaimedText,
-    FailedObject,
-    ObjectState,
-    RunCounts,
-)
+from activekg_pipelines.ledger.run_counts import RunCounts
+from activekg_pipelines.ledger.states import ClaimedObject, ClaimedText, FailedObject, ObjectState
 from activekg_pipelines.settings import Settings
 
 logger = logging.getLogger(__name__)

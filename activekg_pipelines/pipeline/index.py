@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.embedding import Encoder, encode_resiliently, verify_encoder
 from activekg_pipelines.errors import EmptyObject, EncoderFailed, ModelError, ObjectError
 from activekg_pipelines.graph.nodes import Document
-from activekg_pipelines.ledger.states import ClaimedText, IndexedDocument, RunCounts
+from activekg_pipelines.ledger.states import ClaimedText, IndexedDocument
 from activekg_pipelines.logs import log_fields, logs_connector
 from activekg_pipelines.pipeline.backlog import Backlog
 from activekg_pipelines.pipeline.failures import (
@@ -97,7 +97,8 @@ def index(services: Services, connector: Connector, held: Lease, backlog: Backlo
             # Also wakes the thread that waits for texts.
             backlog.end_indexing()
     if indexing.taken:
-        services.ledger.note_versions(connector.id, services.versions)
+        with services.database.transaction() as conn:
+            services.ledger.note_versions(conn, connector.id, services.versions)
     return indexing.taken
 
 
@@ -152,13 +153,15 @@ class _Indexing:
         """
         while most := self._held.claimable(_BATCH, self.taken):
             seen, more_may_come = self._backlog.look()
-            claimed = self._services.ledger.claim_extracted(
-                self._connector.id,
-                self._held.run,
-                generation=self._connector.generation,
-                limit=most,
-                characters=_BATCH_CHARACTERS,
-            )
+            with self._services.database.transaction() as conn:
+                claimed = self._services.ledger.claim_extracted(
+                    conn,
+                    self._connector.id,
+                    self._held.run,
+                    generation=self._connector.generation,
+                    limit=most,
+                    characters=_BATCH_CHARACTERS,
+                )
             if claimed:
                 self.taken += len(claimed)
                 self._backlog.remove(text.id for text in claimed)
@@ -255,20 +258,16 @@ class _Indexing:
                 services.graph.remove(
                     conn, tenant_id, services.ledger.store_failures(conn, run, failed_objects)
                 )
-            counts = failure_counts(failed_objects)
             chunks = sum(len(document.chunks) for document in documents.values())
             services.ledger.count_run(
                 conn,
                 run,
-                RunCounts(
+                replace(
+                    failure_counts(failed_objects),
                     indexed=len(documents),
                     chunks=chunks,
                     embeddings_computed=computed,
                     embeddings_reused=max(0, chunks - computed),
-                    skipped=counts.skipped,
-                    failed=counts.failed,
-                    dead=counts.dead,
-                    errors=counts.errors,
                 ),
                 latencies=latencies,
             )

@@ -1,6 +1,4 @@
-"""A run's hold on its objects: renewed while it works, given back when it ends, bounded
-in objects and time.
-"""
+"""A run's lease on its objects: renewed while it works, given back when it ends."""
 
 from __future__ import annotations
 
@@ -13,7 +11,6 @@ from contextlib import contextmanager
 from psycopg import Error as DatabaseError
 from psycopg_pool import PoolTimeout
 
-from activekg_pipelines.ledger.store import Ledger
 from activekg_pipelines.services import Services
 
 logger = logging.getLogger(__name__)
@@ -25,14 +22,14 @@ _LEASES_WITHOUT_PROGRESS = 10
 
 
 class Lease:
-    """What a run may still take up; extraction and indexing share it, from their own
-    threads.
+    """What a run holds, and what it may still take up.
 
-    The ledger renews and releases all that a run holds, so a run has one lease, which
-    ends when both have ended.
+    The ledger renews and releases all that a run holds, so a run has one lease.
+    Extraction and indexing share it, each in its own thread; it ends when both have
+    ended.
 
     Args:
-        ledger: where the claims are.
+        services: with the ledger that holds the claims.
         run: Dagster's run id.
         max_objects: objects that each of the two steps may claim.
         budget_seconds: wall time after which nothing more is claimed.
@@ -41,7 +38,7 @@ class Lease:
 
     def __init__(
         self,
-        ledger: Ledger,
+        services: Services,
         run: str,
         *,
         max_objects: int,
@@ -49,11 +46,11 @@ class Lease:
         lease_seconds: float,
     ) -> None:
         self.run = run
-        self._ledger = ledger
+        self._services = services
         self._max_objects = max_objects
         self._deadline = time.monotonic() + budget_seconds
         self._renew_every = lease_seconds / 3
-        self._patience = lease_seconds * _LEASES_WITHOUT_PROGRESS
+        self._longest_silence = lease_seconds * _LEASES_WITHOUT_PROGRESS
         self._progress_at = time.monotonic()
         self.cause: BaseException | None = None
         """What made one of the steps fail first, so that the other has to end, too."""
@@ -68,8 +65,11 @@ class Lease:
         self.cause = self.cause or cause
 
     def claimable(self, most: int, taken: int) -> int:
-        """How many objects to claim next: ``most``, or what the bounds leave of it
-        after ``taken``.
+        """How many objects to claim next.
+
+        Args:
+            most: objects at once.
+            taken: objects that the step has claimed so far.
         """
         if self.stopped or time.monotonic() >= self._deadline:
             return 0
@@ -83,14 +83,16 @@ class Lease:
         self._progress_at = time.monotonic()
 
     def renew_until(self, ended: threading.Event) -> None:
-        """Renew the claims three times a lease while there is progress; a frozen
-        process renews nothing.
+        """Renew the claims three times a lease while there is progress.
+
+        A frozen process renews nothing.
         """
         while not ended.wait(self._renew_every):
-            if time.monotonic() - self._progress_at > self._patience:
+            if time.monotonic() - self._progress_at > self._longest_silence:
                 continue
             try:
-                self._ledger.renew_claims(self.run)
+                with self._services.database.transaction() as conn:
+                    self._services.ledger.renew_claims(conn, self.run)
             except (DatabaseError, PoolTimeout) as error:
                 # The work itself meets it too, and decides what becomes of the run.
                 logger.warning(
@@ -102,11 +104,12 @@ class Lease:
 def lease(
     services: Services, run: str, *, max_objects: int, budget_seconds: float
 ) -> Iterator[Lease]:
-    """A run's :class:`Lease`; what it still holds at the end, however it ends, is free
-    for others at once.
+    """A run's :class:`Lease`.
+
+    What it still holds at the end, however it ends, is free for others at once.
     """
     held = Lease(
-        services.ledger,
+        services,
         run,
         max_objects=max_objects,
         budget_seconds=budget_seconds,
@@ -120,4 +123,5 @@ def lease(
     finally:
         ended.set()
         renewing.join()
-        services.ledger.release_claims(run)
+        with services.database.transaction() as conn:
+            services.ledger.release_claims(conn, run)

@@ -1,5 +1,6 @@
-"""Brings the ledger up to date with the source: lists, compares, and deletes what a
-completed listing did not see.
+"""Brings the ledger up to date with the source.
+
+It lists, compares, and deletes what a completed listing did not see.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ logger = logging.getLogger(__name__)
 # Documents that go in one transaction: readers wait for none of it, and a crash repeats
 # little.
 _DELETE_BATCH = 500
+# A source that does not answer is left in peace after its first failure, and for twice as
+# long after each further one.
+_PAUSE_SECONDS = 60
+_LONGEST_PAUSE_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +75,9 @@ def scan_connector(
     run: str | None = None,
     after_page: Callable[[], None] = _nothing,
 ) -> ScanResult:
-    """Compare the connector's source with the ledger, going on where the last call
-    stopped.
+    """Compare the connector's source with the ledger, from where the last call stopped.
 
     Args:
-        services: of this process.
         connector: whose source.
         budget_seconds: wall time after which it stops between two pages; None for no
             limit.
@@ -83,7 +86,7 @@ def scan_connector(
             listed before, too.
         run: Dagster's id of the run that scans. One that nobody asked for carries on a
             listing and does not list once more, and stops like a budget's end when it
-            has had its turn and others wait; another one carries on.
+            has used its time slice and others wait; another one carries on.
         after_page: called after each page; a run shows with it that it lives.
 
     Raises:
@@ -93,11 +96,9 @@ def scan_connector(
             starts anew.
     """
     deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
-    makes_way = run is not None and not services.ledger.is_asked_for(run)
+    makes_way = run is not None and not _is_asked_for(services, run)
     whole = whole and not makes_way
-    scan = services.ledger.open_scan(
-        connector.id, connector.tenant_id, generation=connector.generation
-    )
+    scan = _open_scan(services, connector)
     resumed = scan.start_after != ""
     counts = ScanCounts()
     try:
@@ -133,44 +134,67 @@ def scan_connector(
             # Another process moved the scan on, perhaps for another source by now, or a
             # whole one follows.
             connector = services.connector(connector.id)
-            scan = services.ledger.open_scan(
-                connector.id, connector.tenant_id, generation=connector.generation
-            )
+            scan = _open_scan(services, connector)
     except ConnectorChanged:
         # Nothing is wrong with the connector that is there now.
         raise
     except ListingOutOfOrder as error:
-        # What was compared so far was compared in the wrong order: anew, from the first
-        # key.
         logger.warning("Connector %s: %s", connector.partition_key, error.message)
-        services.ledger.fail_scan(scan)
-        with services.database.transaction(tenant_id=connector.tenant_id) as conn:
-            services.connectors.sort_listing(conn, connector.id)
         return scan_connector(
             services,
-            services.connector(connector.id),
+            _sort_from_now_on(services, connector, scan),
             budget_seconds=budget_seconds,
             whole=whole,
             run=run,
             after_page=after_page,
         )
     except SourceError as error:
-        with services.database.transaction(tenant_id=connector.tenant_id) as conn:
-            services.connectors.record_error(conn, connector.id, error.code, error.message)
-            if error.retryable:
-                seconds = planner.pause_seconds(
-                    connector.failed_polls, base=60, cap=3600, chance=random.random()
-                )
-                services.connectors.pause_polls(conn, connector.id, seconds=seconds)
-        if not error.retryable:
-            services.ledger.fail_scan(scan)
+        _keep_error(services, connector, scan, error)
         raise
+
+
+def _sort_from_now_on(services: Services, connector: Connector, scan: Scan) -> Connector:
+    """What the scan compared so far was compared in the wrong order: it begins anew."""
+    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+        services.ledger.fail_scan(conn, scan)
+        services.connectors.sort_listing(conn, connector.id)
+        return services.connectors.get(conn, connector.id)
+
+
+def _keep_error(services: Services, connector: Connector, scan: Scan, error: SourceError) -> None:
+    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+        services.connectors.record_error(conn, connector.id, error.code, error.message)
+        if not error.retryable:
+            services.ledger.fail_scan(conn, scan)
+            return
+        seconds = planner.pause_seconds(
+            connector.failed_polls + 1,
+            base=_PAUSE_SECONDS,
+            cap=_LONGEST_PAUSE_SECONDS,
+            chance=random.random(),  # noqa: S311 - no secret
+        )
+        services.connectors.pause_polls(conn, connector.id, seconds=seconds)
+
+
+def _is_asked_for(services: Services, run: str) -> bool:
+    with services.database.transaction() as conn:
+        return services.ledger.is_asked_for(conn, run)
+
+
+def _open_scan(services: Services, connector: Connector) -> Scan:
+    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+        return services.ledger.open_scan(
+            conn, connector.id, connector.tenant_id, generation=connector.generation
+        )
 
 
 def _is_over(services: Services, deadline: float | None, run: str | None) -> bool:
     if deadline is not None and time.monotonic() >= deadline:
         return True
-    return run is not None and services.ledger.turn_is_over(run)
+    if run is None:
+        return False
+    with services.database.transaction() as conn:
+        return services.ledger.must_yield(conn, run)
 
 
 def _compare(
@@ -207,11 +231,13 @@ def _apply(
 def _complete(
     services: Services, connector: Connector, scan: Scan, after_batch: Callable[[], None]
 ) -> ScanResult:
-    held_back = services.ledger.deletions_held_back(
-        scan,
-        share=services.settings.activekg_delete_guard_share,
-        min_objects=services.settings.activekg_delete_guard_min_objects,
-    )
+    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+        held_back = services.ledger.deletions_held_back(
+            conn,
+            scan,
+            share=services.settings.activekg_delete_guard_share,
+            min_objects=services.settings.activekg_delete_guard_min_objects,
+        )
     counts = ScanCounts() if held_back else _delete_missing(services, connector, scan, after_batch)
     if held_back:
         logger.warning(
@@ -220,8 +246,10 @@ def _complete(
             held_back,
             connector.partition_key,
         )
-    services.ledger.requeue_outdated(connector.id, services.versions)
-    whole_scan = services.ledger.complete_scan(scan, held_back=held_back)
+    with services.database.transaction() as conn:
+        services.ledger.requeue_outdated(conn, connector.id, services.versions)
+    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+        whole_scan = services.ledger.complete_scan(conn, scan, held_back=held_back)
     if whole_scan is not None and whole_scan.over_limit:
         logger.warning(
             "%d new objects of connector %s were not taken in, because it holds as many as its "

@@ -74,7 +74,7 @@ class Reader:
                             self._look(conn)
                 except psycopg.OperationalError:
                     time.sleep(0.2)
-        except BaseException as error:  # noqa: BLE001 - the round shows it
+        except BaseException as error:  # noqa: BLE001 - the test shows it
             self.error = error
 
     def _look(self, conn: psycopg.Connection[Any]) -> None:

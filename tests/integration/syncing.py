@@ -5,12 +5,18 @@ The tests of this folder share it.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.graph.search import search
-from activekg_pipelines.ledger.states import Mode, RunCounts
+from activekg_pipelines.ledger.run_counts import RunCounts
+from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.pipeline.extract import extract_pending
 from activekg_pipelines.pipeline.index import index_extracted
 from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
@@ -18,6 +24,8 @@ from activekg_pipelines.pipeline.sync import extract_and_index
 from activekg_pipelines.services import Services
 
 TENANT = "acme_corp"
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
 
 
 class Ended(NamedTuple):
@@ -29,6 +37,17 @@ class Ended(NamedTuple):
     attempts: int
 
 
+def in_transaction(
+    services: Services | AdminServices,
+    method: Callable[Concatenate[Connection[TupleRow], Given], Answer],
+    *given: Given.args,
+    **named: Given.kwargs,
+) -> Answer:
+    """What a store's method answers in a transaction of its own."""
+    with services.database.transaction() as conn:
+        return method(conn, *given, **named)
+
+
 def scan(services: Services, connector: Connector) -> ScanResult:
     """A whole scan."""
     return scan_connector(services, connector, budget_seconds=None)
@@ -37,7 +56,9 @@ def scan(services: Services, connector: Connector) -> ScanResult:
 def start_run(services: Services, connector: Connector, mode: Mode = Mode.CHANGED) -> str:
     """A run of the connector that has begun; returns its id."""
     run = str(uuid4())
-    services.ledger.start_run(
+    in_transaction(
+        services,
+        services.ledger.start_run,
         connector.id,
         connector.tenant_id,
         run,
@@ -63,8 +84,8 @@ def drain(services: Services, connector: Connector, mode: Mode = Mode.CHANGED) -
     """What a run does after the scan; returns its counts."""
     run = start_run(services, connector, mode)
     extract_and_index(services, connector, run, max_objects=1000, budget_seconds=600)
-    services.ledger.finish_run(run, succeeded=True)
-    return services.ledger.run_counts(run)
+    in_transaction(services, services.ledger.finish_run, run, succeeded=True)
+    return in_transaction(services, services.ledger.run_counts, run)
 
 
 def sync(services: Services, connector: Connector) -> RunCounts:

@@ -1,4 +1,4 @@
-"""The audit: finds what was broken by hand in every way, mends it, and raises no false
+"""The audit: finds what was broken by hand in every way, repairs it, and raises no false
 alarm.
 """
 
@@ -15,7 +15,7 @@ import pytest
 
 from activekg_pipelines.audit.audit import audit_connector
 from activekg_pipelines.audit.differences import Difference, Report
-from activekg_pipelines.audit.mend import Mended, mend_connector
+from activekg_pipelines.audit.repair import Repaired, repair_connector
 from activekg_pipelines.audit.walk import external_root, walk
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.defs.assets import extract_and_index, source_objects
@@ -31,6 +31,7 @@ from tests.integration.syncing import (
     documents,
     found,
     graph_of,
+    in_transaction,
     outcomes,
     query,
     scan,
@@ -82,13 +83,13 @@ def counted(report: Report) -> dict[Difference, int]:
     return {difference: tally.count for difference, tally in report.differences.items()}
 
 
-def mend_and_run(services: Services, connector: Connector, report: Report) -> Mended:
-    """What people do: mend, let the sync run that it asks for, look again."""
-    mended = mend_connector(services, connector, report)
-    if mended.sync_id is not None:
+def repair_and_run(services: Services, connector: Connector, report: Report) -> Repaired:
+    """What people do: repair, let the sync run that it asks for, look again."""
+    repaired = repair_connector(services, connector, report)
+    if repaired.sync_id is not None:
         sync(services, connector)
         age_objects(services)
-    return mended
+    return repaired
 
 
 def chunks_of_house(services: Services) -> int:
@@ -409,7 +410,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
-def test_damage_is_named_mended_and_gone(
+def test_damage_is_named_repaired_and_gone(
     services: Services, bucket: Bucket, filled: Connector, damage: Damage
 ) -> None:
     chunks = chunks_of_house(services)
@@ -428,7 +429,7 @@ def test_damage_is_named_mended_and_gone(
     for tally in report.differences.values():
         assert all(example.startswith(uri) for example in tally.examples), tally.examples
 
-    mend_and_run(services, filled, report)
+    repair_and_run(services, filled, report)
 
     assert counted(audit_connector(services, filled)) == {}
     assert {text: id_ for text, (id_, _) in chunk_nodes(services).items()} == {
@@ -459,7 +460,7 @@ def test_a_vector_of_another_text_is_found_by_computing_it_again(
     assert counted(report) == {Difference.VECTOR_WRONG: 1}
     assert report.vectors_checked == chunks_of_house(services) + 1
     assert audit_connector(services, filled, vectors=2).vectors_checked == 2
-    mend_and_run(services, filled, report)
+    repair_and_run(services, filled, report)
     assert audit_connector(services, filled, vectors=1000).clean
 
 
@@ -517,9 +518,9 @@ def test_a_damaged_document_that_cannot_be_read_any_more_is_taken_away(
     assert documents(proxied) == {f"s3://{bucket.name}/house.md"}
     query(proxied, f"DELETE FROM nodes WHERE id = ({THIRD})")
 
-    mended = mend_and_run(proxied, via_proxy, audit_connector(proxied, via_proxy))
+    repaired = repair_and_run(proxied, via_proxy, audit_connector(proxied, via_proxy))
 
-    assert (mended.fetch, mended.documents) == (1, 1)
+    assert (repaired.fetch, repaired.documents) == (1, 1)
     assert states(proxied, via_proxy) == {"house.md": ("dead", "access_denied")}
     assert graph_of(proxied) == (0, 0, 0)
     assert audit_connector(proxied, via_proxy).clean
@@ -619,7 +620,7 @@ def test_another_tenant_is_neither_audited_nor_touched(
     )
 
     report = audit_connector(services, filled)
-    mend_and_run(services, filled, report)
+    repair_and_run(services, filled, report)
 
     assert audit_connector(services, filled).clean
     assert (
@@ -651,7 +652,7 @@ def test_other_nodes_of_the_tenant_are_no_business_of_the_audit(
     before = graph_of(services)
     report = audit_connector(services, filled)
     assert counted(report) == {}
-    mend_connector(services, filled, report)
+    repair_connector(services, filled, report)
     assert graph_of(services) == before
 
 
@@ -667,23 +668,25 @@ def test_what_a_run_holds_is_left_to_it(services: Services, filled: Connector) -
         run,
     )
     before = graph_of(services)
-    mended = mend_connector(services, filled, report)
-    assert (mended.left_to_runs, mended.fetch, mended.index, mended.chunks) == (1, 0, 0, 0)
+    repaired = repair_connector(services, filled, report)
+    assert (repaired.left_to_runs, repaired.fetch, repaired.index, repaired.chunks) == (1, 0, 0, 0)
     assert graph_of(services) == before
     assert query(services, "SELECT claimed_by FROM connectors.objects WHERE key = 'house.md'") == [
         (run,)
     ]
-    services.ledger.release_claims(run)
-    mend_and_run(services, filled, report)
+    in_transaction(services, services.ledger.release_claims, run)
+    repair_and_run(services, filled, report)
     assert audit_connector(services, filled).clean
 
 
-def test_a_paused_connector_is_mended_without_a_sync(services: Services, filled: Connector) -> None:
+def test_a_paused_connector_is_repaired_without_a_sync(
+    services: Services, filled: Connector
+) -> None:
     query(services, f"DELETE FROM edges WHERE src = ({THIRD})")
     query(services, "UPDATE connectors.connectors SET enabled = false")
     paused = services.connector(filled.id)
-    mended = mend_connector(services, paused, audit_connector(services, paused))
-    assert (mended.index, mended.sync_id) == (1, None)
+    repaired = repair_connector(services, paused, audit_connector(services, paused))
+    assert (repaired.index, repaired.sync_id) == (1, None)
 
 
 def test_objects_missing_from_the_bucket_are_left_to_the_scan_and_its_guard(
@@ -696,9 +699,9 @@ def test_objects_missing_from_the_bucket_are_left_to_the_scan_and_its_guard(
 
     report = audit_connector(services, connector)
     assert counted(report) == {Difference.NOT_IN_BUCKET: 20}
-    mended = mend_and_run(services, connector, report)
+    repaired = repair_and_run(services, connector, report)
 
-    assert (mended.left_to_scan, mended.documents) == (20, 0)
+    assert (repaired.left_to_scan, repaired.documents) == (20, 0)
     assert graph_of(services) == (20, 20, 20)
     assert services.connector(connector.id).deletions_held_back == 20
     assert audit_connector(services, connector).clean
@@ -715,12 +718,12 @@ def test_suspiciously_many_orphans_stay_until_somebody_says_so(
 
     report = audit_connector(services, connector)
     assert counted(report) == {Difference.NOT_IN_LEDGER: 1, Difference.DOCUMENT_ORPHANED: 20}
-    held = mend_connector(services, connector, report)
+    held = repair_connector(services, connector, report)
     assert (held.orphans_held_back, held.documents) == (20, 0)
     assert graph_of(services)[0] == 20
 
-    mended = mend_connector(services, connector, report, remove_orphans=20)
-    assert (mended.orphans_held_back, mended.documents) == (0, 19)
+    repaired = repair_connector(services, connector, report, remove_orphans=20)
+    assert (repaired.orphans_held_back, repaired.documents) == (0, 19)
     sync(services, connector)
     assert documents(services) == {f"s3://{bucket.name}/00.txt"}
     age_objects(services)
@@ -787,7 +790,7 @@ def test_a_huge_listing_is_walked_in_bounded_pieces(
 
 
 def test_nodes_are_walked_page_by_page_and_each_is_seen_once(
-    services: Services, filled: Connector, monkeypatch: pytest.MonkeyPatch
+    services: Services, filled: Connector
 ) -> None:
     query(services, f"DELETE FROM edges WHERE dst = ({DOCUMENT})")
     query(
@@ -810,11 +813,10 @@ def test_nodes_are_walked_page_by_page_and_each_is_seen_once(
     assert whole[Difference.CHUNK_WITHOUT_EDGE] == chunks
     assert whole[Difference.DOCUMENT_ORPHANED] == 1
     for size in range(1, 6):
-        monkeypatch.setattr("activekg_pipelines.audit.walk._NODES", size)
-        pieces = [piece for piece in walk(services, filled) if not piece.objects]
+        pieces = [piece for piece in walk(services, filled, page_nodes=size) if not piece.objects]
         assert all(piece.nodes <= size for piece in pieces)
         assert sum(piece.nodes for piece in pieces) == chunks + 3, "two documents"
-        assert counted(audit_connector(services, filled)) == whole
+        assert counted(audit_connector(services, filled, page_nodes=size)) == whole
 
 
 def test_an_audit_costs_a_few_statements_a_page_and_none_a_document(
@@ -898,7 +900,7 @@ def test_the_check_tells_the_drift_of_every_connector(
         (other.partition_key, "could_not_look"),
     }
 
-    mend_and_run(services, filled, audit_connector(services, filled))
+    repair_and_run(services, filled, audit_connector(services, filled))
     config = {
         "ops": {"document_embeddings_no_drift": {"config": {"connectors": [filled.partition_key]}}}
     }
@@ -913,7 +915,7 @@ def test_no_sync_evaluates_the_audit_and_nobody_is_audited_unasked(
 ) -> None:
     instance.add_dynamic_partitions("connector", [filled.partition_key])
     job = definitions().resolve_job_def("sync_connector")
-    services.ledger.request_manual_run(filled.id, filled.tenant_id)
+    in_transaction(services, services.ledger.request_manual_run, filled.id, filled.tenant_id)
     (request,) = start_due_work(services).run_requests or ()
     # As the daemon narrows the job down for what a sensor asks for.
     asked = job.get_subset(

@@ -23,6 +23,7 @@ from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.pipeline.scan import scan_connector
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.s3.source import S3Source
+from tests.integration.syncing import in_transaction
 from tests.s3_bucket import Bucket
 
 ASSETS = [source_objects, extract_and_index]
@@ -125,8 +126,11 @@ def test_sync_now_joins_the_request_that_waits_and_starts_at_the_next_tick(
 ) -> None:
     execute(instance, requests_of(start_due_work(services))[0])
     bucket.put("a.txt", "one")
-    first = services.ledger.request_manual_run(connector.id, "acme_corp")
-    assert services.ledger.request_manual_run(connector.id, "acme_corp") == first
+    first = in_transaction(services, services.ledger.request_manual_run, connector.id, "acme_corp")
+    assert (
+        in_transaction(services, services.ledger.request_manual_run, connector.id, "acme_corp")
+        == first
+    )
     (request,) = requests_of(start_due_work(services))
     assert request.tags["activekg/sync_id"] == str(first)
     assert execute(instance, request).success
@@ -160,7 +164,7 @@ def test_a_1000_object_bucket_is_one_run_with_less_than_one_statement_an_object(
     monkeypatch.setattr(psycopg.Cursor, "execute", counting_execute)
     result = execute(instance, request)
     monkeypatch.undo()
-    assert services.ledger.progress(connector.id) == {"indexed": 1000}
+    assert in_transaction(services, services.ledger.progress, connector.id) == {"indexed": 1000}
     assert statements < 1000
     print(f"{statements / 1000:.2f} statements an object")
     small = len(result.all_events)
@@ -202,7 +206,9 @@ def test_a_backfill_of_mode_all_takes_every_object_up_again(
     bucket.put("a.txt", "one")
     bucket.put("b.txt", "two")
     execute(instance, requests_of(start_due_work(services))[0])
-    services.ledger.request_manual_run(connector.id, "acme_corp", mode=Mode.ALL)
+    in_transaction(
+        services, services.ledger.request_manual_run, connector.id, "acme_corp", mode=Mode.ALL
+    )
     (request,) = requests_of(start_due_work(services))
     assert execute(instance, request).success
     trigger, status, added, _, indexed = run_rows(services)[-1]
@@ -229,8 +235,8 @@ def test_texts_and_embeddings_are_materialized_alone_or_together(
         events = result.get_asset_materialization_events()
         checks = result.get_asset_check_evaluations()
         assert [check.passed for check in checks] == [True] * (DOCUMENT_EMBEDDINGS in assets)
-        return [event.asset_key for event in events if event.asset_key], services.ledger.progress(
-            connector.id
+        return [event.asset_key for event in events if event.asset_key], in_transaction(
+            services, services.ledger.progress, connector.id
         )
 
     assert materialize(EXTRACTED_TEXT) == ([EXTRACTED_TEXT], {"extracted": 1})
@@ -351,7 +357,7 @@ def test_2500_objects_list_across_ticks_with_a_tiny_budget_and_end_complete(
         messages.append(str(tick.skip_reason))
     assert len(messages) == 3
     assert ["goes on with the next tick" in message for message in messages] == [True, True, False]
-    assert services.ledger.progress(connector.id) == {"skipped": 2500}
+    assert in_transaction(services, services.ledger.progress, connector.id) == {"skipped": 2500}
 
 
 def test_dagster_is_told_of_runs_that_died_unseen_and_of_no_others(
@@ -359,7 +365,9 @@ def test_dagster_is_told_of_runs_that_died_unseen_and_of_no_others(
 ) -> None:
     def started() -> str:
         run = instance.create_run_for_job(sync_job(), status=dg.DagsterRunStatus.STARTED)
-        services.ledger.start_run(
+        in_transaction(
+            services,
+            services.ledger.start_run,
             connector.id,
             connector.tenant_id,
             run.run_id,

@@ -25,7 +25,15 @@ from activekg_pipelines.graph.nodes import node_id
 from activekg_pipelines.graph.store import Graph
 from activekg_pipelines.services import Services
 from tests.integration.api.conftest import RecordingOrchestrator
-from tests.integration.syncing import documents, graph_of, query, scan, start_run, sync
+from tests.integration.syncing import (
+    documents,
+    graph_of,
+    in_transaction,
+    query,
+    scan,
+    start_run,
+    sync,
+)
 from tests.registry import due_for_poll
 from tests.s3_bucket import Bucket, S3ConfigPatch
 
@@ -170,13 +178,30 @@ def test_a_removal_that_was_cut_short_leaves_a_paused_connector_and_the_next_one
     assert not stored.enabled
     assert due_for_poll(services, "acme_corp") == []
     assert (
-        services.ledger.work(max_objects=1000, cap=2, scan_idle_seconds=30, lost_after_seconds=240)
+        in_transaction(
+            services,
+            services.ledger.work,
+            max_objects=1000,
+            cap=2,
+            scan_idle_seconds=30,
+            lost_after_seconds=240,
+        )
         == []
     )
     # A run that read the connector before gets nothing to do.
     limits = {"generation": full.generation, "limit": 10}
-    assert services.ledger.claim_pending(full.id, run, extractor="1", **limits) == []
-    assert services.ledger.claim_extracted(full.id, run, characters=1000, **limits) == []
+    assert (
+        in_transaction(
+            services, services.ledger.claim_pending, full.id, run, extractor="1", **limits
+        )
+        == []
+    )
+    assert (
+        in_transaction(
+            services, services.ledger.claim_extracted, full.id, run, characters=1000, **limits
+        )
+        == []
+    )
 
     assert remove(admin, full.id, DocumentFate.REMOVE) == DOCUMENTS - 500
     assert graph_of(services) == (0, 0, 0)

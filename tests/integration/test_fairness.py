@@ -1,4 +1,4 @@
-"""Nobody waits for another tenant: shares of Dagster's queue, turns of runs, polls of
+"""Nobody waits for another tenant: shares of Dagster's queue, time slices, polls of
 buckets that do not answer. And every time that decides anything is the database's."""
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tests.integration.syncing import (
     TENANT,
     drain,
     extract,
+    in_transaction,
     index,
     make_retries_due,
     query,
@@ -83,7 +84,9 @@ def test_a_tenant_with_many_connectors_takes_its_share_of_the_queue_and_no_more(
     )
     for request_id, connector_id in waiting[:2]:
         run = str(uuid4())
-        services.ledger.start_run(
+        in_transaction(
+            services,
+            services.ledger.start_run,
             connector_id,
             TENANT,
             run,
@@ -93,7 +96,7 @@ def test_a_tenant_with_many_connectors_takes_its_share_of_the_queue_and_no_more(
             mode=Mode.CHANGED,
         )
         assert asked(services) == [], "one that runs holds its place"
-        services.ledger.finish_run(run, succeeded=True)
+        in_transaction(services, services.ledger.finish_run, run, succeeded=True)
         assert asked(services) == [TENANT]
 
 
@@ -110,7 +113,7 @@ def test_a_tenants_first_run_comes_before_every_other_tenants_second_one(
         "UPDATE connectors.runs SET status = 'succeeded' WHERE tenant_id = %s RETURNING 1",
         OTHER,
     )
-    services.ledger.request_manual_run(other.id, OTHER)
+    in_transaction(services, services.ledger.request_manual_run, other.id, OTHER)
     asked_for = start_due_work(services).run_requests or []
     queue = sorted(
         [*large, *small, *asked_for],
@@ -136,8 +139,10 @@ def test_a_sync_that_somebody_asks_for_comes_before_those_of_the_tenant_that_wai
         for number in range(8)
     ]
     asked(services)
-    request = services.ledger.request_manual_run(connectors[7].id, TENANT)
-    assert [emitted.id for emitted in services.ledger.runs_to_emit()] == [request]
+    request = in_transaction(services, services.ledger.request_manual_run, connectors[7].id, TENANT)
+    assert [emitted.id for emitted in in_transaction(services, services.ledger.runs_to_emit)] == [
+        request
+    ]
 
 
 # Turns
@@ -152,7 +157,15 @@ def long_run(services: Services, connector: Connector, bucket: Bucket) -> str:
     bucket.put_many({"1.txt": "one", "2.txt": "two"})
     scan(services, connector)
     run = start_run(services, connector)
-    services.ledger.claim_pending(connector.id, str(uuid4()), generation=0, limit=1, extractor="1")
+    in_transaction(
+        services,
+        services.ledger.claim_pending,
+        connector.id,
+        str(uuid4()),
+        generation=0,
+        limit=1,
+        extractor="1",
+    )
     assert extract(services, connector, run) == 1
     query(
         services,
@@ -189,8 +202,10 @@ def let_wait(
     ]
     for _ in range(runs):
         start_run(services, other)
-    services.ledger.request_run(other.id, tenant, Trigger.PENDING, with_scan=False)
-    services.ledger.runs_to_emit()
+    in_transaction(
+        services, services.ledger.request_run, other.id, tenant, Trigger.PENDING, with_scan=False
+    )
+    in_transaction(services, services.ledger.runs_to_emit)
     age(services, "requested_at", by)
     take_places(services, bucket)
     return other
@@ -198,13 +213,29 @@ def let_wait(
 
 def may_extract(services: Services, connector: Connector, run: str) -> bool:
     return bool(
-        services.ledger.claim_pending(connector.id, run, generation=0, limit=5, extractor="1")
+        in_transaction(
+            services,
+            services.ledger.claim_pending,
+            connector.id,
+            run,
+            generation=0,
+            limit=5,
+            extractor="1",
+        )
     )
 
 
 def may_index(services: Services, connector: Connector, run: str) -> bool:
     return bool(
-        services.ledger.claim_extracted(connector.id, run, generation=0, limit=5, characters=1000)
+        in_transaction(
+            services,
+            services.ledger.claim_extracted,
+            connector.id,
+            run,
+            generation=0,
+            limit=5,
+            characters=1000,
+        )
     )
 
 
@@ -214,18 +245,18 @@ def test_a_run_goes_on_while_nobody_waits(
     assert may_extract(services, connector, long_run)
 
 
-def test_a_run_that_has_had_its_turn_makes_way_and_another_one_goes_on_with_its_work(
+def test_a_run_that_has_used_its_time_slice_makes_way_and_another_one_goes_on_with_its_work(
     services: Services, connector: Connector, bucket: Bucket, long_run: str
 ) -> None:
     other = let_wait(services, bucket)
     assert not may_extract(services, connector, long_run)
     # What it has extracted it may index; one batch at least, however late.
     assert index(services, connector, long_run) == 1
-    services.ledger.finish_run(long_run, succeeded=True)
+    in_transaction(services, services.ledger.finish_run, long_run, succeeded=True)
     assert asked(services) == [TENANT]
-    services.ledger.finish_run(start_run(services, other), succeeded=True)
+    in_transaction(services, services.ledger.finish_run, start_run(services, other), succeeded=True)
     assert drain(services, connector).indexed == 1
-    assert services.ledger.progress(connector.id) == {"indexed": 2}
+    assert in_transaction(services, services.ledger.progress, connector.id) == {"indexed": 2}
 
 
 def test_indexing_has_twice_the_time_so_that_texts_do_not_pile_up(
@@ -256,7 +287,7 @@ def test_indexing_has_twice_the_time_so_that_texts_do_not_pile_up(
         ),
         pytest.param(OTHER, LONG, 1, LONG, id="who has as many places waits for no more"),
         pytest.param(TENANT, LONG, 0, LONG, id="a tenant makes no way for itself"),
-        pytest.param(OTHER, LONG, 0, "no time", id="each run has its turn"),
+        pytest.param(OTHER, LONG, 0, "no time", id="each run has its time slice"),
     ],
 )
 def test_no_run_makes_way_without_need(
@@ -312,7 +343,7 @@ def test_one_run_makes_way_for_one_tenant_the_longest_first(
     )
     assert not may_extract(services, connector, older)
     # It finishes what it has begun: until then it is still the one that makes way.
-    services.ledger.finish_run(older, succeeded=True)
+    in_transaction(services, services.ledger.finish_run, older, succeeded=True)
     assert may_extract(services, connector, long_run), "a place is free, and about to be taken"
 
 
@@ -332,7 +363,14 @@ def test_a_long_listing_makes_way_and_the_next_run_carries_it_on(
     services: Services, connector: Connector, bucket: Bucket
 ) -> None:
     bucket.put_many({f"a/{number:05}.png": b"x" for number in range(2500)})
-    services.ledger.request_run(connector.id, TENANT, Trigger.REGISTERED, with_scan=True)
+    in_transaction(
+        services,
+        services.ledger.request_run,
+        connector.id,
+        TENANT,
+        Trigger.REGISTERED,
+        with_scan=True,
+    )
 
     def list_in_a_run() -> tuple[int, bool]:
         (request,) = query(
@@ -341,7 +379,9 @@ def test_a_long_listing_makes_way_and_the_next_run_carries_it_on(
             TENANT,
         )
         run = str(uuid4())
-        services.ledger.start_run(
+        in_transaction(
+            services,
+            services.ledger.start_run,
             connector.id,
             TENANT,
             run,
@@ -352,7 +392,7 @@ def test_a_long_listing_makes_way_and_the_next_run_carries_it_on(
         )
         age(services, "started_at", LONG, run)
         result = scan_connector(services, connector, budget_seconds=None, whole=True, run=run)
-        services.ledger.finish_run(run, succeeded=True)
+        in_transaction(services, services.ledger.finish_run, run, succeeded=True)
         return result.counts.listed, result.completed
 
     let_wait(services, bucket)
@@ -364,9 +404,9 @@ def test_a_long_listing_makes_way_and_the_next_run_carries_it_on(
     assert list_in_a_run() == (1000, False)
     # A sync that somebody asked for is no part of a listing: it reads the rest, and
     # then all of the bucket.
-    services.ledger.request_manual_run(connector.id, TENANT)
+    in_transaction(services, services.ledger.request_manual_run, connector.id, TENANT)
     assert list_in_a_run() == (3000, True)
-    assert services.ledger.progress(connector.id) == {"skipped": 2500}
+    assert in_transaction(services, services.ledger.progress, connector.id) == {"skipped": 2500}
 
 
 # Polls
@@ -451,7 +491,7 @@ def test_no_run_takes_a_place_for_a_bucket_that_does_not_answer(
     make_polls_due(proxied)
     query(proxied, "UPDATE connectors.scans SET updated_at = now() - interval '1 hour' RETURNING 1")
     assert asked(proxied) == [], "neither for its object nor for the listing that stands still"
-    proxied.ledger.request_manual_run(via_proxy.id, TENANT)
+    in_transaction(proxied, proxied.ledger.request_manual_run, via_proxy.id, TENANT)
     assert asked(proxied) == [TENANT], "who asks for a sync gets one"
     query(proxied, "UPDATE connectors.runs SET status = 'failed' RETURNING 1")
     proxy.heal()
@@ -538,7 +578,7 @@ def test_a_wrong_clock_changes_no_lease_no_retry_no_poll_and_no_day(
         > 86_400 * 2
     )
     connector = bucket.register(services, endpoint_url=proxy.url)
-    services.tenant_limits.set(TENANT, TenantLimits(bytes_per_day=1000))
+    in_transaction(services, services.tenant_limits.set, TENANT, TenantLimits(bytes_per_day=1000))
     bucket.put_many({"a.txt": "one", "b.txt": "two", "c.txt": "three"})
     proxy.inject("GET", "b.txt", status(500, "InternalError"))
 
@@ -571,8 +611,10 @@ def test_a_wrong_clock_changes_no_lease_no_retry_no_poll_and_no_day(
         "WHERE key = 'b.txt'",
     )
     assert 60 < lease <= services.settings.activekg_lease_seconds
-    services.ledger.release_claims(first)
-    services.ledger.finish_run(first, succeeded=True)
+    in_transaction(services, services.ledger.release_claims, first)
+    in_transaction(services, services.ledger.finish_run, first, succeeded=True)
     assert extract(services, connector, second) == 1
     assert index(services, connector, second) == 1
-    assert services.tenant_limits.usage(TENANT).bytes_today == len("onetwothree")
+    assert in_transaction(services, services.tenant_limits.usage, TENANT).bytes_today == len(
+        "onetwothree"
+    )

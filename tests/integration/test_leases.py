@@ -25,6 +25,7 @@ from tests.integration.syncing import (
     extract,
     found,
     graph_of,
+    in_transaction,
     index,
     outcomes,
     query,
@@ -96,7 +97,7 @@ def test_a_frozen_run_that_was_overtaken_while_extracting_writes_nothing(
     assert states(services, connector) == {"a.txt": ("indexed", None)}
     index(services, connector, frozen)
     assert set(chunk_nodes(services)) == {"The new text about walruses."}
-    counts = services.ledger.run_counts(frozen)
+    counts = in_transaction(services, services.ledger.run_counts, frozen)
     assert (counts.extracted, counts.indexed) == (0, 0), "what was not written is not counted"
 
 
@@ -126,7 +127,7 @@ def test_a_failure_of_a_run_that_was_overtaken_changes_nothing(
     extract(proxied, via_proxy, frozen)
     assert states(proxied, via_proxy) == {"a.txt": ("indexed", None)}
     assert graph_of(proxied) == (1, 1, 1)
-    counts = proxied.ledger.run_counts(frozen)
+    counts = in_transaction(proxied, proxied.ledger.run_counts, frozen)
     assert (counts.dead, counts.errors) == (0, {})
 
 
@@ -155,7 +156,7 @@ def test_a_frozen_run_that_was_overtaken_while_embedding_writes_nothing(
         "nothing was written twice"
     )
     assert found(services, "penguins walruses") == {f"s3://{bucket.name}/{key}.txt" for key in "ab"}
-    assert services.ledger.run_counts(frozen).indexed == 0
+    assert in_transaction(services, services.ledger.run_counts, frozen).indexed == 0
 
 
 def test_an_object_that_changes_while_its_text_is_embedded_is_not_indexed_in_the_old_version(
@@ -234,7 +235,7 @@ def test_runs_of_one_connector_at_once_process_each_object_exactly_once(
     assert {proxy.count("GET", f"{number:03}.txt") for number in range(150)} == {1}
     assert graph_of(proxied) == (150, 150, 150)
     assert {version for _, version in chunk_nodes(proxied).values()} == {1}
-    assert proxied.ledger.progress(via_proxy.id) == {"indexed": 150}
+    assert in_transaction(proxied, proxied.ledger.progress, via_proxy.id) == {"indexed": 150}
     assert {claim for _, claim in claims(proxied)} == {None}
 
 
@@ -292,8 +293,14 @@ def test_a_dead_runs_objects_come_back_when_its_lease_ends(
     dead = start_run(services, connector)
     assert (
         len(
-            services.ledger.claim_pending(
-                connector.id, dead, generation=0, limit=5, extractor=EXTRACTOR
+            in_transaction(
+                services,
+                services.ledger.claim_pending,
+                connector.id,
+                dead,
+                generation=0,
+                limit=5,
+                extractor=EXTRACTOR,
             )
         )
         == 1
@@ -310,8 +317,14 @@ def test_a_process_that_stops_inside_a_transaction_does_not_keep_its_objects_fro
     bucket.put("a.txt", "one")
     scan(services, connector)
     run = start_run(services, connector)
-    claimed = services.ledger.claim_pending(
-        connector.id, run, generation=0, limit=5, extractor=EXTRACTOR
+    claimed = in_transaction(
+        services,
+        services.ledger.claim_pending,
+        connector.id,
+        run,
+        generation=0,
+        limit=5,
+        extractor=EXTRACTOR,
     )
     stopped = Database(dsn, frozen_seconds=1)
     with (
@@ -333,9 +346,17 @@ def test_a_lease_that_is_renewed_holds(
     bucket.put("a.txt", "one")
     scan(services, connector)
     slow = start_run(services, connector)
-    services.ledger.claim_pending(connector.id, slow, generation=0, limit=5, extractor=EXTRACTOR)
+    in_transaction(
+        services,
+        services.ledger.claim_pending,
+        connector.id,
+        slow,
+        generation=0,
+        limit=5,
+        extractor=EXTRACTOR,
+    )
     end_leases(services)
-    services.ledger.renew_claims(slow)
+    in_transaction(services, services.ledger.renew_claims, slow)
     assert drain(services, connector).extracted == 0
 
 
@@ -345,8 +366,14 @@ def test_an_object_that_run_after_run_dies_with_is_set_aside_until_it_is_replaye
     bucket.put("killer.txt", "A text that kills.")
     scan(services, connector)
     for number in range(10):
-        assert services.ledger.claim_pending(
-            connector.id, f"run-{number}", generation=0, limit=1, extractor=EXTRACTOR
+        assert in_transaction(
+            services,
+            services.ledger.claim_pending,
+            connector.id,
+            f"run-{number}",
+            generation=0,
+            limit=1,
+            extractor=EXTRACTOR,
         )
         end_leases(services)
     bucket.put("bystander.txt", "An innocent text.")
@@ -366,8 +393,14 @@ def test_a_text_that_run_after_run_dies_with_is_set_aside_too(
     scan(services, connector)
     extract(services, connector, start_run(services, connector))
     for number in range(10):
-        assert services.ledger.claim_extracted(
-            connector.id, f"run-{number}", generation=0, limit=1, characters=1000
+        assert in_transaction(
+            services,
+            services.ledger.claim_extracted,
+            connector.id,
+            f"run-{number}",
+            generation=0,
+            limit=1,
+            characters=1000,
         )
         end_leases(services)
     assert drain(services, connector).dead == 1
@@ -424,7 +457,15 @@ def test_a_batch_that_takes_longer_than_a_lease_keeps_its_claims_and_a_hanging_o
         ) == [(True,)]
 
     with lease(services, run, max_objects=5, budget_seconds=60):
-        services.ledger.claim_pending(connector.id, run, generation=0, limit=5, extractor=EXTRACTOR)
+        in_transaction(
+            services,
+            services.ledger.claim_pending,
+            connector.id,
+            run,
+            generation=0,
+            limit=5,
+            extractor=EXTRACTOR,
+        )
         time.sleep(2.5)
         assert is_held()
         deadline = time.monotonic() + 60

@@ -23,7 +23,15 @@ from activekg_pipelines.pipeline.sync import Taken, extract_and_index
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.s3.source import S3Source
 from tests.fault_proxy import FaultProxy, status
-from tests.integration.syncing import drain, graph_of, outcomes, query, scan, start_run
+from tests.integration.syncing import (
+    drain,
+    graph_of,
+    in_transaction,
+    outcomes,
+    query,
+    scan,
+    start_run,
+)
 from tests.s3_bucket import Bucket
 
 # Longer than any step of these tests takes; a step that waits for another one so long
@@ -185,7 +193,9 @@ def test_extraction_pauses_while_too_much_waits_for_indexing(
 
     def encode(_: Sequence[str]) -> None:
         assert paused.wait(PATIENCE)
-        waiting.append(services.ledger.progress(connector.id).get("extracted", 0))
+        waiting.append(
+            in_transaction(services, services.ledger.progress, connector.id).get("extracted", 0)
+        )
 
     monkeypatch.setattr(Backlog, "wait_for_room", wait_for_room)
     before_encoding(services, monkeypatch, encode)
@@ -226,7 +236,10 @@ def test_each_half_takes_up_no_more_objects_than_a_run_may(
     put_notes(bucket, 30)
     scan(services, connector)
     assert work(services, connector, max_objects=10) == (10, 10)
-    assert services.ledger.progress(connector.id) == {"indexed": 10, "pending": 20}
+    assert in_transaction(services, services.ledger.progress, connector.id) == {
+        "indexed": 10,
+        "pending": 20,
+    }
 
 
 def test_texts_that_other_runs_left_do_not_keep_a_run_from_extracting(
@@ -239,7 +252,11 @@ def test_texts_that_other_runs_left_do_not_keep_a_run_from_extracting(
         services, connector, start_run(services, connector), max_objects=20, budget_seconds=600
     )
     assert work(services, connector, max_objects=10) == (10, 10)
-    assert services.ledger.progress(connector.id) == {"indexed": 10, "extracted": 20, "pending": 10}
+    assert in_transaction(services, services.ledger.progress, connector.id) == {
+        "indexed": 10,
+        "extracted": 20,
+        "pending": 10,
+    }
     assert work(services, connector) == (10, 30)
 
 
@@ -269,7 +286,7 @@ def test_refused_credentials_stop_the_indexing_and_what_was_extracted_stays(
     with pytest.raises(CredentialsRefused, match="InvalidAccessKeyId"):
         work(proxied, via_proxy)
     assert claims(proxied) == {None}
-    states = proxied.ledger.progress(via_proxy.id)
+    states = in_transaction(proxied, proxied.ledger.progress, via_proxy.id)
     assert states["extracted"] >= 1
     assert states["pending"] >= 1
     assert sum(states.values()) == 60
@@ -311,7 +328,7 @@ def test_a_model_that_cannot_be_used_stops_the_extraction_and_what_was_extracted
             work(services, connector)
     assert len(downloads) < 60, "the rest was not even begun"
     assert claims(services) == {None}
-    states = services.ledger.progress(connector.id)
+    states = in_transaction(services, services.ledger.progress, connector.id)
     assert states["extracted"] >= 1
     assert states["pending"] + states["extracted"] == 60
     assert drain(services, connector).indexed == 60

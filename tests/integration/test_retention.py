@@ -38,7 +38,6 @@ from activekg_pipelines.defs.assets import extract_and_index, source_objects
 from activekg_pipelines.defs.jobs import sync_connector
 from activekg_pipelines.defs.maintenance import OWN_DEFINITIONS, maintenance
 from activekg_pipelines.defs.partitions import connector_partitions
-from activekg_pipelines.ledger.retention import purge_ledger
 from activekg_pipelines.ledger.states import ScanCounts
 from activekg_pipelines.orchestrator.history import (
     AD_HOC_JOB,
@@ -46,8 +45,9 @@ from activekg_pipelines.orchestrator.history import (
     UnknownStorage,
     purge_history,
 )
+from activekg_pipelines.pipeline.retention import purge
 from activekg_pipelines.services import Services
-from tests.integration.syncing import query, scan, states, sync
+from tests.integration.syncing import in_transaction, query, scan, states, sync
 from tests.s3_bucket import Bucket
 
 LOCATION = "activekg_pipelines.definitions"
@@ -365,15 +365,13 @@ def test_deleted_objects_are_forgotten_after_their_time_and_come_back_as_new(
     )
     bucket.delete("a.txt", "b.txt")
     scan(services, connector)
-    assert purge_ledger(services.database, deleted_days=30).deleted_objects == 0, (
-        "since they were found missing"
-    )
+    assert purge(services).deleted_objects == 0, "since they were found missing"
     query(
         services,
         "UPDATE connectors.objects SET detected_at = now() - interval '31 days' WHERE key = "
         "'a.txt' RETURNING 1",
     )
-    assert purge_ledger(services.database, deleted_days=30).deleted_objects == 1
+    assert purge(services).deleted_objects == 1
     assert states(services, connector) == {"b.txt": ("deleted", None), "c.txt": ("indexed", None)}
     bucket.put("a.txt", "It is back.")
     result = scan(services, connector)
@@ -390,8 +388,13 @@ def test_history_is_bounded_also_where_no_scan_completes(
         connector.id,
     )
     for days in (1, 89, 91, 400):
-        services.ledger.record_poll(
-            connector.id, "acme_corp", ScanCounts(listed=days), needs_run=False
+        in_transaction(
+            services,
+            services.ledger.record_poll,
+            connector.id,
+            "acme_corp",
+            ScanCounts(listed=days),
+            needs_run=False,
         )
         query(
             services,
@@ -400,7 +403,7 @@ def test_history_is_bounded_also_where_no_scan_completes(
             days,
             days,
         )
-    services.ledger.request_manual_run(connector.id, "acme_corp")
+    in_transaction(services, services.ledger.request_manual_run, connector.id, "acme_corp")
     query(
         services,
         "UPDATE connectors.runs SET requested_at = now() - interval '1 year' WHERE status = "
@@ -433,8 +436,8 @@ def test_a_purge_waits_for_nobody_and_takes_up_later_what_was_locked(
     )
     with services.database.transaction() as conn:
         conn.execute("SELECT FROM connectors.objects FOR UPDATE")
-        assert purge_ledger(services.database, deleted_days=30).deleted_objects == 0
-    assert purge_ledger(services.database, deleted_days=30).deleted_objects == 1
+        assert purge(services).deleted_objects == 0
+    assert purge(services).deleted_objects == 1
 
 
 def test_the_maintenance_finds_what_a_killed_run_of_an_older_version_left(

@@ -21,6 +21,7 @@ from tests.integration.syncing import (
     drain,
     end_leases,
     extract,
+    in_transaction,
     index,
     make_retries_due,
     query,
@@ -97,7 +98,11 @@ def test_the_counts_of_a_run_add_up_to_what_became_of_its_objects(
         1,
         {"fetch_failed": 1},
     )
-    assert services.ledger.progress(connector.id) == {"indexed": 42, "skipped": 1, "dead": 3}
+    assert in_transaction(services, services.ledger.progress, connector.id) == {
+        "indexed": 42,
+        "skipped": 1,
+        "dead": 3,
+    }
     stored = query(
         services,
         "SELECT errors, skipped + failed + dead FROM connectors.runs ORDER BY requested_at",
@@ -120,10 +125,14 @@ def test_a_retried_run_goes_on_in_the_row_of_the_run_that_died(
 ) -> None:
     for key in ("a.txt", "b.txt"):
         bucket.put(key, f"The text of {key}.")
-    request = services.ledger.request_manual_run(connector.id, "acme_corp", mode=Mode.ALL)
+    request = in_transaction(
+        services, services.ledger.request_manual_run, connector.id, "acme_corp", mode=Mode.ALL
+    )
 
     def start(run: str, parent: str | None) -> UUID:
-        return services.ledger.start_run(
+        return in_transaction(
+            services,
+            services.ledger.start_run,
             connector.id,
             "acme_corp",
             run,
@@ -136,16 +145,24 @@ def test_a_retried_run_goes_on_in_the_row_of_the_run_that_died(
     assert start("first", None) == request
     scan(services, connector)
     extract(services, connector, "first")
-    services.ledger.claim_extracted(connector.id, "first", generation=0, limit=5, characters=1000)
+    in_transaction(
+        services,
+        services.ledger.claim_extracted,
+        connector.id,
+        "first",
+        generation=0,
+        limit=5,
+        characters=1000,
+    )
 
     assert start("second", "first") == request
     # The same mode again must not make due what the first try has done.
-    assert services.ledger.progress(connector.id) == {"extracted": 2}
+    assert in_transaction(services, services.ledger.progress, connector.id) == {"extracted": 2}
     assert extract(services, connector, "second") == 0
     assert index(services, connector, "second") == 2, (
         "no lease of the dead run has to be waited for"
     )
-    services.ledger.finish_run("second", succeeded=True)
+    in_transaction(services, services.ledger.finish_run, "second", succeeded=True)
     assert rows(services) == [("manual", "succeeded", 2, 2)]
 
     # One that nobody asked for, and one too many for the same request, get rows of
@@ -160,7 +177,15 @@ def test_a_run_without_a_sign_of_life_is_closed_and_its_work_asked_for_again(
     bucket.put("a.txt", "one")
     scan(services, connector)
     run = start_run(services, connector)
-    services.ledger.claim_pending(connector.id, run, generation=0, limit=5, extractor="1")
+    in_transaction(
+        services,
+        services.ledger.claim_pending,
+        connector.id,
+        run,
+        generation=0,
+        limit=5,
+        extractor="1",
+    )
     silence = services.settings.activekg_lost_run_seconds
     age_heartbeats(services, silence - 10)
     assert ask(services) == 0
@@ -178,7 +203,7 @@ def test_a_run_that_lives_is_not_closed(
     scan(services, connector)
     run = start_run(services, connector)
     age_heartbeats(services, 10_000)
-    services.ledger.renew_claims(run)
+    in_transaction(services, services.ledger.renew_claims, run)
     ask(services)
     assert rows(services)[0][1] == "running"
 
@@ -207,10 +232,10 @@ def test_no_run_is_asked_for_while_the_credentials_are_refused(
     ((run,),) = query(
         proxied, "SELECT dagster_run_id FROM connectors.runs WHERE status = 'running'"
     )
-    proxied.ledger.finish_run(run, succeeded=False)
+    in_transaction(proxied, proxied.ledger.finish_run, run, succeeded=False)
     assert ask(proxied) == 0
     # Who asks for a sync gets one.
-    proxied.ledger.request_manual_run(via_proxy.id, "acme_corp")
+    in_transaction(proxied, proxied.ledger.request_manual_run, via_proxy.id, "acme_corp")
     assert ask(proxied) == 1
     query(proxied, "UPDATE connectors.runs SET status = 'failed' RETURNING 1")
     # The next good poll lets the work go on.
@@ -236,7 +261,9 @@ def test_a_run_of_an_unknown_request_is_recorded_as_its_own(
     services: Services, connector: Connector
 ) -> None:
     run = str(uuid4())
-    services.ledger.start_run(
+    in_transaction(
+        services,
+        services.ledger.start_run,
         connector.id,
         "acme_corp",
         run,
@@ -258,7 +285,9 @@ def test_runs_that_fail_for_whatever_reason_are_started_less_and_less_often(
         assert ask(services) == 1
         request = query(services, "SELECT id FROM connectors.runs WHERE status = 'waiting'")[0][0]
         run = str(uuid4())
-        services.ledger.start_run(
+        in_transaction(
+            services,
+            services.ledger.start_run,
             connector.id,
             "acme_corp",
             run,
@@ -267,7 +296,7 @@ def test_runs_that_fail_for_whatever_reason_are_started_less_and_less_often(
             with_scan=False,
             mode=Mode.CHANGED,
         )
-        services.ledger.finish_run(run, succeeded=False)
+        in_transaction(services, services.ledger.finish_run, run, succeeded=False)
         assert ask(services) == 0
         pauses.append(
             query(
@@ -288,9 +317,13 @@ def test_runs_that_fail_for_whatever_reason_are_started_less_and_less_often(
 def test_a_request_that_was_asked_for_twice_is_answered_once(
     services: Services, connector: Connector
 ) -> None:
-    request = services.ledger.request_manual_run(connector.id, "acme_corp", mode=Mode.ALL)
+    request = in_transaction(
+        services, services.ledger.request_manual_run, connector.id, "acme_corp", mode=Mode.ALL
+    )
     started = [
-        services.ledger.start_run(
+        in_transaction(
+            services,
+            services.ledger.start_run,
             connector.id,
             "acme_corp",
             run,
@@ -307,27 +340,67 @@ def test_a_request_that_was_asked_for_twice_is_answered_once(
 def test_a_sync_that_is_asked_for_again_is_handed_to_dagster_at_once(
     services: Services, connector: Connector
 ) -> None:
-    request = services.ledger.request_manual_run(connector.id, "acme_corp")
-    assert [emitted.id for emitted in services.ledger.runs_to_emit()] == [request]
+    request = in_transaction(
+        services, services.ledger.request_manual_run, connector.id, "acme_corp"
+    )
+    assert [emitted.id for emitted in in_transaction(services, services.ledger.runs_to_emit)] == [
+        request
+    ]
     query(
         services,
         "UPDATE connectors.runs SET emitted_at = now() - interval '2 minutes', emissions = 9 "
         "RETURNING 1",
     )
-    assert services.ledger.runs_to_emit() == []
-    assert services.ledger.request_manual_run(connector.id, "acme_corp") == request
-    assert [emitted.id for emitted in services.ledger.runs_to_emit()] == [request]
+    assert in_transaction(services, services.ledger.runs_to_emit) == []
+    assert (
+        in_transaction(services, services.ledger.request_manual_run, connector.id, "acme_corp")
+        == request
+    )
+    assert [emitted.id for emitted in in_transaction(services, services.ledger.runs_to_emit)] == [
+        request
+    ]
 
 
 def test_polls_do_not_pile_up_requests_while_one_waits(
     services: Services, connector: Connector
 ) -> None:
     for _ in range(5):
-        services.ledger.record_poll(
-            connector.id, "acme_corp", ScanCounts(listed=1, added=1, due=1), needs_run=True
+        in_transaction(
+            services,
+            services.ledger.record_poll,
+            connector.id,
+            "acme_corp",
+            ScanCounts(listed=1, added=1, due=1),
+            needs_run=True,
         )
     assert [
         row[0]
         for row in query(services, "SELECT count(*) FROM connectors.runs WHERE status = 'waiting'")
     ] == [1]
     assert query(services, "SELECT sum(added) FROM connectors.runs")[0][0] == 5
+
+
+@pytest.mark.parametrize(
+    ("emissions", "minutes"), [(1, 2), (2, 4), (9, 512), (10, 1024), (500, 1024)]
+)
+def test_a_request_that_dagster_does_not_start_is_asked_for_less_and_less_often(
+    services: Services, connector: Connector, emissions: int, minutes: int
+) -> None:
+    request = in_transaction(
+        services,
+        services.ledger.request_run,
+        connector.id,
+        "acme_corp",
+        Trigger.PENDING,
+        with_scan=False,
+    )
+    for waited, expected in [(minutes * 60 - 5, []), (minutes * 60 + 1, [request])]:
+        query(
+            services,
+            "UPDATE connectors.runs SET emissions = %s, emitted_at = now() - make_interval(secs => "
+            "%s) RETURNING 1",
+            emissions,
+            waited,
+        )
+        emitted = in_transaction(services, services.ledger.runs_to_emit)
+        assert [one.id for one in emitted] == expected

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -31,6 +32,7 @@ from tests.integration.syncing import (
     drain,
     found,
     graph_of,
+    in_transaction,
     query,
     scan,
     start_run,
@@ -480,3 +482,18 @@ def test_a_store_that_lists_etags_without_quotes_is_read_once(
         "with quotes it is the same version"
     )
     assert proxy.count("GET", "a.txt") == 1
+
+
+def test_a_scan_that_another_process_is_opening_is_shared(
+    services: Services, connector: Connector
+) -> None:
+    scan_of = (connector.id, connector.tenant_id)
+    with ThreadPoolExecutor(1) as other:
+        with services.database.transaction() as conn:
+            opened = services.ledger.open_scan(conn, *scan_of, generation=0)
+            waiting = other.submit(
+                in_transaction, services, services.ledger.open_scan, *scan_of, generation=0
+            )
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=1)
+        assert waiting.result(timeout=30) == opened

@@ -21,6 +21,7 @@ from tests.integration.syncing import (
     documents,
     drain,
     extract,
+    in_transaction,
     index,
     make_retries_due,
     query,
@@ -35,7 +36,7 @@ TEXT = "Forty bytes of text in each of these. ->"
 
 
 def limit(services: Services, **limits: int) -> None:
-    services.tenant_limits.set(TENANT, TenantLimits(**limits))
+    in_transaction(services, services.tenant_limits.set, TENANT, TenantLimits(**limits))
 
 
 def end_the_day(services: Services) -> None:
@@ -47,7 +48,7 @@ def ask(services: Services) -> int:
 
 
 def bytes_today(services: Services) -> int:
-    return services.tenant_limits.usage(TENANT).bytes_today
+    return in_transaction(services, services.tenant_limits.usage, TENANT).bytes_today
 
 
 # Connectors
@@ -66,7 +67,7 @@ def test_a_tenant_registers_no_more_connectors_than_it_may_and_others_go_on(
     bucket.register(services, prefix="c/", name="c")
     limit(services, connectors=0)
     bucket.register(services, prefix="d/", name="d")
-    services.tenant_limits.clear(TENANT)
+    in_transaction(services, services.tenant_limits.clear, TENANT)
     with pytest.raises(ConnectorLimit, match="has 4 connectors and may have 2"):
         bucket.register(services, prefix="e/", name="e")
 
@@ -137,7 +138,7 @@ def test_the_limit_holds_over_the_pages_of_a_scan(
     bucket.put_many({f"{number:05}.png": b"x" for number in range(3200)})
     counts = scan(services, connector).counts
     assert (counts.listed, counts.added, counts.over_limit) == (3200, 1500, 1700)
-    assert services.ledger.progress(connector.id) == {"skipped": 1500}
+    assert in_transaction(services, services.ledger.progress, connector.id) == {"skipped": 1500}
     assert max(states(services, connector)) == "01499.png"
 
 
@@ -151,19 +152,25 @@ def test_pending_objects_wait_for_the_next_day_once_the_bytes_are_used_up(
     bucket.put_many({f"{number}.txt": TEXT for number in range(7)})
     counts = sync(services, connector)
     assert (counts.extracted, counts.failed, counts.dead, counts.bytes_fetched) == (3, 0, 0, 120)
-    assert services.ledger.progress(connector.id) == {"indexed": 3, "pending": 4}
+    assert in_transaction(services, services.ledger.progress, connector.id) == {
+        "indexed": 3,
+        "pending": 4,
+    }
     assert bytes_today(services) == 120
-    assert services.tenant_limits.usage(TENANT).waits_until is not None
+    assert in_transaction(services, services.tenant_limits.usage, TENANT).waits_until is not None
 
     assert ask(services) == 0
     assert drain(services, connector).extracted == 0
     end_the_day(services)
-    assert (bytes_today(services), services.tenant_limits.usage(TENANT).waits_until) == (0, None)
+    assert (
+        bytes_today(services),
+        in_transaction(services, services.tenant_limits.usage, TENANT).waits_until,
+    ) == (0, None)
     assert ask(services) == 1
     assert drain(services, connector).extracted == 3
     limit(services, bytes_per_day=0)
     assert drain(services, connector).extracted == 1
-    assert services.ledger.progress(connector.id) == {"indexed": 7}
+    assert in_transaction(services, services.ledger.progress, connector.id) == {"indexed": 7}
 
 
 def test_what_is_extracted_is_indexed_although_the_bytes_are_used_up(
@@ -174,7 +181,7 @@ def test_what_is_extracted_is_indexed_although_the_bytes_are_used_up(
     scan(services, connector)
     run = start_run(services, connector)
     assert extract(services, connector, run) == 1
-    services.ledger.finish_run(run, succeeded=True)
+    in_transaction(services, services.ledger.finish_run, run, succeeded=True)
     assert ask(services) == 1
     assert index(services, connector, start_run(services, connector)) == 1
 
@@ -210,8 +217,14 @@ def test_runs_that_download_at_once_share_the_bytes_of_the_day(
     def claim(most: int) -> int:
         run = start_run(services, connector)
         return len(
-            services.ledger.claim_pending(
-                connector.id, run, generation=0, limit=most, extractor="1"
+            in_transaction(
+                services,
+                services.ledger.claim_pending,
+                connector.id,
+                run,
+                generation=0,
+                limit=most,
+                extractor="1",
             )
         )
 
@@ -250,7 +263,7 @@ def test_due_retries_wait_too(
     assert ask(proxied) == 0
     end_the_day(proxied)
     drain(proxied, via_proxy)
-    assert proxied.ledger.progress(via_proxy.id) == {"indexed": 2}
+    assert in_transaction(proxied, proxied.ledger.progress, via_proxy.id) == {"indexed": 2}
 
 
 # Who sets them
@@ -260,7 +273,7 @@ def test_a_tenants_database_role_sees_its_own_limits_and_sets_none(
     services: Services, dsn: str
 ) -> None:
     limit(services, objects=5)
-    services.tenant_limits.set("other_tenant", TenantLimits(objects=7))
+    in_transaction(services, services.tenant_limits.set, "other_tenant", TenantLimits(objects=7))
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("SET ROLE activekg_reader")
         for table in ("tenant_limits", "tenant_usage"):

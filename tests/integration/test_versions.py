@@ -18,6 +18,7 @@ from tests.integration.syncing import (
     extract,
     found,
     graph_of,
+    in_transaction,
     query,
     scan,
     start_run,
@@ -147,9 +148,19 @@ def test_what_a_run_left_that_was_killed_during_an_upgrade_is_found_without_a_no
     )
     scan(services, synced)
     assert due(services) == {}, "these versions were looked for before"
-    assert services.ledger.requeue_outdated(synced.id, services.versions, thorough=True) == 3
+    assert (
+        in_transaction(
+            services, services.ledger.requeue_outdated, synced.id, services.versions, thorough=True
+        )
+        == 3
+    )
     assert due(services) == dict.fromkeys(KEYS, "pending")
-    assert services.ledger.requeue_outdated(synced.id, services.versions, thorough=True) == 0
+    assert (
+        in_transaction(
+            services, services.ledger.requeue_outdated, synced.id, services.versions, thorough=True
+        )
+        == 0
+    )
 
 
 def test_a_new_chunker_indexes_again_without_download_or_embedding(
@@ -203,8 +214,14 @@ def test_what_a_dead_run_held_during_the_upgrade_is_not_forgotten(
     scan(services, connector)
     dead = start_run(services, connector)
     extract(services, connector, dead)
-    assert services.ledger.claim_extracted(
-        connector.id, dead, generation=0, limit=5, characters=1000
+    assert in_transaction(
+        services,
+        services.ledger.claim_extracted,
+        connector.id,
+        dead,
+        generation=0,
+        limit=5,
+        characters=1000,
     )
     upgrade(services, monkeypatch, extractor="next")
     scan(services, connector)

@@ -134,7 +134,7 @@ def _by_python_docx(path: Path) -> Package | None:
         for kind, part in _ordered_parts(document.part):
             package.add(kind, _root_of(part))
     # It raises whatever its parsers do; reading the ZIP decides what is damaged.
-    except Exception:  # noqa: BLE001
+    except Exception:  # noqa: BLE001 - parsers raise anything
         return None
     return package
 
@@ -144,7 +144,7 @@ def _core_title(document: Any) -> str | None:
         return document.core_properties.title or None
     # Core properties are a part of their own; one with a fault is no reason to lose the
     # text.
-    except Exception:  # noqa: BLE001
+    except Exception:  # noqa: BLE001 - parsers raise anything
         return None
 
 

@@ -52,7 +52,7 @@ def read_pages(path: Path, limits: Limits) -> tuple[PageTexts, str | None, int]:
 def _read_page(page: Any, pages: PageTexts, limits: Limits) -> None:
     try:
         text, tables = _page_text(page)
-    except Exception as error:  # noqa: BLE001 - pdfminer raises anything on damaged pages
+    except Exception as error:  # noqa: BLE001 - told by the thread that started this one
         pages.add_broken(page.page_number, error)
     else:
         pages.add(text, tables, limits)

@@ -18,6 +18,7 @@ from tests.integration.api.conftest import (
     assert_problem,
     registration,
 )
+from tests.integration.syncing import in_transaction
 from tests.registry import record_error, secrets_of
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 
@@ -180,9 +181,7 @@ def test_status_says_what_needs_somebody(
     assert acme.get(url).json()["status"] == "active"
     ledger_rows.execute("UPDATE connectors.connectors SET deletions_held_back = 12")
     assert acme.get(url).json()["status"] == "needs_confirmation"
-    record_error(
-        admin, next(admin.shared.every_connector()).id, "access_denied", "S3 denies it."
-    )
+    record_error(admin, next(admin.shared.every_connector()).id, "access_denied", "S3 denies it.")
     shown = acme.get(url).json()
     assert (shown["status"], shown["last_error"]["error_type"]) == ("error", "access_denied")
     assert acme.put(url, {"config": {"enabled": False}}).json()["status"] == "disabled"
@@ -211,8 +210,7 @@ def test_new_keys_replace_the_old_ones(acme: Caller, admin: AdminServices) -> No
     keys = {"access_key_id": "AKIA0000000000000NEW", "secret_access_key": "n" * 40}
     assert acme.put(url, {"config": keys}).json()["config"]["access_key_id"] == "AKIA…0NEW"
     assert (
-        secrets_of(admin, next(admin.shared.every_connector()).id)["secret_access_key"]
-        == "n" * 40
+        secrets_of(admin, next(admin.shared.every_connector()).id)["secret_access_key"] == "n" * 40
     )
     assert_problem(acme.put(url, {"config": {"access_key_id": "AKIA0000000000000NEW"}}), 422)
 
@@ -304,9 +302,16 @@ def test_a_change_that_conflicts_changes_nothing(acme: Caller, ledger_rows: Ledg
 def test_a_listing_under_way_ends_with_its_source(acme: Caller, admin: AdminServices) -> None:
     created = acme.register()
     connector = next(admin.shared.every_connector())
-    scan = admin.ledger.open_scan(connector.id, connector.tenant_id, generation=0)
+    scan = in_transaction(
+        admin, admin.ledger.open_scan, connector.id, connector.tenant_id, generation=0
+    )
     acme.put(f"{CONFIGS}/{created['id']}", {"config": {"prefix": "images/"}})
-    assert admin.ledger.open_scan(connector.id, connector.tenant_id, generation=1).id != scan.id
+    assert (
+        in_transaction(
+            admin, admin.ledger.open_scan, connector.id, connector.tenant_id, generation=1
+        ).id
+        != scan.id
+    )
 
 
 @pytest.mark.parametrize(("documents", "left"), [("remove", 0), ("keep", 1)])

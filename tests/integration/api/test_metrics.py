@@ -28,12 +28,21 @@ from activekg_pipelines.api import metrics
 from activekg_pipelines.api.app import create_app
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.ledger.counters import LATENCY_BUCKETS, RUN_BUCKETS
-from activekg_pipelines.ledger.states import Mode, RunCounts, Trigger
+from activekg_pipelines.ledger.run_counts import RunCounts
+from activekg_pipelines.ledger.states import Mode, Trigger
 from activekg_pipelines.orchestrator.health import Check
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 from tests.integration.api.conftest import CONFIGS, Caller, RecordingOrchestrator, assert_problem
-from tests.integration.syncing import drain, end_leases, query, scan, start_run, sync
+from tests.integration.syncing import (
+    drain,
+    end_leases,
+    in_transaction,
+    query,
+    scan,
+    start_run,
+    sync,
+)
 from tests.registry import record_error
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket
 from tests.unit.test_deploy import panels, queries, rules
@@ -232,13 +241,20 @@ def test_a_run_that_died_is_counted_when_it_is_closed(
     )
     assert scrape().acme("connector_runs", status="running") == 1
     for _ in range(2):
-        services.ledger.work(max_objects=1000, cap=2, scan_idle_seconds=30, lost_after_seconds=240)
+        in_transaction(
+            services,
+            services.ledger.work,
+            max_objects=1000,
+            cap=2,
+            scan_idle_seconds=30,
+            lost_after_seconds=240,
+        )
     found = scrape()
     assert found.acme("connector_runs", status="running") == 0
     assert found.acme("connector_runs_finished_total", status="failed") == 1
     assert found.acme("connector_run_duration_seconds_sum") == pytest.approx(600, abs=1)
     # What the run itself says afterwards is too late to count once more.
-    services.ledger.finish_run(run, succeeded=False)
+    in_transaction(services, services.ledger.finish_run, run, succeeded=False)
     assert scrape().acme("connector_runs_finished_total", status="failed") == 1
 
 
@@ -249,7 +265,14 @@ def test_waiting_requests_held_back_deletions_and_errors_show(
     sync(services, connector)
     bucket.delete(*(f"{number}.txt" for number in range(15)))
     scan(services, connector)
-    services.ledger.request_run(connector.id, "acme_corp", Trigger.PENDING, with_scan=False)
+    in_transaction(
+        services,
+        services.ledger.request_run,
+        connector.id,
+        "acme_corp",
+        Trigger.PENDING,
+        with_scan=False,
+    )
     record_error(services, connector.id, "invalid_credentials", "S3 refused the access key.")
     found = scrape()
     assert found.acme("connector_deletions_held_back", connector=connector.name) == 15
@@ -394,7 +417,7 @@ def test_runs_of_one_tenant_count_at_once_without_deadlock_or_loss(
                 services.ledger.count_run(conn, run, counts, latencies=[1.0, float(number * 100)])
             with services.database.transaction(tenant_id="acme_corp") as conn:
                 services.ledger.count_objects(conn, connector.id, "deleted", 3)
-        services.ledger.finish_run(run, succeeded=True)
+        in_transaction(services, services.ledger.finish_run, run, succeeded=True)
 
     with ThreadPoolExecutor(parallel) as threads:
         list(threads.map(flush, range(parallel)))
@@ -579,7 +602,7 @@ def test_histograms_are_cumulative_and_have_every_bucket(
     run = start_run(services, connector)
     with services.database.transaction() as conn:
         services.ledger.count_run(conn, run, RunCounts(indexed=3), latencies=[5.0, 5.1, 1e9])
-    services.ledger.finish_run(run, succeeded=True)
+    in_transaction(services, services.ledger.finish_run, run, succeeded=True)
     found = scrape()
     name = "connector_detection_to_searchable_seconds"
     assert [found.acme(f"{name}_bucket", le=le) for le in ("5", "15", "86400", "+Inf")] == [

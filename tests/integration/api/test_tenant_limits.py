@@ -8,12 +8,13 @@ from __future__ import annotations
 from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.connectors.limits import TenantLimits
 from tests.integration.api.conftest import CONFIGS, Caller, LedgerRows, assert_problem, registration
+from tests.integration.syncing import in_transaction
 
 
 def test_one_connector_too_many_is_refused_with_the_limit(
     acme: Caller, globex: Caller, admin: AdminServices
 ) -> None:
-    admin.shared.tenant_limits.set("acme_corp", TenantLimits(connectors=1))
+    in_transaction(admin, admin.shared.tenant_limits.set, "acme_corp", TenantLimits(connectors=1))
     acme.register(prefix="a/")
     problem = assert_problem(acme.post(CONFIGS, registration(prefix="b/")), 409, "connector_limit")
     assert "has 1 connectors and may have 1" in problem["detail"]
@@ -38,7 +39,12 @@ def test_a_connector_shows_its_tenants_limits_and_what_was_used_of_them(
         "waits_until": None,
     }
 
-    admin.shared.tenant_limits.set("acme_corp", TenantLimits(objects=10, bytes_per_day=100))
+    in_transaction(
+        admin,
+        admin.shared.tenant_limits.set,
+        "acme_corp",
+        TenantLimits(objects=10, bytes_per_day=100),
+    )
     ledger_rows.execute(
         "INSERT INTO connectors.tenant_usage VALUES ((now() AT TIME ZONE 'UTC')::date, "
         "'acme_corp', 100)"

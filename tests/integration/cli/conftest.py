@@ -25,6 +25,7 @@ from activekg_pipelines.pipeline.extract import extract_pending
 from activekg_pipelines.pipeline.index import index_extracted
 from activekg_pipelines.pipeline.scan import scan_connector
 from activekg_pipelines.services import Services
+from tests.integration.syncing import in_transaction
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket
 
 NAME = "acme_corp/documents"
@@ -89,10 +90,12 @@ def runs_worked_off(services: Services) -> Iterator[None]:
 
     def work() -> None:
         while not done.wait(0.1):
-            for request in services.ledger.runs_to_emit():
+            for request in in_transaction(services, services.ledger.runs_to_emit):
                 run = str(uuid4())
                 connector = services.connector(request.connector_id)
-                services.ledger.start_run(
+                in_transaction(
+                    services,
+                    services.ledger.start_run,
                     connector.id,
                     connector.tenant_id,
                     run,
@@ -106,9 +109,9 @@ def runs_worked_off(services: Services) -> Iterator[None]:
                     extract_pending(services, connector, run, max_objects=1000, budget_seconds=60)
                     index_extracted(services, connector, run, max_objects=1000, budget_seconds=60)
                 except ActiveKGError:
-                    services.ledger.finish_run(run, succeeded=False)
+                    in_transaction(services, services.ledger.finish_run, run, succeeded=False)
                 else:
-                    services.ledger.finish_run(run, succeeded=True)
+                    in_transaction(services, services.ledger.finish_run, run, succeeded=True)
 
     thread = threading.Thread(target=work)
     thread.start()

@@ -1,4 +1,4 @@
-"""The audit from the command line: sentences, exit codes, JSON, mending."""
+"""The audit from the command line: sentences, exit codes, JSON, repairs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_connector_that_agrees_is_one_sentence(
     )
 
 
-def test_drift_is_shown_with_examples_and_mended_by_the_sync_that_is_asked_for(
+def test_drift_is_shown_with_examples_and_repaired_by_the_sync_that_is_asked_for(
     cli: CommandLine, bucket: Bucket, services: Services
 ) -> None:
     bucket.put("pump.txt", "The pump runs at 40 bar.")
@@ -75,9 +75,9 @@ def test_drift_is_shown_with_examples_and_mended_by_the_sync_that_is_asked_for(
     }
     assert kinds == {"chunk_without_edge": 1, "chunk_count_differs": 1}
 
-    mended = cli("audit", NAME, "--repair", code=1).stdout
-    assert "1 indexed again" in mended
-    assert "Removed: 1 chunks." in mended
+    repaired = cli("audit", NAME, "--repair", code=1).stdout
+    assert "1 indexed again" in repaired
+    assert "Removed: 1 chunks." in repaired
     with runs_worked_off(services):
         # Joins the sync that the audit asked for.
         cli("connectors", "sync", NAME, "--wait", "--timeout", "120")

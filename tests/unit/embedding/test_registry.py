@@ -18,8 +18,7 @@ from activekg_pipelines.embedding import (
     encoder_version,
     load_encoder,
 )
-from activekg_pipelines.errors import EncoderFailed, ModelError, SettingsError
-from activekg_pipelines.settings import load_settings
+from activekg_pipelines.errors import EncoderFailed, ModelError
 from tests import remote_encoder
 from tests.remote_encoder import MAX_TOKENS, VERSION, Remote
 
@@ -119,13 +118,3 @@ def test_a_backend_that_is_not_registered_is_refused_with_the_names_of_those_tha
     for ask in (load_encoder, encoder_version):
         with pytest.raises(ModelError, match="remote, only auto, onnx, openvino, torch"):
             ask(config)
-
-
-def test_the_settings_know_the_registered_backends(
-    remote: EncoderConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ACTIVEKG_EMBEDDING_BACKEND", "remote")
-    assert load_settings().activekg_embedding_backend == "remote"
-    monkeypatch.delitem(BACKENDS, "remote")
-    with pytest.raises(SettingsError, match="should be 'auto', 'onnx', 'openvino' or 'torch'"):
-        load_settings()

@@ -1,5 +1,6 @@
-"""Mends what an audit found: takes away what nothing stands behind, and queues objects
-for the next run.
+"""Repairs what an audit found.
+
+It takes away what nothing stands behind, and queues objects for the next run.
 
 Nothing is taken from a run that works on it, and no object is deleted: what is missing
 from the bucket is for a completed scan, with its guard, to decide.
@@ -43,7 +44,7 @@ _VECTORS: Final = frozenset(
 
 
 @dataclass(slots=True)
-class Mended:
+class Repaired:
     """What was done, and what is left to others.
 
     Attributes:
@@ -72,15 +73,14 @@ class Mended:
     sync_id: UUID | None = None
 
 
-def mend_connector(
+def repair_connector(
     services: Services, connector: Connector, report: Report, *, remove_orphans: int = 0
-) -> Mended:
-    """Mend what an audit of the connector reported, looking at everything once more on
-    the way.
+) -> Repaired:
+    """Repair what an audit of the connector reported.
+
+    It looks at everything once more on the way.
 
     Args:
-        services: of this process.
-        connector: which.
         report: what the audit found.
         remove_orphans: how many documents outside the ledger somebody said may go;
             suspiciously many others stay.
@@ -88,7 +88,7 @@ def mend_connector(
     Raises:
         SourceError: as for the audit.
     """
-    return _Mending(services, connector, report, remove_orphans).carry_out()
+    return _Repair(services, connector, report, remove_orphans).carry_out()
 
 
 @dataclass(slots=True)
@@ -104,14 +104,14 @@ class _Plan:
     """Of those whose document is written again."""
 
 
-class _Mending:
+class _Repair:
     def __init__(
         self, services: Services, connector: Connector, report: Report, remove_orphans: int
     ) -> None:
         self._services = services
         self._connector = connector
         self._report = report
-        self._done = Mended(
+        self._done = Repaired(
             left_to_scan=sum(
                 tally.count for kind, tally in report.differences.items() if kind in BY_SCAN
             )
@@ -127,7 +127,7 @@ class _Mending:
         ):
             self._done.orphans_held_back = orphans.count
 
-    def carry_out(self) -> Mended:
+    def carry_out(self) -> Repaired:
         done = self._done
         for piece in chain(
             walk(self._services, self._connector), [Piece(self._report.wrong_vectors)]
@@ -138,14 +138,15 @@ class _Mending:
                 with self._services.database.transaction(
                     tenant_id=self._connector.tenant_id
                 ) as conn:
-                    self._mend(conn, piece.found, orphans)
+                    self._repair(conn, piece.found, orphans)
         if (done.fetch or done.index or done.left_to_scan) and self._connector.enabled:
-            done.sync_id = self._services.ledger.request_manual_run(
-                self._connector.id, self._connector.tenant_id
-            )
+            with self._services.database.transaction() as conn:
+                done.sync_id = self._services.ledger.request_manual_run(
+                    conn, self._connector.id, self._connector.tenant_id
+                )
         return done
 
-    def _mend(self, conn: Connection[TupleRow], found: list[Found], orphans: list[UUID]) -> None:
+    def _repair(self, conn: Connection[TupleRow], found: list[Found], orphans: list[UUID]) -> None:
         kinds: dict[int, set[Difference]] = defaultdict(set)
         for one in found:
             if one.object_id is not None:
@@ -203,8 +204,9 @@ class _Mending:
             ).rowcount
 
     def _orphans(self, found: list[Found]) -> list[UUID]:
-        """Documents outside the ledger whose object is not in the source either. The
-        others are for the next scan.
+        """Documents outside the ledger whose object is not in the source either.
+
+        The others are for the next scan.
         """
         orphans: list[UUID] = []
         for one in found:
