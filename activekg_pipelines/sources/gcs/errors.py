@@ -204,6 +204,7 @@ def _code(error: Exception) -> str:
     """The HTTP status or OAuth code, or the exception's class where Google did not answer."""
     if isinstance(error, GoogleAPICallError):
         return str(error.code)
-    if isinstance(error, RefreshError) and (code := _OAUTH_CODE.match(str(error))):
+    # Its first argument is "code: sentence", its second the whole answer.
+    if isinstance(error, RefreshError) and (code := _OAUTH_CODE.match(str(error.args[0]))):
         return code[0]
     return type(error).__name__

@@ -280,6 +280,9 @@ def connect(config: GcsConfig, settings: Settings) -> GcsSource:
         # every tenant.
         client_options={"api_endpoint": endpoint_url},
     )
+    # Otherwise each new client asks for the bucket's description from a thread of its own,
+    # which a role that may only read objects does not allow.
+    client._bucket_metadata_cache = None
     return GcsSource(client, session, tokens, endpoint_url, config.location())
 
 
