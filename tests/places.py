@@ -21,6 +21,8 @@ from urllib.parse import quote
 import pytest
 import urllib3
 
+from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.config import SourceConfig
 from activekg_pipelines.sources.memory import MemoryConfig, MemoryStore, memory_provider
@@ -42,10 +44,14 @@ class Place(ABC):
     Attributes:
         name: of the bucket, or of what the provider has in its stead.
         scheme: of its objects' URIs.
+        hosts: that an operator lists, so that it may be reached, also through a proxy.
+        endpoint_url: of its server; "" where there is none.
     """
 
     name: str
     scheme: str
+    hosts: tuple[str, ...] = ("127.0.0.1",)
+    endpoint_url: str = ""
 
     @property
     @abstractmethod
@@ -69,13 +75,18 @@ class Place(ABC):
         for key, body in objects.items():
             self.put(key, body)
 
-    def settings(self) -> Settings:
-        """Settings of an operator who allows the place."""
-        return Settings()
-
     def open(self, **changes: object) -> Source:
-        """The place as a source."""
-        return self.provider.open(self.config(**changes), self.settings())
+        """The place as a source of an operator who allows it."""
+        settings = Settings(activekg_s3_endpoint_allowlist=self.hosts)
+        return self.provider.open(self.config(**changes), settings)
+
+    def register(
+        self, services: Services, tenant_id: str = "acme_corp", **changes: object
+    ) -> Connector:
+        """Register a connector for the place."""
+        config = self.config(**changes)
+        with services.database.transaction(tenant_id=tenant_id) as conn:
+            return services.connectors.create(conn, tenant_id, self.provider.name, config)
 
     def uri(self, key: str) -> str:
         """An object's address."""
@@ -135,9 +146,6 @@ class S3Place(Place):
         }
         return self.provider.config.model_validate(values | changes)
 
-    def settings(self) -> Settings:
-        return Settings(activekg_s3_endpoint_allowlist=(_host(self.endpoint_url),))
-
 
 class GcsPlace(Place):
     """A bucket on fake-gcs-server.
@@ -183,9 +191,6 @@ class GcsPlace(Place):
         }
         return self.provider.config.model_validate(values | changes)
 
-    def settings(self) -> Settings:
-        return Settings(activekg_s3_endpoint_allowlist=(_host(self.endpoint_url),))
-
     def _request(self, method: str, path: str, body: bytes | str = b"") -> bytes:
         answer = self._http.request(method, self.endpoint_url + path, body=body)
         assert answer.status < 300, answer.data
@@ -196,6 +201,7 @@ class MemoryPlace(Place):
     """A store in this process."""
 
     scheme = "memory"
+    hosts = ()
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -288,7 +294,3 @@ def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
 
 def _bytes(body: bytes | str) -> bytes:
     return body.encode() if isinstance(body, str) else body
-
-
-def _host(endpoint_url: str) -> str:
-    return endpoint_url.removeprefix("http://")

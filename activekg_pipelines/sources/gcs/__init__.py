@@ -185,8 +185,21 @@ class GcsConfig(SourceConfig):
         return {"service_account_json": self.service_account().email}
 
 
-def open_gcs(config: GcsConfig, settings: Settings) -> GcsSource:
+def open_gcs(
+    config: GcsConfig,
+    settings: Settings,
+    *,
+    answer_seconds: float = 60.0,
+    least_page_seconds: float = 10.0,
+) -> GcsSource:
     """A bucket, with a client of its own.
+
+    Args:
+        config: with its secret.
+        settings: of the process.
+        answer_seconds: what every answer may take, however small.
+        least_page_seconds: what a page of a listing may take, however little time is
+            left until the deadline.
 
     Raises:
         InvalidConnector: a host is not on the operator's list, or google-cloud-storage
@@ -202,7 +215,7 @@ def open_gcs(config: GcsConfig, settings: Settings) -> GcsSource:
             "Google Cloud Storage needs a package that is not installed here. The operator "
             "installs it for every process: pip install 'activekg-pipelines[gcs]'"
         ) from None
-    return connect(config, settings)
+    return connect(config, settings, answer_seconds, least_page_seconds)
 
 
 PROVIDER = Provider(

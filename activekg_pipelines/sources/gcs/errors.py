@@ -128,6 +128,12 @@ def object_error(error: Exception, bucket: str, key: str) -> ObjectError | Sourc
             fix=f"{_ALLOW}. Where objects are encrypted with a Cloud KMS key, check that the key "
             "is enabled.",
         )
+    if status == 400 and "customer-supplied encryption key" in _text(error):
+        return AccessDenied(
+            f"Failed to fetch {uri}: it is encrypted with a customer-supplied key, which only "
+            "its owner has.",
+            fix="Rewrite the object with Google's encryption or a Cloud KMS key.",
+        )
     if isinstance(error, ReadTimeout | ReadTimeoutError):
         return FetchFailed(
             f"Failed to fetch {uri}: the bytes stopped, or came more slowly than "

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -73,8 +74,6 @@ _GOOGLE_TOKENS: Final = "https://oauth2.googleapis.com"
 _READ_ONLY: Final = "https://www.googleapis.com/auth/devstorage.read_only"
 _PAGE: Final = 1000
 _FIELDS: Final = "items(name,generation,size,updated,storageClass),nextPageToken"
-# Of a tick's budget may be left next to nothing, and then no page would ever come.
-_LEAST_PAGE_SECONDS: Final = 10.0
 # More than any store takes, and little enough for Postgres.
 _MAX_OBJECT_BYTES: Final = 2**53
 # An error's text says in its first lines what it is; the rest is not read.
@@ -101,6 +100,8 @@ class GcsSource(Source):
         tokens: sends the requests for access tokens; closed with the source.
         endpoint_url: of the API.
         location: bucket and prefix.
+        least_page_seconds: what a page may take in any case. Of a tick's budget may be
+            left next to nothing, and then no page would ever come.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class GcsSource(Source):
         tokens: Session,
         endpoint_url: str,
         location: Location,
+        least_page_seconds: float,
     ) -> None:
         self._client = client
         self._session = session
@@ -117,6 +119,7 @@ class GcsSource(Source):
         self._endpoint_url = endpoint_url
         self._location = location
         self._bucket = location.container
+        self._least_page = least_page_seconds
 
     @property
     def location(self) -> Location:
@@ -202,13 +205,27 @@ class GcsSource(Source):
         )
         answers = iter(listing.pages)
         try:
-            while (answer := _next(answers, deadline)) is not None:
+            while (answer := self._next(answers, deadline)) is not None:
                 entries = self._entries(answer, prefix)
                 # The offset itself belongs to what is listed.
                 entries = [entry for entry in entries if entry.key != after]
                 yield Page(entries, is_last=not listing.next_page_token)
         except _FAILURES as error:
             raise source_error(error, self._bucket) from None
+
+    def _next(self, answers: Iterator[Any], deadline: float | None) -> Mapping[str, Any] | None:
+        """The next page as it was answered; None after the last."""
+        moment = None if deadline is None else max(deadline, time.monotonic() + self._least_page)
+        with give_up_at(moment):
+            try:
+                page = next(answers, None)
+            except _FAILURES:
+                raise
+            except _UNREADABLE:
+                raise SourceUnavailable(
+                    "The store answers with a listing that cannot be read."
+                ) from None
+        return None if page is None else page.raw_page
 
     def _entries(self, answer: Mapping[str, Any], prefix: str) -> list[Entry]:
         try:
@@ -258,7 +275,9 @@ class GcsSource(Source):
         return _retried(get)()
 
 
-def connect(config: GcsConfig, settings: Settings) -> GcsSource:
+def connect(
+    config: GcsConfig, settings: Settings, answer_seconds: float, least_page_seconds: float
+) -> GcsSource:
     """A bucket, with a client of its own that uses nothing of the environment but proxies.
 
     Raises:
@@ -268,10 +287,11 @@ def connect(config: GcsConfig, settings: Settings) -> GcsSource:
     account = config.service_account()
     endpoint_url = config.endpoint_url or _GOOGLE
     credentials = _credentials(account, endpoint_url)
+    route = partial(_route, settings=settings, answer_seconds=answer_seconds)
     tokens = Session()
-    _keep_to(_route("Google token", account.token_origin, settings), tokens, settings)
+    _keep_to(route("Google token", account.token_origin), tokens, settings)
     session = AuthorizedSession(credentials, auth_request=Request(tokens))
-    _keep_to(_route("Google Cloud Storage", endpoint_url, settings), session, settings)
+    _keep_to(route("Google Cloud Storage", endpoint_url), session, settings)
     client = Client(
         project=config.project or account.project,
         credentials=credentials,
@@ -283,7 +303,7 @@ def connect(config: GcsConfig, settings: Settings) -> GcsSource:
     # Otherwise each new client asks for the bucket's description from a thread of its own,
     # which a role that may only read objects does not allow.
     client._bucket_metadata_cache = None
-    return GcsSource(client, session, tokens, endpoint_url, config.location())
+    return GcsSource(client, session, tokens, endpoint_url, config.location(), least_page_seconds)
 
 
 class _Adapter(HTTPAdapter):
@@ -343,14 +363,20 @@ def _keep_to(route: Route, session: Session, settings: Settings) -> None:
         session.mount(scheme, adapter)
 
 
-def _route(service: str, endpoint_url: str, settings: Settings) -> Route:
+def _route(service: str, endpoint_url: str, settings: Settings, answer_seconds: float) -> Route:
     if endpoint_url in {_GOOGLE, _GOOGLE_TOKENS}:
         # Google itself may lie behind a private address (Private Google Access).
         rule = AddressRule(EVERYWHERE)
     else:
         host = urlsplit(endpoint_url).hostname or ""
         rule = rule_for_tenants(host, settings.activekg_s3_private_networks)
-    return Route(service, endpoint_url, rule, settings.activekg_s3_min_bytes_per_second)
+    return Route(
+        service,
+        endpoint_url,
+        addresses=rule,
+        min_bytes_per_second=settings.activekg_s3_min_bytes_per_second,
+        answer_seconds=answer_seconds,
+    )
 
 
 def _credentials(account: ServiceAccount, endpoint_url: str) -> Credentials:
@@ -393,21 +419,6 @@ def _entry(listed: Mapping[str, Any]) -> Entry:
         in_utc(datetime.fromisoformat(listed["updated"])),
         listed.get("storageClass"),
     )
-
-
-def _next(answers: Iterator[Any], deadline: float | None) -> Mapping[str, Any] | None:
-    """The next page as it was answered; None after the last."""
-    moment = None if deadline is None else max(deadline, time.monotonic() + _LEAST_PAGE_SECONDS)
-    with give_up_at(moment):
-        try:
-            page = next(answers, None)
-        except _FAILURES:
-            raise
-        except _UNREADABLE:
-            raise SourceUnavailable(
-                "The store answers with a listing that cannot be read."
-            ) from None
-    return None if page is None else page.raw_page
 
 
 def _checked(answer: Response, uri: str) -> Iterator[bytes]:

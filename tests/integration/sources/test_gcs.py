@@ -267,6 +267,12 @@ def test_a_key_with_nul_is_left_out(gcs_endpoint: str, caplog: pytest.LogCapture
         (Answer(404, b"The specified bucket does not exist."), SourceMissing, "does not exist"),
         (Answer(400, b"Bucket is a requester pays bucket but no"), ListingDenied, "requester-pays"),
         (Answer(403, b"The billing account for the owning project is"), ListingDenied, "billing"),
+        (
+            Answer(400, b"The target object is encrypted by a customer-supplied encryption key."),
+            AccessDenied,
+            "customer-supplied key",
+        ),
+        (Answer(400, b"Something else"), FetchFailed, "400"),
         (Answer(429, b"Slow down"), FetchFailed, "429"),
         (Answer(503, b""), FetchFailed, "503"),
         (media(b"hell", Content_Length="5"), FetchFailed, "Failed to fetch"),
