@@ -169,6 +169,10 @@ class GcsConfig(SourceConfig):
         allowlist = settings.activekg_s3_endpoint_allowlist
         if self.endpoint_url is not None:
             check_endpoint(self.endpoint_url, allowlist)
+        # A stored configuration may be without its secrets; it is checked again when it is
+        # opened with them.
+        if getattr(self, "service_account_json", None) is None:
+            return
         account = self.service_account()
         if account.token_uri != GOOGLE_TOKENS:
             try:

@@ -182,6 +182,7 @@ def test_another_token_address_is_the_operators_to_allow() -> None:
     with pytest.raises(InvalidConnector, match=r"tokens\.example\.com, which is neither Google's"):
         made.check(Settings())
     made.check(Settings(activekg_s3_endpoint_allowlist=("tokens.example.com",)))
+    GcsConfig.stored(made.own(), {}).check(Settings())
     assert made.service_account().token_uri == "https://tokens.example.com/a/token"
 
 
