@@ -77,7 +77,7 @@ class Place(ABC):
 
     def open(self, **changes: object) -> Source:
         """The place as a source of an operator who allows it."""
-        settings = Settings(activekg_s3_endpoint_allowlist=self.hosts)
+        settings = Settings(activekg_endpoint_allowlist=self.hosts)
         return self.provider.open(self.config(**changes), settings)
 
     def register(

@@ -166,7 +166,7 @@ class GcsConfig(SourceConfig):
 
     def check(self, settings: Settings) -> None:
         """Refuse hosts that are neither Google's nor on the operator's list."""
-        allowlist = settings.activekg_s3_endpoint_allowlist
+        allowlist = settings.activekg_endpoint_allowlist
         if self.endpoint_url is not None:
             check_endpoint(self.endpoint_url, allowlist)
         # A stored configuration may be without its secrets; it is checked again when it is

@@ -369,12 +369,12 @@ def _route(service: str, endpoint_url: str, settings: Settings, answer_seconds: 
         rule = AddressRule(EVERYWHERE)
     else:
         host = urlsplit(endpoint_url).hostname or ""
-        rule = rule_for_tenants(host, settings.activekg_s3_private_networks)
+        rule = rule_for_tenants(host, settings.activekg_private_networks)
     return Route(
         service,
         endpoint_url,
         addresses=rule,
-        min_bytes_per_second=settings.activekg_s3_min_bytes_per_second,
+        min_bytes_per_second=settings.activekg_min_bytes_per_second,
         answer_seconds=answer_seconds,
     )
 

@@ -107,7 +107,7 @@ def test_metrics_carry_the_provider(
     place.put("a.txt", "Penguins live in Antarctica.")
     sync(services, place.register(services))
     scraper = Caller(client, mint_token(app_settings, "prometheus", None, ["metrics:read"], 600))
-    labels = f'{{tenant="acme_corp",provider="{place.provider.name}",status="success"}}'
+    labels = f'{{provider="{place.provider.name}",status="success",tenant="acme_corp"}}'
     assert f"connector_run_items_total{labels} 1.0" in scraper.get("/metrics").text
 
 
@@ -153,7 +153,7 @@ def test_a_refused_key_file_is_not_repeated(acme: Caller, place: GcsPlace, part:
         problem = assert_problem(answer, 422)
         (error,) = problem["errors"]
         assert "service_account_json" in error["field"]
-        assert part in error["message"] or "service account" in error["message"]
+        assert part in error["rule"] or "service account" in error["rule"]
         assert "a-part-of-the-key" not in answer.text
         assert "PRIVATE KEY" not in answer.text
 

@@ -98,9 +98,12 @@ def test_a_sync_is_previewed_followed_searched_and_audited(
     place.put("penguins.txt", "Penguins live in Antarctica.")
     place.put("corrupt.pdf", b"%PDF-1.7\nNothing of a PDF follows.")
     cli.json(*added(place), **{VARIABLE: str(key)})
-    assert "penguins.txt" in cli("preview", NAME).stdout
+    preview = cli.json("preview", NAME)
+    assert preview["changes"]["add"]["sample"] == ["corrupt.pdf", "penguins.txt"]
     with runs_worked_off(services):
-        cli("sync", NAME, "--wait")
-    letters = cli.json("dead-letters", "list", NAME)
-    assert [letter["uri"] for letter in letters["items"]] == [place.uri("corrupt.pdf")]
-    assert cli.json("audit", NAME)["clean"] is True
+        synced = cli("connectors", "sync", NAME, "--wait", "--timeout", "60").stdout
+    assert "1 indexed" in synced
+    (hit,) = cli.json("search", "Where do penguins live?", "--tenant", "acme_corp")["hits"]
+    assert hit["uri"] == place.uri("penguins.txt")
+    assert "corrupt.pdf" in cli("dead-letters", "list", NAME).stdout
+    assert "Everything agrees" in cli("audit", NAME).stdout

@@ -101,7 +101,7 @@ def opened(google: GoogleServer, *, with_tokens: bool = False, **settings: objec
         settings: of the operator.
     """
     token_uri = google.url + TOKEN_PATH if with_tokens else "https://oauth2.googleapis.com/token"
-    allowed = Settings(activekg_s3_endpoint_allowlist=(google.host,)).model_copy(update=settings)
+    allowed = Settings(activekg_endpoint_allowlist=(google.host,)).model_copy(update=settings)
     made = config(
         endpoint_url=google.url, service_account_json=key_file(token_uri=token_uri), prefix="a"
     )
@@ -526,7 +526,7 @@ def test_a_public_name_that_leads_into_the_operators_network_is_not_connected_to
     resolver: Resolver, canary: GoogleServer
 ) -> None:
     name = f"storage.example.com:{canary.url.rpartition(':')[2]}"
-    settings = Settings(activekg_s3_endpoint_allowlist=(name,))
+    settings = Settings(activekg_endpoint_allowlist=(name,))
     for address in ("127.0.0.1", "10.0.0.1", "169.254.169.254", "::1"):
         resolver.set("storage.example.com", [address])
         with (
@@ -542,8 +542,8 @@ def test_a_private_network_is_reached_where_the_operator_says_so(
     name = f"storage.example.com:{google.url.rpartition(':')[2]}"
     resolver.set("storage.example.com", ["127.0.0.1"])
     settings = Settings(
-        activekg_s3_endpoint_allowlist=(name,),
-        activekg_s3_private_networks=(ip_network("127.0.0.1/32"),),
+        activekg_endpoint_allowlist=(name,),
+        activekg_private_networks=(ip_network("127.0.0.1/32"),),
     )
     with closing(open_gcs(config(endpoint_url=f"http://{name}"), settings)) as source:
         keys(source)
@@ -551,7 +551,7 @@ def test_a_private_network_is_reached_where_the_operator_says_so(
 
 
 def test_an_endpoint_that_does_not_answer_is_unreachable() -> None:
-    nobody = Settings(activekg_s3_endpoint_allowlist=("127.0.0.1:9",))
+    nobody = Settings(activekg_endpoint_allowlist=("127.0.0.1:9",))
     with (
         closing(open_gcs(config(endpoint_url="http://127.0.0.1:9"), nobody)) as source,
         pytest.raises(EndpointUnreachable, match="cannot be reached"),
@@ -568,7 +568,7 @@ def test_a_proxy_of_the_environment_is_used(
         monkeypatch.setenv(name, google.url)
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "")
-    settings = Settings(activekg_s3_endpoint_allowlist=("storage.example.com",))
+    settings = Settings(activekg_endpoint_allowlist=("storage.example.com",))
     made = config(endpoint_url="http://storage.example.com")
     with closing(open_gcs(made, settings)) as source:
         keys(source)

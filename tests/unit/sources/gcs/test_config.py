@@ -181,7 +181,7 @@ def test_another_token_address_is_the_operators_to_allow() -> None:
     made = config(service_account_json=key_file(token_uri="https://tokens.example.com/a/token"))
     with pytest.raises(InvalidConnector, match=r"tokens\.example\.com, which is neither Google's"):
         made.check(Settings())
-    made.check(Settings(activekg_s3_endpoint_allowlist=("tokens.example.com",)))
+    made.check(Settings(activekg_endpoint_allowlist=("tokens.example.com",)))
     GcsConfig.stored(made.own(), {}).check(Settings())
     assert made.service_account().token_uri == "https://tokens.example.com/a/token"
 
@@ -190,7 +190,7 @@ def test_another_endpoint_is_the_operators_to_allow() -> None:
     made = config(endpoint_url="https://storage.example.com:8443")
     with pytest.raises(InvalidConnector, match=r"endpoint_url: the host storage\.example\.com"):
         made.check(Settings())
-    made.check(Settings(activekg_s3_endpoint_allowlist=("storage.example.com:8443",)))
+    made.check(Settings(activekg_endpoint_allowlist=("storage.example.com:8443",)))
     assert made.origin() != config().origin()
 
 
