@@ -22,6 +22,8 @@ from activekg_pipelines.database.migrate import migrate
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings, load_settings
+from activekg_pipelines.sources.registry import registered
+from tests.places import GcsPlace, MemoryPlace, Place, S3Place, gcs_server
 from tests.s3_bucket import Bucket
 
 _numbers = itertools.count()
@@ -118,20 +120,47 @@ def bucket(s3_endpoint: str) -> Bucket:
     return Bucket.create(s3_endpoint, f"test-{os.getpid()}-{next(_numbers)}")
 
 
+@pytest.fixture(scope="session")
+def gcs_endpoint() -> Iterator[str]:
+    """Address of a server that answers as Google Cloud Storage does, over HTTP."""
+    with gcs_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["s3", "gcs", "memory"])
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A new, empty place of each provider, for what all of them must do alike."""
+    name = f"test-{os.getpid()}-{next(_numbers)}"
+    if request.param == "memory":
+        memory = MemoryPlace(name)
+        with registered(memory.provider):
+            yield memory
+    else:
+        made = {"s3": S3Place, "gcs": GcsPlace}[request.param]
+        yield made(request.getfixturevalue(f"{request.param}_endpoint"), name)
+
+
 @pytest.fixture
 def app_settings(
-    dsn: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, model_home: Path
+    dsn: str,
+    s3_endpoint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    model_home: Path,
+    request: pytest.FixtureRequest,
 ) -> Settings:
-    """Settings for a new database and the moto server.
+    """Settings for a new database, for the moto server and for the test's place.
 
     They are also in the environment, for processes that a test starts.
     """
+    hosts = [s3_endpoint.removeprefix("http://")]
+    if "place" in request.fixturenames:
+        hosts += request.getfixturevalue("place").hosts
     for name in list(os.environ):
         if name.startswith(("CONNECTOR_KEK", "ACTIVEKG_", "JWT_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("ACTIVEKG_DSN", dsn)
     monkeypatch.setenv("ACTIVEKG_HOME", str(model_home))
-    monkeypatch.setenv("ACTIVEKG_ENDPOINT_ALLOWLIST", s3_endpoint.removeprefix("http://"))
+    monkeypatch.setenv("ACTIVEKG_ENDPOINT_ALLOWLIST", ",".join(hosts))
     monkeypatch.setenv("CONNECTOR_KEK_V1", Fernet.generate_key().decode())
     monkeypatch.setenv("CONNECTOR_KEK_ACTIVE_VERSION", "1")
     monkeypatch.setenv("JWT_SECRET_KEY", "a-secret-of-the-tests-that-is-long-enough")

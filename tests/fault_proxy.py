@@ -1,4 +1,4 @@
-"""An S3 endpoint that fails on demand.
+"""An endpoint of S3 or Google Cloud Storage that fails on demand.
 
 It is a proxy in front of the real one, with rules for each operation and key.
 """
@@ -6,6 +6,7 @@ It is a proxy in front of the real one, with rules for each operation and key.
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import struct
 import threading
@@ -20,6 +21,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 LIST = "LIST"
 """The operation of a bucket listing; every other operation is its HTTP method."""
 
+_GOOGLE = re.compile(r"(?:/download)?/storage/v1/b/(?P<bucket>[^/]+)/o(?:/(?P<key>[^/]+))?")
 _HOP_BY_HOP = {
     "connection",
     "keep-alive",
@@ -322,8 +324,12 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
 def _request(method: str, target: str) -> Request:
     # Not urlsplit: a target that starts with "//" is a path here.
     path, _, query = target.partition("?")
-    bucket, _, key = path.removeprefix("/").partition("/")
     parameters = parse_qs(query, keep_blank_values=True)
+    if google := _GOOGLE.fullmatch(path):
+        if google["key"] is None:
+            return Request(LIST, google["bucket"], parameters.get("startOffset", [""])[0])
+        return Request(method, google["bucket"], unquote(google["key"]))
+    bucket, _, key = path.removeprefix("/").partition("/")
     if "list-type" in parameters:
         start_after = parameters.get("start-after", [""])[0]
         return Request(LIST, bucket, start_after)

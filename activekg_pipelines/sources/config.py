@@ -110,7 +110,8 @@ class Asked:
 class SourceConfig(BaseModel):
     """A connector's configuration. A provider adds its own fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A validation error would quote what it refuses, and that may be a secret.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     SHARED: ClassVar[tuple[str, ...]] = ("name", "poll_interval_seconds", "enabled")
     """Fields that the registry keeps in columns of their own."""
@@ -179,7 +180,8 @@ class SourceConfig(BaseModel):
 class ConfigPatch(BaseModel):
     """Changes to a connector's configuration: only the given fields change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A validation error would quote what it refuses, and that may be a secret.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     NULLABLE: ClassVar[frozenset[str]] = frozenset()
     SECRETS: ClassVar[tuple[str, ...]] = ()
