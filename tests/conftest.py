@@ -102,6 +102,16 @@ def project_root() -> Path:
     return Path(__file__).parent.parent
 
 
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """What a command of the command line sets for its process ends with the test."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """Address of a moto server that answers S3 over HTTP."""

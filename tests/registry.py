@@ -19,7 +19,8 @@ def change(services: Services | AdminServices, connector_id: UUID, patch: Config
 def secrets_of(services: Services | AdminServices, connector_id: UUID) -> dict[str, str]:
     """A connector's secrets in clear."""
     with services.database.transaction() as conn:
-        return services.connectors.secrets(conn, connector_id)
+        secrets = services.connectors.secrets(conn, connector_id)
+    return {name: secret.get_secret_value() for name, secret in secrets.items()}
 
 
 def record_error(

@@ -64,23 +64,24 @@ class KeyRing:
         return cls(keys, settings.connector_kek_active_version or next(iter(keys)))
 
     def encrypt(
-        self, provider: str, connector_id: UUID, secrets: Mapping[str, str]
+        self, provider: str, connector_id: UUID, secrets: Mapping[str, SecretStr]
     ) -> tuple[bytes, int]:
         """Ciphertext and the version of the key that made it.
 
         Args:
             provider: of the connector.
             connector_id: to which the ciphertext is bound.
-            secrets: in clear, by field.
+            secrets: by field.
         """
-        clear = {**secrets, _BOUND_TO: _binding(provider, connector_id)}
+        clear = {name: secret.get_secret_value() for name, secret in secrets.items()}
+        clear[_BOUND_TO] = _binding(provider, connector_id)
         return self._fernets[self.active_version].encrypt(
             json.dumps(clear).encode()
         ), self.active_version
 
     def decrypt(
         self, provider: str, connector_id: UUID, token: bytes, version: int
-    ) -> dict[str, str]:
+    ) -> dict[str, SecretStr]:
         """The secrets behind a ciphertext, by field.
 
         Raises:
@@ -107,7 +108,7 @@ class KeyRing:
             raise EncryptionError(
                 f"The stored credentials of connector {connector_id} belong to another connector."
             )
-        return clear
+        return {name: SecretStr(value) for name, value in clear.items()}
 
 
 def _binding(provider: str, connector_id: UUID) -> str:

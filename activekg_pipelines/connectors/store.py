@@ -16,6 +16,7 @@ from psycopg import Connection
 from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow, dict_row
 from psycopg.types.json import Jsonb
+from pydantic import SecretStr
 
 from activekg_pipelines.connectors.encryption import KeyRing
 from activekg_pipelines.connectors.models import Connector, partition_key
@@ -205,8 +206,8 @@ class ConnectorStore:
         """
         conn.execute(_SQL["delete"], {"id": _select(conn, connector_id, tenant_id).id})
 
-    def secrets(self, conn: Connection[TupleRow], connector_id: UUID) -> dict[str, str]:
-        """The connector's secrets in clear, by field.
+    def secrets(self, conn: Connection[TupleRow], connector_id: UUID) -> dict[str, SecretStr]:
+        """The connector's secrets, by field.
 
         Raises:
             ConnectorNotFound: it does not exist.
@@ -285,7 +286,9 @@ class ConnectorStore:
                 )
 
 
-def stored_config(connector: Connector, secrets: Mapping[str, str] | None = None) -> SourceConfig:
+def stored_config(
+    connector: Connector, secrets: Mapping[str, SecretStr] | None = None
+) -> SourceConfig:
     """A connector's configuration, with its secrets where they are given.
 
     Raises:
@@ -304,11 +307,7 @@ def changed_config(connector: Connector, patch: ConfigPatch) -> SourceConfig:
     """What a connector's configuration becomes; secrets are those of the patch alone."""
     before = stored_config(connector)
     changes = patch.changes()
-    secrets = {
-        name: changes.pop(name).get_secret_value()
-        for name in before.secret_fields()
-        if name in changes
-    }
+    secrets = {name: changes.pop(name) for name in before.secret_fields() if name in changes}
     return before.stored({**dict(before), **changes}, secrets)
 
 

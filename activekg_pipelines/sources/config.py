@@ -158,22 +158,19 @@ class SourceConfig(BaseModel):
         """The provider's own fields that are no secrets, as the registry keeps them."""
         return self.model_dump(mode="json", exclude={*self.SHARED, *self.secret_fields()})
 
-    def secrets(self) -> dict[str, str]:
-        """The secrets in clear."""
+    def secrets(self) -> dict[str, SecretStr]:
+        """The secrets, by field."""
         values = {name: getattr(self, name, None) for name in self.secret_fields()}
-        return {
-            name: value.get_secret_value() for name, value in values.items() if value is not None
-        }
+        return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
-    def stored(cls, own: Mapping[str, Any], secrets: Mapping[str, str]) -> Self:
+    def stored(cls, own: Mapping[str, Any], secrets: Mapping[str, SecretStr]) -> Self:
         """A configuration as the registry has it.
 
         It is not validated again: it was valid when it was stored, and a rule that came
         later must not stop what has been working.
         """
-        clear = {name: SecretStr(value) for name, value in secrets.items()}
-        values: dict[str, Any] = {**own, **clear}
+        values: dict[str, Any] = {**own, **secrets}
         return cast("Self", cls.model_construct(**values))
 
 

@@ -876,7 +876,8 @@ def test_the_check_tells_the_drift_of_every_connector(
     query(services, f"DELETE FROM edges WHERE tenant_id = 'acme_corp' AND src IN ({EVERY_THIRD})")
     query(
         services,
-        "UPDATE connectors.connectors SET bucket = 'no-such-bucket' WHERE tenant_id = 'globex'",
+        "UPDATE connectors.connectors SET bucket = 'no-such-bucket', updated_at = now()"
+        " WHERE tenant_id = 'globex'",
     )
     job = definitions().resolve_job_def("audit_connectors")
 

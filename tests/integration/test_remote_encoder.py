@@ -14,7 +14,16 @@ from activekg_pipelines.graph.search import search
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 from tests import remote_encoder
-from tests.integration.syncing import drain, extract, index, query, scan, start_run, sync
+from tests.integration.syncing import (
+    drain,
+    extract,
+    in_transaction,
+    index,
+    query,
+    scan,
+    start_run,
+    sync,
+)
 from tests.remote_encoder import MAX_TOKENS, MODEL, VERSION, Remote
 from tests.s3_bucket import Bucket
 
@@ -101,7 +110,7 @@ def test_a_service_that_does_not_answer_ends_the_run_and_costs_no_document_an_at
     extract(services, connector, run)
     with pytest.raises(ModelError, match="does not answer"):
         index(services, connector, run)
-    services.ledger.finish_run(run, succeeded=False)
+    in_transaction(services, services.ledger.finish_run, run, succeeded=False)
     rows = query(services, "SELECT state, attempts, error_code FROM connectors.objects")
     assert rows == [("extracted", 0, None)]
 

@@ -13,7 +13,6 @@ from activekg_pipelines.errors import ActiveKGError, SourceError
 from activekg_pipelines.services import Services
 from tests.fault_proxy import LIST, FaultProxy, reset, status, truncate
 from tests.integration.syncing import query, scan, sync
-from tests.registry import secrets_of
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket
 
 
@@ -89,7 +88,7 @@ def test_no_secret_is_stored_or_logged_in_clear_whatever_fails(
         "reprs": repr(
             (
                 via_proxy,
-                secrets_of(proxied, via_proxy.id),
+                stored_secrets(proxied, via_proxy),
                 proxied.settings,
                 bucket.config(),
             )
@@ -103,3 +102,9 @@ def test_no_secret_is_stored_or_logged_in_clear_whatever_fails(
     assert f"{ACCESS_KEY_ID[:4]}…{ACCESS_KEY_ID[-4:]}" in everything_stored(dsn), (
         "enough to tell keys apart"
     )
+
+
+def stored_secrets(services: Services, connector: Connector) -> object:
+    """What decryption hands on."""
+    with services.database.transaction() as conn:
+        return services.connectors.secrets(conn, connector.id)

@@ -22,7 +22,9 @@ def give_up_at(moment: float | None) -> Iterator[None]:
     Args:
         moment: of ``time.monotonic()``; None for the usual limits.
     """
-    token = _give_up_at.set(moment)
+    outer = _give_up_at.get()
+    both = [one for one in (outer, moment) if one is not None]
+    token = _give_up_at.set(min(both, default=None))
     try:
         yield
     finally:

@@ -77,8 +77,8 @@ def test_after_a_rotation_the_old_key_can_go(
         "dry_run": False,
         "active_version": 2,
     }
-    without_old = store_with(admin, 2, active=2)
-    assert [without_old.credentials(id_) for id_ in [*ids, new["id"]]] == [SECRET] * 6
+    without_old = replace(admin, connectors=store_with(admin, 2, active=2))
+    assert [secrets_of(without_old, id_) for id_ in [*ids, new["id"]]] == [SECRET] * 6
     assert root.post(ROTATE).json()["rotated"] == 0
 
 
@@ -201,7 +201,7 @@ def test_requests_that_mean_nothing_are_refused(root: Caller) -> None:
     for body in (
         {"batch_size": 0},
         {"batch_size": 1001},
-        {"provider": "gcs"},
+        {"provider": "drive"},
         {"tenant_id": "a/b"},
         {"force": True},
     ):
