@@ -69,7 +69,7 @@ class Services:
         return Database(
             self.settings.require_dsn(),
             max_size=self.settings.activekg_pool_size,
-            frozen_seconds=self.settings.activekg_lease_seconds,
+            idle_in_transaction_seconds=self.settings.activekg_lease_seconds,
         )
 
     @cached_property
@@ -139,9 +139,15 @@ class Services:
         )
 
     @cached_property
+    def extractor_version(self) -> str:
+        """What makes texts here. Known without a model."""
+        return EXTRACTOR_VERSION
+
+    @cached_property
     def versions(self) -> Versions:
         """What makes texts and vectors here. Known without loading the encoder."""
-        return Versions(EXTRACTOR_VERSION, CHUNKER_VERSION, encoder_version(self._encoder_config()))
+        encoder = encoder_version(self._encoder_config())
+        return Versions(self.extractor_version, CHUNKER_VERSION, encoder)
 
     @property
     def model_cache(self) -> Path:

@@ -57,7 +57,7 @@ def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  
             budget_seconds=None,
             whole=True,
             run=scope.run,
-            after_page=held.keep,
+            after_page=held.heartbeat,
         )
         with scope.services.database.transaction() as conn:
             scope.services.ledger.count_run(conn, scope.run, RunCounts.of_scan(result.counts))

@@ -1,4 +1,4 @@
-"""What a run does, without the orchestrator, and what it left behind.
+"""What a run does, without the orchestrator, and what is stored after it.
 
 The tests of this folder share it.
 """
@@ -17,6 +17,7 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.graph.search import search
 from activekg_pipelines.ledger.run_counts import RunCounts
 from activekg_pipelines.ledger.states import Mode
+from activekg_pipelines.pipeline.batching import DEFAULT, Batching
 from activekg_pipelines.pipeline.extract import extract_pending
 from activekg_pipelines.pipeline.index import index_extracted
 from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
@@ -80,10 +81,18 @@ def index(services: Services, connector: Connector, run: str) -> int:
     return index_extracted(services, connector, run, max_objects=1000, budget_seconds=600)
 
 
-def drain(services: Services, connector: Connector, mode: Mode = Mode.CHANGED) -> RunCounts:
+def drain(
+    services: Services,
+    connector: Connector,
+    mode: Mode = Mode.CHANGED,
+    *,
+    batching: Batching = DEFAULT,
+) -> RunCounts:
     """What a run does after the scan; returns its counts."""
     run = start_run(services, connector, mode)
-    extract_and_index(services, connector, run, max_objects=1000, budget_seconds=600)
+    extract_and_index(
+        services, connector, run, max_objects=1000, budget_seconds=600, batching=batching
+    )
     in_transaction(services, services.ledger.finish_run, run, succeeded=True)
     return in_transaction(services, services.ledger.run_counts, run)
 
