@@ -91,7 +91,7 @@ UPDATE connectors.connectors
 SET last_error_code = %(code)s, last_error_message = %(message)s, last_error_at = now()
 WHERE id = %(id)s AND (last_error_code, last_error_message) IS DISTINCT FROM (%(code)s, %(message)s)
 
--- name: pause_polls
+-- name: delay_polls
 UPDATE connectors.connectors SET
     failed_polls = failed_polls + 1, polls_paused_until = now() + make_interval(secs => %(seconds)s)
 WHERE id = %(id)s

@@ -228,14 +228,14 @@ class ConnectorStore:
         """Remember that the source does not list in order: runs sort its listing."""
         conn.execute(_SQL["sort_listing"], {"id": connector_id})
 
-    def pause_polls(
+    def delay_polls(
         self, conn: Connection[TupleRow], connector_id: UUID, *, seconds: float
     ) -> None:
         """Leave a source that does not answer in peace.
 
         Its polls would hold up other tenants'.
         """
-        conn.execute(_SQL["pause_polls"], {"id": connector_id, "seconds": seconds})
+        conn.execute(_SQL["delay_polls"], {"id": connector_id, "seconds": seconds})
 
     def resume_polls(self, conn: Connection[TupleRow], connector_id: UUID) -> None:
         """Poll a source again that answers."""

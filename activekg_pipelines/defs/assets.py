@@ -55,7 +55,7 @@ def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  
             scope.services,
             scope.connector,
             budget_seconds=None,
-            whole=True,
+            from_start=True,
             run=scope.run,
             after_page=held.heartbeat,
         )

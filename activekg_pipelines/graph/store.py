@@ -121,9 +121,9 @@ class Graph:
         row = conn.execute(_SQL["dimensions"]).fetchone()
         return row[0] if row else None
 
-    def forget_released(self, conn: Connection[TupleRow]) -> int:
+    def purge_released(self, conn: Connection[TupleRow]) -> int:
         """Drop a batch of kept vectors whose time is over; returns how many."""
-        return conn.execute(_SQL["forget_released"], {"limit": _RELEASED_BATCH}).rowcount
+        return conn.execute(_SQL["purge_released"], {"limit": _RELEASED_BATCH}).rowcount
 
     def _remove_chunks(
         self, conn: Connection[TupleRow], tenant_id: str, documents: Sequence[UUID]

@@ -54,7 +54,7 @@ def retry_delay(attempts: int, *, base: float, cap: float, chance: float) -> flo
     return delay / 2 + delay / 2 * chance
 
 
-def pause_seconds(failures: int, *, base: float, cap: float, chance: float = 0.0) -> float:
+def backoff_seconds(failures: int, *, base: float, cap: float, chance: float = 0.0) -> float:
     """Seconds that something is left alone after it failed several times in a row.
 
     Args:
@@ -67,16 +67,16 @@ def pause_seconds(failures: int, *, base: float, cap: float, chance: float = 0.0
     return _doubled(failures, base, cap) * (1 - chance / 4)
 
 
-def pauses(*, base: float, cap: float) -> list[float]:
+def backoff_table(*, base: float, cap: float) -> list[float]:
     """Seconds of every pause, for a statement that reads the number of failures itself.
 
     Returns:
         The pause after one failure, after two, and so on; the last one, ``cap``, holds
         for any larger number.
     """
-    table = [pause_seconds(1, base=base, cap=cap)]
+    table = [backoff_seconds(1, base=base, cap=cap)]
     while table[-1] < cap:
-        table.append(pause_seconds(len(table) + 1, base=base, cap=cap))
+        table.append(backoff_seconds(len(table) + 1, base=base, cap=cap))
     return table
 
 

@@ -469,7 +469,7 @@ WHERE o.id = i.id
 RETURNING CASE WHEN o.queued_at = o.detected_at
     THEN greatest(extract(epoch FROM clock_timestamp() - o.detected_at), 0)::float8 END
 
--- name: forget_documents
+-- name: detach_documents
 WITH before AS (
     SELECT id, document_id FROM connectors.objects WHERE id = ANY(%(ids)s::bigint[]) FOR UPDATE
 ), texts AS (
@@ -593,7 +593,7 @@ ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + E
 -- closed on the way: their process is gone.
 WITH finished AS (
     UPDATE connectors.runs SET status = 'failed', finished_at = now(), lost_at = now()
-    WHERE status = 'running' AND heartbeat_at < now() - make_interval(secs => %(silence)s)
+    WHERE status = 'running' AND heartbeat_at < now() - make_interval(secs => %(heartbeat_timeout)s)
     RETURNING id, connector_id, tenant_id, status, started_at, heartbeat_at AS ended_at
 ), expired AS (
     -- Asked for again and again for a day and never started: nobody waits for it any
@@ -656,7 +656,7 @@ WHERE waiting OR NOT paused AND (due > 0 OR scan_reason IS NOT NULL) AND live < 
 -- yet.
 SELECT dagster_run_id FROM connectors.runs WHERE lost_at IS NOT NULL
 
--- name: forget_lost
+-- name: acknowledge_lost
 UPDATE connectors.runs SET lost_at = NULL WHERE dagster_run_id = ANY(%(runs)s::text[])
 
 -- name: request_run
@@ -712,8 +712,8 @@ WITH admitted AS (
     WHERE r.status = 'waiting'
       AND (%(connector_id)s::uuid IS NULL OR r.connector_id = %(connector_id)s)
       AND (r.emitted_at IS NULL OR r.emitted_at < now() - make_interval(
-          secs => (%(pauses)s::float8[])[
-              greatest(1, least(r.emissions, cardinality(%(pauses)s::float8[])))
+          secs => (%(backoff)s::float8[])[
+              greatest(1, least(r.emissions, cardinality(%(backoff)s::float8[])))
           ]
       ))
     FOR UPDATE OF r SKIP LOCKED
@@ -795,8 +795,8 @@ WITH before AS (
         -- Each entry is the pause after so many failures in a row. The last one holds
         -- for more.
         runs_paused_until = CASE WHEN c.status = 'failed' THEN now() + make_interval(
-            secs => (%(pauses)s::float8[])[
-                least(k.failed_runs + 1, cardinality(%(pauses)s::float8[]))
+            secs => (%(backoff)s::float8[])[
+                least(k.failed_runs + 1, cardinality(%(backoff)s::float8[]))
             ]
         ) END,
         last_error_code = CASE

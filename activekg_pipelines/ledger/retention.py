@@ -22,14 +22,14 @@ BATCH: Final = 10_000
 """Rows that one transaction drops at most."""
 
 
-class ForgottenHistory(NamedTuple):
+class PurgedHistory(NamedTuple):
     """How many scans and syncs of a connector went."""
 
     scans: int
     runs: int
 
 
-class ForgottenObjects(NamedTuple):
+class PurgedObjects(NamedTuple):
     """The last row that was looked at, None at the end; and how many objects went."""
 
     last: int | None
@@ -41,21 +41,21 @@ def connector_ids(conn: Connection[TupleRow]) -> list[UUID]:
     return [row[0] for row in conn.execute(_SQL["connectors"])]
 
 
-def forget_history(conn: Connection[TupleRow], connector_id: UUID) -> ForgottenHistory:
+def purge_history(conn: Connection[TupleRow], connector_id: UUID) -> PurgedHistory:
     """Drop a batch of a connector's oldest scans and syncs."""
     parameters = {"connector_id": connector_id, "limit": BATCH}
-    conn.execute(_SQL["forget_usage"], {"connector_id": connector_id})
-    scans = conn.execute(_SQL["forget_scans"], parameters).rowcount
-    runs = conn.execute(_SQL["forget_runs"], parameters).rowcount
-    return ForgottenHistory(scans, runs)
+    conn.execute(_SQL["purge_usage"], {"connector_id": connector_id})
+    scans = conn.execute(_SQL["purge_scans"], parameters).rowcount
+    runs = conn.execute(_SQL["purge_runs"], parameters).rowcount
+    return PurgedHistory(scans, runs)
 
 
-def forget_usage(conn: Connection[TupleRow]) -> None:
+def purge_usage(conn: Connection[TupleRow]) -> None:
     """Drop what every tenant used on days long ago, with or without a connector."""
-    conn.execute(_SQL["forget_all_usage"])
+    conn.execute(_SQL["purge_all_usage"])
 
 
-def forget_deleted(conn: Connection[TupleRow], *, after: int, days: int) -> ForgottenObjects:
+def purge_deleted(conn: Connection[TupleRow], *, after: int, days: int) -> PurgedObjects:
     """Drop objects that were gone from their source for long, among the next rows.
 
     Args:
@@ -63,6 +63,6 @@ def forget_deleted(conn: Connection[TupleRow], *, after: int, days: int) -> Forg
         days: for which an object that is gone stays in the ledger.
     """
     row = conn.execute(
-        _SQL["forget_deleted"], {"after": after, "limit": BATCH, "days": days}
+        _SQL["purge_deleted"], {"after": after, "limit": BATCH, "days": days}
     ).fetchone()
-    return ForgottenObjects(*row) if row else ForgottenObjects(None, 0)
+    return PurgedObjects(*row) if row else PurgedObjects(None, 0)

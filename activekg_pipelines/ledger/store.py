@@ -46,10 +46,10 @@ _RUN_BUCKETS = {
 }
 Row = TypeVar("Row")
 
-_RUN_PAUSES = planner.pauses(base=30.0, cap=3600.0)
+_RUN_BACKOFF = planner.backoff_table(base=30.0, cap=3600.0)
 # A full queue is no reason to queue more: again after two minutes, after four, and so
 # on, up to 17 hours.
-_EMISSION_PAUSES = planner.pauses(base=120.0, cap=120.0 * 2**9)
+_EMISSION_BACKOFF = planner.backoff_table(base=120.0, cap=120.0 * 2**9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +253,7 @@ class Ledger:
         row = conn.execute(
             _SQL["complete_scan"], {"scan_id": scan.id, "held_back": held_back}
         ).fetchone()
-        retention.forget_history(conn, scan.connector_id)
+        retention.purge_history(conn, scan.connector_id)
         if row is None:
             return None
         listed, added, changed, missing, deleted, over_limit = row
@@ -488,13 +488,13 @@ class Ledger:
         )
         return [seconds for (seconds,) in rows if seconds is not None]
 
-    def forget_documents(self, conn: Connection[TupleRow], ids: Sequence[int]) -> list[UUID]:
+    def detach_documents(self, conn: Connection[TupleRow], ids: Sequence[int]) -> list[UUID]:
         """Forget what the graph holds of these objects.
 
         Returns:
             The documents that the caller removes in the same transaction.
         """
-        return [row[0] for row in conn.execute(_SQL["forget_documents"], {"ids": list(ids)})]
+        return [row[0] for row in conn.execute(_SQL["detach_documents"], {"ids": list(ids)})]
 
     def count_run(
         self,
@@ -561,7 +561,7 @@ class Ledger:
                 "most": max_objects * cap,
                 "cap": cap,
                 "scan_idle": scan_idle_seconds,
-                "silence": lost_after_seconds,
+                "heartbeat_timeout": lost_after_seconds,
                 "bytes_per_day": self._bounds.bytes_per_day,
                 **_RUN_BUCKETS,
             },
@@ -649,7 +649,7 @@ class Ledger:
             {
                 "connector_id": connector_id,
                 "runs_per_tenant": self._bounds.runs,
-                "pauses": _EMISSION_PAUSES,
+                "backoff": _EMISSION_BACKOFF,
             },
         ).fetchall()
         return [
@@ -727,12 +727,12 @@ class Ledger:
         return bool(_one(conn, "must_yield", {"run": run, **self._time_slice()})[0])
 
     def lost_runs(self, conn: Connection[TupleRow]) -> list[str]:
-        """Dagster's ids of runs that :meth:`work` closed, until :meth:`forget_lost`."""
+        """Dagster's ids of runs that :meth:`work` closed, until :meth:`acknowledge_lost`."""
         return [row[0] for row in conn.execute(_SQL["lost_runs"])]
 
-    def forget_lost(self, conn: Connection[TupleRow], runs: Sequence[str]) -> None:
+    def acknowledge_lost(self, conn: Connection[TupleRow], runs: Sequence[str]) -> None:
         """Dagster knows of the death of these runs."""
-        conn.execute(_SQL["forget_lost"], {"runs": list(runs)})
+        conn.execute(_SQL["acknowledge_lost"], {"runs": list(runs)})
 
     def finish_run(self, conn: Connection[TupleRow], run: str, *, succeeded: bool) -> None:
         """Close a run's row."""
@@ -741,7 +741,7 @@ class Ledger:
             {
                 "run": run,
                 "status": "succeeded" if succeeded else "failed",
-                "pauses": _RUN_PAUSES,
+                "backoff": _RUN_BACKOFF,
                 **_RUN_BUCKETS,
             },
         )

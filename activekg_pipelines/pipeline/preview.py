@@ -31,7 +31,7 @@ SAMPLE_KEYS: Final = 20
 """Keys shown of each class at most."""
 
 # Somebody waits for the answer: an endpoint that hangs must not hold them for longer.
-_PATIENCE_SECONDS: Final = 20.0
+_LISTING_SECONDS: Final = 20.0
 
 _EXTENSION: Final = re.compile(r"\.([A-Za-z0-9]{1,10})$")
 
@@ -175,7 +175,7 @@ def preview_sync(services: Services, connector: Connector, *, max_pages: int) ->
     history = _history(services, connector)
     comparison = _Comparison(services, connector, history.density)
     is_last = False
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _LISTING_SECONDS
     pages = services.source(connector).pages(deadline=deadline)
     # Closed, so that no connection stays checked out when the bound ends the loop.
     with closing(pages):

@@ -391,7 +391,7 @@ def test_a_long_listing_makes_way_and_the_next_run_carries_it_on(
             mode=Mode.CHANGED,
         )
         age(services, "started_at", LONG, run)
-        result = scan_connector(services, connector, budget_seconds=None, whole=True, run=run)
+        result = scan_connector(services, connector, budget_seconds=None, from_start=True, run=run)
         in_transaction(services, services.ledger.finish_run, run, succeeded=True)
         return result.counts.listed, result.completed
 
