@@ -50,9 +50,10 @@ SELECT tenant_id, min(poll_interval_seconds) FROM connectors.connectors
 WHERE enabled GROUP BY tenant_id ORDER BY tenant_id
 
 -- name: due_for_poll
--- The tenant's connectors whose interval has passed or whose scan is under way, less those whose bucket does not answer
--- and is left in peace for a while. A tick may come a little early: a tenth of the interval is granted, or a connector
--- would wait for a whole further one.
+-- The tenant's connectors whose interval has passed or whose scan is under way, without
+-- those whose source does not answer and whose polls are delayed. A tick may come a little
+-- early. So a tenth of the interval may be missing: otherwise the connector would wait for
+-- one more interval.
 SELECT c.* FROM connectors.connectors c
 WHERE c.tenant_id = %(tenant_id)s AND c.enabled
   AND (c.polls_paused_until IS NULL OR c.polls_paused_until <= now()) AND (
@@ -86,7 +87,8 @@ SELECT provider, secrets, kek_version FROM connectors.connectors WHERE id = %(id
 UPDATE connectors.connectors SET lists_in_order = false WHERE id = %(id)s AND lists_in_order
 
 -- name: record_error
--- Written only when something changes: a connector that fails at every poll does not rewrite its row for ever.
+-- Written only when something changes: a connector that fails at every poll does not
+-- rewrite its row for ever.
 UPDATE connectors.connectors
 SET last_error_code = %(code)s, last_error_message = %(message)s, last_error_at = now()
 WHERE id = %(id)s AND (last_error_code, last_error_message) IS DISTINCT FROM (%(code)s, %(message)s)

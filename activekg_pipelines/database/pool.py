@@ -1,4 +1,4 @@
-"""Connections to Postgres: one lazily opened pool a process.
+"""Connections to Postgres: one pool a process, opened at its first use.
 
 Every transaction is explicit. Stores take the connection; whoever calls them opens the
 transaction.

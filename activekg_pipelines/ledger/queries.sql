@@ -589,7 +589,7 @@ ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + E
 -- name: work
 -- What the `work_queue` sensor needs to know: connectors with due objects, with no scan
 -- yet, or with a scan that stands still, beside the runs that they have. One statement,
--- which writes nothing when nothing happened. Runs without a sign of life for long are
+-- which writes nothing when nothing happened. Runs without a heartbeat for long are
 -- closed on the way: their process is gone.
 WITH finished AS (
     UPDATE connectors.runs SET status = 'failed', finished_at = now(), lost_at = now()
@@ -652,8 +652,8 @@ FROM needs
 WHERE waiting OR NOT paused AND (due > 0 OR scan_reason IS NOT NULL) AND live < %(cap)s
 
 -- name: lost_runs
--- Runs that were closed for their silence and that Dagster does not know to be dead
--- yet.
+-- Runs that were closed because they had no heartbeat, and that Dagster does not yet know
+-- to be lost.
 SELECT dagster_run_id FROM connectors.runs WHERE lost_at IS NOT NULL
 
 -- name: acknowledge_lost

@@ -1,8 +1,8 @@
-"""What the ledger forgets: old history, and objects that are long gone.
+"""Purges the ledger: old history, and objects that were deleted long ago.
 
-Each function drops one batch in the caller's transaction, and skips what others have
-locked. So several processes may purge at once, and a purge that was cut short is simply
-gone on with.
+Each function drops one batch in the caller's transaction, and skips rows that others
+have locked. So several processes may purge at once, and after a purge that was
+interrupted the next one goes on.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ BATCH: Final = 10_000
 
 
 class PurgedHistory(NamedTuple):
-    """How many scans and syncs of a connector went."""
+    """How many scans and syncs of a connector were dropped."""
 
     scans: int
     runs: int
 
 
 class PurgedObjects(NamedTuple):
-    """The last row that was looked at, None at the end; and how many objects went."""
+    """The last row of the batch, None at the end; and how many objects were dropped."""
 
     last: int | None
     objects: int
@@ -51,16 +51,16 @@ def purge_history(conn: Connection[TupleRow], connector_id: UUID) -> PurgedHisto
 
 
 def purge_usage(conn: Connection[TupleRow]) -> None:
-    """Drop what every tenant used on days long ago, with or without a connector."""
+    """Drop the usage of days long ago, also of tenants without a connector."""
     conn.execute(_SQL["purge_all_usage"])
 
 
 def purge_deleted(conn: Connection[TupleRow], *, after: int, days: int) -> PurgedObjects:
-    """Drop objects that were gone from their source for long, among the next rows.
+    """Drop objects of the next rows that were gone from their source for long.
 
     Args:
         after: the last row of the batch before; 0 for the first one.
-        days: for which an object that is gone stays in the ledger.
+        days: for which a deleted object stays in the ledger.
     """
     row = conn.execute(
         _SQL["purge_deleted"], {"after": after, "limit": BATCH, "days": days}

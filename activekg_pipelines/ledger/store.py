@@ -1,4 +1,4 @@
-"""The ledger in Postgres: every object ever listed, who works on it, what became of it.
+"""The ledger in Postgres: every object ever listed, its claim and its state.
 
 All SQL lies in queries.sql.
 """
@@ -47,8 +47,8 @@ _RUN_BUCKETS = {
 Row = TypeVar("Row")
 
 _RUN_BACKOFF = planner.backoff_table(base=30.0, cap=3600.0)
-# A full queue is no reason to queue more: again after two minutes, after four, and so
-# on, up to 17 hours.
+# A full queue is no reason to queue more. Dagster is asked again after two minutes, after
+# four, and so on, up to 17 hours.
 _EMISSION_BACKOFF = planner.backoff_table(base=120.0, cap=120.0 * 2**9)
 
 
@@ -148,7 +148,7 @@ class Ledger:
     def compare_page(
         self, conn: Connection[TupleRow], scan: Scan, page: Sequence[ListedObject], *, is_last: bool
     ) -> PageComparison | None:
-        """Compare a page of the listing with the ledger, and move the scan behind it.
+        """Compare a page of the listing with the ledger, and advance the scan past it.
 
         Args:
             scan: as last read or returned.
@@ -157,8 +157,8 @@ class Ledger:
                 the source.
 
         Returns:
-            None when another process has moved the scan meanwhile: nothing was written,
-            read the scan again.
+            None when another process has advanced the scan meanwhile. Nothing was
+            written, and the caller reads the scan again.
         """
         upto = page[-1].key if page else scan.start_after
         moved = conn.execute(
@@ -190,8 +190,8 @@ class Ledger:
                 "skip_messages": [entry.skip.message if entry.skip else None for entry in page],
                 "max_objects": self._bounds.objects,
             },
-            # Planned for its own key range: a plan for any range would read on to the
-            # end of the bucket.
+            # Planned for its own key range: a generic plan would read to the end of the
+            # source.
             prepare=False,
         )
         over_limit = frozenset(row[5] or ())
@@ -260,7 +260,7 @@ class Ledger:
         return ScanCounts(listed, added, changed, missing, deleted, over_limit=over_limit)
 
     def fail_scan(self, conn: Connection[TupleRow], scan: Scan) -> None:
-        """Give a scan up; nothing is deleted for it."""
+        """Close a scan as failed; nothing is deleted for it."""
         conn.execute(_SQL["fail_scan"], {"scan_id": scan.id})
 
     def requeue_outdated(
@@ -273,12 +273,13 @@ class Ledger:
     ) -> int:
         """Make outdated objects due, and those that an older extractor refused.
 
-        Outdated is what an older extractor, chunker or model made.
+        An object is outdated if an older extractor, chunker or model made its text or
+        vectors.
 
         Args:
             versions: the current ones.
-            thorough: also look where these versions were looked for before. A run of
-                older ones that was killed left rows behind without a note.
+            thorough: also search where a search with these versions was made before. A
+                killed run of older versions may have written rows without noting them.
 
         Returns:
             How many.
@@ -296,7 +297,7 @@ class Ledger:
     def note_versions(
         self, conn: Connection[TupleRow], connector_id: UUID, versions: Versions
     ) -> None:
-        """Say which versions a step wrote by, once it is done."""
+        """Record the versions with which a step wrote, when it is done."""
         conn.execute(
             _SQL["note_versions"], {"connector_id": connector_id, "versions": versions.label}
         )
@@ -316,8 +317,8 @@ class Ledger:
     ) -> list[ClaimedObject]:
         """Lease up to ``limit`` objects whose text has to be extracted.
 
-        None where the connector changed meanwhile, where the tenant's bytes of the day
-        are used up, and where the run has to make way for others.
+        It leases none where the connector changed meanwhile, where the tenant's bytes
+        of the day are used up, or where the run has to yield to others.
 
         Args:
             run: Dagster's run id, which holds the leases.
@@ -325,8 +326,8 @@ class Ledger:
             limit: objects at most.
             extractor: version whose stored texts count.
             busy: objects that the run still works on. One that changed meanwhile is due
-                again. Leased to the same run twice, the old version's outcome would
-                pass for the new one's.
+                again. If it were leased to the same run twice, the old version's
+                outcome would be taken for the new one's.
         """
         return _fetch(
             conn,
@@ -489,7 +490,7 @@ class Ledger:
         return [seconds for (seconds,) in rows if seconds is not None]
 
     def detach_documents(self, conn: Connection[TupleRow], ids: Sequence[int]) -> list[UUID]:
-        """Forget what the graph holds of these objects.
+        """Record that the graph holds no document of these objects.
 
         Returns:
             The documents that the caller removes in the same transaction.
@@ -553,7 +554,7 @@ class Ledger:
             max_objects: objects that one run takes at most.
             cap: runs that a connector may have at once.
             scan_idle_seconds: a scan without progress for so long needs a run.
-            lost_after_seconds: a run without a sign of life for so long is closed.
+            lost_after_seconds: a run without a heartbeat for so long is closed.
         """
         rows = conn.execute(
             _SQL["work"],
@@ -630,7 +631,7 @@ class Ledger:
         *,
         mode: Mode = Mode.CHANGED,
     ) -> UUID:
-        """Ask for a sync now; joins the request that waits already, and returns its id."""
+        """Ask for a sync now, or join a request that waits already; returns its id."""
         parameters = {"connector_id": connector_id, "tenant_id": tenant_id, "mode": mode}
         return UUID(str(_one(conn, "request_manual_run", parameters)[0]))
 
@@ -719,7 +720,7 @@ class Ledger:
         return UUID(str(row[0]))
 
     def is_asked_for(self, conn: Connection[TupleRow], run: str) -> bool:
-        """Whether a person started the run, here or at Dagster."""
+        """Whether a person started the run, here or in Dagster."""
         return bool(_one(conn, "is_asked_for", {"run": run})[0])
 
     def must_yield(self, conn: Connection[TupleRow], run: str) -> bool:
@@ -731,7 +732,7 @@ class Ledger:
         return [row[0] for row in conn.execute(_SQL["lost_runs"])]
 
     def acknowledge_lost(self, conn: Connection[TupleRow], runs: Sequence[str]) -> None:
-        """Dagster knows of the death of these runs."""
+        """Record that Dagster knows that these runs are lost."""
         conn.execute(_SQL["acknowledge_lost"], {"runs": list(runs)})
 
     def finish_run(self, conn: Connection[TupleRow], run: str, *, succeeded: bool) -> None:
