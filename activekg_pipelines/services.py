@@ -1,5 +1,6 @@
-"""What pipeline, API and command line share in one process: settings, pool, stores,
-clients, the encoder.
+"""What pipeline, API and command line share in one process.
+
+That is settings, the pool, stores, clients and the encoder.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ from activekg_pipelines.sources.source import Source
 
 @dataclass(frozen=True, slots=True)
 class _Configured:
-    """A connector as its source sees it: the same until somebody changes its configuration.
+    """A connector, equal to itself until its configuration changes.
 
-    Scans and polls rewrite other columns all the time. Compared by those, every poll
-    would open a source of its own.
+    Scans and polls rewrite other columns all the time. If those were compared, every
+    poll would open a new source.
     """
 
     id: UUID
@@ -48,15 +49,11 @@ class _Configured:
 
 
 class Services:
-    """Everything that is opened once a process. Parts are made when they are first
-    used.
-
-    Args:
-        settings: the process's configuration.
+    """Everything that is opened once a process. Parts are made at their first use.
 
     Raises:
-        SettingsError: at the first use of what the settings leave out (the database,
-            the encryption keys).
+        SettingsError: at the first use of a part for which a setting is missing (the
+            database, the encryption keys).
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -119,9 +116,9 @@ class Services:
 
     @cached_property
     def question_encoder(self) -> Encoder:
-        """The same for one question at a time.
+        """The same model for one question at a time.
 
-        OpenVINO answers in two thirds of the time so.
+        With one text at a time, OpenVINO needs only two thirds of the time.
 
         Raises:
             ModelError: it cannot be loaded.
@@ -140,12 +137,15 @@ class Services:
 
     @cached_property
     def extractor_version(self) -> str:
-        """What makes texts here. Known without a model."""
+        """The version that makes texts here. It is known without a model."""
         return EXTRACTOR_VERSION
 
     @cached_property
     def versions(self) -> Versions:
-        """What makes texts and vectors here. Known without loading the encoder."""
+        """The versions that make texts and vectors here.
+
+        They are known without loading the encoder.
+        """
         encoder = encoder_version(self._encoder_config())
         return Versions(self.extractor_version, CHUNKER_VERSION, encoder)
 
@@ -202,9 +202,9 @@ class Services:
             after = found[-1].created_at, found[-1].id
 
     def source(self, connector: Connector) -> Source:
-        """The connector's source, opened anew when its configuration changed.
+        """The connector's source, opened again when its configuration changed.
 
-        Its pages come in the order of keys, whatever the place does.
+        Its pages come in the order of keys, in whatever order it lists.
 
         Raises:
             EncryptionError: its secrets cannot be read.
