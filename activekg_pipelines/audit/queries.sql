@@ -88,9 +88,9 @@ FROM connectors.objects WHERE connector_id = %(connector_id)s AND key = ANY(%(ke
 
 -- name: graph_page
 -- The next nodes of the tenant that have an external id, in the order of that index:
--- those of the connector that no row of the ledger stands behind, and those that do not
--- hang together. One more row, without a difference, says how far the page goes and how
--- many nodes of the connector it holds.
+-- those of the connector that have no row in the ledger, and those that are not linked
+-- to their document. One more row, without a difference, says how far the page goes and
+-- how many nodes of the connector it holds.
 WITH page AS MATERIALIZED (
     SELECT n.id, n.classes, n.external_id, n.props ->> 'parent_id' AS parent_id
     FROM public.nodes n

@@ -1,5 +1,6 @@
 -- name: lock_tenant
--- Registrations of one tenant take turns, so that two overlapping ones cannot both pass the check.
+-- Serialises the registrations of one tenant, so that two overlapping ones cannot both
+-- pass the check.
 SELECT pg_advisory_xact_lock(hashtextextended('connectors/' || %(tenant_id)s, 0))
 
 -- name: connector_limit
@@ -24,7 +25,8 @@ INSERT INTO connectors.connectors (
 )
 
 -- name: lock
--- Two changes of one connector take turns: each writes every column, and must have read the other's.
+-- Serialises the changes of one connector: each writes every column, and must have read
+-- what the other one wrote.
 SELECT id FROM connectors.connectors WHERE id = %(id)s FOR UPDATE
 
 -- name: select
@@ -116,7 +118,8 @@ WHERE kek_version <> %(active)s
 ORDER BY id LIMIT %(limit)s
 
 -- name: replace_secrets
--- Only where nobody changed the secrets since they were read: new credentials win over old ones in a new envelope.
+-- Only where the secrets have not changed since they were read: new credentials must not
+-- be replaced by old ones that were encrypted again.
 -- The credentials stay the same, so updated_at does too, and running syncs keep their S3 clients.
 WITH replaced AS (
     UPDATE connectors.connectors c SET secrets = i.new, kek_version = %(active)s

@@ -36,7 +36,7 @@ def short_wait(configured: Callable[..., Services], dsn: str) -> Services:
 def switch(postgres: str, dsn: str) -> Iterator[Callable[..., None]]:
     """Switches the test's database off and on.
 
-    Every connection ends and nobody gets in.
+    Every connection ends and no new one is accepted.
     """
     name = str(conninfo_to_dict(dsn)["dbname"])
     with psycopg.connect(postgres, autocommit=True) as conn:
@@ -58,9 +58,9 @@ def switch(postgres: str, dsn: str) -> Iterator[Callable[..., None]]:
 
 
 def wait_until_back(services: Services) -> None:
-    """One second sees little of the pool's tries.
+    """Wait until the pool connects again.
 
-    It tries to connect again with growing pauses.
+    It retries with exponential backoff, so one second may see no attempt.
     """
     for _ in range(60):
         with suppress(psycopg.OperationalError):
@@ -109,7 +109,7 @@ def test_a_database_that_goes_away_in_the_middle_costs_no_object_an_attempt(
     wait_until_back(short_wait)
     assert {end.attempts for end in outcomes(short_wait, connector).values()} == {0}
     assert {end.code for end in outcomes(short_wait, connector).values()} == {None}
-    # The run could not give its objects back; its lease ends.
+    # The run could not release its claims; its lease ends.
     end_leases(short_wait)
     drain(short_wait, connector)
     assert {end.state for end in outcomes(short_wait, connector).values()} == {"indexed"}

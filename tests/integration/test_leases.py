@@ -1,4 +1,4 @@
-"""Leases: who works on an object, and that a run which lost its lease writes nothing."""
+"""Leases: which run works on an object. A run that lost its lease writes nothing."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_an_object_that_changes_while_the_same_run_reads_it_ends_in_the_new_vers
         arrived = FETCH(*arguments, **options)
         new = bucket.put("a.txt", "The new text about walruses.")
         scan(services, connector)
-        # The run looks for more work while this object is still in its hands.
+        # The run looks for more work while it still works on this object.
         read_again.wait(2.5)
         return arrived
 
@@ -360,7 +360,7 @@ def test_a_lease_that_is_renewed_holds(
     assert drain(services, connector).extracted == 0
 
 
-def test_an_object_that_run_after_run_dies_with_is_set_aside_until_it_is_replayed(
+def test_an_object_that_run_after_run_dies_with_is_a_dead_letter_until_it_is_replayed(
     services: Services, bucket: Bucket, connector: Connector
 ) -> None:
     bucket.put("killer.txt", "A text that kills.")
@@ -386,7 +386,7 @@ def test_an_object_that_run_after_run_dies_with_is_set_aside_until_it_is_replaye
     assert drain(services, connector, Mode.FAILED).indexed == 1
 
 
-def test_a_text_that_run_after_run_dies_with_is_set_aside_too(
+def test_a_text_that_run_after_run_dies_with_is_a_dead_letter_too(
     services: Services, bucket: Bucket, connector: Connector
 ) -> None:
     bucket.put("killer.txt", "A text that kills.")

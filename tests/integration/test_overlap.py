@@ -213,8 +213,8 @@ def test_extraction_pauses_while_too_much_waits_for_indexing(
     monkeypatch.setattr(Backlog, "wait_for_room", wait_for_room)
     before_encoding(services, monkeypatch, encode)
     assert work(services, connector, batching=batching) == (100, 100)
-    # The bound, what was in the threads' hands when it was reached, and the batches
-    # that indexing holds.
+    # The bound, what the threads worked on when it was reached, and the batches that
+    # indexing holds.
     assert 10 <= max(waiting) <= 10 + 2 * 4 + 3 * 4
     assert graph_of(services) == (100, 100, 100)
 
@@ -243,7 +243,7 @@ def test_claims_of_indexing_outlive_the_end_of_extraction(
     assert claims(services) == {None}
 
 
-def test_each_half_takes_up_no_more_objects_than_a_run_may(
+def test_each_step_claims_no_more_objects_than_a_run_may(
     services: Services, bucket: Bucket, connector: Connector
 ) -> None:
     put_notes(bucket, 30)
@@ -375,7 +375,7 @@ def test_of_two_failures_the_first_is_the_runs_and_the_other_is_logged(
 
 
 @pytest.mark.parametrize("where", ["downloading", "encoding"])
-def test_a_run_that_is_cancelled_ends_both_halves_and_gives_everything_back(
+def test_a_run_that_is_cancelled_ends_both_steps_and_gives_everything_back(
     services: Services,
     bucket: Bucket,
     connector: Connector,
@@ -386,8 +386,8 @@ def test_a_run_that_is_cancelled_ends_both_halves_and_gives_everything_back(
     scan(services, connector)
     thread = threading.main_thread().ident
     assert thread is not None
-    # Every thread comes by; a second signal would interrupt the very cleaning up that
-    # is tested here.
+    # Every thread calls this. A second signal would interrupt the clean-up that is
+    # tested here.
     signals = iter(["SIGINT"])
 
     def cancel(what: object) -> None:
@@ -403,7 +403,7 @@ def test_a_run_that_is_cancelled_ends_both_halves_and_gives_everything_back(
         before_encoding(services, monkeypatch, cancel)
     with pytest.raises(KeyboardInterrupt):
         work(services, connector, batching=Batching(index_objects=4))
-        # It may arrive a moment late.
+        # The exception may come a moment late.
         threading.Event().wait(TIMEOUT)
     monkeypatch.undo()
     assert claims(services) == {None}

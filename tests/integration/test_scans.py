@@ -1,6 +1,6 @@
-"""Listings: what is seen of a bucket, and what is deleted for it.
+"""Scans: what a listing shows of a bucket, and what is deleted for it.
 
-A listing that fails leaves everything alone.
+A listing that fails changes nothing.
 """
 
 from __future__ import annotations
