@@ -190,7 +190,7 @@ def age(services: Services, column: str, by: str, run: str | None = None) -> Non
 
 
 def take_slots(services: Services, bucket: Bucket) -> None:
-    """fill the slots that are free with runs of tenants that have one each."""
+    """Fill the free slots with runs of tenants that have one each."""
     ((taken,),) = query(services, "SELECT count(*) FROM connectors.runs WHERE status = 'running'")
     for number in range(taken, services.settings.activekg_concurrent_runs):
         start_run(services, bucket.register(services, f"small_{number}", prefix=f"small/{number}/"))
