@@ -1,6 +1,5 @@
-"""What pipeline, API and command line share in one process.
-
-That is settings, the pool, stores, clients and the encoder.
+"""What pipeline, API and command line share in one process: settings, pool, stores,
+clients, the encoder.
 """
 
 from __future__ import annotations
@@ -49,11 +48,15 @@ class _Configured:
 
 
 class Services:
-    """Everything that is opened once a process. Parts are made at their first use.
+    """Everything that is opened once a process. Parts are made when they are first
+    used.
+
+    Args:
+        settings: the process's configuration.
 
     Raises:
-        SettingsError: at the first use of a part for which a setting is missing (the
-            database, the encryption keys).
+        SettingsError: at the first use of what the settings leave out (the database,
+            the encryption keys).
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -136,11 +139,6 @@ class Services:
         )
 
     @cached_property
-    def extractor_version(self) -> str:
-        """The version that makes texts here. It is known without a model."""
-        return EXTRACTOR_VERSION
-
-    @cached_property
     def versions(self) -> Versions:
         """The versions that make texts and vectors here.
 
@@ -148,6 +146,11 @@ class Services:
         """
         encoder = encoder_version(self._encoder_config())
         return Versions(self.extractor_version, CHUNKER_VERSION, encoder)
+
+    @cached_property
+    def extractor_version(self) -> str:
+        """The version that makes texts here. It is known without a model."""
+        return EXTRACTOR_VERSION
 
     @property
     def model_cache(self) -> Path:

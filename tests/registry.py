@@ -11,7 +11,7 @@ from activekg_pipelines.sources.config import ConfigPatch
 
 
 def change(services: Services | AdminServices, connector_id: UUID, patch: ConfigPatch) -> Connector:
-    """Change a connector without the administration room."""
+    """Change a connector past administration."""
     with services.database.transaction() as conn:
         return services.connectors.update(conn, connector_id, patch)
 
@@ -25,18 +25,18 @@ def secrets_of(services: Services | AdminServices, connector_id: UUID) -> dict[s
 def record_error(
     services: Services | AdminServices, connector_id: UUID, code: str, message: str
 ) -> None:
-    """Store an error that stops a connector as a whole."""
+    """Something stops a connector as a whole."""
     with services.database.transaction() as conn:
         services.connectors.record_error(conn, connector_id, code, message)
 
 
 def confirm_deletions(services: Services | AdminServices, connector_id: UUID) -> int:
-    """Confirm deletions; returns how many were held back."""
+    """Somebody confirms; returns how many deletions were held back."""
     with services.database.transaction() as conn:
         return services.connectors.confirm_deletions(conn, connector_id)
 
 
 def due_for_poll(services: Services | AdminServices, tenant_id: str) -> list[Connector]:
-    """The connectors that a tick would poll."""
+    """What a tick would look at."""
     with services.database.transaction() as conn:
         return services.connectors.due_for_poll(conn, tenant_id)

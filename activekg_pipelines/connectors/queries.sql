@@ -4,9 +4,11 @@
 SELECT pg_advisory_xact_lock(hashtextextended('connectors/' || %(tenant_id)s, 0))
 
 -- name: connector_limit
--- How many connectors a tenant has, and how many it may have: its own limit, else the installation's; none for 0.
+-- How many connectors a tenant has, and how many it may have: its own limit, or else the
+-- installation's. 0 means no limit.
 SELECT count(*), nullif(coalesce(
-    (SELECT connectors FROM connectors.tenant_limits WHERE tenant_id = %(tenant_id)s), %(max_connectors)s::bigint
+    (SELECT connectors FROM connectors.tenant_limits WHERE tenant_id = %(tenant_id)s),
+    %(max_connectors)s::bigint
 ), 0)
 FROM connectors.connectors WHERE tenant_id = %(tenant_id)s
 
@@ -42,7 +44,10 @@ SELECT * FROM connectors.connectors WHERE partition_key = %(partition_key)s
 SELECT * FROM connectors.connectors
 WHERE (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
   AND (%(provider)s::text IS NULL OR provider = %(provider)s)
-  AND (%(after_time)s::timestamptz IS NULL OR (created_at, id) > (%(after_time)s, %(after_id)s::uuid))
+  AND (
+      %(after_time)s::timestamptz IS NULL
+      OR (created_at, id) > (%(after_time)s, %(after_id)s::uuid)
+  )
 ORDER BY created_at, id
 LIMIT %(limit)s
 
@@ -74,7 +79,8 @@ UPDATE connectors.connectors SET
     poll_interval_seconds = %(poll_interval_seconds)s, enabled = %(enabled)s,
     secrets = coalesce(%(secrets)s, secrets), kek_version = coalesce(%(kek_version)s, kek_version),
     secret_hints = coalesce(%(secret_hints)s, secret_hints),
-    last_error_code = NULL, last_error_message = NULL, last_error_at = NULL, failed_runs = 0, runs_paused_until = NULL,
+    last_error_code = NULL, last_error_message = NULL, last_error_at = NULL, failed_runs = 0,
+    runs_paused_until = NULL,
     failed_polls = 0, polls_paused_until = NULL, updated_at = now()
 WHERE id = %(id)s
 RETURNING *
@@ -101,7 +107,8 @@ UPDATE connectors.connectors SET
 WHERE id = %(id)s
 
 -- name: resume_polls
-UPDATE connectors.connectors SET failed_polls = 0, polls_paused_until = NULL WHERE id = %(id)s AND failed_polls > 0
+UPDATE connectors.connectors SET failed_polls = 0, polls_paused_until = NULL
+WHERE id = %(id)s AND failed_polls > 0
 
 -- name: confirm_deletions
 UPDATE connectors.connectors SET deletions_confirmed = deletions_held_back
@@ -123,7 +130,8 @@ ORDER BY id LIMIT %(limit)s
 -- The credentials stay the same, so updated_at does too, and running syncs keep their S3 clients.
 WITH replaced AS (
     UPDATE connectors.connectors c SET secrets = i.new, kek_version = %(active)s
-    FROM unnest(%(ids)s::uuid[], %(old)s::bytea[], %(versions)s::int[], %(new)s::bytea[]) AS i (id, old, version, new)
+    FROM unnest(%(ids)s::uuid[], %(old)s::bytea[], %(versions)s::int[], %(new)s::bytea[])
+        AS i (id, old, version, new)
     WHERE c.id = i.id AND c.kek_version = i.version AND c.secrets = i.old
     RETURNING c.tenant_id
 ), counted AS (

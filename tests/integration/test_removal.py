@@ -209,7 +209,7 @@ def test_a_removal_that_was_cut_short_leaves_a_paused_connector_and_the_next_one
         services.connector(full.id)
 
 
-def test_a_removal_that_keeps_documents_deletes_their_objects_in_batches(
+def test_a_removal_that_keeps_documents_forgets_their_objects_in_batches(
     services: Services, admin: AdminServices, full: Connector
 ) -> None:
     assert remove(admin, full.id, DocumentFate.KEEP) == DOCUMENTS
@@ -244,7 +244,7 @@ def test_a_scan_that_goes_on_during_the_removal_does_not_keep_it_from_ending(
     assert query(services, "SELECT 1 FROM connectors.objects") == []
 
 
-def test_a_move_that_was_cut_short_changes_nothing_but_what_the_next_scan_repairs(
+def test_a_move_that_was_cut_short_changes_nothing_but_what_the_next_scan_mends(
     services: Services, admin: AdminServices, full: Connector, bucket: Bucket, s3_endpoint: str
 ) -> None:
     other = Bucket.create(s3_endpoint, bucket.name + "-two")
@@ -272,7 +272,7 @@ def test_a_move_that_was_cut_short_changes_nothing_but_what_the_next_scan_repair
     assert documents(services) == {f"s3://{other.name}/other.txt"}
 
 
-def test_a_new_prefix_removes_what_is_outside_it_in_batches_and_nothing_else(
+def test_a_prefix_takes_out_of_reach_what_is_outside_it_in_batches_and_nothing_else(
     services: Services, admin: AdminServices, full: Connector
 ) -> None:
     graph = CrashingGraph(at=0)
