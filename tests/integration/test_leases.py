@@ -360,7 +360,7 @@ def test_a_lease_that_is_renewed_holds(
     assert drain(services, connector).extracted == 0
 
 
-def test_an_object_that_run_after_run_dies_with_is_a_dead_letter_until_it_is_replayed(
+def test_an_object_that_run_after_run_dies_with_is_set_aside_until_it_is_replayed(
     services: Services, bucket: Bucket, connector: Connector
 ) -> None:
     bucket.put("killer.txt", "A text that kills.")
@@ -386,7 +386,7 @@ def test_an_object_that_run_after_run_dies_with_is_a_dead_letter_until_it_is_rep
     assert drain(services, connector, Mode.FAILED).indexed == 1
 
 
-def test_a_text_that_run_after_run_dies_with_is_a_dead_letter_too(
+def test_a_text_that_run_after_run_dies_with_is_set_aside_too(
     services: Services, bucket: Bucket, connector: Connector
 ) -> None:
     bucket.put("killer.txt", "A text that kills.")
