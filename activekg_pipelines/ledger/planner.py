@@ -132,7 +132,7 @@ def deletions_held_back(
 ) -> bool:
     """Whether a completed scan's deletions look like an accident.
 
-    A wrong prefix, for example, or an emptied bucket.
+    Examples are a wrong prefix and an emptied source.
 
     Args:
         missing: objects that the scan did not see any more.
