@@ -47,8 +47,9 @@ class Change(StrEnum):
     DELETE = "delete"
     """Gone from the source: its document leaves the graph."""
     SKIP = "skip"
-    """New or changed, and by its name or size nothing that is indexed; a document of
-    its last version goes.
+    """New or changed, but its name or size says that it is not indexed.
+
+    A document of its last version is removed.
     """
     WAITING = "waiting"
     """Found before and not done yet, or failed and due again."""
