@@ -68,7 +68,7 @@ def _ask(
 
 
 def _hits(
-    services: Services, question: str, thresholds: Thresholds, *, limit: int
+    services: Services, question: str, thresholds: Thresholds = DEFAULT_THRESHOLDS, *, limit: int
 ) -> list[SearchHit]:
     return search(
         services.database,
