@@ -1,5 +1,6 @@
-"""Every exception this package raises on purpose; a class's docstring is the message a
-person reads.
+"""Every exception that this package raises on purpose.
+
+A class's docstring is its default message, which people read.
 
 ActiveKGError
 ├── SettingsError                 the environment or a configuration file is unusable
@@ -31,15 +32,20 @@ class Disposition(StrEnum):
     """What the ledger does with an object that ended in an :class:`ObjectError`."""
 
     SKIP = "skip"
-    """Not a failure: the object holds nothing this system indexes. Looked at again when
-    its ETag changes.
+    """Not a failure: the object holds nothing that this system indexes.
+
+    It is tried again when its ETag changes.
     """
     DEAD = "dead"
-    """Permanent: trying the same bytes again cannot help. Goes to the dead letters at
-    once.
+    """Permanent: another attempt at the same bytes cannot succeed.
+
+    It becomes a dead letter at once.
     """
     RETRY = "retry"
-    """Transient: tried again with backoff; a dead letter once the attempts are used up."""
+    """Transient: tried again with backoff, until the attempts are used up.
+
+    Then it becomes a dead letter.
+    """
     GONE = "gone"
     """The object vanished after it was listed; the next completed scan settles it."""
 

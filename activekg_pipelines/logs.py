@@ -1,8 +1,7 @@
-"""Sends this package's log records to standard error, as text or as JSON lines, with
-the fields of the work at hand.
+"""Sends this package's log records to standard error, as text or as JSON lines.
 
-What a record is about (tenant, connector, run, object) stands in a context variable, so
-that no call has to pass it on.
+Each record carries the fields of the current work: tenant, connector, run and object.
+They lie in a context variable, so that no call has to pass them on.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Everything a record carries by itself; what is left was passed as ``extra`` and is a
-# field.
+# What every record carries. Anything else was passed as ``extra`` and is a field.
 _BUILT_IN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 _fields: ContextVar[Mapping[str, str]] = ContextVar("activekg_log_fields", default={})  # noqa: B039 - never changed
@@ -32,10 +30,9 @@ _fields: ContextVar[Mapping[str, str]] = ContextVar("activekg_log_fields", defau
 
 @contextmanager
 def log_fields(**fields: str) -> Iterator[None]:
-    """Every record made inside carries these fields, beside those of the surrounding
-    work.
+    """Add these fields to every record made inside, besides those of the outer work.
 
-    A thread starts without them: run its work in a copy of the context
+    A new thread starts without them. Run its work in a copy of the context
     (``contextvars.copy_context().run``).
 
     Args:
@@ -63,9 +60,7 @@ def logs_connector(
 
 
 class ContextFields(logging.Filter):
-    """Puts the fields of the work at hand on each record; those that the record brings
-    itself win.
-    """
+    """Adds the fields of the current work to each record, unless it has them already."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass."""
@@ -76,11 +71,10 @@ class ContextFields(logging.Filter):
 
 
 class Redaction(logging.Filter):
-    """The second net: no code of this package logs a secret, and what looks like one
-    does not get out all the same.
+    """Removes from each record what looks like a secret.
 
-    Changes the record itself, so that handlers further up the tree get it without the
-    secret too.
+    No code of this package logs a secret. This is a second protection. It changes the
+    record itself, so that handlers of parent loggers get it without the secret, too.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -99,8 +93,9 @@ class Redaction(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """``LEVEL: message``; what breaks lines or commands terminals is shown, not done:
-    object keys may hold any.
+    """``LEVEL: message``, with control characters escaped.
+
+    Object keys may hold characters that break lines or control terminals.
     """
 
     def __init__(self) -> None:
@@ -112,9 +107,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and the record's own
-    fields.
-    """
+    """One JSON object a line: time, level, logger, message and the record's fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line."""
@@ -131,11 +124,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(level: str, style: str) -> None:
-    """Attach one handler to this package's logger; calling it again changes level and
-    style.
+    """Attach one handler to this package's logger.
+
+    Another call changes level and style.
 
     Args:
-        level: a name of :mod:`logging`'s.
+        level: a level's name in :mod:`logging`.
         style: ``text`` or ``json``.
     """
     logger = logging.getLogger("activekg_pipelines")
@@ -148,17 +142,17 @@ def configure_logging(level: str, style: str) -> None:
 
 
 _REDACTED: Final = "[redacted]"
-# Control characters, line and paragraph separators, and those that turn the direction
-# of what follows.
+# Control characters, line and paragraph separators, and characters that change the
+# direction of the text after them.
 _INVISIBLE: Final = (*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F)
-_TURNING: Final = (*range(0x2028, 0x202F), *range(0x2066, 0x206A))
+_DIRECTIONAL: Final = (*range(0x2028, 0x202F), *range(0x2066, 0x206A))
 _CONTROLS: Final = {
-    code: chr(code).encode("unicode_escape").decode() for code in (*_INVISIBLE, *_TURNING)
+    code: chr(code).encode("unicode_escape").decode() for code in (*_INVISIBLE, *_DIRECTIONAL)
 }
 _SECRET_NAME: Final = re.compile(
     r"(?i)[\w.-]*(?:password|passwd|pwd|passphrase|secret|token|credential|authorization|api_?key|kek)[\w.-]*"
 )
-# Each pattern's groups stay; what is between them goes.
+# The two groups of each pattern stay; the text between them is removed.
 _PATTERNS: Final = (
     # password=…, secret_access_key: "…", X-Amz-Signature=…: quoted values to their end,
     # others to the next separator.
@@ -202,8 +196,8 @@ def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except (TypeError, ValueError):
-        # Arguments that do not fit the message must neither be lost nor end the work
-        # that logs.
+        # Arguments that do not fit the message must not be lost, and must not stop the
+        # work that logs.
         return f"{record.msg} {record.args}"
 
 

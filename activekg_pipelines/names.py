@@ -1,4 +1,4 @@
-"""Names that other systems accept, made of any text."""
+"""Makes names that other systems accept from any text."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import re
 def slug(value: str, limit: int, allowed: str = "A-Za-z0-9_.-", digits: int = 8) -> str:
     """``value`` with other characters replaced.
 
-    A hash tells apart what replacing or cutting made equal.
+    A hash distinguishes values that would become equal.
 
     Args:
-        value: any text.
         limit: characters at most.
         allowed: characters that stay, as inside a regular expression's brackets.
         digits: hexadecimal digits of the hash.
     """
     cleaned = re.sub(rf"[^{allowed}]+|\.\.+", "_", value)
-    # A value that looks like somebody else's slug with hash gets a hash of its own.
+    # A value that looks like another value's slug with hash gets a hash of its own.
     if (
         cleaned == value
         and len(value) <= limit

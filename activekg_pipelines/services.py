@@ -36,10 +36,10 @@ from activekg_pipelines.sources.source import Source
 
 @dataclass(frozen=True, slots=True)
 class _Configured:
-    """A connector as its source sees it: the same until somebody changes its configuration.
+    """A connector, equal to itself until its configuration changes.
 
-    Scans and polls rewrite other columns all the time. Compared by those, every poll
-    would open a source of its own.
+    Scans and polls rewrite other columns all the time. If those were compared, every
+    poll would open a new source.
     """
 
     id: UUID
@@ -69,7 +69,7 @@ class Services:
         return Database(
             self.settings.require_dsn(),
             max_size=self.settings.activekg_pool_size,
-            frozen_seconds=self.settings.activekg_lease_seconds,
+            idle_in_transaction_seconds=self.settings.activekg_lease_seconds,
         )
 
     @cached_property
@@ -119,9 +119,9 @@ class Services:
 
     @cached_property
     def question_encoder(self) -> Encoder:
-        """The same for one question at a time.
+        """The same model for one question at a time.
 
-        OpenVINO answers in two thirds of the time so.
+        With one text at a time, OpenVINO needs only two thirds of the time.
 
         Raises:
             ModelError: it cannot be loaded.
@@ -140,8 +140,17 @@ class Services:
 
     @cached_property
     def versions(self) -> Versions:
-        """What makes texts and vectors here. Known without loading the encoder."""
-        return Versions(EXTRACTOR_VERSION, CHUNKER_VERSION, encoder_version(self._encoder_config()))
+        """The versions that make texts and vectors here.
+
+        They are known without loading the encoder.
+        """
+        encoder = encoder_version(self._encoder_config())
+        return Versions(self.extractor_version, CHUNKER_VERSION, encoder)
+
+    @cached_property
+    def extractor_version(self) -> str:
+        """The version that makes texts here. It is known without a model."""
+        return EXTRACTOR_VERSION
 
     @property
     def model_cache(self) -> Path:
@@ -196,9 +205,9 @@ class Services:
             after = found[-1].created_at, found[-1].id
 
     def source(self, connector: Connector) -> Source:
-        """The connector's source, opened anew when its configuration changed.
+        """The connector's source, opened again when its configuration changed.
 
-        Its pages come in the order of keys, whatever the place does.
+        Its pages come in the order of keys, in whatever order it lists.
 
         Raises:
             EncryptionError: its secrets cannot be read.

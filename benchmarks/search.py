@@ -20,7 +20,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
-from unittest.mock import patch
 
 import numpy as np
 import psycopg
@@ -29,8 +28,8 @@ from psycopg.conninfo import make_conninfo
 
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.embedding import Encoder
-from activekg_pipelines.graph import search
 from activekg_pipelines.graph.nodes import Document
+from activekg_pipelines.graph.search import DEFAULT_THRESHOLDS, Thresholds, search
 from activekg_pipelines.services import Services
 from benchmarks.documents import CHUNKS_PER_DOCUMENT, handbook
 from benchmarks.encoder import load_chunks
@@ -248,8 +247,7 @@ def _ask(
         # either way.
         vague = replace(question, text="the")
         found = _search(database, questioned, vague)
-        with patch.object(search, "_READ_UP_TO", 10**9):
-            exact = _search(database, questioned, vague)
+        exact = _search(database, questioned, vague, Thresholds(exact_up_to=10**9))
         recalls.append(len(found & exact) / len(exact))
     recall, (p50, p95) = (
         float(np.mean(recalls)),
@@ -322,14 +320,20 @@ def _known_texts(graph: _Graph, bound: Database, tenant_id: str) -> Result:
     )
 
 
-def _search(database: Database, encoder: Questioned, question: Question) -> set[tuple[str, int]]:
+def _search(
+    database: Database,
+    encoder: Questioned,
+    question: Question,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+) -> set[tuple[str, int]]:
     encoder.vector = question.vector
-    hits = search.search(
+    hits = search(
         database,
         cast("Encoder", encoder),
         tenant_id=question.tenant_id,
         query=question.text,
         limit=LIMIT,
+        thresholds=thresholds,
     )
     return {(hit.uri, hit.chunk_index) for hit in hits}
 

@@ -51,7 +51,7 @@ class Request:
 
 @dataclass
 class Answer:
-    """What the real endpoint says; a fault may change it before it is sent.
+    """The real endpoint's answer; a fault may change it before it is sent.
 
     Attributes:
         body: the bytes that are sent.
@@ -197,7 +197,7 @@ class FaultProxy:
         return rule
 
     def heal(self, *rules: object) -> None:
-        """Forget these rules, or every one."""
+        """Remove these rules, or all of them."""
         with self._lock:
             self._rules = [
                 rule
@@ -213,7 +213,7 @@ class FaultProxy:
             )
 
     def fault_for(self, request: Request) -> Fault | None:
-        """Note a request, and what is to happen to it: the oldest rule that applies."""
+        """Record a request, and choose its rule: the oldest one that applies."""
         with self._lock:
             self.requests.append(request)
             return next((rule.fault for rule in self._rules if rule.applies(request)), None)
@@ -226,7 +226,7 @@ def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(proxy))
     server.daemon_threads = True
     proxy.url = f"http://127.0.0.1:{server.server_port}"
-    # shutdown() waits for a turn of this loop.
+    # shutdown() waits for one iteration of this loop.
     threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
     ).start()
@@ -295,7 +295,7 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
                     self._send_body(answer)
             if answer.reset:
                 self.wfile.flush()
-                # Linger of zero seconds: the kernel sends RST instead of a polite end.
+                # Linger of zero seconds: the kernel sends RST instead of FIN.
                 self.connection.setsockopt(
                     socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
                 )
@@ -312,7 +312,7 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(b"0\r\n\r\n")
 
         def handle(self) -> None:
-            # A client that gave up is no error of the proxy.
+            # A client that closed the connection is no error of the proxy.
             try:
                 super().handle()
             except (BrokenPipeError, ConnectionResetError):

@@ -1,6 +1,6 @@
-"""An encoder as one behind HTTP would be: no folder of weights, a tokenizer of its own.
+"""An encoder like one behind HTTP: it has no folder of weights, and its own tokenizer.
 
-Its service is only played, in this process. A text's vector counts its words.
+Its service is simulated in this process. A text's vector counts its words.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Remote(Encoder):
 
 
 def version(config: EncoderConfig) -> str:
-    """Of its vectors, without asking the service."""
+    """The version of its vectors, without a request to the service."""
     return VERSION
 
 

@@ -47,7 +47,7 @@ class Bucket:
         return self.client.put_object(Bucket=self.name, Key=key, Body=data)["ETag"].strip('"')
 
     def put_many(self, objects: dict[str, bytes | str]) -> None:
-        """Write many objects, past HTTP: the server runs in this process."""
+        """Write many objects without HTTP: the server runs in this process."""
         from moto.backends import get_backend
         from moto.core import DEFAULT_ACCOUNT_ID
 

@@ -1,1 +1,1 @@
-"""Compares all that is kept of a connector with its listing, and repairs it."""
+"""Compares all that is stored of a connector with its listing, and repairs it."""

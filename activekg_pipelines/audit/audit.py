@@ -25,7 +25,7 @@ def audit_connector(
     progress: Progress | None = None,
     page_nodes: int = PAGE_NODES,
 ) -> Report:
-    """Compare all that is kept of a connector, and its listing. Writes nothing.
+    """Compare all that is stored of a connector with its listing. Nothing is written.
 
     Args:
         vectors: how many vectors to compute again, chosen at random.
@@ -33,13 +33,13 @@ def audit_connector(
         page_nodes: nodes of the tenant that one statement reads.
 
     Raises:
-        SourceError: the bucket cannot be listed, or the connector's source changed
-            meanwhile.
+        SourceError: the source cannot be listed, or the connector reads another one by
+            now.
         ModelError: vectors are to be computed, and the model cannot be loaded.
     """
     report = Report()
 
-    def take(piece: Piece) -> None:
+    def add(piece: Piece) -> None:
         report.listed += piece.listed
         report.objects += piece.objects
         report.nodes += piece.nodes
@@ -50,12 +50,12 @@ def audit_connector(
             progress(report)
 
     for piece in walk(services, connector, page_nodes=page_nodes):
-        take(piece)
+        add(piece)
     if vectors:
         for checked, piece in check_vectors(services, connector, at_most=vectors):
             report.vectors_checked += checked
             report.wrong_vectors += piece.found
-            take(piece)
+            add(piece)
     report.sort()
     return report
 

@@ -1,4 +1,4 @@
-"""The kinds of difference that an audit knows, and the report that it fills. Pure."""
+"""The kinds of difference that an audit finds, and its report. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXAMPLES: Final = 5
 
 
 class Difference(StrEnum):
-    """What does not agree; ``sentence`` says it to people."""
+    """A kind of difference; ``sentence`` describes it for people."""
 
     sentence: str
 
@@ -85,7 +85,7 @@ class Difference(StrEnum):
 BY_SCAN: Final = frozenset(
     {Difference.NOT_IN_LEDGER, Difference.ETAG_DIFFERS, Difference.NOT_IN_BUCKET}
 )
-"""What only the next scan of the bucket settles."""
+"""Differences that only the next scan of the source settles."""
 _AT_CHUNKS: Final = frozenset(
     {Difference.CHUNK_WITHOUT_EDGE, Difference.EDGE_WITHOUT_DOCUMENT, Difference.VECTOR_WRONG}
 )
@@ -96,8 +96,7 @@ class Found:
     """A difference at one object or node.
 
     Attributes:
-        count: how many chunks, edges or vectors of it are concerned; 1 for the object
-            itself.
+        count: how many of its chunks, edges or vectors differ; 1 for the object itself.
         key: the object's, or that of the document that a node belongs to.
         object_id: the ledger's row, if there is one.
         node_id: the document's or chunk's node, if there is one.
@@ -123,14 +122,14 @@ class Report:
     """What an audit of one connector found.
 
     Attributes:
-        listed: objects in the bucket.
+        listed: objects in the source.
         objects: rows of the ledger, deleted ones left out.
         nodes: documents and chunks of the connector.
-        in_flight: objects that a scan or a run is about to settle, by themselves no
-            difference.
+        in_flight: objects that a scan or a run is about to settle. They are no
+            differences.
         vectors_checked: vectors that were computed again.
-        wrong_vectors: those of them that differ, for the repair: another sample would
-            find others.
+        wrong_vectors: those of them that differ. The repair needs them, because another
+            sample would find others.
         differences: only those that were found, in the order of :class:`Difference`.
     """
 

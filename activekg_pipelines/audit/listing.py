@@ -11,20 +11,20 @@ from activekg_pipelines.ledger.states import ObjectState
 from activekg_pipelines.sources.source import Entry
 
 _SLACK: Final = timedelta(minutes=1)
-"""S3 gives times in whole seconds and by a clock of its own."""
+"""S3 gives times in whole seconds, by its own clock."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What the connector's scans have seen.
+class ScanStatus:
+    """How far the connector's scans are.
 
     Attributes:
-        scanned_at: when the last completed one began; None when none was completed
+        scanned_at: when the last completed scan began; None when none was completed
             since the source changed.
-        scanning: one is under way.
+        scanning: a scan is under way.
         over_limit: a limit of the tenant keeps new objects out of the ledger.
-        versions: extractor, chunker and encoder that outdated rows were last looked for
-            with.
+        versions: of extractor, chunker and encoder. The last search for outdated rows
+            compared with them.
     """
 
     generation: int
@@ -36,8 +36,10 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the ledger says of a key; ``settled`` is as in
-    :class:`~activekg_pipelines.audit.judge.Facts`.
+    """What the ledger says of a key.
+
+    Attributes:
+        settled: as in :class:`~activekg_pipelines.audit.consistency.Facts`.
     """
 
     key: str
@@ -46,24 +48,24 @@ class Row:
     settled: bool
 
 
-def compare(entry: Entry | None, row: Row | None, standing: Standing) -> Difference | None:
-    """The difference at a key, at least one side of which exists.
+def compare(entry: Entry | None, row: Row | None, status: ScanStatus) -> Difference | None:
+    """The difference at a key that the listing, the ledger or both have.
 
-    None also for what the next scan or run settles by itself: see :func:`in_flight`.
+    It is also None where the next scan or run settles it: see :func:`in_flight`.
     """
     if row is not None and not row.settled:
         return None
     known = row is not None and row.state != ObjectState.DELETED
     if entry is None:
-        return Difference.NOT_IN_BUCKET if known and not standing.scanning else None
-    if standing.scanned_at is None or entry.modified_at > standing.scanned_at - _SLACK:
+        return Difference.NOT_IN_BUCKET if known and not status.scanning else None
+    if status.scanned_at is None or entry.modified_at > status.scanned_at - _SLACK:
         return None
     if not known:
-        return None if standing.over_limit else Difference.NOT_IN_LEDGER
+        return None if status.over_limit else Difference.NOT_IN_LEDGER
     return Difference.ETAG_DIFFERS if row is not None and row.etag != entry.etag else None
 
 
-def in_flight(entry: Entry | None, row: Row | None, standing: Standing) -> bool:
+def in_flight(entry: Entry | None, row: Row | None, status: ScanStatus) -> bool:
     """Whether a scan or a run is about to settle the object."""
     if row is not None and not row.settled:
         return True
@@ -74,4 +76,4 @@ def in_flight(entry: Entry | None, row: Row | None, standing: Standing) -> bool:
         and row.etag == entry.etag
     )
     gone = entry is None and (row is None or row.state == ObjectState.DELETED)
-    return not same and not gone and compare(entry, row, standing) is None
+    return not same and not gone and compare(entry, row, status) is None

@@ -1,10 +1,10 @@
 -- Reading -----------------------------------------------------------------------------
 
--- name: standing
--- What the connector's scans have seen, to tell drift from what the next one will find:
--- when the last completed one began (none since the source changed), whether one is
--- under way, whether a limit keeps new objects out, and the versions that outdated rows
--- were last looked for with.
+-- name: scan_status
+-- How far the connector's scans are, to tell drift from what the next scan will find:
+-- when the last completed scan began (none since the source changed), whether one is
+-- under way, whether a limit keeps new objects out, and the versions that the last
+-- search for outdated rows compared with.
 SELECT c.generation,
     CASE WHEN c.last_scan_completed_at IS NOT NULL THEN (
         SELECT max(s.started_at) FROM connectors.scans s
@@ -21,9 +21,9 @@ FROM connectors.connectors c WHERE c.id = %(connector_id)s
 SELECT count(*) FROM connectors.objects WHERE connector_id = %(connector_id)s AND state <> 'deleted'
 
 -- name: window
--- The ledger's rows of a range of keys, each with its text, its document, and what
--- hangs on that. Objects that are under way are only named: their texts and documents
--- change with the next run.
+-- The ledger's rows of a range of keys, each with its text, its document and its chunks.
+-- Of objects that are under way only the row is read: their texts and documents change
+-- with the next run.
 WITH ledger AS MATERIALIZED (
     SELECT o.*, %(root)s || o.key AS external_id,
         coalesce(o.claimed_by IS NOT NULL AND o.claim_expires_at >= now(), false) AS claimed,
@@ -79,7 +79,7 @@ CROSS JOIN LATERAL (
 ) p
 ORDER BY o.key
 
--- name: look_again
+-- name: recheck
 -- Only what a listing is compared with.
 SELECT key, etag, state::text AS state,
     state IN ('indexed', 'skipped', 'dead', 'deleted') AND missing_since_scan IS NULL
@@ -88,9 +88,9 @@ FROM connectors.objects WHERE connector_id = %(connector_id)s AND key = ANY(%(ke
 
 -- name: graph_page
 -- The next nodes of the tenant that have an external id, in the order of that index:
--- those of the connector that no row of the ledger stands behind, and those that do not
--- hang together. One more row, without a difference, says how far the page goes and how
--- many nodes of the connector it holds.
+-- those of the connector that have no row in the ledger, and those that are not linked
+-- to their document. One more row, without a difference, says how far the page goes and
+-- how many nodes of the connector it holds.
 WITH page AS MATERIALIZED (
     SELECT n.id, n.classes, n.external_id, n.props ->> 'parent_id' AS parent_id
     FROM public.nodes n
@@ -192,10 +192,10 @@ WHERE e.dst = d.id AND e.rel = 'DERIVED_FROM' AND (
        )
 )
 
--- name: disown_vectors
--- Vectors that are missing or damaged, those of a text that was edited, and those named
--- belong to no model any more: nothing takes them up again, no run stops because the
--- model makes others, and the swap writes the chunk anew.
+-- name: invalidate_vectors
+-- Takes the model from chunks whose vector is missing or damaged, whose text was edited,
+-- or that are named. So nothing reuses these vectors, no run stops because the model
+-- makes others, and the swap writes the chunk again.
 UPDATE public.nodes n SET props = n.props - 'embedding_model'
 FROM unnest(%(documents)s::uuid[], %(external_ids)s::text[]) AS d (id, external_id)
 JOIN public.edges e ON e.dst = d.id AND e.rel = 'DERIVED_FROM'
@@ -209,7 +209,7 @@ WHERE n.id = e.src AND n.props ->> 'parent_id' = d.external_id AND n.tenant_id =
     )
 )
 
--- name: forget_released
+-- name: drop_released
 -- Kept copies of vectors that turned out to be wrong.
 DELETE FROM connectors.released_embeddings r USING public.nodes n
 WHERE n.id = ANY(%(wrong)s::uuid[]) AND r.tenant_id = %(tenant_id)s
@@ -232,10 +232,10 @@ WHERE id = ANY(%(fetch)s::bigint[]) OR id = ANY(%(index)s::bigint[])
 -- name: drop_texts
 DELETE FROM connectors.texts WHERE object_id = ANY(%(ids)s::bigint[])
 
--- name: drop_stray_chunks
--- Chunks that hang on no document of theirs, whatever else was changed meanwhile; with
--- their edges.
-WITH stray AS (
+-- name: drop_unlinked_chunks
+-- Chunks that no edge links to a document of theirs, whatever else changed meanwhile;
+-- with their edges.
+WITH unlinked AS (
     SELECT n.id FROM public.nodes n
     WHERE n.id = ANY(%(ids)s::uuid[]) AND n.tenant_id = %(tenant_id)s AND NOT EXISTS (
         SELECT FROM public.edges e JOIN public.nodes d ON d.id = e.dst
@@ -243,17 +243,17 @@ WITH stray AS (
     )
     FOR UPDATE
 ), edges_removed AS (
-    DELETE FROM public.edges e USING stray s WHERE e.src = s.id OR e.dst = s.id
+    DELETE FROM public.edges e USING unlinked u WHERE e.src = u.id OR e.dst = u.id
 )
-DELETE FROM public.nodes n USING stray s WHERE n.id = s.id
+DELETE FROM public.nodes n USING unlinked u WHERE n.id = u.id
 
--- name: drop_edges_to_nowhere
+-- name: drop_dangling_edges
 DELETE FROM public.edges e
 WHERE e.src = ANY(%(ids)s::uuid[]) AND e.rel = 'DERIVED_FROM'
   AND NOT EXISTS (SELECT FROM public.nodes d WHERE d.id = e.dst)
 
 -- name: still_orphaned
--- Those of the documents that no row of the ledger stands behind now.
+-- Those of the documents that have no row in the ledger now.
 SELECT n.id FROM public.nodes n
 WHERE n.id = ANY(%(ids)s::uuid[]) AND n.tenant_id = %(tenant_id)s AND NOT EXISTS (
     SELECT FROM connectors.objects o

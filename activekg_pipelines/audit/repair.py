@@ -1,9 +1,8 @@
 """Repairs what an audit found.
 
-It takes away what nothing stands behind, and queues objects for the next run.
-
-Nothing is taken from a run that works on it, and no object is deleted: what is missing
-from the bucket is for a completed scan, with its guard, to decide.
+It removes rows and nodes that belong to no object, and queues objects for the next run.
+It changes no object that a run holds. It deletes no object either: what is missing from
+the source is decided by a completed scan with its delete-storm guard.
 """
 
 from __future__ import annotations
@@ -28,9 +27,11 @@ from activekg_pipelines.services import Services
 
 _FETCH: Final = frozenset({Difference.TEXT_MISSING, Difference.TEXT_DAMAGED, Difference.STALE})
 """The stored text cannot be trusted: the object is fetched again."""
-_STRAY: Final = frozenset({Difference.CHUNK_WITHOUT_EDGE, Difference.EDGE_WITHOUT_DOCUMENT})
-"""Taken away. Where the document needs the chunk, its count differs too, and it is
-written again for that.
+_UNLINKED: Final = frozenset({Difference.CHUNK_WITHOUT_EDGE, Difference.EDGE_WITHOUT_DOCUMENT})
+"""Chunks and edges that are removed.
+
+Where the document needs such a chunk, its number of chunks differs too, and so it is
+written again.
 """
 _VECTORS: Final = frozenset(
     {
@@ -40,24 +41,24 @@ _VECTORS: Final = frozenset(
         Difference.CHUNK_TEXT_DIFFERS,
     }
 )
-"""Some vectors are not those of their text."""
+"""Some vectors do not belong to their text."""
 
 
 @dataclass(slots=True)
 class Repaired:
-    """What was done, and what is left to others.
+    """What was done, and what is left to scans and runs.
 
     Attributes:
         fetch: objects queued to be fetched and indexed again.
         index: objects queued to be indexed again from their stored text.
-        documents, chunks, edges, texts: how many were taken away because nothing stands
-            behind them.
-        left_to_runs: objects that a run holds or a scan decides about; the next audit
+        documents, chunks, edges, texts: how many were removed because they belong to no
+            object.
+        left_to_runs: objects that a run holds or a scan decides about. The next audit
             shows what is left of them.
         left_to_scan: differences that the next scan of the source settles.
         orphans_held_back: documents outside the ledger that stay, because there are
             suspiciously many.
-        sync_id: the sync that does the rest; None where nothing is left to do, or the
+        sync_id: the sync that does the rest. None where nothing is left to do, or the
             connector is paused.
     """
 
@@ -78,30 +79,30 @@ def repair_connector(
 ) -> Repaired:
     """Repair what an audit of the connector reported.
 
-    It looks at everything once more on the way.
+    It audits everything once more on the way.
 
     Args:
         report: what the audit found.
-        remove_orphans: how many documents outside the ledger somebody said may go;
-            suspiciously many others stay.
+        remove_orphans: how many documents outside the ledger an operator allowed to
+            remove. If there are more, and suspiciously many, they all stay.
 
     Raises:
         SourceError: as for the audit.
     """
-    return _Repair(services, connector, report, remove_orphans).carry_out()
+    return _Repair(services, connector, report, remove_orphans).run()
 
 
 @dataclass(slots=True)
 class _Plan:
-    """What becomes of the objects of a piece, by the ledger's ids."""
+    """What is done with the objects of a piece, by the ledger's ids."""
 
     fetch: list[int] = field(default_factory=list)
     index: list[int] = field(default_factory=list)
-    forget: list[int] = field(default_factory=list)
+    detach: list[int] = field(default_factory=list)
     drop_texts: list[int] = field(default_factory=list)
     drop_documents: list[UUID] = field(default_factory=list)
     keys: dict[int, str] = field(default_factory=dict)
-    """Of those whose document is written again."""
+    """Keys of the objects whose document is written again."""
 
 
 class _Repair:
@@ -127,13 +128,13 @@ class _Repair:
         ):
             self._done.orphans_held_back = orphans.count
 
-    def carry_out(self) -> Repaired:
+    def run(self) -> Repaired:
         done = self._done
         for piece in chain(
             walk(self._services, self._connector), [Piece(self._report.wrong_vectors)]
         ):
             if piece.found:
-                # Asked of the source before anything is locked.
+                # The source is asked before any row is locked.
                 orphans = self._orphans(piece.found)
                 with self._services.database.transaction(
                     tenant_id=self._connector.tenant_id
@@ -156,17 +157,17 @@ class _Repair:
         found = [one for one in found if one.object_id is None or one.object_id in held]
         plan = _plan(held.values(), kinds, found)
         self._clear_graph(conn, plan, found, kinds)
-        self._drop_strays(conn, [one.node_id for one in found if one.difference in _STRAY])
+        self._drop_unlinked(conn, [one.node_id for one in found if one.difference in _UNLINKED])
         if orphans:
-            parameters = {"ids": orphans, **self._whose()}
+            parameters = {"ids": orphans, **self._scope()}
             plan.drop_documents += [
                 row[0] for row in conn.execute(SQL["still_orphaned"], parameters)
             ]
-        forgotten = self._services.ledger.forget_documents(conn, plan.forget) if plan.forget else []
+        detached = self._services.ledger.detach_documents(conn, plan.detach) if plan.detach else []
         self._services.graph.remove(
-            conn, self._connector.tenant_id, [*plan.drop_documents, *forgotten]
+            conn, self._connector.tenant_id, [*plan.drop_documents, *detached]
         )
-        self._done.documents += len(plan.drop_documents) + len(forgotten)
+        self._done.documents += len(plan.drop_documents) + len(detached)
         self._done.texts += conn.execute(SQL["drop_texts"], {"ids": plan.drop_texts}).rowcount
         conn.execute(SQL["requeue"], {"fetch": plan.fetch, "index": plan.index})
         self._done.fetch += len(plan.fetch)
@@ -179,34 +180,34 @@ class _Repair:
         found: list[Found],
         kinds: dict[int, set[Difference]],
     ) -> None:
-        """Take away what a swap of the documents would leave as it is."""
+        """Remove what a swap of the documents would not change."""
         if not plan.keys:
             return
-        whose = self._whose() | self._documents(plan.keys.values())
-        conn.execute(SQL["drop_misplaced"], whose)
-        self._done.edges += conn.execute(SQL["drop_broken_edges"], whose).rowcount
+        scope = self._scope() | self._documents(plan.keys.values())
+        conn.execute(SQL["drop_misplaced"], scope)
+        self._done.edges += conn.execute(SQL["drop_broken_edges"], scope).rowcount
         if keys := [key for id_, key in plan.keys.items() if kinds[id_] & _VECTORS]:
             wrong = [one.node_id for one in found if one.difference is Difference.VECTOR_WRONG]
             parameters = {
                 "wrong": wrong,
                 "dimensions": self._dimensions,
-                **self._whose(),
+                **self._scope(),
                 **self._documents(keys),
             }
-            conn.execute(SQL["forget_released"], parameters)
-            conn.execute(SQL["disown_vectors"], parameters)
+            conn.execute(SQL["drop_released"], parameters)
+            conn.execute(SQL["invalidate_vectors"], parameters)
 
-    def _drop_strays(self, conn: Connection[TupleRow], nodes: list[UUID | None]) -> None:
+    def _drop_unlinked(self, conn: Connection[TupleRow], nodes: list[UUID | None]) -> None:
         if nodes:
-            self._done.edges += conn.execute(SQL["drop_edges_to_nowhere"], {"ids": nodes}).rowcount
+            self._done.edges += conn.execute(SQL["drop_dangling_edges"], {"ids": nodes}).rowcount
             self._done.chunks += conn.execute(
-                SQL["drop_stray_chunks"], {"ids": nodes, **self._whose()}
+                SQL["drop_unlinked_chunks"], {"ids": nodes, **self._scope()}
             ).rowcount
 
     def _orphans(self, found: list[Found]) -> list[UUID]:
         """Documents outside the ledger whose object is not in the source either.
 
-        The others are for the next scan.
+        Those whose object is there are left to the next scan.
         """
         orphans: list[UUID] = []
         for one in found:
@@ -221,7 +222,7 @@ class _Repair:
     def _is_in_source(self, key: str) -> bool:
         return self._services.source(self._connector).find(key) is not None
 
-    def _whose(self) -> dict[str, Any]:
+    def _scope(self) -> dict[str, Any]:
         return {
             "tenant_id": self._connector.tenant_id,
             "connector_id": self._connector.id,
@@ -239,12 +240,12 @@ class _Repair:
 def _plan(
     rows: Iterable[TupleRow], kinds: dict[int, set[Difference]], found: Iterable[Found]
 ) -> _Plan:
-    """What becomes of the objects.
+    """Decide what is done with the objects of a piece.
 
     Args:
         rows: id, key, state, and whether there is a text, as they are now.
-        kinds: what was found at each.
-        found: the same with the nodes.
+        kinds: the differences of each object, by its id.
+        found: the same differences with their nodes.
     """
     nodes = {
         one.object_id: one.node_id
@@ -254,13 +255,13 @@ def _plan(
     plan = _Plan()
     for id_, key, state, has_text in rows:
         match ObjectState(state):
-            case ObjectState.INDEXED if kinds[id_] - _STRAY:
+            case ObjectState.INDEXED if kinds[id_] - _UNLINKED:
                 (plan.index if has_text and not kinds[id_] & _FETCH else plan.fetch).append(id_)
                 plan.keys[id_] = key
-            case ObjectState.DEAD if kinds[id_] - _STRAY - {Difference.DOCUMENT_LEFT_OVER}:
-                # Half of a document that cannot be read any more is worse than none; it
-                # is tried once more.
-                plan.forget.append(id_)
+            case ObjectState.DEAD if kinds[id_] - _UNLINKED - {Difference.DOCUMENT_LEFT_OVER}:
+                # Half a document of an object that cannot be read any more is worse
+                # than none. The object is tried once more.
+                plan.detach.append(id_)
                 plan.fetch.append(id_)
             case ObjectState.EXTRACTED if not has_text:
                 plan.fetch.append(id_)

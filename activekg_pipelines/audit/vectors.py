@@ -11,8 +11,9 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.services import Services
 
 _SAME_COSINE: Final = 0.99
-"""As at the start of a run: runtimes agree to 0.9999, other models and broken kernels
-stay far below.
+"""The same limit as at the start of a run.
+
+Runtimes agree to 0.9999. Other models and broken kernels stay far below.
 """
 _BATCH: Final = 256
 
@@ -23,11 +24,10 @@ def check_vectors(
     """Encode a random sample of the connector's chunks.
 
     Args:
-        connector: whose chunks.
-        at_most: chunks.
+        at_most: chunks in the sample.
 
     Returns:
-        In batches: how many were computed, and what was found.
+        Batches: how many chunks were encoded, and what was found.
 
     Raises:
         ModelError: the model cannot be loaded.

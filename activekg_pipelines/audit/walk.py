@@ -1,8 +1,8 @@
 """Goes through a connector once, in bounded pieces.
 
-First its listing beside its ledger, then its nodes. Every piece is one snapshot of the
-database, so that a run that writes is seen before or after its write. Memory holds one
-page of the listing, the bare rows of its keys, and one text.
+It compares the listing with the ledger first, and then reads the nodes. Every piece is
+one snapshot of the database: what a run writes at that moment is seen completely or not
+at all. Memory holds one page of the listing, the short rows of its keys, and one text.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Final
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
+from activekg_pipelines.audit.consistency import Facts, disagreements
 from activekg_pipelines.audit.differences import Difference, Found
-from activekg_pipelines.audit.judge import Facts, disagreements
-from activekg_pipelines.audit.listing import Row, Standing, compare, in_flight
+from activekg_pipelines.audit.listing import Row, ScanStatus, compare, in_flight
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.database.pool import act_for, let_idle
 from activekg_pipelines.database.queries import load_queries
@@ -52,14 +52,14 @@ class Piece:
 
 
 def external_root(connector: Connector) -> str:
-    """What the external ids of the connector's documents begin with, before the key."""
+    """The part of the external ids of the connector's documents that precedes the key."""
     return connector.location.external_root(connector.tenant_id)
 
 
 def dimensions(services: Services) -> int:
-    """Dimensions that every vector has.
+    """How many dimensions every vector has.
 
-    The column's, or the model's where the column takes any.
+    They are the column's. Where the column takes any number, they are the model's.
     """
     with services.database.transaction() as conn:
         return services.graph.dimensions(conn) or services.encoder.dimensions
@@ -67,13 +67,13 @@ def dimensions(services: Services) -> int:
 
 @contextmanager
 def snapshot(services: Services, connector: Connector) -> Iterator[Connection[TupleRow]]:
-    """One unchanging view of what the connector's tenant has."""
+    """A transaction that sees one state of the tenant's rows, and writes nothing."""
     with services.database.transaction() as conn:
         # Before the first query, and so before the tenant is set.
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         let_idle(conn)
-        # Compiling the window's statement takes longer than running it, a thousand
-        # times over.
+        # Compiling the window's statement takes longer than running it, and an audit
+        # runs it a thousand times.
         conn.execute("SET LOCAL jit = off")
         act_for(conn, connector.tenant_id)
         yield conn
@@ -82,7 +82,7 @@ def snapshot(services: Services, connector: Connector) -> Iterator[Connection[Tu
 def walk(
     services: Services, connector: Connector, *, page_nodes: int = PAGE_NODES
 ) -> Generator[Piece]:
-    """All of the connector, piece by piece. Writes nothing.
+    """Audit the whole connector, piece by piece. Nothing is written.
 
     Args:
         page_nodes: nodes of the tenant that one statement reads.
@@ -99,7 +99,7 @@ def walk(
             upto = None if page.is_last else page.entries[-1].key if page.entries else after
             while after != upto:
                 listed = {entry.key: entry for entry in page.entries if entry.key > after}
-                piece, reached = _look(services, connector, size, listed, after, upto)
+                piece, reached = _compare_window(services, connector, size, listed, after, upto)
                 yield piece
                 if reached is None:
                     break
@@ -107,7 +107,7 @@ def walk(
     yield from _walk_graph(services, connector, page_nodes)
 
 
-def _look(
+def _compare_window(
     services: Services,
     connector: Connector,
     size: int,
@@ -115,7 +115,11 @@ def _look(
     after: str,
     upto: str | None,
 ) -> tuple[Piece, str | None]:
-    """One window of keys, and how far it reaches; None at the end of all."""
+    """Compare one window of keys.
+
+    Returns:
+        What was found, and the last key of the window; None after the last window.
+    """
     piece = Piece()
     rows: dict[str, Row] = {}
     parameters = {
@@ -127,8 +131,8 @@ def _look(
         "dimensions": size,
     }
     with snapshot(services, connector) as conn:
-        standing = _standing(conn, connector)
-        model = services.versions.encoder if _looked_through(services, standing) else None
+        status = _scan_status(conn, connector)
+        model = services.versions.encoder if _outdated_are_queued(services, status) else None
         cursor = conn.cursor(row_factory=class_row(Facts))
         for facts in cursor.stream(SQL["window"], parameters, binary=True):
             rows[facts.key] = Row(facts.key, facts.etag, facts.state, facts.settled)
@@ -138,10 +142,10 @@ def _look(
     reached = next(reversed(rows)) if len(rows) == _ROWS else upto
     keys = {key for key in listed if reached is None or key <= reached} | rows.keys()
     piece.listed = sum(key in listed for key in keys)
-    piece.in_flight = sum(in_flight(listed.get(key), rows.get(key), standing) for key in keys)
-    suspects = _differences(keys, listed, rows, standing)
+    piece.in_flight = sum(in_flight(listed.get(key), rows.get(key), status) for key in keys)
+    suspects = _differences(keys, listed, rows, status)
     if suspects:
-        confirmed = _look_again(services, connector, suspects, after)
+        confirmed = _recheck(services, connector, suspects, after)
         piece.found += [Found(suspects[key], 1, key) for key in sorted(confirmed)]
     return piece, reached
 
@@ -150,32 +154,32 @@ def _differences(
     keys: Iterable[str],
     listed: Mapping[str, Entry],
     rows: Mapping[str, Row],
-    standing: Standing,
+    status: ScanStatus,
 ) -> dict[str, Difference]:
-    compared = {key: compare(listed.get(key), rows.get(key), standing) for key in keys}
+    compared = {key: compare(listed.get(key), rows.get(key), status) for key in keys}
     return {key: difference for key, difference in compared.items() if difference is not None}
 
 
-def _look_again(
+def _recheck(
     services: Services, connector: Connector, suspects: Mapping[str, Difference], after: str
 ) -> Iterable[str]:
     """The suspects at which listing and ledger still disagree.
 
-    The bucket changes between the two looks.
+    The source may have changed between listing and ledger.
     """
     listed = _listed_now(services.source(connector), suspects, after)
     with snapshot(services, connector) as conn:
-        standing = _standing(conn, connector)
+        status = _scan_status(conn, connector)
         cursor = conn.cursor(row_factory=class_row(Row))
         parameters = {"connector_id": connector.id, "keys": list(suspects)}
-        rows = {row.key: row for row in cursor.execute(SQL["look_again"], parameters)}
-    still = _differences(suspects, listed, rows, standing)
+        rows = {row.key: row for row in cursor.execute(SQL["recheck"], parameters)}
+    still = _differences(suspects, listed, rows, status)
     return [key for key, difference in still.items() if suspects[key] is difference]
 
 
 def _listed_now(source: Source, keys: Collection[str], after: str) -> dict[str, Entry]:
     if not source.lists_in_order:
-        # To list from a key on would be to list all.
+        # Such a source can only list everything.
         return {key: entry for key in keys if (entry := source.find(key)) is not None}
     last = max(keys)
     listed: dict[str, Entry] = {}
@@ -187,22 +191,22 @@ def _listed_now(source: Source, keys: Collection[str], after: str) -> dict[str, 
     return listed
 
 
-def _standing(conn: Connection[TupleRow], connector: Connector) -> Standing:
-    cursor = conn.cursor(row_factory=class_row(Standing))
-    standing = cursor.execute(SQL["standing"], {"connector_id": connector.id}).fetchone()
-    if standing is None or standing.generation != connector.generation:
+def _scan_status(conn: Connection[TupleRow], connector: Connector) -> ScanStatus:
+    cursor = conn.cursor(row_factory=class_row(ScanStatus))
+    status = cursor.execute(SQL["scan_status"], {"connector_id": connector.id}).fetchone()
+    if status is None or status.generation != connector.generation:
         raise ConnectorChanged(
             "The connector reads another source by now, or is gone: audit it once more."
         )
-    return standing
+    return status
 
 
-def _looked_through(services: Services, standing: Standing) -> bool:
-    """Whether a scan has queued what other versions made.
+def _outdated_are_queued(services: Services, status: ScanStatus) -> bool:
+    """Whether a scan has queued the documents that other versions made.
 
-    Before that, outdated documents are work under way.
+    Before that, an outdated document is no difference: a run will replace it.
     """
-    return standing.versions == services.versions.label
+    return status.versions == services.versions.label
 
 
 def _walk_graph(services: Services, connector: Connector, page_nodes: int) -> Iterator[Piece]:
@@ -218,9 +222,9 @@ def _walk_graph(services: Services, connector: Connector, page_nodes: int) -> It
             "limit": page_nodes,
         }
         with snapshot(services, connector) as conn:
-            # Until a listing was completed, what was kept from another connector has no
-            # row yet.
-            listed_once = _standing(conn, connector).scanned_at is not None
+            # A document that was kept from another connector has no row before a
+            # listing was completed.
+            listed_once = _scan_status(conn, connector).scanned_at is not None
             rows = conn.execute(SQL["graph_page"], parameters).fetchall()
         *found, (_, piece.nodes, reached, seen, _) = rows
         for kind, count, key, object_id, node in found:

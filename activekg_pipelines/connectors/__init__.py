@@ -1,3 +1,4 @@
 """What tenants registered: validated configuration, encrypted credentials, the store.
-No S3, no Dagster.
+
+It knows no provider and no Dagster.
 """

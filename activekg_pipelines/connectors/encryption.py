@@ -1,5 +1,6 @@
-"""Encrypts tenants' credentials with versioned Fernet keys, each ciphertext bound to
-its connector.
+"""Encrypts tenants' credentials with versioned Fernet keys.
+
+Each ciphertext is bound to its connector.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class KeyRing:
         active: the version that encrypts.
 
     Raises:
-        SettingsError: no key, an unusable key, or an active version without a key.
+        SettingsError: there is no key, a key is not valid, or the active version has no
+            key.
     """
 
     def __init__(self, keys: Mapping[int, SecretStr], active: int) -> None:
@@ -69,8 +71,7 @@ class KeyRing:
         """Ciphertext and the version of the key that made it.
 
         Args:
-            provider: of the connector.
-            connector_id: to which the ciphertext is bound.
+            connector_id: the connector that the ciphertext is bound to.
             secrets: by field.
         """
         clear = {name: secret.get_secret_value() for name, secret in secrets.items()}
@@ -102,8 +103,8 @@ class KeyRing:
                 f"CONNECTOR_KEK_V{version}: the key was changed without raising its version, or "
                 "the row was altered."
             ) from None
-        # Fernet has no associated data: without this, a row copied over another would
-        # lend a tenant another's access.
+        # Fernet has no associated data. Without this check, a row copied over another
+        # one would give a tenant another tenant's access.
         if not compare_digest(clear.pop(_BOUND_TO), _binding(provider, connector_id)):
             raise EncryptionError(
                 f"The stored credentials of connector {connector_id} belong to another connector."
@@ -114,9 +115,9 @@ class KeyRing:
 def _binding(provider: str, connector_id: UUID) -> str:
     """What a ciphertext is bound to.
 
-    Those of the first provider were made when there was no other, and are bound to the
-    id alone. A process of that version, which may still run during an upgrade, reads
-    them as before. It refuses all others with a sentence.
+    Ciphertexts of the first provider were made when there was no other, and are bound
+    to the id alone. A process of that version may still run during an upgrade. It reads
+    them as before, and refuses those of other providers with one sentence.
     """
     return str(connector_id) if provider == _FIRST_PROVIDER else f"{provider}:{connector_id}"
 

@@ -1,6 +1,6 @@
-"""What a tenant may use, and what it has used of it today.
+"""What a tenant may use, and what it has used today.
 
-An operator's limits go before the installation's.
+Limits that an operator set for a tenant override the installation's.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class LimitStore:
         self._defaults = defaults
 
     def usage(self, conn: Connection[TupleRow], tenant_id: str) -> TenantUsage:
-        """One tenant's limits and usage, whether or not anybody knows it."""
+        """One tenant's limits and usage, also of a tenant that has no rows yet."""
         (found,) = self._read(conn, [tenant_id])
         return found
 

@@ -22,7 +22,7 @@ TenantId = Annotated[str, Field(pattern=_TENANT_ID), AfterValidator(no_dots)]
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """A registered connector as stored, without its secrets.
+    """A registered connector as it is stored, without its secrets.
 
     Attributes:
         provider: name of the kind of source.

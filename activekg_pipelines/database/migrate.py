@@ -1,5 +1,6 @@
-"""Brings a database to the newest schema, forward only. Alembic keeps the order; the
-SQL lies beside it in files.
+"""Brings a database to the newest schema, forward only.
+
+Alembic keeps the order. The SQL lies in files beside its revisions.
 """
 
 from __future__ import annotations
@@ -22,20 +23,21 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def migrate(dsn: str, revision: str = "head") -> str:
-    """Apply every migration that the database lacks; safe to run twice and at once.
+    """Apply every migration that the database lacks.
+
+    It is safe to run twice, and from several processes at once.
 
     Args:
         dsn: libpq connection string or URL of the graph database. The role must own the
             database, or have CREATE on it and the right to create the ``vector``
-            extension (or the extension must be there).
-
-        revision: to which; the newest by default.
+            extension. The right is not needed where the extension exists.
+        revision: the last one to apply.
 
     Returns:
         The revision that the database is at now.
 
     Raises:
-        SettingsError: the database cannot be reached, or is migrated and cannot be
+        SettingsError: the database cannot be reached. Or it was migrated and cannot be
             vacuumed.
     """
     engine = _engine(dsn)
@@ -60,8 +62,11 @@ def migrate(dsn: str, revision: str = "head") -> str:
 
 
 def _vacuum(engine: Engine) -> None:
-    """A table that a migration rewrote has no statistics of its new columns, and no
-    page that an index may answer for alone; autovacuum does not notice."""
+    """Vacuum and analyse the table of nodes.
+
+    A table that a migration rewrote has no statistics of its new columns, and no page
+    that index-only scans may skip. Autovacuum does not notice it.
+    """
     try:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             # In parallel it would need shared memory, of which containers have little.
@@ -69,8 +74,7 @@ def _vacuum(engine: Engine) -> None:
     except OperationalError as error:
         raise SettingsError(
             "The migration is done, but VACUUM (ANALYZE) public.nodes failed; run it before the "
-            "next sync: "
-            f"{first_line(error.orig or error)}"
+            f"next sync: {first_line(error.orig or error)}"
         ) from None
 
 
@@ -92,12 +96,13 @@ def newest_revision() -> str:
 
 
 def run_migration_sql(revision: str) -> None:
-    """Run a migration's SQL file on the migration's connection; called by the revision
-    itself.
+    """Run a migration's SQL file on the migration's connection.
+
+    The revision calls it.
     """
     sql = next(_MIGRATIONS.glob(f"sql/{revision}_*.sql")).read_bytes()
-    # The driver's connection: SQLAlchemy always sends parameters, and a statement with
-    # parameters cannot hold several.
+    # The driver's connection: SQLAlchemy always sends parameters, and with parameters
+    # only one statement can be sent at a time.
     driver_connection: Any = op.get_bind().connection.driver_connection
     driver_connection.execute(sql)
 

@@ -1,4 +1,4 @@
-"""Connections to Postgres: one lazily opened pool a process.
+"""Connections to Postgres: one pool a process, opened at its first use.
 
 Every transaction is explicit. Stores take the connection; whoever calls them opens the
 transaction.
@@ -22,9 +22,11 @@ KEEPALIVES: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-"""libpq's parameters of a connection that stays open. One whose other end is gone
-without a word, behind a firewall or in a zone that failed, ends within a minute; by the
-kernel's own measure it takes a quarter of an hour."""
+"""libpq's parameters of a connection that stays open.
+
+The other end may be gone without a message, behind a firewall or in a zone that failed.
+Such a connection ends within a minute. The kernel's defaults take a quarter of an hour.
+"""
 
 
 class Database:
@@ -32,21 +34,29 @@ class Database:
 
     Args:
         dsn: libpq connection string or URL.
-        max_size: connections at most; they are opened when they are needed and closed
-            after a minute.
-        frozen_seconds: a transaction in which nothing is asked for so long is rolled
-            back by the server, so that a process which is stopped, or cut off, in the
-            middle of one does not keep rows from all others.
+        max_size: connections at most. They are opened when they are needed, and closed
+            after a minute without use.
+        wait_seconds: for a connection, before the caller gets an error.
+        idle_in_transaction_seconds: after these, the server rolls back a transaction in
+            which no statement came. So a process that is stopped or cut off in the
+            middle of one does not keep its rows locked.
     """
 
-    def __init__(self, dsn: str, *, max_size: int = 4, frozen_seconds: int = 120) -> None:
-        self._frozen_seconds = frozen_seconds
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        max_size: int = 4,
+        wait_seconds: float = 30.0,
+        idle_in_transaction_seconds: int = 120,
+    ) -> None:
+        self._idle_in_transaction_seconds = idle_in_transaction_seconds
         self._pool: ConnectionPool[Connection[TupleRow]] = ConnectionPool(
             dsn,
             min_size=0,
             max_size=max_size,
             max_idle=60.0,
-            timeout=30.0,
+            timeout=wait_seconds,
             check=ConnectionPool.check_connection,
             configure=self._configure,
             kwargs={"application_name": "activekg-pipelines", **KEEPALIVES},
@@ -73,10 +83,8 @@ class Database:
         self._pool.close()
 
     def _configure(self, conn: Connection[Any]) -> None:
-        """Bound a new connection's transactions and teach it pgvector's types, where
-        the extension exists already.
-        """
-        timeout = f"{self._frozen_seconds}s"
+        """Set the timeout of a new connection, and register pgvector's types if they exist."""
+        timeout = f"{self._idle_in_transaction_seconds}s"
         conn.execute(
             "SELECT set_config('idle_in_transaction_session_timeout', %s, false)", (timeout,)
         )
@@ -92,14 +100,16 @@ class Database:
 
 
 def act_for(conn: Connection[Any], tenant_id: str) -> None:
-    """Show the rest of the transaction this tenant's rows, where row-level security
-    binds the role.
+    """Show the rest of the transaction this tenant's rows.
+
+    It matters where row-level security binds the role.
     """
     conn.execute("SELECT set_config('app.current_tenant_id', %s, true)", (tenant_id,))
 
 
 def let_idle(conn: Connection[Any]) -> None:
-    """Let the rest of the transaction wait as long as it takes: it only reads, and
-    keeps no row from anybody.
+    """Turn off the timeout for the rest of a transaction that only reads.
+
+    It locks no row, so it may stay open as long as it takes.
     """
     conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")

@@ -55,9 +55,9 @@ def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  
             scope.services,
             scope.connector,
             budget_seconds=None,
-            whole=True,
+            from_start=True,
             run=scope.run,
-            after_page=held.keep,
+            after_page=held.heartbeat,
         )
         with scope.services.database.transaction() as conn:
             scope.services.ledger.count_run(conn, scope.run, RunCounts.of_scan(result.counts))

@@ -184,7 +184,7 @@ def report_lost_runs(services: Services, instance: dg.DagsterInstance, lost: Seq
                 run, "The run's process showed no sign of life; its objects are free for others."
             )
     with services.database.transaction() as conn:
-        services.ledger.forget_lost(conn, lost)
+        services.ledger.acknowledge_lost(conn, lost)
 
 
 def build_sensors() -> Sequence[dg.SensorDefinition]:

@@ -1,3 +1,4 @@
-"""ActiveKG's graph: documents swapped in whole, chunks with vectors, search. The ledger
-decides, this carries out.
+"""ActiveKG's graph: documents, chunks with vectors, search.
+
+A document is swapped in as a whole. The ledger decides what is written here.
 """

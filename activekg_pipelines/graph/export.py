@@ -1,5 +1,6 @@
-"""Writes a tenant's chunks with their vectors into a Parquet file: for notebooks,
-evaluations, other vector stores.
+"""Writes a tenant's chunks with their vectors into a Parquet file.
+
+It is for notebooks, evaluations and other vector stores.
 """
 
 from __future__ import annotations
@@ -15,21 +16,19 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
-# Rows read, and written as one row group, at a time: about 10 MB with their vectors,
-# whatever the tenant's size.
+# Rows read at a time, and written as one row group: about 10 MB with their vectors,
+# however large the tenant is.
 _BATCH = 4096
 
 
 def export_chunks(database: Database, tenant_id: str, target: Path) -> int:
-    """Export every chunk of a tenant as of one moment.
+    """Export every chunk of a tenant, all as of the same moment.
 
     Columns: ``uri``, ``title``, ``etag``, ``chunk_index``, ``char_start``,
     ``char_end``, ``text``, ``embedding_model`` and ``embedding``, a list of float32.
 
     Args:
-        database: the graph database.
-        tenant_id: whose chunks.
-        target: file to write; an existing one is replaced once the export is complete.
+        target: file to write. An existing one is replaced when the export is complete.
 
     Returns:
         How many chunks were written.

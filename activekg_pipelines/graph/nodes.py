@@ -23,8 +23,8 @@ class Document:
     Attributes:
         external_id, uri: its names, as its source gives them.
         etag: the version that the text came from.
-        text_hash: SHA-256 of the text; ``content_hash`` of the bytes.
-        chunks: in order.
+        content_hash, text_hash: SHA-256 of the bytes and of the text.
+        chunks: in the order of the text.
         vectors: float32[len(chunks), dimensions], L2-normalised.
     """
 
@@ -66,18 +66,20 @@ class Document:
         }
 
     def chunk_external_id(self, chunk: Chunk) -> str:
-        """A chunk's identity: its text and its place among equal ones, not its
-        position.
+        """A chunk's identity: its text, and its number among chunks with the same text.
 
-        A chunk that an edit only moved keeps its node and its vector. The prefix keeps
-        it apart from every document: else an object could be named after another one's
-        chunk, and take its place.
+        It does not depend on the position: a chunk that an edit only moved keeps its
+        node and its vector. The prefix distinguishes it from every document. Without
+        it, an object could have the name of another one's chunk, and replace it.
         """
         return f"chunk:{self.external_id}#{chunk.text_hash.hex()[:32]}:{chunk.ordinal}"
 
     def chunk_props(self, chunk: Chunk, encoder_version: str) -> dict[str, Any]:
-        """A chunk node's properties. Its position lies on its edge: a moved chunk's
-        node, and its place in the vector index, need not be written again."""
+        """A chunk node's properties.
+
+        Its position lies on its edge. So the node of a moved chunk, and its entry in
+        the vector index, need not be written again.
+        """
         return {
             "external_id": self.chunk_external_id(chunk),
             "parent_id": self.external_id,
@@ -91,8 +93,9 @@ class Document:
         }
 
     def edge_props(self, chunk: Chunk) -> dict[str, Any]:
-        """The ``DERIVED_FROM`` edge's properties; ``text[char_start:char_end]`` is the
-        chunk.
+        """The ``DERIVED_FROM`` edge's properties.
+
+        ``text[char_start:char_end]`` is the chunk.
         """
         return {
             "chunk_index": chunk.index,

@@ -92,7 +92,7 @@ SELECT text_hash, embedding FROM connectors.released_embeddings
 WHERE tenant_id = %(tenant_id)s AND encoder_version = %(encoder)s
   AND text_hash = ANY(%(hashes)s::text[])
 
--- name: forget_released
+-- name: purge_released
 -- The first so many whose time is over: those of a connector that was removed end all
 -- together.
 DELETE FROM connectors.released_embeddings WHERE ctid IN (

@@ -1,10 +1,10 @@
-"""Answers a question with a tenant's chunks: vector and full-text search, fused."""
+"""Answers a question with a tenant's chunks, by vectors and by words together."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from psycopg import Connection
@@ -25,26 +25,43 @@ _SEARCH = {
     for candidates in ("read_candidates", "look_up_candidates")
 }
 
-# Up to here reading every chunk of the tenant is quick and exact; an index over all
-# tenants would be walked far before it meets enough of a small tenant's.
-_READ_UP_TO = 20_000
-# An index scan that the tenant filter starves goes on: by default only over 20,000
+# Without these, an index scan that meets few chunks of the tenant would stop after 20,000
 # chunks of all tenants together.
 _INDEX_SCAN = {
     "hnsw.iterative_scan": "relaxed_order",
     "hnsw.ef_search": "100",
     "hnsw.max_scan_tuples": "1000000",
     "hnsw.scan_mem_multiplier": "32",
-    # The planner takes the filters to leave few chunks, and would rather read and sort
-    # them all.
+    # The planner expects the filters to leave few chunks, and would read and sort them
+    # all.
     "enable_sort": "off",
 }
-# A tenant with fewer chunks of the current model is read: a new model has only begun.
-_LOOK_UP_FROM = 2_000
-# Ranking by words reads every chunk that holds one of them: a quarter of the tenant's
-# for a long question. Of a tenant whose vectors come from the index, only those are
-# read that hold one of the rarest words, and ranked by all of them.
-_RARE = {"sampled": 250, "candidates": 1_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """From which size on a tenant is searched by the indexes.
+
+    Attributes:
+        exact_up_to: chunks of a tenant that are all read, which is quick and exact. An
+            index over all tenants would be walked far before it meets enough chunks of
+            a small tenant.
+        index_from: a tenant with fewer chunks of the current model is read, too: it has
+            only begun to use that model.
+        sampled: chunks whose words show which words of the question are rare.
+        candidates: chunks with a rare word that are ranked by all words, about. Ranking
+            by words reads every chunk that holds one of them, a quarter of the tenant's
+            for a long question. So a tenant whose vectors come from the index is ranked
+            only over chunks that hold one of the rarest words.
+    """
+
+    exact_up_to: int = 20_000
+    index_from: int = 2_000
+    sampled: int = 250
+    candidates: int = 1_000
+
+
+DEFAULT_THRESHOLDS: Final = Thresholds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +69,7 @@ class SearchHit:
     """A chunk that answers a question.
 
     Attributes:
-        uri: ``s3://bucket/key`` of the document.
+        uri: of the document, such as ``s3://bucket/key``.
         score: fused reciprocal ranks; only the order means something.
         char_start, char_end: where the chunk lies in the document's extracted text.
     """
@@ -68,16 +85,22 @@ class SearchHit:
 
 
 def search(
-    database: Database, encoder: Encoder, *, tenant_id: str, query: str, limit: int
+    database: Database,
+    encoder: Encoder,
+    *,
+    tenant_id: str,
+    query: str,
+    limit: int,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
 ) -> list[SearchHit]:
     """The tenant's chunks that answer best, best first.
 
     Args:
-        database: the graph database.
         encoder: of the model that embedded the chunks.
-        tenant_id: whose documents are searched, and nobody else's.
+        tenant_id: only this tenant's documents are searched.
         query: a question or words; NUL characters are ignored.
         limit: hits at most, and exactly as many where the tenant has as many chunks.
+        thresholds: when the indexes are used.
     """
     query = query.replace("\x00", " ").encode("utf-8", "ignore").decode()
     vector = encoder.encode([query])[0]
@@ -87,28 +110,29 @@ def search(
         "vector": vector,
         "encoder": encoder.version,
         "limit": limit,
-        # Each ranking is read deeper than asked, for the other one's candidates to meet
-        # it.
+        # Each ranking is read deeper than asked, so that it also holds candidates of the
+        # other one.
         "depth": max(50, 4 * limit),
     }
     with database.transaction(tenant_id=tenant_id) as conn:
-        # Compiling takes longer than running, and what the settings below forbid has a
-        # cost that asks for it.
+        # Compiling takes longer than running. The plans that the settings below forbid
+        # get a cost so high that Postgres would compile.
         conn.execute("SET LOCAL jit = off")
-        bounds = {"most": _READ_UP_TO + 1, "most_of_the_model": _LOOK_UP_FROM}
+        bounds = {"most": thresholds.exact_up_to + 1, "most_of_the_model": thresholds.index_from}
         row = conn.execute(_SQL["count_chunks"], parameters | bounds).fetchone()
         chunks, of_the_model = row or (0, 0)
-        if chunks <= _READ_UP_TO or of_the_model < _LOOK_UP_FROM:
+        if chunks <= thresholds.exact_up_to or of_the_model < thresholds.index_from:
             return _answer(conn, parameters, "read_candidates")
         for name, value in _INDEX_SCAN.items():
             conn.execute("SELECT set_config(%s, %s, true)", (name, value))
-        rare = conn.execute(_RARE_WORDS, parameters | _RARE).fetchone()
+        sizes = {"sampled": thresholds.sampled, "candidates": thresholds.candidates}
+        rare = conn.execute(_RARE_WORDS, parameters | sizes).fetchone()
         hits = _answer(
             conn, parameters | {"rare_words": rare[0] if rare else None}, "look_up_candidates"
         )
         if len(hits) >= limit:
             return hits
-        # The index gave up before it met enough of this tenant's chunks.
+        # The index scan ended before it met enough of this tenant's chunks.
         conn.execute("SET LOCAL enable_sort = on")
         return _answer(conn, parameters, "read_candidates")
 

@@ -1,5 +1,6 @@
-"""Writes documents into the graph, each replaced whole. Every method runs in the
-caller's transaction.
+"""Writes documents into the graph.
+
+Each is replaced as a whole. Every method runs in the caller's transaction.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class Graph:
     """Nodes and edges of tenants' documents.
 
     Args:
-        reuse_days: how long the vectors of removed chunks are kept for texts that come
-            back.
+        reuse_days: for which the vectors of removed chunks are kept, in case their
+            texts come back.
     """
 
     def __init__(self, *, reuse_days: float) -> None:
@@ -44,13 +45,12 @@ class Graph:
         documents: Sequence[Document],
         encoder_version: str,
     ) -> None:
-        """Replace documents: readers see the old version of each or the new one.
+        """Swap in documents: readers see the old version of each or the new one.
 
         Args:
             conn: the transaction that also writes the ledger.
-            tenant_id: owner of all of them.
-            documents: with chunks and vectors.
-            encoder_version: what made the vectors.
+            documents: with chunks and vectors, all of this tenant.
+            encoder_version: of the model that made the vectors.
         """
         conn.execute(_SQL["make_incoming"])
         with conn.cursor().copy(_SQL["copy_incoming"]) as copy:
@@ -96,7 +96,7 @@ class Graph:
         encoder_version: str,
         text_hashes: Sequence[bytes],
     ) -> dict[bytes, NDArray[np.float32]]:
-        """Vectors that the tenant has already for texts with these hashes, by hash."""
+        """Vectors that the tenant already has for texts with these hashes, by hash."""
         rows = conn.execute(
             _SQL["find_vectors"],
             {
@@ -121,9 +121,9 @@ class Graph:
         row = conn.execute(_SQL["dimensions"]).fetchone()
         return row[0] if row else None
 
-    def forget_released(self, conn: Connection[TupleRow]) -> int:
-        """Drop a batch of kept vectors whose time is over; returns how many."""
-        return conn.execute(_SQL["forget_released"], {"limit": _RELEASED_BATCH}).rowcount
+    def purge_released(self, conn: Connection[TupleRow]) -> int:
+        """Drop a batch of kept vectors that are too old; returns how many."""
+        return conn.execute(_SQL["purge_released"], {"limit": _RELEASED_BATCH}).rowcount
 
     def _remove_chunks(
         self, conn: Connection[TupleRow], tenant_id: str, documents: Sequence[UUID]

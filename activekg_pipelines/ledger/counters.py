@@ -1,8 +1,8 @@
 """What is counted for ``/metrics``: the names and labels in ``connectors.counters``.
 
 Counters are written by the last statement of the transaction that does the work, in the
-order of their keys. All runs of a tenant share the rows, so nobody may hold one while
-waiting for anything else.
+order of their keys. All runs of a tenant share the rows, so no transaction may lock one
+and then wait for anything else.
 """
 
 from __future__ import annotations
@@ -27,22 +27,24 @@ class Counter(StrEnum):
     RUNS = "runs_finished"
     """The label is the run's last status."""
     RUN_SECONDS = "run_seconds"
-    """Durations of runs; the labels are :data:`SUM` and the upper bounds of
-    :data:`RUN_BUCKETS`.
+    """Durations of runs.
+
+    The labels are :data:`SUM` and the upper bounds of :data:`RUN_BUCKETS`.
     """
     LATENCY = "latency"
-    """Seconds from detection to searchable; the labels are :data:`SUM` and those of
-    :data:`LATENCY_BUCKETS`.
+    """Seconds from detection to searchable.
+
+    The labels are :data:`SUM` and the upper bounds of :data:`LATENCY_BUCKETS`.
     """
 
 
 SUM: Final = "sum"
 RUN_STATUSES: Final = ("succeeded", "failed")
 
-# Upper bounds in seconds. A run of three small objects takes 3 s, one that was given
-# its whole budget an hour.
+# Upper bounds in seconds. A run of three small objects takes 3 s, one that uses its
+# complete budget an hour.
 RUN_BUCKETS: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, math.inf)
-# From a sync that somebody waits for to a first sync of a million objects that takes
+# From a sync that a person waits for to a first sync of a million objects, which takes
 # days.
 LATENCY_BUCKETS: Final = (
     5.0,
@@ -63,11 +65,7 @@ Increments = Mapping[tuple[Counter, str], float]
 
 
 def histogram_label(bound: float) -> str:
-    """A bucket's label in a histogram: its upper bound as Prometheus writes it.
-
-    Args:
-        bound: in seconds.
-    """
+    """A bucket's label in a histogram: its upper bound as Prometheus writes it."""
     return "+Inf" if math.isinf(bound) else f"{bound:g}"
 
 

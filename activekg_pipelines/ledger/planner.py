@@ -17,8 +17,9 @@ def runs_wanted(due: int, live: int, *, max_objects: int, cap: int) -> int:
         max_objects: objects that one run takes at most.
         cap: runs that a connector may have at once.
 
-    A live run counts as if it had all of its objects still before it. Whoever asks too
-    few times asks again seconds later; each time too often costs a process start.
+    A live run counts as if it still had to process all of its objects. If that gives
+    too few runs, more are asked for seconds later. Each run too many costs the start of
+    a process.
     """
     return max(0, min(math.ceil(due / max_objects), cap) - live)
 
@@ -29,11 +30,11 @@ def queue_priority(trigger: Trigger, ahead: int) -> int:
     The highest number comes first, and the oldest of equal ones.
 
     Args:
-        trigger: who asked for it. Somebody waits for a manual sync, and for a first
+        trigger: why it was asked for. A person waits for a manual sync, and for a first
             one.
-        ahead: runs of its tenant that are under way or go before it. They weigh more
+        ahead: runs of its tenant that are under way or come before it. They count more
             than the trigger: a tenant's first run comes before every other tenant's
-            second one, whoever has more of them.
+            second one, however many runs each has.
     """
     return {Trigger.MANUAL: 8, Trigger.REGISTERED: 4}.get(trigger, 0) - 10 * ahead
 
@@ -54,29 +55,29 @@ def retry_delay(attempts: int, *, base: float, cap: float, chance: float) -> flo
     return delay / 2 + delay / 2 * chance
 
 
-def pause_seconds(failures: int, *, base: float, cap: float, chance: float = 0.0) -> float:
-    """Seconds that something is left alone after it failed several times in a row.
+def backoff_seconds(failures: int, *, base: float, cap: float, chance: float = 0.0) -> float:
+    """Seconds to wait after several failures in a row: exponential backoff.
 
     Args:
         failures: in a row, the last one included; at least 1.
         base: seconds after the first one; each further one doubles them.
         cap: seconds at most.
-        chance: uniform in [0, 1). It takes up to a quarter off, so that all who failed
-            together do not come back together.
+        chance: uniform in [0, 1). It takes off up to a quarter, so that what failed
+            together is not tried again together.
     """
     return _doubled(failures, base, cap) * (1 - chance / 4)
 
 
-def pauses(*, base: float, cap: float) -> list[float]:
-    """Seconds of every pause, for a statement that reads the number of failures itself.
+def backoff_table(*, base: float, cap: float) -> list[float]:
+    """All delays of a backoff, for a statement that reads the number of failures itself.
 
     Returns:
-        The pause after one failure, after two, and so on; the last one, ``cap``, holds
+        Seconds after one failure, after two, and so on. The last one, ``cap``, holds
         for any larger number.
     """
-    table = [pause_seconds(1, base=base, cap=cap)]
+    table = [backoff_seconds(1, base=base, cap=cap)]
     while table[-1] < cap:
-        table.append(pause_seconds(len(table) + 1, base=base, cap=cap))
+        table.append(backoff_seconds(len(table) + 1, base=base, cap=cap))
     return table
 
 
@@ -95,11 +96,9 @@ def settle(
     cap: float,
     chance: float,
 ) -> FailedObject:
-    """What becomes of an object that ended in an error.
+    """The next state of an object that ended in an error.
 
     Args:
-        object_id: the ledger's row.
-        error: why.
         attempts: attempts made so far, including this one.
         max_attempts: attempts after which a transient error makes a dead letter.
         base, cap, chance: as for :func:`retry_delay`.
@@ -117,12 +116,13 @@ def settle(
 
 
 def removes_document(failure: FailedObject) -> bool:
-    """Whether the graph must forget the version that it holds.
+    """Whether the graph must remove the version that it holds.
 
-    Only when the current version is known to hold no readable text: an answer from the
-    version before would quote what is no longer there. Whatever hinders reading (a
-    refusal, a passing failure, runs that die) says nothing about the content, and the
-    last good version stays. A vanished object is for the next completed scan to delete.
+    It must where the current version is known to hold no readable text. An answer from
+    the version before would quote what is no longer there. What only prevents reading
+    (a refusal, a transient failure, runs that die) says nothing about the content, so
+    the last good version stays. A vanished object is deleted by the next completed
+    scan.
     """
     return failure.error.without_text
 
@@ -132,14 +132,14 @@ def deletions_held_back(
 ) -> bool:
     """Whether a completed scan's deletions look like an accident.
 
-    A wrong prefix, for example, or an emptied bucket.
+    Examples are a wrong prefix and an emptied source.
 
     Args:
         missing: objects that the scan did not see any more.
         known: objects that the ledger held before, the missing ones included.
-        share: share of ``known`` above which nothing is deleted unasked.
+        share: share of ``known`` above which nothing is deleted without a confirmation.
         min_objects: deletions up to this number are carried out in any case.
-        confirmed: how many deletions somebody said are meant. More than those are held
+        confirmed: how many deletions were confirmed. If there are more, they are held
             back again.
     """
     return missing > confirmed and missing > min_objects and missing > share * known

@@ -23,8 +23,8 @@ UNION ALL
 SELECT NULL, NULL, false WHERE NOT EXISTS (SELECT FROM current)
 
 -- name: advance_scan
--- Moves the cursor, if nobody else has moved it. Two scanners of one connector share
--- its scan page by page.
+-- Advances the cursor, if no other process has advanced it. Two scanners of one connector
+-- share its scan page by page.
 UPDATE connectors.scans SET
     start_after = %(upto)s, pages = pages + 1, listed = listed + %(listed)s, updated_at = now()
 WHERE id = %(scan_id)s AND status = 'running' AND start_after = %(start_after)s
@@ -235,8 +235,8 @@ WITH looked AS (
         claimed_by = NULL, claim_expires_at = NULL
     FROM outdated x WHERE o.id = x.id RETURNING o.id
 ), reconsidered AS (
-    -- What the name or the size alone settles stays settled: nobody downloads a million
-    -- pictures to refuse them again.
+    -- What the name or the size alone settles stays settled: a million pictures must not
+    -- be downloaded to be refused again.
     UPDATE connectors.objects o SET
         state = 'pending', attempts = 0, deaths = 0, next_attempt_at = NULL,
         error_code = NULL, error_message = NULL
@@ -469,7 +469,7 @@ WHERE o.id = i.id
 RETURNING CASE WHEN o.queued_at = o.detected_at
     THEN greatest(extract(epoch FROM clock_timestamp() - o.detected_at), 0)::float8 END
 
--- name: forget_documents
+-- name: detach_documents
 WITH before AS (
     SELECT id, document_id FROM connectors.objects WHERE id = ANY(%(ids)s::bigint[]) FOR UPDATE
 ), texts AS (
@@ -589,22 +589,21 @@ ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + E
 -- name: work
 -- What the `work_queue` sensor needs to know: connectors with due objects, with no scan
 -- yet, or with a scan that stands still, beside the runs that they have. One statement,
--- which writes nothing when nothing happened. Runs without a sign of life for long are
+-- which writes nothing when nothing happened. Runs without a heartbeat for long are
 -- closed on the way: their process is gone.
 WITH finished AS (
     UPDATE connectors.runs SET status = 'failed', finished_at = now(), lost_at = now()
-    WHERE status = 'running' AND heartbeat_at < now() - make_interval(secs => %(silence)s)
+    WHERE status = 'running' AND heartbeat_at < now() - make_interval(secs => %(heartbeat_timeout)s)
     RETURNING id, connector_id, tenant_id, status, started_at, heartbeat_at AS ended_at
 ), expired AS (
-    -- Asked for again and again for a day and never started: nobody waits for it any
-    -- more.
+    -- Emitted again and again for a day, and never started: the request is too old.
     UPDATE connectors.runs SET status = 'expired', finished_at = now()
     WHERE status = 'waiting' AND requested_at < now() - interval '1 day'
 ), counted AS (
     {count_finished_runs}
 ), spent AS MATERIALIZED (
-    -- Tenants that have downloaded their bytes of the day: what is extracted goes on,
-    -- what is pending waits.
+    -- Tenants that have downloaded their bytes of the day: extracted objects are still
+    -- indexed, pending ones wait.
     SELECT u.tenant_id FROM connectors.tenant_usage u
     WHERE u.day = (now() AT TIME ZONE 'UTC')::date
       AND connectors.bytes_left(u.tenant_id, %(bytes_per_day)s) <= 0
@@ -652,11 +651,11 @@ FROM needs
 WHERE waiting OR NOT paused AND (due > 0 OR scan_reason IS NOT NULL) AND live < %(cap)s
 
 -- name: lost_runs
--- Runs that were closed for their silence and that Dagster does not know to be dead
--- yet.
+-- Runs that were closed because they had no heartbeat, and that Dagster does not yet know
+-- to be lost.
 SELECT dagster_run_id FROM connectors.runs WHERE lost_at IS NOT NULL
 
--- name: forget_lost
+-- name: acknowledge_lost
 UPDATE connectors.runs SET lost_at = NULL WHERE dagster_run_id = ANY(%(runs)s::text[])
 
 -- name: request_run
@@ -712,8 +711,8 @@ WITH admitted AS (
     WHERE r.status = 'waiting'
       AND (%(connector_id)s::uuid IS NULL OR r.connector_id = %(connector_id)s)
       AND (r.emitted_at IS NULL OR r.emitted_at < now() - make_interval(
-          secs => (%(pauses)s::float8[])[
-              greatest(1, least(r.emissions, cardinality(%(pauses)s::float8[])))
+          secs => (%(backoff)s::float8[])[
+              greatest(1, least(r.emissions, cardinality(%(backoff)s::float8[])))
           ]
       ))
     FOR UPDATE OF r SKIP LOCKED
@@ -726,10 +725,10 @@ RETURNING r.id, r.connector_id, r.tenant_id, c.partition_key, r.trigger, r.with_
 
 -- name: start_run
 -- Binds a Dagster run to the request that it answers. A retried run takes over the row,
--- the counts and the objects of the run that died. A run that nobody here asked for
--- gets a row of its own, and so does one that somebody executes again. One too many
--- gets no row: a request that waited long is asked for more than once, and one run
--- answers it.
+-- the counts and the objects of the run that died. A run that was not requested
+-- here gets a row of its own, and so does one that a person executes again. A second run
+-- for the same request gets no row: a request that waited long is emitted more than once,
+-- and one run answers it.
 WITH inherited AS (
     UPDATE connectors.objects SET claimed_by = NULL, claim_expires_at = NULL, deaths = deaths + 1
     WHERE claimed_by = %(parent_run)s
@@ -795,8 +794,8 @@ WITH before AS (
         -- Each entry is the pause after so many failures in a row. The last one holds
         -- for more.
         runs_paused_until = CASE WHEN c.status = 'failed' THEN now() + make_interval(
-            secs => (%(pauses)s::float8[])[
-                least(k.failed_runs + 1, cardinality(%(pauses)s::float8[]))
+            secs => (%(backoff)s::float8[])[
+                least(k.failed_runs + 1, cardinality(%(backoff)s::float8[]))
             ]
         ) END,
         last_error_code = CASE

@@ -1,8 +1,8 @@
-"""What the ledger forgets: old history, and objects that are long gone.
+"""Purges the ledger: old history, and objects that were deleted long ago.
 
-Each function drops one batch in the caller's transaction, and skips what others have
-locked. So several processes may purge at once, and a purge that was cut short is simply
-gone on with.
+Each function drops one batch in the caller's transaction, and skips rows that others
+have locked. So several processes may purge at once, and after a purge that was
+interrupted the next one goes on.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ BATCH: Final = 10_000
 """Rows that one transaction drops at most."""
 
 
-class ForgottenHistory(NamedTuple):
-    """How many scans and syncs of a connector went."""
+class PurgedHistory(NamedTuple):
+    """How many scans and syncs of a connector were dropped."""
 
     scans: int
     runs: int
 
 
-class ForgottenObjects(NamedTuple):
-    """The last row that was looked at, None at the end; and how many objects went."""
+class PurgedObjects(NamedTuple):
+    """The last row of the batch, None at the end; and how many objects were dropped."""
 
     last: int | None
     objects: int
@@ -41,28 +41,28 @@ def connector_ids(conn: Connection[TupleRow]) -> list[UUID]:
     return [row[0] for row in conn.execute(_SQL["connectors"])]
 
 
-def forget_history(conn: Connection[TupleRow], connector_id: UUID) -> ForgottenHistory:
+def purge_history(conn: Connection[TupleRow], connector_id: UUID) -> PurgedHistory:
     """Drop a batch of a connector's oldest scans and syncs."""
     parameters = {"connector_id": connector_id, "limit": BATCH}
-    conn.execute(_SQL["forget_usage"], {"connector_id": connector_id})
-    scans = conn.execute(_SQL["forget_scans"], parameters).rowcount
-    runs = conn.execute(_SQL["forget_runs"], parameters).rowcount
-    return ForgottenHistory(scans, runs)
+    conn.execute(_SQL["purge_usage"], {"connector_id": connector_id})
+    scans = conn.execute(_SQL["purge_scans"], parameters).rowcount
+    runs = conn.execute(_SQL["purge_runs"], parameters).rowcount
+    return PurgedHistory(scans, runs)
 
 
-def forget_usage(conn: Connection[TupleRow]) -> None:
-    """Drop what every tenant used on days long ago, with or without a connector."""
-    conn.execute(_SQL["forget_all_usage"])
+def purge_usage(conn: Connection[TupleRow]) -> None:
+    """Drop the usage of days long ago, also of tenants without a connector."""
+    conn.execute(_SQL["purge_all_usage"])
 
 
-def forget_deleted(conn: Connection[TupleRow], *, after: int, days: int) -> ForgottenObjects:
-    """Drop objects that were gone from their source for long, among the next rows.
+def purge_deleted(conn: Connection[TupleRow], *, after: int, days: int) -> PurgedObjects:
+    """Drop objects of the next rows that were gone from their source for long.
 
     Args:
         after: the last row of the batch before; 0 for the first one.
-        days: for which an object that is gone stays in the ledger.
+        days: for which a deleted object stays in the ledger.
     """
     row = conn.execute(
-        _SQL["forget_deleted"], {"after": after, "limit": BATCH, "days": days}
+        _SQL["purge_deleted"], {"after": after, "limit": BATCH, "days": days}
     ).fetchone()
-    return ForgottenObjects(*row) if row else ForgottenObjects(None, 0)
+    return PurgedObjects(*row) if row else PurgedObjects(None, 0)

@@ -1,7 +1,7 @@
 -- name: connectors
 SELECT id FROM connectors.connectors ORDER BY id
 
--- name: forget_scans
+-- name: purge_scans
 -- History, not truth: of each connector's scans the newest hundred are kept.
 DELETE FROM connectors.scans WHERE id IN (
     SELECT id FROM connectors.scans
@@ -14,7 +14,7 @@ DELETE FROM connectors.scans WHERE id IN (
     ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 
--- name: forget_runs
+-- name: purge_runs
 -- Of a connector's syncs, those of the last ninety days are kept, and whatever still
 -- waits or runs.
 DELETE FROM connectors.runs WHERE id IN (
@@ -24,17 +24,17 @@ DELETE FROM connectors.runs WHERE id IN (
     ORDER BY requested_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 
--- name: forget_usage
+-- name: purge_usage
 -- Bytes that a connector's tenant downloaded on days as long ago.
 DELETE FROM connectors.tenant_usage
 WHERE day < now() - interval '90 days'
   AND tenant_id = (SELECT tenant_id FROM connectors.connectors WHERE id = %(connector_id)s)
 
--- name: forget_all_usage
+-- name: purge_all_usage
 -- The same of every tenant, also of those that have no connector any more.
 DELETE FROM connectors.tenant_usage WHERE day < now() - interval '90 days'
 
--- name: forget_deleted
+-- name: purge_deleted
 -- Objects that were gone from their source for long, among the next rows of the ledger.
 -- Read along the primary key, page by page, so that no index has to be kept for a look a
 -- day. Returns the page's last id and how many went.

@@ -85,7 +85,7 @@ _SAME_BYTES: Final = "A new ETag over the same bytes."
 
 @dataclass(frozen=True, slots=True)
 class RunCounts:
-    """What a run, or a part of one, did; ``errors`` are objects by error code.
+    """What a run did, or a part of one; ``errors`` are objects by error code.
 
     The order is that of the API's fields and of the table's columns.
     """
@@ -156,8 +156,8 @@ SQL_PARTS: Final[Mapping[str, str]] = {
 }
 """Parts of statements on ``connectors.runs``, which :func:`load_queries` fills in."""
 
-# What is merely not indexed (a picture, an empty file) is no error that anybody is
-# woken for.
+# An object that is only not indexed (a picture, an empty file) is no error for which an
+# operator should be alerted.
 _NO_ERRORS: Final = frozenset(
     kind.code for kind in ObjectError.__subclasses__() if kind.disposition is Disposition.SKIP
 )

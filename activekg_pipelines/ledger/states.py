@@ -130,8 +130,8 @@ class ClaimedObject:
     Attributes:
         attempts: failed ones so far.
         deaths: runs that died while they held it.
-        content_hash: SHA-256 of the bytes that the stored text came from, when that
-            text is of the current extractor.
+        content_hash: SHA-256 of the bytes that the stored text came from, if the
+            current extractor made that text.
     """
 
     id: int
@@ -264,7 +264,7 @@ class RunRequest:
 
     Attributes:
         emission: how often it was asked for, this time included.
-        ahead: runs of the tenant that are under way or go before it.
+        ahead: runs of the tenant that are under way or come before it.
     """
 
     id: UUID

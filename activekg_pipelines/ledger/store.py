@@ -1,4 +1,4 @@
-"""The ledger in Postgres: every object ever listed, who works on it, what became of it.
+"""The ledger in Postgres: every object ever listed, its claim and its state.
 
 All SQL lies in queries.sql.
 """
@@ -13,6 +13,7 @@ from typing import Any, LiteralString, TypeVar
 from uuid import UUID
 
 from psycopg import Connection
+from psycopg.errors import ForeignKeyViolation
 from psycopg.rows import TupleRow, class_row
 
 from activekg_pipelines.database.queries import load_queries
@@ -46,10 +47,10 @@ _RUN_BUCKETS = {
 }
 Row = TypeVar("Row")
 
-_RUN_PAUSES = planner.pauses(base=30.0, cap=3600.0)
-# A full queue is no reason to queue more: again after two minutes, after four, and so
-# on, up to 17 hours.
-_EMISSION_PAUSES = planner.pauses(base=120.0, cap=120.0 * 2**9)
+_RUN_BACKOFF = planner.backoff_table(base=30.0, cap=3600.0)
+# A full queue is no reason to queue more. Dagster is asked again after two minutes, after
+# four, and so on, up to 17 hours.
+_EMISSION_BACKOFF = planner.backoff_table(base=120.0, cap=120.0 * 2**9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,11 @@ class Ledger:
             "generation": generation,
         }
         while True:
-            row = conn.execute(_SQL["open_scan"], parameters).fetchone()
+            try:
+                row = conn.execute(_SQL["open_scan"], parameters).fetchone()
+            except ForeignKeyViolation:
+                # The connector was removed between this statement's snapshot and its insert.
+                raise ConnectorChanged from None
             # Nothing comes back when another process opened it between this statement's
             # snapshot and its insert. The next statement sees it.
             if row is not None and not row[2]:
@@ -148,7 +153,7 @@ class Ledger:
     def compare_page(
         self, conn: Connection[TupleRow], scan: Scan, page: Sequence[ListedObject], *, is_last: bool
     ) -> PageComparison | None:
-        """Compare a page of the listing with the ledger, and move the scan behind it.
+        """Compare a page of the listing with the ledger, and advance the scan past it.
 
         Args:
             scan: as last read or returned.
@@ -157,8 +162,8 @@ class Ledger:
                 the source.
 
         Returns:
-            None when another process has moved the scan meanwhile: nothing was written,
-            read the scan again.
+            None when another process has advanced the scan meanwhile. Nothing was
+            written, and the caller reads the scan again.
         """
         upto = page[-1].key if page else scan.start_after
         moved = conn.execute(
@@ -190,8 +195,8 @@ class Ledger:
                 "skip_messages": [entry.skip.message if entry.skip else None for entry in page],
                 "max_objects": self._bounds.objects,
             },
-            # Planned for its own key range: a plan for any range would read on to the
-            # end of the bucket.
+            # Planned for its own key range: a generic plan would read to the end of the
+            # source.
             prepare=False,
         )
         over_limit = frozenset(row[5] or ())
@@ -253,14 +258,14 @@ class Ledger:
         row = conn.execute(
             _SQL["complete_scan"], {"scan_id": scan.id, "held_back": held_back}
         ).fetchone()
-        retention.forget_history(conn, scan.connector_id)
+        retention.purge_history(conn, scan.connector_id)
         if row is None:
             return None
         listed, added, changed, missing, deleted, over_limit = row
         return ScanCounts(listed, added, changed, missing, deleted, over_limit=over_limit)
 
     def fail_scan(self, conn: Connection[TupleRow], scan: Scan) -> None:
-        """Give a scan up; nothing is deleted for it."""
+        """Close a scan as failed; nothing is deleted for it."""
         conn.execute(_SQL["fail_scan"], {"scan_id": scan.id})
 
     def requeue_outdated(
@@ -273,12 +278,13 @@ class Ledger:
     ) -> int:
         """Make outdated objects due, and those that an older extractor refused.
 
-        Outdated is what an older extractor, chunker or model made.
+        An object is outdated if an older extractor, chunker or model made its text or
+        vectors.
 
         Args:
             versions: the current ones.
-            thorough: also look where these versions were looked for before. A run of
-                older ones that was killed left rows behind without a note.
+            thorough: also search where a search with these versions was made before. A
+                killed run of older versions may have written rows without noting them.
 
         Returns:
             How many.
@@ -296,7 +302,7 @@ class Ledger:
     def note_versions(
         self, conn: Connection[TupleRow], connector_id: UUID, versions: Versions
     ) -> None:
-        """Say which versions a step wrote by, once it is done."""
+        """Record the versions with which a step wrote, when it is done."""
         conn.execute(
             _SQL["note_versions"], {"connector_id": connector_id, "versions": versions.label}
         )
@@ -316,8 +322,8 @@ class Ledger:
     ) -> list[ClaimedObject]:
         """Lease up to ``limit`` objects whose text has to be extracted.
 
-        None where the connector changed meanwhile, where the tenant's bytes of the day
-        are used up, and where the run has to make way for others.
+        It leases none where the connector changed meanwhile, where the tenant's bytes
+        of the day are used up, or where the run has to yield to others.
 
         Args:
             run: Dagster's run id, which holds the leases.
@@ -325,8 +331,8 @@ class Ledger:
             limit: objects at most.
             extractor: version whose stored texts count.
             busy: objects that the run still works on. One that changed meanwhile is due
-                again. Leased to the same run twice, the old version's outcome would
-                pass for the new one's.
+                again. If it were leased to the same run twice, the old version's
+                outcome would be taken for the new one's.
         """
         return _fetch(
             conn,
@@ -488,13 +494,13 @@ class Ledger:
         )
         return [seconds for (seconds,) in rows if seconds is not None]
 
-    def forget_documents(self, conn: Connection[TupleRow], ids: Sequence[int]) -> list[UUID]:
-        """Forget what the graph holds of these objects.
+    def detach_documents(self, conn: Connection[TupleRow], ids: Sequence[int]) -> list[UUID]:
+        """Record that the graph holds no document of these objects.
 
         Returns:
             The documents that the caller removes in the same transaction.
         """
-        return [row[0] for row in conn.execute(_SQL["forget_documents"], {"ids": list(ids)})]
+        return [row[0] for row in conn.execute(_SQL["detach_documents"], {"ids": list(ids)})]
 
     def count_run(
         self,
@@ -553,7 +559,7 @@ class Ledger:
             max_objects: objects that one run takes at most.
             cap: runs that a connector may have at once.
             scan_idle_seconds: a scan without progress for so long needs a run.
-            lost_after_seconds: a run without a sign of life for so long is closed.
+            lost_after_seconds: a run without a heartbeat for so long is closed.
         """
         rows = conn.execute(
             _SQL["work"],
@@ -561,7 +567,7 @@ class Ledger:
                 "most": max_objects * cap,
                 "cap": cap,
                 "scan_idle": scan_idle_seconds,
-                "silence": lost_after_seconds,
+                "heartbeat_timeout": lost_after_seconds,
                 "bytes_per_day": self._bounds.bytes_per_day,
                 **_RUN_BUCKETS,
             },
@@ -630,7 +636,7 @@ class Ledger:
         *,
         mode: Mode = Mode.CHANGED,
     ) -> UUID:
-        """Ask for a sync now; joins the request that waits already, and returns its id."""
+        """Ask for a sync now, or join a request that waits already; returns its id."""
         parameters = {"connector_id": connector_id, "tenant_id": tenant_id, "mode": mode}
         return UUID(str(_one(conn, "request_manual_run", parameters)[0]))
 
@@ -649,7 +655,7 @@ class Ledger:
             {
                 "connector_id": connector_id,
                 "runs_per_tenant": self._bounds.runs,
-                "pauses": _EMISSION_PAUSES,
+                "backoff": _EMISSION_BACKOFF,
             },
         ).fetchall()
         return [
@@ -719,7 +725,7 @@ class Ledger:
         return UUID(str(row[0]))
 
     def is_asked_for(self, conn: Connection[TupleRow], run: str) -> bool:
-        """Whether a person started the run, here or at Dagster."""
+        """Whether a person started the run, here or in Dagster."""
         return bool(_one(conn, "is_asked_for", {"run": run})[0])
 
     def must_yield(self, conn: Connection[TupleRow], run: str) -> bool:
@@ -727,12 +733,12 @@ class Ledger:
         return bool(_one(conn, "must_yield", {"run": run, **self._time_slice()})[0])
 
     def lost_runs(self, conn: Connection[TupleRow]) -> list[str]:
-        """Dagster's ids of runs that :meth:`work` closed, until :meth:`forget_lost`."""
+        """Dagster's ids of runs that :meth:`work` closed, until :meth:`acknowledge_lost`."""
         return [row[0] for row in conn.execute(_SQL["lost_runs"])]
 
-    def forget_lost(self, conn: Connection[TupleRow], runs: Sequence[str]) -> None:
-        """Dagster knows of the death of these runs."""
-        conn.execute(_SQL["forget_lost"], {"runs": list(runs)})
+    def acknowledge_lost(self, conn: Connection[TupleRow], runs: Sequence[str]) -> None:
+        """Record that Dagster knows that these runs are lost."""
+        conn.execute(_SQL["acknowledge_lost"], {"runs": list(runs)})
 
     def finish_run(self, conn: Connection[TupleRow], run: str, *, succeeded: bool) -> None:
         """Close a run's row."""
@@ -741,7 +747,7 @@ class Ledger:
             {
                 "run": run,
                 "status": "succeeded" if succeeded else "failed",
-                "pauses": _RUN_PAUSES,
+                "backoff": _RUN_BACKOFF,
                 **_RUN_BUCKETS,
             },
         )

@@ -1,3 +1,4 @@
-"""The way of an object: scan, extract, index. Ties the rooms together; knows neither
-Dagster nor FastAPI.
+"""What a sync does with objects: scan, extract, index.
+
+It connects the other rooms, and knows neither Dagster nor FastAPI.
 """

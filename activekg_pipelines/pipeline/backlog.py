@@ -1,5 +1,6 @@
-"""How a run's extraction and indexing wait for each other. The texts lie in the ledger;
-here is only how many wait.
+"""How a run's extraction and indexing wait for each other.
+
+The texts lie in the ledger. Here is only how many of them wait.
 """
 
 from __future__ import annotations
@@ -8,23 +9,23 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-# A few swaps: enough that neither waits for the other's batches, and little to hold
-# while many runs work at once.
-_MAX_OBJECTS = 256
-_MAX_CHARACTERS = 8_000_000
+from activekg_pipelines.pipeline.batching import DEFAULT, Batching
 
 
 class Backlog:
-    """Texts that a run has extracted and not yet taken up for indexing; used from the
-    threads of both.
+    """Texts that a run has extracted and not yet taken up for indexing.
+
+    The threads of both steps use it.
 
     Args:
-        extracts: this run extracts; else no text comes that is not stored already.
-        indexes: this run indexes; else nobody takes texts out, and the backlog has no
-            bound.
+        extracts: this run extracts. Otherwise only texts come that are stored already.
+        indexes: this run indexes. Otherwise no text is taken out, and the backlog has
+            no bound.
+        batching: says how many texts may wait.
     """
 
-    def __init__(self, *, extracts: bool, indexes: bool) -> None:
+    def __init__(self, *, extracts: bool, indexes: bool, batching: Batching = DEFAULT) -> None:
+        self._batching = batching
         self._changed = threading.Condition()
         self._changes = 0
         self._extracting = extracts
@@ -36,9 +37,7 @@ class Backlog:
     # Extraction's side
 
     def begin(self) -> None:
-        """Say that there is something to extract, so that the model is loaded
-        meanwhile.
-        """
+        """Say that there is something to extract: the model is loaded meanwhile."""
         with self._changing():
             self._begun = True
 
@@ -54,7 +53,7 @@ class Backlog:
 
     @property
     def has_room(self) -> bool:
-        """Whether to extract more; always, once nobody indexes."""
+        """Whether to extract more: always, once the run does not index any more."""
         with self._changed:
             return self._has_room()
 
@@ -71,9 +70,10 @@ class Backlog:
 
     # Indexing's side
 
-    def look(self) -> tuple[int, bool]:
-        """What to remember before looking for texts in the ledger: the state for
-        :meth:`wait`, and if more may come.
+    def observe(self) -> tuple[int, bool]:
+        """The state for :meth:`wait`, and whether more texts may come.
+
+        To be read before the ledger is searched for texts.
         """
         with self._changed:
             return self._changes, self._extracting
@@ -85,11 +85,10 @@ class Backlog:
                 self._waiting.pop(object_id, None)
 
     def wait(self, seen: int) -> None:
-        """Wait until something changed since ``seen``, when the ledger held no text for
-        this run.
+        """Wait until something changes after ``seen``; the ledger held no text for this run.
 
-        What waited until then is in other hands: another run's, or changed in the
-        bucket.
+        So the texts that counted as waiting are not there any more: another run holds
+        them, or their objects changed in the source.
         """
         with self._changed:
             if self._changes == seen:
@@ -119,5 +118,6 @@ class Backlog:
 
     def _has_room(self) -> bool:
         return not self._indexing or (
-            len(self._waiting) < _MAX_OBJECTS and sum(self._waiting.values()) < _MAX_CHARACTERS
+            len(self._waiting) < self._batching.backlog_objects
+            and sum(self._waiting.values()) < self._batching.backlog_characters
         )

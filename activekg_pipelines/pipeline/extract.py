@@ -1,5 +1,6 @@
-"""Turns pending objects into stored texts: download, parse in the sandbox, write in
-batches.
+"""Turns pending objects into stored texts.
+
+Each is downloaded and parsed in the sandbox; the texts are written in batches.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from pathlib import Path
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import ObjectError, SourceError
-from activekg_pipelines.extraction import EXTRACTOR_VERSION, Sandbox
+from activekg_pipelines.extraction import Sandbox
 from activekg_pipelines.ledger.states import ClaimedObject, ExtractedText, UnchangedBytes
 from activekg_pipelines.logs import log_fields, logs_connector
 from activekg_pipelines.pipeline.backlog import Backlog
+from activekg_pipelines.pipeline.batching import DEFAULT, Batching
 from activekg_pipelines.pipeline.failures import (
     failed,
     failure_counts,
@@ -30,25 +32,13 @@ from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.source import Fetched, Source
 
-# Claims, and writes, of this many objects are one statement each: with indexing, half a
-# statement an object.
-_BATCH = 32
-# Texts that wait to be written, in characters; bounds the memory of a run over large
-# documents.
-_BATCH_CHARACTERS = 8_000_000
-# Finished texts are written after this many seconds even if the batch is not full, so
-# that progress shows.
-_FLUSH_SECONDS = 5.0
-# And after these while indexing has nothing to do: smaller batches cost statements, an
-# idle encoder costs more.
-_STARVED_FLUSH_SECONDS = 1.0
-# How long to wait for running objects before looking whether the run goes on at all.
+# How long to wait for running objects before asking whether the run goes on at all.
 _WAIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What became of one object; exactly one of the three is set."""
+    """What became of one object: a text, unchanged bytes or an error, and only one of them."""
 
     claimed: ClaimedObject
     text: ExtractedText | None = None
@@ -63,42 +53,56 @@ class _Outcome:
 
 @logs_connector
 def extract_pending(
-    services: Services, connector: Connector, run: str, *, max_objects: int, budget_seconds: float
+    services: Services,
+    connector: Connector,
+    run: str,
+    *,
+    max_objects: int,
+    budget_seconds: float,
+    batching: Batching = DEFAULT,
 ) -> int:
     """Extract the text of the connector's pending objects, without indexing them.
 
     Args:
-        services: of this process.
-        connector: whose objects.
         run: Dagster's run id, which holds the leases.
         max_objects: objects at most.
         budget_seconds: wall time after which nothing more is claimed.
+        batching: the sizes of its batches.
 
     Returns:
-        How many objects it took up.
+        How many objects it claimed.
 
     Raises:
-        SourceError: no object of the source can be had.
+        SourceError: no object of the source can be read.
     """
-    bounds = lease(services, run, max_objects=max_objects, budget_seconds=budget_seconds)
-    with log_fields(run=run), bounds as held:
-        return extract(services, connector, held, Backlog(extracts=True, indexes=False))
+    backlog = Backlog(extracts=True, indexes=False, batching=batching)
+    with (
+        log_fields(run=run),
+        lease(services, run, max_objects=max_objects, budget_seconds=budget_seconds) as held,
+    ):
+        return extract(services, connector, held, backlog, batching)
 
 
-def extract(services: Services, connector: Connector, held: Lease, backlog: Backlog) -> int:
+def extract(
+    services: Services,
+    connector: Connector,
+    held: Lease,
+    backlog: Backlog,
+    batching: Batching = DEFAULT,
+) -> int:
     """Extract under a lease, no faster than the backlog allows.
 
-    An object that fails costs itself an attempt; the others go on. When the run ends
-    early, what is finished is stored and the rest given back.
+    An object that fails loses one of its attempts, and the others go on. When the run
+    ends early, finished texts are stored and the other claims are released.
 
     Returns:
-        How many objects it took up.
+        How many objects it claimed.
 
     Raises:
-        SourceError: no object of the source can be had.
+        SourceError: no object of the source can be read.
     """
     settings = services.settings
-    extraction = _Extraction(services, connector, held, backlog)
+    extraction = _Extraction(services, connector, held, backlog, batching)
     first = extraction.claim()
     if not first:
         return 0
@@ -108,13 +112,18 @@ def extract(services: Services, connector: Connector, held: Lease, backlog: Back
         ThreadPoolExecutor(
             settings.activekg_download_threads, thread_name_prefix="download"
         ) as threads,
-        # Closed before the threads, which wait for it, when the run ends early.
+        # When the run ends early, it is closed before the threads, which wait for it.
         Sandbox(
             services.limits, workers=settings.activekg_parse_workers, documents=Path(folder)
         ) as sandbox,
     ):
         extractor = _Extractor(
-            services.source(connector), connector, sandbox, Path(folder), settings
+            services.source(connector),
+            connector,
+            sandbox,
+            Path(folder),
+            settings,
+            services.extractor_version,
         )
         try:
             extraction.drain(threads, extractor, first)
@@ -124,7 +133,7 @@ def extract(services: Services, connector: Connector, held: Lease, backlog: Back
                 services.connectors.record_error(conn, connector.id, error.code, error.message)
             raise
         finally:
-            # What was not begun when it ended early is somebody else's.
+            # When the run ends early, objects that were not begun are for other runs.
             threads.shutdown(wait=False, cancel_futures=True)
     with services.database.transaction() as conn:
         services.ledger.note_versions(conn, connector.id, services.versions)
@@ -132,22 +141,28 @@ def extract(services: Services, connector: Connector, held: Lease, backlog: Back
 
 
 class _Extraction:
-    """The loop of one run: claims, hands to the threads, stores what is finished."""
+    """The loop of one run: it claims objects, gives them to the threads, stores outcomes."""
 
     def __init__(
-        self, services: Services, connector: Connector, held: Lease, backlog: Backlog
+        self,
+        services: Services,
+        connector: Connector,
+        held: Lease,
+        backlog: Backlog,
+        batching: Batching,
     ) -> None:
         self.taken = 0
         self._services = services
         self._connector = connector
         self._held = held
         self._backlog = backlog
+        self._batching = batching
         self._running: dict[Future[_Outcome], int] = {}
         self._outcomes: list[_Outcome] = []
         self._flushed_at = time.monotonic()
 
     def claim(self) -> list[ClaimedObject]:
-        most = self._held.claimable(_BATCH, self.taken)
+        most = self._held.claimable(self._batching.extract_objects, self.taken)
         if most == 0:
             return []
         with self._services.database.transaction() as conn:
@@ -157,7 +172,7 @@ class _Extraction:
                 self._held.run,
                 generation=self._connector.generation,
                 limit=most,
-                extractor=EXTRACTOR_VERSION,
+                extractor=self._services.extractor_version,
                 busy=self._busy(),
             )
         self.taken += len(claimed)
@@ -167,8 +182,8 @@ class _Extraction:
         self, threads: ThreadPoolExecutor, extractor: _Extractor, claimed: list[ClaimedObject]
     ) -> None:
         while True:
-            # Each in a copy of the context, which says what the records made in the
-            # thread are about.
+            # Each in a copy of the context, so that log records made in the thread
+            # carry its fields.
             self._running |= {
                 threads.submit(
                     contextvars.copy_context().run, extractor.extract, object_
@@ -182,12 +197,14 @@ class _Extraction:
             if self._is_flush_due():
                 self.flush()
             if self._running:
-                self._held.keep()
+                self._held.heartbeat()
             elif not self._backlog.has_room:
-                # Holding nothing, it does not renew either: whether the run's claims
-                # live on is for indexing to show.
+                # It holds nothing here, so it sends no heartbeat: only indexing can
+                # show that the run's claims are still worked on.
                 self._backlog.wait_for_room(_WAIT_SECONDS)
-            may_claim = len(self._running) < _BATCH and self._backlog.has_room
+            may_claim = (
+                len(self._running) < self._batching.extract_objects and self._backlog.has_room
+            )
             claimed = self.claim() if may_claim else []
             if may_claim and not claimed and not self._running:
                 return
@@ -206,11 +223,12 @@ class _Extraction:
     def _is_flush_due(self) -> bool:
         if not self._outcomes:
             return False
-        flush_after = _STARVED_FLUSH_SECONDS if self._backlog.starved else _FLUSH_SECONDS
+        sizes = self._batching
+        flush_after = sizes.starved_flush_seconds if self._backlog.starved else sizes.flush_seconds
         return (
             not self._running
-            or len(self._outcomes) >= _BATCH
-            or sum(outcome.characters for outcome in self._outcomes) >= _BATCH_CHARACTERS
+            or len(self._outcomes) >= sizes.extract_objects
+            or sum(outcome.characters for outcome in self._outcomes) >= sizes.extract_characters
             or time.monotonic() - self._flushed_at >= flush_after
         )
 
@@ -228,15 +246,17 @@ class _Extraction:
 def _store(
     services: Services, connector: Connector, run: str, outcomes: list[_Outcome]
 ) -> dict[int, int]:
-    """Write what became of objects that the run still holds; returns the stored texts'
-    lengths by object.
+    """Write the outcomes of objects that the run still holds.
+
+    Returns:
+        The lengths of the stored texts, by object.
     """
     tenant_id = connector.tenant_id
     with services.database.transaction(tenant_id=tenant_id) as conn:
         holding = services.ledger.lock_claimed(
             conn, run, [outcome.claimed.id for outcome in outcomes]
         )
-        # What was taken away meanwhile, by a change or by another run, is neither
+        # An object that changed meanwhile, or that another run claimed, is neither
         # written nor counted.
         ours = [outcome for outcome in outcomes if outcome.claimed.id in holding]
         texts = [outcome.text for outcome in ours if outcome.text]
@@ -273,17 +293,19 @@ def _store(
 
 @dataclass(frozen=True, slots=True)
 class _Extractor:
-    """One object's way from source to text; used by several threads at once."""
+    """Turns one object of the source into a text. Several threads use it at once."""
 
     source: Source
     connector: Connector
     sandbox: Sandbox
     folder: Path
     settings: Settings
+    version: str
 
     def extract(self, claimed: ClaimedObject) -> _Outcome:
-        """Download and parse; an :class:`ObjectError` is an outcome, anything else is
-        the run's end.
+        """Download and parse one object.
+
+        An :class:`ObjectError` is an outcome. Any other exception ends the run.
         """
         with log_fields(object=self.connector.uri(claimed.key)):
             return self._extract(claimed)
@@ -323,5 +345,5 @@ class _Extractor:
             title=document.title,
             mime_type=document.mime_type,
             facts=document.facts,
-            extractor_version=EXTRACTOR_VERSION,
+            extractor_version=self.version,
         )

@@ -1,5 +1,6 @@
-"""What extraction and indexing do with an object that ended in an error: settle it,
-count it, say so.
+"""What extraction and indexing do with an object that ended in an error.
+
+It gets its next state, is counted, and is logged.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from activekg_pipelines.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# An innocent object shares its lease with the one that kills the run; ten deaths in a
-# row are no coincidence.
+# An object that does no harm may be claimed together with the one that kills the run.
+# Ten deaths in a row are no coincidence.
 _MAX_DEATHS = 10
 
 
 def failed(
     object_: ClaimedObject | ClaimedText, error: ObjectError, settings: Settings
 ) -> FailedObject:
-    """What becomes of a claimed object that ended in an error."""
+    """The next state of a claimed object that ended in an error."""
     return planner.settle(
         object_.id,
         error,
@@ -58,13 +59,12 @@ def too_many_deaths(deaths: int) -> RunsDied | None:
 
 
 def log_failure(step: str, uri: str, error: ObjectError) -> None:
-    """Say why an object was not indexed: an error, unless it merely holds nothing to
-    index.
+    """Log why an object was not indexed.
+
+    It is an error, unless the object only holds nothing to index.
 
     Args:
         step: what failed, as an infinitive.
-        uri: the object's.
-        error: why.
     """
     fields = {"object": uri}
     if error.disposition is Disposition.SKIP:

@@ -1,5 +1,7 @@
-"""Turns stored texts into the graph: chunk, reuse or compute vectors, swap each
-document in whole.
+"""Turns stored texts into documents of the graph.
+
+Texts are chunked, vectors are reused or computed, and each document is swapped in as a
+whole.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from activekg_pipelines.graph.nodes import Document
 from activekg_pipelines.ledger.states import ClaimedText, IndexedDocument
 from activekg_pipelines.logs import log_fields, logs_connector
 from activekg_pipelines.pipeline.backlog import Backlog
+from activekg_pipelines.pipeline.batching import DEFAULT, Batching
 from activekg_pipelines.pipeline.failures import (
     failed,
     failure_counts,
@@ -34,62 +37,66 @@ if TYPE_CHECKING:
 
     Vectors = dict[bytes, NDArray[np.float32]]
 
-# Documents of one swap: its seven statements cost 0.1 a document, and a reader's lock
-# on any of them is short.
-_BATCH = 64
-# Characters of one swap, about 2,000 chunks: bounds the memory, and the work that a
-# killed run repeats.
-_BATCH_CHARACTERS = 2_000_000
-# Texts encoded between two looks at the lease; enough for the encoder to keep every
-# core busy to the end of most of it.
-_ENCODE_SLICE = 256
-
 
 @logs_connector
 def index_extracted(
-    services: Services, connector: Connector, run: str, *, max_objects: int, budget_seconds: float
+    services: Services,
+    connector: Connector,
+    run: str,
+    *,
+    max_objects: int,
+    budget_seconds: float,
+    batching: Batching = DEFAULT,
 ) -> int:
     """Put the connector's extracted texts into the graph, without extracting more.
 
     Args:
-        services: of this process.
-        connector: whose objects.
         run: Dagster's run id, which holds the leases.
         max_objects: objects at most.
         budget_seconds: wall time after which nothing more is claimed.
+        batching: the sizes of its batches.
 
     Returns:
-        How many objects it took up.
+        How many objects it claimed.
 
     Raises:
         ModelError: the model cannot be loaded, or does not make the vectors that the
             graph holds.
     """
-    bounds = lease(services, run, max_objects=max_objects, budget_seconds=budget_seconds)
-    with log_fields(run=run), bounds as held:
-        return index(services, connector, held, Backlog(extracts=False, indexes=True))
+    backlog = Backlog(extracts=False, indexes=True, batching=batching)
+    with (
+        log_fields(run=run),
+        lease(services, run, max_objects=max_objects, budget_seconds=budget_seconds) as held,
+    ):
+        return index(services, connector, held, backlog, batching)
 
 
-def index(services: Services, connector: Connector, held: Lease, backlog: Backlog) -> int:
+def index(
+    services: Services,
+    connector: Connector,
+    held: Lease,
+    backlog: Backlog,
+    batching: Batching = DEFAULT,
+) -> int:
     """Index under a lease, until no text is left and the backlog gets no further ones.
 
-    While one batch is encoded, the next one is claimed and chunked and the one before
+    While one batch is encoded, the next one is claimed and chunked, and the one before
     is swapped in.
 
     Returns:
-        How many objects it took up.
+        How many objects it claimed.
 
     Raises:
         ModelError: the model cannot be loaded, or does not make the vectors that the
             graph holds.
     """
-    indexing = _Indexing(services, connector, held, backlog)
+    indexing = _Indexing(services, connector, held, backlog, batching)
     with (
-        ThreadPoolExecutor(1, thread_name_prefix="chunk") as ahead,
-        ThreadPoolExecutor(1, thread_name_prefix="swap") as behind,
+        ThreadPoolExecutor(1, thread_name_prefix="chunk") as chunk_thread,
+        ThreadPoolExecutor(1, thread_name_prefix="swap") as swap_thread,
     ):
         try:
-            indexing.drain(ahead, behind)
+            indexing.drain(chunk_thread, swap_thread)
         except BaseException as error:
             held.stop(error)
             raise
@@ -104,8 +111,11 @@ def index(services: Services, connector: Connector, held: Lease, backlog: Backlo
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Documents of one swap: ``known`` are vectors that the tenant has for texts of
-    theirs, by text hash.
+    """Documents of one swap.
+
+    Attributes:
+        chunks, errors: by object.
+        known: vectors that the tenant has already for some of their texts, by hash.
     """
 
     claimed: Sequence[ClaimedText]
@@ -118,29 +128,36 @@ class _Indexing:
     """The loop of one run over its batches."""
 
     def __init__(
-        self, services: Services, connector: Connector, held: Lease, backlog: Backlog
+        self,
+        services: Services,
+        connector: Connector,
+        held: Lease,
+        backlog: Backlog,
+        batching: Batching,
     ) -> None:
         self.taken = 0
         self._services = services
         self._connector = connector
         self._held = held
         self._backlog = backlog
+        self._batching = batching
         self._encoder: Encoder | None = None
 
-    def drain(self, ahead: ThreadPoolExecutor, behind: ThreadPoolExecutor) -> None:
-        following = ahead.submit(copy_context().run, self._next)
+    def drain(self, chunk_thread: ThreadPoolExecutor, swap_thread: ThreadPoolExecutor) -> None:
+        following = chunk_thread.submit(copy_context().run, self._next)
         swapping: Future[None] | None = None
-        # Of the last two batches: a batch is looked up before they are committed.
+        # Vectors of the last two batches: the next one looks for known vectors before
+        # they are committed.
         recent: list[Vectors] = [{}, {}]
         while (batch := following.result()) is not None:
-            following = ahead.submit(copy_context().run, self._next)
+            following = chunk_thread.submit(copy_context().run, self._next)
             known = recent[0] | recent[1] | batch.known
             fresh, failures = self._encode(batch, known)
             if swapping is not None:
                 swapping.result()
             if self._held.stopped:
                 return
-            swapping = behind.submit(
+            swapping = swap_thread.submit(
                 copy_context().run, self._swap, batch, known | fresh, failures, len(fresh)
             )
             recent = [recent[1], fresh]
@@ -148,11 +165,9 @@ class _Indexing:
             swapping.result()
 
     def _next(self) -> _Batch | None:
-        """The next batch, once there is one; none when nothing is left and nothing
-        comes.
-        """
-        while most := self._held.claimable(_BATCH, self.taken):
-            seen, more_may_come = self._backlog.look()
+        """The next batch, once there is one; None when no text is left and none comes."""
+        while most := self._held.claimable(self._batching.index_objects, self.taken):
+            seen, more_may_come = self._backlog.observe()
             with self._services.database.transaction() as conn:
                 claimed = self._services.ledger.claim_extracted(
                     conn,
@@ -160,7 +175,7 @@ class _Indexing:
                     self._held.run,
                     generation=self._connector.generation,
                     limit=most,
-                    characters=_BATCH_CHARACTERS,
+                    characters=self._batching.index_characters,
                 )
             if claimed:
                 self.taken += len(claimed)
@@ -192,10 +207,11 @@ class _Indexing:
         return _Batch(claimed, chunks, errors, known)
 
     def _encode(self, batch: _Batch, known: Vectors) -> tuple[Vectors, dict[bytes, EncoderFailed]]:
-        """Vectors by hash of the batch's texts that are not known, and the texts that
-        could not be embedded.
+        """Encode the batch's texts that have no known vector.
 
-        Less than that when the run's other step fails meanwhile.
+        Returns:
+            New vectors, and the texts that could not be embedded, both by hash. They
+            are not complete when the run's other step fails meanwhile.
         """
         encoder = self._encoder or self._load_encoder()
         texts = {chunk.text_hash: chunk.text for made in batch.chunks.values() for chunk in made}
@@ -205,16 +221,17 @@ class _Indexing:
         )
         fresh: Vectors = {}
         failures: dict[bytes, EncoderFailed] = {}
-        for start in range(0, len(missing), _ENCODE_SLICE):
+        size = self._batching.encode_texts
+        for start in range(0, len(missing), size):
             if self._held.stopped:
                 break
-            hashes = missing[start : start + _ENCODE_SLICE]
+            hashes = missing[start : start + size]
             vectors, failed_rows = encode_resiliently(encoder, [texts[hash_] for hash_ in hashes])
             failures |= {hashes[row]: error for row, error in failed_rows.items()}
             fresh |= {
                 hash_: vectors[row] for row, hash_ in enumerate(hashes) if row not in failed_rows
             }
-            self._held.keep()
+            self._held.heartbeat()
         return fresh, failures
 
     def _swap(
@@ -230,7 +247,7 @@ class _Indexing:
         encoder = self._encoder or self._load_encoder()
         with services.database.transaction(tenant_id=tenant_id) as conn:
             holding = services.ledger.lock_claimed(conn, run, [text.id for text in batch.claimed])
-            # What was taken away meanwhile, by a change or by another run, is neither
+            # An object that changed meanwhile, or that another run claimed, is neither
             # written nor counted.
             ours = [text for text in batch.claimed if text.id in holding]
             documents = {
@@ -276,8 +293,9 @@ class _Indexing:
                 log_failure("index", self._connector.uri(text.key), errors[text.id])
 
     def _load_encoder(self) -> Encoder:
-        """Once a run: the model fits the graph's column, and still makes the vectors
-        that are stored.
+        """The encoder, checked once a run.
+
+        Its vectors fit the graph's column, and it still makes those that are stored.
         """
         encoder = self._services.encoder
         tenant_id = self._connector.tenant_id
@@ -289,10 +307,8 @@ class _Indexing:
         if dimensions not in {encoder.dimensions, None}:
             raise ModelError(
                 f"The model {encoder.name} makes vectors of {encoder.dimensions} dimensions, but "
-                "the column"
-                f" nodes.embedding takes {dimensions}. Set ACTIVEKG_EMBEDDING_MODEL to a model "
-                f"with {dimensions}"
-                " dimensions."
+                f"the column nodes.embedding takes {dimensions}. Set ACTIVEKG_EMBEDDING_MODEL to "
+                f"a model with {dimensions} dimensions."
             )
         import numpy as np
 

@@ -1,4 +1,4 @@
-"""A run's lease on its objects: renewed while it works, given back when it ends."""
+"""A run's lease on its objects: renewed while it works, released when it ends."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from activekg_pipelines.services import Services
 
 logger = logging.getLogger(__name__)
 
-# A step that shows no progress for so many leases hangs: its claims end, and others
-# take them over. A batch of texts that is encoded on a crowded machine may take longer
-# than one lease, and must not lose its claims for that.
-_LEASES_WITHOUT_PROGRESS = 10
+# A run without a heartbeat for so many leases hangs: its claims expire, and other runs
+# take them over. It is more than one, because a batch of texts that is encoded on a busy
+# machine may take longer than one lease and must not lose its claims for that.
+_LEASES_WITHOUT_HEARTBEAT = 10
 
 
 class Lease:
-    """What a run holds, and what it may still take up.
+    """What a run holds, and what it may still claim.
 
     The ledger renews and releases all that a run holds, so a run has one lease.
     Extraction and indexing share it, each in its own thread; it ends when both have
     ended.
 
     Args:
-        services: with the ledger that holds the claims.
         run: Dagster's run id.
         max_objects: objects that each of the two steps may claim.
         budget_seconds: wall time after which nothing more is claimed.
@@ -50,8 +49,8 @@ class Lease:
         self._max_objects = max_objects
         self._deadline = time.monotonic() + budget_seconds
         self._renew_every = lease_seconds / 3
-        self._longest_silence = lease_seconds * _LEASES_WITHOUT_PROGRESS
-        self._progress_at = time.monotonic()
+        self._heartbeat_timeout = lease_seconds * _LEASES_WITHOUT_HEARTBEAT
+        self._heartbeat_at = time.monotonic()
         self.cause: BaseException | None = None
         """What made one of the steps fail first, so that the other has to end, too."""
 
@@ -75,26 +74,27 @@ class Lease:
             return 0
         return min(most, self._max_objects - taken)
 
-    def keep(self) -> None:
-        """Show progress, for which the claims live on; call it between batches of work.
+    def heartbeat(self) -> None:
+        """Say that there is progress, so that the claims are renewed.
 
-        Who only waits must not call it: the claims of a run that hangs have to end.
+        A step calls it between batches of work. A step that only waits must not call
+        it: the claims of a run that hangs have to expire.
         """
-        self._progress_at = time.monotonic()
+        self._heartbeat_at = time.monotonic()
 
     def renew_until(self, ended: threading.Event) -> None:
-        """Renew the claims three times a lease while there is progress.
+        """Renew the claims three times a lease while heartbeats come.
 
-        A frozen process renews nothing.
+        A process that is stopped renews nothing.
         """
         while not ended.wait(self._renew_every):
-            if time.monotonic() - self._progress_at > self._longest_silence:
+            if time.monotonic() - self._heartbeat_at > self._heartbeat_timeout:
                 continue
             try:
                 with self._services.database.transaction() as conn:
                     self._services.ledger.renew_claims(conn, self.run)
             except (DatabaseError, PoolTimeout) as error:
-                # The work itself meets it too, and decides what becomes of the run.
+                # The work meets the same error, and decides whether the run goes on.
                 logger.warning(
                     "The claims of run %s could not be renewed: %s", self.run, type(error).__name__
                 )
@@ -106,7 +106,7 @@ def lease(
 ) -> Iterator[Lease]:
     """A run's :class:`Lease`.
 
-    What it still holds at the end, however it ends, is free for others at once.
+    However it ends, it releases all its claims at once.
     """
     held = Lease(
         services,

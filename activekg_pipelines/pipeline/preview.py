@@ -1,5 +1,6 @@
-"""Says what a sync would do: reads the source's listing beside the ledger, and writes
-nothing anywhere.
+"""Says what a sync would do.
+
+It compares the source's listing with the ledger, and writes nothing.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ _SQL = load_queries(Path(__file__).with_name("preview.sql"))
 SAMPLE_KEYS: Final = 20
 """Keys shown of each class at most."""
 
-# Somebody waits for the answer: an endpoint that hangs must not hold them for longer.
-_PATIENCE_SECONDS: Final = 20.0
+# A person waits for the answer: an endpoint that hangs must not take longer.
+_LISTING_SECONDS: Final = 20.0
 
 _EXTENSION: Final = re.compile(r"\.([A-Za-z0-9]{1,10})$")
 
@@ -46,8 +47,9 @@ class Change(StrEnum):
     DELETE = "delete"
     """Gone from the source: its document leaves the graph."""
     SKIP = "skip"
-    """New or changed, and by its name or size nothing that is indexed; a document of
-    its last version goes.
+    """New or changed, but its name or size says that it is not indexed.
+
+    A document of its last version is removed.
     """
     WAITING = "waiting"
     """Found before and not done yet, or failed and due again."""
@@ -129,8 +131,10 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class _History:
-    """What indexing gave and took before: chunks a byte by kind of file, seconds a
-    chunk.
+    """What indexing gave and cost before.
+
+    Attributes:
+        density: chunks of a byte, by kind of file.
     """
 
     basis: Basis | None
@@ -157,27 +161,24 @@ class _History:
 
 
 def preview_sync(services: Services, connector: Connector, *, max_pages: int) -> Preview:
-    """Compare the connector's source with the ledger, page by page, without changing
-    either.
+    """Compare the connector's source with the ledger, page by page. Nothing is written.
 
     Args:
-        services: of this process.
-        connector: whose source.
         max_pages: pages of 1,000 keys that are listed at most.
 
     Raises:
         SourceError: the source cannot be listed.
         EncryptionError, InvalidConnector: its credentials or its endpoint cannot be
             used.
-        ModelError: the configured model cannot be found, so that nobody knows what is
+        ModelError: the configured model cannot be found. So it is not known what is
             outdated.
     """
     history = _history(services, connector)
     comparison = _Comparison(services, connector, history.density)
     is_last = False
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _LISTING_SECONDS
     pages = services.source(connector).pages(deadline=deadline)
-    # Closed, so that no connection stays checked out when the bound ends the loop.
+    # Closed, so that no connection stays checked out when max_pages ends the loop.
     with closing(pages):
         for page in pages:
             comparison.read(page)
@@ -196,7 +197,7 @@ def preview_sync(services: Services, connector: Connector, *, max_pages: int) ->
 
 
 class _Comparison:
-    """What the pages read so far amount to; its size does not grow with the source."""
+    """The totals of the pages read so far. Its size does not grow with the source."""
 
     def __init__(
         self, services: Services, connector: Connector, kinds: Mapping[str, float]
@@ -240,12 +241,12 @@ class _Comparison:
         }
         with self._services.database.transaction(tenant_id=self._connector.tenant_id) as conn:
             conn.execute("SET TRANSACTION READ ONLY")
-            # Planned for their own key range: a plan for any range would read on to the
-            # end of the source.
+            # Planned for their own key range: a generic plan would read to the end of the
+            # source.
             rows = conn.execute(_SQL["compare_page"], parameters, prepare=False).fetchall()
             missing = conn.execute(_SQL["missing_in_range"], parameters, prepare=False).fetchone()
-        # A class comes in several rows, each with its first keys: in the order of keys
-        # once they are together.
+        # A class comes in several rows, each with its own first keys. They are sorted
+        # when they are together.
         keys: dict[Change, list[str]] = {}
         for name, kind, fetched, objects, size, new, sample in rows:
             change = Change(name)
@@ -264,9 +265,7 @@ class _Comparison:
         self._start_after = parameters["upto"]
 
     def deletions_held_back(self) -> bool:
-        """Whether the delete-storm guard would hold back the deletions, once the
-        listing is complete.
-        """
+        """Whether the delete-storm guard would hold back the deletions of this listing."""
         settings = self._services.settings
         with self._services.database.transaction(tenant_id=self._connector.tenant_id) as conn:
             known = conn.execute(
@@ -274,7 +273,7 @@ class _Comparison:
             ).fetchone()
         return planner.deletions_held_back(
             self.changes[Change.DELETE].objects,
-            # A scan weighs its deletions when it has added what is new.
+            # A scan counts its deletions after it has added new objects.
             (known[0] if known else 0) + self._new,
             share=settings.activekg_delete_guard_share,
             min_objects=settings.activekg_delete_guard_min_objects,
@@ -288,8 +287,9 @@ class _Comparison:
 
 
 def _history(services: Services, connector: Connector) -> _History:
-    """The connector's own history, else its tenant's; never another tenant's, which
-    would show that it has one.
+    """The connector's own history, or else its tenant's.
+
+    Another tenant's is never used: it would show that this tenant has a history.
     """
     with services.database.transaction(tenant_id=connector.tenant_id) as conn:
         for basis, connector_id in ((Basis.CONNECTOR, connector.id), (Basis.TENANT, None)):

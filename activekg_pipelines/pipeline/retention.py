@@ -1,4 +1,4 @@
-"""Forgets what nobody reads any more, batch by batch: a transaction each."""
+"""Purges old rows in batches, each in a transaction of its own."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Purge:
     """Rows that a purge removed.
 
     Attributes:
-        scans, runs: of the history.
-        deleted_objects: that were gone from their source for long.
-        vectors: kept for texts that did not come back.
+        scans, runs: old ones of the history.
+        deleted_objects: objects that were gone from their source for long.
+        vectors: kept vectors whose texts did not come back.
     """
 
     scans: int
@@ -25,41 +25,41 @@ class Purge:
 
 
 def purge(services: Services) -> Purge:
-    """Drop all that need not be kept, of every connector.
+    """Purge old rows of every connector.
 
-    A scan that completes drops its connector's old history by itself. The others, which
-    fail or are paused, have theirs dropped here.
+    A scan that completes purges its connector's old history by itself. Connectors that
+    fail or are paused need this.
     """
     with services.database.transaction() as conn:
         connectors = retention.connector_ids(conn)
-        retention.forget_usage(conn)
+        retention.purge_usage(conn)
     scans = runs = 0
     for connector_id in connectors:
         batch = (retention.BATCH, retention.BATCH)
         while retention.BATCH in batch:
             with services.database.transaction() as conn:
-                batch = retention.forget_history(conn, connector_id)
+                batch = retention.purge_history(conn, connector_id)
             scans += batch[0]
             runs += batch[1]
-    return Purge(scans, runs, _forget_deleted(services), _forget_released(services))
+    return Purge(scans, runs, _purge_deleted(services), _purge_released(services))
 
 
-def _forget_deleted(services: Services) -> int:
+def _purge_deleted(services: Services) -> int:
     days = services.settings.activekg_deleted_retention_days
-    forgotten = 0
+    purged = 0
     last: int | None = 0
     while last is not None:
         with services.database.transaction() as conn:
-            last, count = retention.forget_deleted(conn, after=last, days=days)
-        forgotten += count
-    return forgotten
+            last, count = retention.purge_deleted(conn, after=last, days=days)
+        purged += count
+    return purged
 
 
-def _forget_released(services: Services) -> int:
-    forgotten = 0
+def _purge_released(services: Services) -> int:
+    purged = 0
     while True:
         with services.database.transaction() as conn:
-            batch = services.graph.forget_released(conn)
-        forgotten += batch
+            batch = services.graph.purge_released(conn)
+        purged += batch
         if batch == 0:
-            return forgotten
+            return purged

@@ -1,6 +1,7 @@
 """Brings the ledger up to date with the source.
 
-It lists, compares, and deletes what a completed listing did not see.
+A scan lists the source, compares the listing with the ledger, and deletes the objects
+that a completed listing did not show.
 """
 
 from __future__ import annotations
@@ -35,24 +36,24 @@ from activekg_pipelines.sources.source import Entry, Page
 
 logger = logging.getLogger(__name__)
 
-# Documents that go in one transaction: readers wait for none of it, and a crash repeats
-# little.
+# Documents removed in one transaction. Readers do not wait for it, and after a crash
+# little is repeated.
 _DELETE_BATCH = 500
-# A source that does not answer is left in peace after its first failure, and for twice as
-# long after each further one.
-_PAUSE_SECONDS = 60
-_LONGEST_PAUSE_SECONDS = 3600
+# Polls of a source that does not answer back off: this long after its first failure, and
+# twice as long after each further one.
+_BACKOFF_SECONDS = 60
+_MAX_BACKOFF_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """What a scan (or the part of it that the budget allowed) did.
+    """What a scan did, or the part of it that the budget allowed.
 
     Attributes:
         counts: what this call found and deleted.
         completed: the listing reached its end; otherwise the next call goes on.
         held_back: deletions that the delete-storm guard holds back.
-        left_to_run: a tick cannot list this source; a run takes up the scan.
+        left_to_run: a tick cannot list this source; a run takes over the scan.
     """
 
     counts: ScanCounts
@@ -62,7 +63,7 @@ class ScanResult:
 
 
 def _nothing() -> None:
-    """A tick needs no sign of life: it ends before anybody asks."""
+    """A tick needs no heartbeat: it ends before a claim could expire."""
 
 
 @logs_connector
@@ -71,33 +72,32 @@ def scan_connector(
     connector: Connector,
     *,
     budget_seconds: float | None,
-    whole: bool = False,
+    from_start: bool = False,
     run: str | None = None,
     after_page: Callable[[], None] = _nothing,
 ) -> ScanResult:
     """Compare the connector's source with the ledger, from where the last call stopped.
 
     Args:
-        connector: whose source.
         budget_seconds: wall time after which it stops between two pages; None for no
             limit.
-        whole: after a listing that was under way already, list once more from the
-            start: who asks for a sync now wants changes seen in the part that was
-            listed before, too.
-        run: Dagster's id of the run that scans. One that nobody asked for carries on a
-            listing and does not list once more, and stops like a budget's end when it
-            has used its time slice and others wait; another one carries on.
-        after_page: called after each page; a run shows with it that it lives.
+        from_start: after the rest of a listing that was already under way, list once
+            more from the start. A person who asks for a sync now also wants changes in
+            the part that was listed before.
+        run: Dagster's id of the run that scans; None for a tick. A run that no person
+            asked for only continues a listing. When it has used its time slice and
+            others wait, it stops as at the end of a budget, and another run goes on.
+        after_page: called after each page, as the run's heartbeat.
 
     Raises:
         ConnectorNotFound: the connector was removed meanwhile.
-        SourceError: the source cannot be listed. Nothing was deleted. After a passing
-            failure the next call goes on where this one stopped; after any other one it
-            starts anew.
+        SourceError: the source cannot be listed. Nothing was deleted. After a
+            transient failure the next call goes on where this one stopped. After any
+            other failure it begins again.
     """
     deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
-    makes_way = run is not None and not _is_asked_for(services, run)
-    whole = whole and not makes_way
+    may_yield = run is not None and not _is_asked_for(services, run)
+    from_start = from_start and not may_yield
     scan = _open_scan(services, connector)
     resumed = scan.start_after != ""
     counts = ScanCounts()
@@ -105,7 +105,7 @@ def scan_connector(
         while True:
             source = services.source(connector)
             if run is None and not source.lists_in_order:
-                # The whole listing has to be sorted: a run takes up the scan.
+                # The complete listing has to be sorted: a run takes over the scan.
                 return ScanResult(counts, completed=False, left_to_run=True)
             # Closed, so that no connection stays checked out when the budget ends the
             # loop.
@@ -120,7 +120,7 @@ def scan_connector(
                         break
                     counts += compared.counts
                     after_page()
-                    if page.is_last and whole and resumed:
+                    if page.is_last and from_start and resumed:
                         counts += _complete(services, connector, scan, after_page).counts
                         resumed = False
                         break
@@ -129,51 +129,51 @@ def scan_connector(
                         return replace(done, counts=counts + done.counts)
                     if page.entries:
                         scan = replace(scan, start_after=page.entries[-1].key)
-                    if _is_over(services, deadline, run if makes_way else None):
+                    if _must_stop(services, deadline, run if may_yield else None):
                         return ScanResult(counts, completed=False)
-            # Another process moved the scan on, perhaps for another source by now, or a
-            # whole one follows.
+            # Another process advanced the scan, perhaps of another source by now, or the
+            # listing from the start follows.
             connector = services.connector(connector.id)
             scan = _open_scan(services, connector)
     except ConnectorChanged:
-        # Nothing is wrong with the connector that is there now.
+        # It says nothing about the source that the connector reads now.
         raise
     except ListingOutOfOrder as error:
         logger.warning("Connector %s: %s", connector.partition_key, error.message)
         return scan_connector(
             services,
-            _sort_from_now_on(services, connector, scan),
+            _switch_to_sorting(services, connector, scan),
             budget_seconds=budget_seconds,
-            whole=whole,
+            from_start=from_start,
             run=run,
             after_page=after_page,
         )
     except SourceError as error:
-        _keep_error(services, connector, scan, error)
+        _record_error(services, connector, scan, error)
         raise
 
 
-def _sort_from_now_on(services: Services, connector: Connector, scan: Scan) -> Connector:
-    """What the scan compared so far was compared in the wrong order: it begins anew."""
+def _switch_to_sorting(services: Services, connector: Connector, scan: Scan) -> Connector:
+    """Begin the scan again: so far it has compared keys in the wrong order."""
     with services.database.transaction(tenant_id=connector.tenant_id) as conn:
         services.ledger.fail_scan(conn, scan)
         services.connectors.sort_listing(conn, connector.id)
         return services.connectors.get(conn, connector.id)
 
 
-def _keep_error(services: Services, connector: Connector, scan: Scan, error: SourceError) -> None:
+def _record_error(services: Services, connector: Connector, scan: Scan, error: SourceError) -> None:
     with services.database.transaction(tenant_id=connector.tenant_id) as conn:
         services.connectors.record_error(conn, connector.id, error.code, error.message)
         if not error.retryable:
             services.ledger.fail_scan(conn, scan)
             return
-        seconds = planner.pause_seconds(
+        seconds = planner.backoff_seconds(
             connector.failed_polls + 1,
-            base=_PAUSE_SECONDS,
-            cap=_LONGEST_PAUSE_SECONDS,
+            base=_BACKOFF_SECONDS,
+            cap=_MAX_BACKOFF_SECONDS,
             chance=random.random(),  # noqa: S311 - no secret
         )
-        services.connectors.pause_polls(conn, connector.id, seconds=seconds)
+        services.connectors.delay_polls(conn, connector.id, seconds=seconds)
 
 
 def _is_asked_for(services: Services, run: str) -> bool:
@@ -188,7 +188,7 @@ def _open_scan(services: Services, connector: Connector) -> Scan:
         )
 
 
-def _is_over(services: Services, deadline: float | None, run: str | None) -> bool:
+def _must_stop(services: Services, deadline: float | None, run: str | None) -> bool:
     if deadline is not None and time.monotonic() >= deadline:
         return True
     if run is None:
@@ -207,8 +207,8 @@ def _compare(
     try:
         return _apply(services, connector, scan, page, listed)
     except DeadlockDetected:
-        # A run locked the same objects in another order, and Postgres chose this side
-        # to give way: the page again.
+        # A run locked the same objects in another order, and Postgres chose this
+        # transaction as the victim: the page is compared again.
         return None
 
 
@@ -218,7 +218,7 @@ def _apply(
     with services.database.transaction(tenant_id=connector.tenant_id) as conn:
         compared = services.ledger.compare_page(conn, scan, listed, is_last=page.is_last)
         if compared is not None and compared.now_skipped:
-            gone = services.ledger.forget_documents(conn, compared.now_skipped)
+            gone = services.ledger.detach_documents(conn, compared.now_skipped)
             services.graph.remove(conn, connector.tenant_id, gone)
         if compared is not None:
             skipped = sum(entry.skip is not None and entry.key in compared.due for entry in listed)
@@ -249,13 +249,13 @@ def _complete(
     with services.database.transaction() as conn:
         services.ledger.requeue_outdated(conn, connector.id, services.versions)
     with services.database.transaction(tenant_id=connector.tenant_id) as conn:
-        whole_scan = services.ledger.complete_scan(conn, scan, held_back=held_back)
-    if whole_scan is not None and whole_scan.over_limit:
+        totals = services.ledger.complete_scan(conn, scan, held_back=held_back)
+    if totals is not None and totals.over_limit:
         logger.warning(
             "%d new objects of connector %s were not taken in, because it holds as many as its "
             "tenant may have. They are taken in when the operator raises the limit, or when "
             "others are gone from the bucket.",
-            whole_scan.over_limit,
+            totals.over_limit,
             connector.partition_key,
         )
     return ScanResult(counts, completed=True, held_back=held_back)
@@ -270,7 +270,7 @@ def _delete_missing(
             batch, documents = services.ledger.delete_missing(conn, scan, limit=_DELETE_BATCH)
             services.graph.remove(conn, connector.tenant_id, documents)
             if batch == 0:
-                services.graph.forget_released(conn)
+                services.graph.purge_released(conn)
                 return ScanCounts(deleted=deleted)
             services.ledger.count_objects(conn, connector.id, "deleted", batch)
         deleted += batch
@@ -284,7 +284,7 @@ def _listed(entry: Entry, max_bytes: int) -> ListedObject:
 
 
 def needs_no_download(entry: Entry, max_bytes: int) -> ObjectError | None:
-    """Why an entry can be settled from its name and size alone."""
+    """Why an entry needs no download: its name or its size says enough; None if it does."""
     if entry.key.endswith("/"):
         return FolderMarker()
     if entry.size == 0:

@@ -1,5 +1,6 @@
-"""Extracts and indexes at the same time, under one lease: neither the parsers nor the
-encoder wait for the other.
+"""Extracts and indexes at the same time, under one lease.
+
+So neither the parsers nor the encoder wait for the other.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import NamedTuple
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.logs import log_fields, logs_connector
 from activekg_pipelines.pipeline.backlog import Backlog
+from activekg_pipelines.pipeline.batching import DEFAULT, Batching
 from activekg_pipelines.pipeline.extract import extract
 from activekg_pipelines.pipeline.index import index
 from activekg_pipelines.pipeline.lease import lease
@@ -21,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class Taken(NamedTuple):
-    """How many objects each step of a run took up."""
+    """How many objects each step of a run claimed."""
 
     extracted: int
     indexed: int
@@ -29,37 +31,42 @@ class Taken(NamedTuple):
 
 @logs_connector
 def extract_and_index(
-    services: Services, connector: Connector, run: str, *, max_objects: int, budget_seconds: float
+    services: Services,
+    connector: Connector,
+    run: str,
+    *,
+    max_objects: int,
+    budget_seconds: float,
+    batching: Batching = DEFAULT,
 ) -> Taken:
-    """Extract the connector's pending objects and put texts into the graph as they
-    come.
+    """Extract the connector's pending objects, and index the texts as they come.
 
-    Each text is stored before it is indexed; extraction pauses while too many wait.
-    When one of the two fails, the other ends soon after, with what it had finished
-    stored; the error that came first is raised.
+    Each text is stored before it is indexed. Extraction pauses while too many texts
+    wait. When one of the two steps fails, the other stores what it had finished and
+    ends soon after. The error that came first is raised.
 
     Args:
-        services: of this process.
-        connector: whose objects.
         run: Dagster's run id, which holds the leases.
         max_objects: objects at most, extracted and indexed each.
         budget_seconds: wall time after which nothing more is claimed.
+        batching: the sizes of its batches.
 
     Raises:
-        SourceError: no object of the source can be had.
+        SourceError: no object of the source can be read.
         ModelError: the model cannot be loaded, or does not make the vectors that the
             graph holds.
     """
-    bounds = lease(services, run, max_objects=max_objects, budget_seconds=budget_seconds)
-    backlog = Backlog(extracts=True, indexes=True)
+    backlog = Backlog(extracts=True, indexes=True, batching=batching)
     with (
         log_fields(run=run),
-        bounds as held,
-        ThreadPoolExecutor(1, thread_name_prefix="index") as beside,
+        lease(services, run, max_objects=max_objects, budget_seconds=budget_seconds) as held,
+        ThreadPoolExecutor(1, thread_name_prefix="index") as index_thread,
     ):
-        indexing = beside.submit(copy_context().run, index, services, connector, held, backlog)
+        indexing = index_thread.submit(
+            copy_context().run, index, services, connector, held, backlog, batching
+        )
         try:
-            extracted = extract(services, connector, held, backlog)
+            extracted = extract(services, connector, held, backlog, batching)
             backlog.end_extraction()
             return Taken(extracted, indexing.result())
         except Exception as error:

@@ -1,1 +1,1 @@
-"""Places with documents: one contract, and a folder for each provider."""
+"""Sources of documents: one contract, and a folder for each provider."""

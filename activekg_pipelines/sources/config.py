@@ -1,8 +1,8 @@
-"""What a tenant registers of a source: fields that every provider has, and how they are kept.
+"""What a tenant registers of a source: the fields that every provider has.
 
 A provider's configuration is one pydantic model, derived from :class:`SourceConfig`.
 Everything else follows from it: which fields are secret, the patch that changes some of
-them, the view that hides the secrets, the options of the command line.
+them, the view that hides the secrets, and the options of the command line.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.source import Location
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
-# Host names as botocore takes them, without underscores. A dot at the end would make
-# one host two names.
+# Host names as botocore takes them, without underscores. With a dot at the end, one host
+# would have two names.
 _LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 _HOST = rf"(?:{_LABEL}\.)*{_LABEL}|\[(?P<v6>[0-9a-f:.]+)\]"
 _ENDPOINT = re.compile(rf"https?://(?:{_HOST})(?::(?P<port>[0-9]{{1,5}}))?/?")
@@ -58,8 +58,8 @@ def no_dots(value: str) -> str:
 
 
 def _http_url(value: str) -> str:
-    # Not what a lenient parser makes of it: two parsers that read one address as two
-    # hosts are how such checks fail.
+    # The check is strict: where two parsers read two hosts from one address, such checks
+    # fail.
     if "@" in value:
         raise ValueError("must hold no user name or password")
     if not (match := _ENDPOINT.fullmatch(value.lower())):
@@ -81,7 +81,7 @@ ConnectorName = Annotated[str, Field(pattern=_NAME), AfterValidator(no_dots)]
 Key = Annotated[str, AfterValidator(_storable)]
 Prefix = Annotated[Key, Field(description="Only keys that begin with it.")]
 EndpointUrl = Annotated[str, Field(max_length=255), AfterValidator(_http_url)]
-# Strict: what JSON writes as another type is a mistake of whoever wrote it.
+# Strict: a value of another JSON type is a mistake of the client.
 PollInterval = Annotated[
     int, Field(ge=60, le=3600, strict=True, description="Seconds between two polls.")
 ]
@@ -90,13 +90,14 @@ Enabled = Annotated[bool, Field(strict=True, description="Whether the connector 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """How the command line gets a secret, which is never a plain argument.
+    """How the command line asks for a secret, which is never a plain argument.
 
     Attributes:
-        environment: variable that holds it.
-        prompt: the question where the variable is not set.
-        hidden: what is typed is not shown.
-        is_option: it identifies more than it protects, and may be an option, too.
+        environment: the variable that holds it.
+        prompt: the question if the variable is not set.
+        hidden: the answer is not shown while it is typed.
+        is_option: it may also be an option, because it identifies more than it
+            protects.
         is_file: the variable, or the answer, names a file that holds it.
     """
 
@@ -129,7 +130,7 @@ class SourceConfig(BaseModel):
         """Where the objects lie."""
 
     def origin(self) -> tuple[object, ...]:
-        """What another value of means another source, which is listed afresh."""
+        """The values that identify the source. When they change, it is listed from the start."""
         return (self.location(),)
 
     def check(self, settings: Settings) -> None:
@@ -140,7 +141,7 @@ class SourceConfig(BaseModel):
         """
 
     def hints(self) -> dict[str, str]:
-        """What may be shown of the secrets, by field."""
+        """The parts of the secrets that may be shown, by field."""
         return {}
 
     def default_name(self) -> str:
@@ -167,8 +168,8 @@ class SourceConfig(BaseModel):
     def stored(cls, own: Mapping[str, Any], secrets: Mapping[str, SecretStr]) -> Self:
         """A configuration as the registry has it.
 
-        It is not validated again: it was valid when it was stored, and a rule that came
-        later must not stop what has been working.
+        It is not validated again. It was valid when it was stored, and a newer rule must
+        not stop a connector that has been working.
         """
         values: dict[str, Any] = {**own, **secrets}
         return cast("Self", cls.model_construct(**values))
@@ -231,8 +232,8 @@ def masked(config: SourceConfig, hints: Mapping[str, str]) -> BaseModel:
     """A configuration as it is shown.
 
     Args:
-        config: with or without its secrets.
-        hints: what may be shown of them, by field; otherwise it is a mask.
+        hints: what may be shown of the secrets, by field. A field without a hint shows
+            a mask.
     """
     secrets = {name: hints.get(name, _MASK) for name in config.secret_fields()}
     return view_of(type(config)).model_construct(**{**dict(config), **secrets})

@@ -29,11 +29,10 @@ def write_body(
     """Write an answer's body to a file.
 
     Args:
-        body: its bytes, in pieces of some :data:`CHUNK_BYTES`.
-        target: file to write.
+        body: its bytes, in pieces of about :data:`CHUNK_BYTES`.
         uri: of the object, for messages.
-        declared: bytes that the answer promises. None where it does not: there the
-            transfer's own end mark tells a truncated body.
+        declared: bytes that the answer declares. None where it does not: there the end
+            mark of the transfer shows whether the body is complete.
         max_bytes: limit on the declared length and on the bytes that arrive.
 
     Raises:
@@ -55,7 +54,7 @@ def write_body(
     except OSError as error:
         if error.errno not in _NO_SPACE:
             raise
-        # Smaller objects may still fit, and what others hold of the disk comes back.
+        # Smaller objects may still fit, and other downloads free their space again.
         raise FetchFailed(
             f"Failed to fetch {uri}: no space is left for temporary files in "
             f"{target.parent.parent}. Free some, or set TMPDIR to a larger disk."

@@ -1,4 +1,4 @@
-"""What every listing is held to before the ledger is compared with it."""
+"""Rules that every listing has to keep before it is compared with the ledger."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ _MAX_KEY_BYTES: Final = 1024
 
 
 def check_order(entries: Sequence[Entry], last: bytes, source: str) -> bytes:
-    """The last key's bytes, once it is sure that the page continues the key range.
+    """Check that a page continues the listing in order; returns its last key's bytes.
 
     Args:
-        entries: of the page.
-        last: the bytes of the last key before it.
-        source: what lists, for the message.
+        last: the bytes of the last key before the page.
+        source: a name for the source, for the message.
 
     Raises:
         ListingOutOfOrder: a key does not come after the one before it.
@@ -39,7 +38,7 @@ def check_order(entries: Sequence[Entry], last: bytes, source: str) -> bytes:
 def why_not_storable(key: str) -> str | None:
     """Why the ledger cannot hold a key; None where it can."""
     if "\x00" in key:
-        # Sources allow it, Postgres does not, and nobody uses it.
+        # Sources allow it and Postgres does not. Keys do not have it in practice.
         return "with the character NUL"
     if len(key.encode("utf-8", "surrogatepass")) > _MAX_KEY_BYTES:
         return "longer than S3 allows"
@@ -47,9 +46,9 @@ def why_not_storable(key: str) -> str | None:
 
 
 def in_utc(moment: datetime) -> datetime:
-    """A time as Postgres takes it: stores may write any zone, and none for UTC.
+    """A time in UTC. Stores may write any time zone, or none for UTC.
 
     Raises:
-        OverflowError: it is on no calendar.
+        OverflowError: the time is outside the calendar.
     """
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

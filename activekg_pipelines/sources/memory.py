@@ -1,4 +1,4 @@
-"""A source in a dictionary: for tests, and for whoever builds on this package.
+"""A source in a dictionary: for tests, and for programs that build on this package.
 
 documents = MemoryStore()
 documents.put("reports/a.txt", b"...")
@@ -98,7 +98,7 @@ class MemorySource(Source):
         return self._location
 
     def pages(self, after: str = "", *, deadline: float | None = None) -> Generator[Page]:
-        """The store's pages; ``deadline`` changes nothing, as no page is waited for."""
+        """The store's pages. ``deadline`` has no effect, because every page comes at once."""
         last = after.encode()
         for page in self._store.list(self._location.prefix, after):
             last = check_order(page.entries, last, "memory store")
@@ -114,7 +114,7 @@ class MemorySource(Source):
         return found and found[1]
 
     def fetch(self, key: str, etag: str, target: Path, *, max_bytes: int) -> Fetched:
-        """The version that is there now, whatever was listed."""
+        """Write the current version, which may be newer than the listed one."""
         uri = self._location.uri(key)
         found = self._store.get(key)
         if found is None:
@@ -124,10 +124,10 @@ class MemorySource(Source):
         return Fetched(target, entry.etag, written.size, entry.modified_at, written.sha256, None)
 
     def read_one_byte(self, key: str) -> None:
-        """Nothing forbids it."""
+        """Do nothing: every object may be read."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no connection is open."""
 
 
 def memory_provider(store: MemoryStore) -> Provider:

@@ -1,9 +1,9 @@
-"""Puts the listing of a place that lists in some other order into the order of keys.
+"""Sorts the listing of a source that lists in another order than that of its keys.
 
 Ledger and comparison need ascending keys. Gateways to folders, S3 directory buckets and
-drives of files list otherwise. Here the whole listing goes into a temporary file, which
-SQLite sorts in bounded memory, and comes out in ordered pages. That takes as long as
-the whole listing, so it is for runs and not for ticks.
+file drives list otherwise. Here the complete listing is written to a temporary file,
+which SQLite sorts in bounded memory, and is read back in ordered pages. That takes as
+long as the complete listing, so it is for runs and not for ticks.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from activekg_pipelines.sources.source import Entry, Fetched, Location, Page, So
 
 _PAGE: Final = 1000
 _CACHE_KIB: Final = 16 * 1024
-"""Memory that SQLite may take. A million keys need 170 MB of disk, whatever it is."""
+"""Memory that SQLite may use. A million keys need 170 MB of disk in any case."""
 
 
 class Ordered(Source):
-    """A source whose pages come in the order of keys, whatever the place does.
+    """A source whose pages come in the order of keys, in whatever order the other lists.
 
-    While the listing is still being read, :meth:`pages` yields empty pages: a run shows
-    with them that it lives.
+    While the listing is still being read, :meth:`pages` yields empty pages. A run sends
+    a heartbeat with each.
 
     Args:
-        source: what is listed and fetched from.
+        source: the one that is listed and fetched from.
     """
 
     lists_in_order = False
@@ -46,13 +46,13 @@ class Ordered(Source):
         return self._source.location
 
     def pages(self, after: str = "", *, deadline: float | None = None) -> Generator[Page]:
-        """The whole listing, sorted.
+        """The complete listing, sorted.
 
         Raises:
-            SourceUnavailable: the deadline passed before the listing was read. Half a
-                listing has no order.
+            SourceUnavailable: the deadline passed before the listing was read. A part
+                of a listing cannot be sorted.
         """
-        # "" is a temporary file of SQLite's own, which goes with the connection.
+        # With "", SQLite makes a temporary file and removes it with the connection.
         with closing(sqlite3.connect("", isolation_level=None)) as spool:
             spool.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             spool.execute("PRAGMA journal_mode = OFF")
@@ -93,7 +93,7 @@ class Ordered(Source):
 def _add(spool: sqlite3.Connection, entries: Iterable[Entry]) -> None:
     rows = [(_bytes(entry.key), _packed(entry)) for entry in entries]
     spool.execute("BEGIN")
-    # A key that moved while it was listed may come twice: the later one counts.
+    # A key that moved during the listing may come twice. The later entry is kept.
     spool.executemany("INSERT OR REPLACE INTO entry VALUES (?, ?)", rows)
     spool.execute("COMMIT")
 

@@ -13,7 +13,7 @@ from activekg_pipelines.sources.source import Entry, Page, Source
 
 # A page holds 1,000 keys; ten of them answer within a few seconds.
 MAX_PAGES: Final = 10
-# Somebody waits for the answer, and a thread of the API with him.
+# A person waits for the answer, and a thread of the API waits, too.
 _LISTING_SECONDS: Final = 20.0
 _READING_SECONDS: Final = 10.0
 
@@ -41,7 +41,7 @@ def probe(source: Source) -> Found:
     objects = 0
     sample: Entry | None = None
     last: Page | None = None
-    # In whatever order: a store that lists otherwise can be read, too.
+    # In any order: a source that lists otherwise can be read, too.
     pages = source.unordered_pages(deadline=time.monotonic() + _LISTING_SECONDS)
     with closing(pages):
         for number, last in enumerate(pages, start=1):
@@ -56,12 +56,11 @@ def probe(source: Source) -> Found:
 
 
 def warning_about(found: Found, prefix: str, service: str) -> str | None:
-    """What the owner of a working source should look at before a first sync.
+    """What the owner of a working source should check before a first sync.
 
     Args:
-        found: what the source holds.
-        prefix: of its keys.
-        service: what people call the provider.
+        prefix: the connector's.
+        service: the provider's name for people.
     """
     if found.objects or not prefix:
         return None

@@ -1,4 +1,4 @@
-"""What makes a kind of place a provider: one record, which the registry lists."""
+"""A provider is one record, which the registry lists."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from activekg_pipelines.sources.source import Source
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A kind of place with documents.
+    """A kind of source, such as S3.
 
     Attributes:
-        name: in requests, in metrics and in the registry's rows; never changed.
-        title: what people call the service.
-        place: what people call one source of it.
-        config: its configuration; fields of type ``SecretStr`` are stored encrypted.
-        open: makes a source of a configuration that holds its secrets. Heavy imports
+        name: in requests, in metrics and in the registry's rows; it never changes.
+        title: the service's name for people.
+        place: the name of one source of it for people.
+        config: its configuration. Fields of type ``SecretStr`` are stored encrypted.
+        open: makes a source from a configuration that holds its secrets. Heavy imports
             belong inside it. It raises ``InvalidConnector`` where the operator does not
             allow the source, or where a package is missing.
     """

@@ -32,7 +32,7 @@ def provider(name: str) -> Provider:
     """One provider.
 
     Raises:
-        InvalidConnector: nobody registered it in this process.
+        InvalidConnector: it is not registered in this process.
     """
     try:
         return providers()[name]
@@ -45,7 +45,10 @@ def provider(name: str) -> Provider:
 
 @contextmanager
 def registered(added: Provider) -> Iterator[None]:
-    """Know one more provider for a while, in this process: for tests and embedding programs."""
+    """Register one more provider for a while, in this process.
+
+    It is for tests, and for programs that embed this package.
+    """
     _added[added.name] = added
     try:
         yield

@@ -1,7 +1,7 @@
-"""The contract: all that the rest of the package may know of a place with documents.
+"""The contract of a source: all that the rest of the package may know of it.
 
 A provider's folder holds one :class:`Source`. Scan, extraction, preview and audit use
-nothing else of it.
+nothing else of the provider.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a source lies, and how its objects are called.
+    """Where a source lies, and the names of its objects.
 
     Attributes:
         scheme: of the URIs, such as ``s3``.
@@ -71,12 +71,13 @@ class Entry:
 
     Attributes:
         key: its name within the source's container.
-        etag: the change token, opaque: another one means another version. S3's ETag,
-            Google Cloud Storage's generation.
+        etag: the opaque change token; another token means another version. It is S3's
+            ETag, or Google Cloud Storage's generation.
         size: bytes.
         modified_at: UTC.
         storage_class: as the provider calls it; None where the listing does not say.
-        more: what else the listing says (restore status, metadata, tags), by name.
+        more: other facts that the listing gives (restore status, metadata, tags), by
+            name.
     """
 
     key: str
@@ -115,20 +116,22 @@ class Fetched:
 
 
 class Source(ABC):
-    """A place with documents, opened with a connector's credentials.
+    """A source of documents, opened with a connector's credentials.
 
-    Safe to use from several threads. All methods raise :class:`SourceError` where no
-    object of the source can be had.
+    It is safe to use from several threads. All methods raise :class:`SourceError` where
+    no object of the source can be read.
     """
 
     lists_in_order = True
-    """Whether the place itself lists in the order of keys, and so from any key on. One
-    that cannot is wrapped: see :mod:`activekg_pipelines.sources.ordered`."""
+    """Whether the source lists in the order of keys, and so can begin at any key.
+
+    One that does not is wrapped: see :mod:`activekg_pipelines.sources.ordered`.
+    """
 
     @property
     @abstractmethod
     def location(self) -> Location:
-        """Where it lies, and how its objects are called."""
+        """Where it lies, and the names of its objects."""
 
     @abstractmethod
     def pages(self, after: str = "", *, deadline: float | None = None) -> Generator[Page]:
@@ -136,18 +139,18 @@ class Source(ABC):
 
         Args:
             after: the last key that is known already; "" for the first page.
-            deadline: moment of ``time.monotonic()`` after which a page that does not
-                come is not waited for. A page has ten seconds at least. None for the
-                patience of a run.
+            deadline: moment of ``time.monotonic()`` after which it does not wait any
+                longer for a page. It waits ten seconds at least for each. None for the
+                longer time-outs of a run.
 
         Raises:
             SourceError: the source cannot be listed.
-            ListingOutOfOrder: it can, but not in order.
+            ListingOutOfOrder: it does not list in order.
         """
 
     @abstractmethod
     def unordered_pages(self, *, deadline: float | None = None) -> Generator[Page]:
-        """The whole listing in the order in which the place gives it.
+        """The complete listing, in the source's own order.
 
         Args:
             deadline: as for :meth:`pages`.
@@ -158,25 +161,25 @@ class Source(ABC):
 
     @abstractmethod
     def find(self, key: str) -> Entry | None:
-        """The object as a listing of this moment has it; None where it is not listed."""
+        """The object as a listing would show it now; None where it is not listed."""
 
     @abstractmethod
     def fetch(self, key: str, etag: str, target: Path, *, max_bytes: int) -> Fetched:
         """Write one object to a file: the listed version, or the one that is there now.
 
         Args:
-            key: which object.
             etag: the listed version.
             target: file to write. The caller removes it.
             max_bytes: limit on the declared length and on the bytes that arrive.
 
         Raises:
-            ObjectError: this object cannot be had: gone, denied, too large, or failed.
+            ObjectError: this object cannot be fetched. It is gone, denied or too large,
+                or the download failed.
         """
 
     @abstractmethod
     def read_one_byte(self, key: str) -> None:
-        """Try whether the credentials allow reading an object.
+        """Test whether the credentials allow reading an object.
 
         Raises:
             ObjectError: they do not.

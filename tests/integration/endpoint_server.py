@@ -1,6 +1,6 @@
 """A store whose every byte the test decides, for tests of endpoints.
 
-A resolver says what the test wants.
+Its resolver answers what the test wants.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def serve(
                 threading.Thread(target=answer, args=(connection,), daemon=True).start()
 
         def answer(connection: socket.socket) -> None:
-            # A client that gives up is no error of the server.
+            # A client that closes the connection is no error of the server.
             with (
                 suppress(OSError),
                 connection if tls is None else tls.wrap_socket(connection, True) as stream,

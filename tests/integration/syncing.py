@@ -1,4 +1,4 @@
-"""What a run does, without the orchestrator, and what it left behind.
+"""What a run does, without the orchestrator, and what is stored after it.
 
 The tests of this folder share it.
 """
@@ -17,6 +17,7 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.graph.search import search
 from activekg_pipelines.ledger.run_counts import RunCounts
 from activekg_pipelines.ledger.states import Mode
+from activekg_pipelines.pipeline.batching import DEFAULT, Batching
 from activekg_pipelines.pipeline.extract import extract_pending
 from activekg_pipelines.pipeline.index import index_extracted
 from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
@@ -29,7 +30,7 @@ Answer = TypeVar("Answer")
 
 
 class Ended(NamedTuple):
-    """Where an object stands, and why."""
+    """An object's state, and the reason."""
 
     state: str
     code: str | None
@@ -49,7 +50,7 @@ def in_transaction(
 
 
 def scan(services: Services, connector: Connector) -> ScanResult:
-    """A whole scan."""
+    """A complete scan."""
     return scan_connector(services, connector, budget_seconds=None)
 
 
@@ -71,19 +72,27 @@ def start_run(services: Services, connector: Connector, mode: Mode = Mode.CHANGE
 
 
 def extract(services: Services, connector: Connector, run: str) -> int:
-    """The first half of a run after the scan, alone."""
+    """Only the extraction of a run."""
     return extract_pending(services, connector, run, max_objects=1000, budget_seconds=600)
 
 
 def index(services: Services, connector: Connector, run: str) -> int:
-    """The second half, alone."""
+    """Only the indexing of a run."""
     return index_extracted(services, connector, run, max_objects=1000, budget_seconds=600)
 
 
-def drain(services: Services, connector: Connector, mode: Mode = Mode.CHANGED) -> RunCounts:
+def drain(
+    services: Services,
+    connector: Connector,
+    mode: Mode = Mode.CHANGED,
+    *,
+    batching: Batching = DEFAULT,
+) -> RunCounts:
     """What a run does after the scan; returns its counts."""
     run = start_run(services, connector, mode)
-    extract_and_index(services, connector, run, max_objects=1000, budget_seconds=600)
+    extract_and_index(
+        services, connector, run, max_objects=1000, budget_seconds=600, batching=batching
+    )
     in_transaction(services, services.ledger.finish_run, run, succeeded=True)
     return in_transaction(services, services.ledger.run_counts, run)
 
@@ -95,7 +104,7 @@ def sync(services: Services, connector: Connector) -> RunCounts:
 
 
 def query(services: Services, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-    """Rows of a statement, past every filter."""
+    """Rows of a statement, without any filter."""
     with services.database.transaction() as conn:
         cursor = conn.execute(sql, parameters)  # type: ignore[call-overload]
         return cursor.fetchall() if cursor.description else []
@@ -118,7 +127,7 @@ def states(services: Services, connector: Connector) -> dict[str, tuple[str, str
 
 
 def outcomes(services: Services, connector: Connector) -> dict[str, Ended]:
-    """Every object's end by key."""
+    """Every object's outcome by key."""
     rows = query(
         services,
         "SELECT key, state, error_code, error_message, attempts FROM connectors.objects WHERE "
@@ -170,7 +179,7 @@ def graph_of(services: Services) -> tuple[int, int, int]:
 
 
 def make_retries_due(services: Services) -> None:
-    """Let the time pass that failed objects wait for."""
+    """Make failed objects due, as if their backoff had passed."""
     query(
         services,
         "UPDATE connectors.objects SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL "
@@ -179,7 +188,7 @@ def make_retries_due(services: Services) -> None:
 
 
 def end_leases(services: Services, run: str | None = None) -> None:
-    """Let the time pass that claims hold for: all of them, or one run's."""
+    """Expire claims: all of them, or one run's."""
     query(
         services,
         "UPDATE connectors.objects SET claim_expires_at = now() - interval '1 second'"

@@ -1,6 +1,4 @@
-"""The audit: finds what was broken by hand in every way, repairs it, and raises no false
-alarm.
-"""
+"""The audit finds and repairs every kind of damage, and raises no false alarm."""
 
 from __future__ import annotations
 
@@ -55,9 +53,7 @@ NOWHERE = "'00000000-0000-0000-0000-000000000001'"
 
 @pytest.fixture
 def filled(services: Services, bucket: Bucket, connector: Connector) -> Connector:
-    """A synced connector with a long and a short document, something skipped, something
-    deleted.
-    """
+    """A synced connector: two documents, a long and a short one, and objects without one."""
     bucket.put_many(
         {
             "house.md": HOUSE,
@@ -84,7 +80,7 @@ def counted(report: Report) -> dict[Difference, int]:
 
 
 def repair_and_run(services: Services, connector: Connector, report: Report) -> Repaired:
-    """What people do: repair, let the sync run that it asks for, look again."""
+    """What people do: repair, let the sync run that it asks for, audit again."""
     repaired = repair_connector(services, connector, report)
     if repaired.sync_id is not None:
         sync(services, connector)
@@ -104,7 +100,7 @@ ALL = -1
 
 @dataclass(frozen=True)
 class Damage:
-    """What somebody did by hand, and what the audit says of it."""
+    """Damage done by hand, and what the audit says of it."""
 
     name: str
     statements: tuple[str, ...]
@@ -506,7 +502,7 @@ def test_dead_letters_are_no_drift(
     assert counted(audit_connector(proxied, via_proxy)) == {}
 
 
-def test_a_damaged_document_that_cannot_be_read_any_more_is_taken_away(
+def test_a_damaged_document_that_cannot_be_read_any_more_is_removed(
     proxied: Services, via_proxy: Connector, bucket: Bucket, proxy: FaultProxy
 ) -> None:
     bucket.put("house.md", HOUSE)
@@ -741,7 +737,7 @@ def test_what_was_kept_from_another_connector_waits_for_the_first_scan(
     assert counted(audit_connector(services, again)) == {}
 
 
-def test_a_difference_that_is_gone_at_the_second_look_is_none(
+def test_a_difference_that_is_gone_at_the_recheck_is_none(
     services: Services, bucket: Bucket, filled: Connector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An object changed and was synced between two reads of the audit.
@@ -851,7 +847,7 @@ def test_a_bucket_that_cannot_be_listed_is_an_error_and_no_drift(
         audit_connector(services, services.connector(filled.id))
 
 
-def test_a_connector_that_moved_meanwhile_is_not_judged(
+def test_a_connector_that_moved_meanwhile_is_not_compared(
     services: Services, filled: Connector
 ) -> None:
     query(services, "UPDATE connectors.connectors SET generation = generation + 1")

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
-from psycopg_pool import ConnectionPool
 
+from activekg_pipelines.database.pool import Database
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.s3.source import S3Source
 from activekg_pipelines.sources.source import Fetched
@@ -24,24 +24,19 @@ from tests.s3_bucket import Bucket
 NAMES = [f"{number}.txt" for number in range(5)]
 
 
-class ImpatientPool(ConnectionPool[Any]):
-    """Gives up on the database after a second instead of half a minute."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options | {"timeout": 1.0})
-
-
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch, configured: Callable[..., Services]) -> Services:
-    monkeypatch.setattr("activekg_pipelines.database.pool.ConnectionPool", ImpatientPool)
-    return configured()
+def short_wait(configured: Callable[..., Services], dsn: str) -> Services:
+    """Services that wait a second for a connection, instead of half a minute."""
+    services = configured()
+    services.database = Database(dsn, wait_seconds=1.0)
+    return services
 
 
 @pytest.fixture
 def switch(postgres: str, dsn: str) -> Iterator[Callable[..., None]]:
     """Switches the test's database off and on.
 
-    Every connection ends and nobody gets in.
+    Every connection ends and no new one is accepted.
     """
     name = str(conninfo_to_dict(dsn)["dbname"])
     with psycopg.connect(postgres, autocommit=True) as conn:
@@ -63,9 +58,9 @@ def switch(postgres: str, dsn: str) -> Iterator[Callable[..., None]]:
 
 
 def wait_until_back(services: Services) -> None:
-    """One second sees little of the pool's tries.
+    """Wait until the pool connects again.
 
-    It tries to connect again with growing pauses.
+    It retries with exponential backoff, so one second may see no attempt.
     """
     for _ in range(60):
         with suppress(psycopg.OperationalError):
@@ -75,29 +70,29 @@ def wait_until_back(services: Services) -> None:
 
 
 def test_a_database_that_is_away_ends_the_run_before_anything_is_begun(
-    impatient: Services, bucket: Bucket, switch: Callable[..., None]
+    short_wait: Services, bucket: Bucket, switch: Callable[..., None]
 ) -> None:
-    connector = bucket.register(impatient)
+    connector = bucket.register(short_wait)
     bucket.put_many(dict.fromkeys(NAMES, "A note about penguins."))
-    scan(impatient, connector)
+    scan(short_wait, connector)
     switch(on=False)
     with pytest.raises(psycopg.OperationalError):
-        drain(impatient, connector)
+        drain(short_wait, connector)
     switch(on=True)
-    wait_until_back(impatient)
-    assert set(outcomes(impatient, connector).values()) == {Ended("pending", None, None, 0)}
-    assert drain(impatient, connector).indexed == len(NAMES)
+    wait_until_back(short_wait)
+    assert set(outcomes(short_wait, connector).values()) == {Ended("pending", None, None, 0)}
+    assert drain(short_wait, connector).indexed == len(NAMES)
 
 
 def test_a_database_that_goes_away_in_the_middle_costs_no_object_an_attempt(
-    impatient: Services,
+    short_wait: Services,
     bucket: Bucket,
     switch: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    connector = bucket.register(impatient)
+    connector = bucket.register(short_wait)
     bucket.put_many({name: f"Note {name} is about penguins." for name in NAMES})
-    scan(impatient, connector)
+    scan(short_wait, connector)
 
     fetch = S3Source.fetch
 
@@ -109,13 +104,13 @@ def test_a_database_that_goes_away_in_the_middle_costs_no_object_an_attempt(
     with monkeypatch.context() as failing:
         failing.setattr(S3Source, "fetch", fetching)
         with pytest.raises(psycopg.OperationalError):
-            drain(impatient, connector)
+            drain(short_wait, connector)
     switch(on=True)
-    wait_until_back(impatient)
-    assert {end.attempts for end in outcomes(impatient, connector).values()} == {0}
-    assert {end.code for end in outcomes(impatient, connector).values()} == {None}
-    # The run could not give its objects back; its lease ends.
-    end_leases(impatient)
-    drain(impatient, connector)
-    assert {end.state for end in outcomes(impatient, connector).values()} == {"indexed"}
-    assert graph_of(impatient) == (5, 5, 5)
+    wait_until_back(short_wait)
+    assert {end.attempts for end in outcomes(short_wait, connector).values()} == {0}
+    assert {end.code for end in outcomes(short_wait, connector).values()} == {None}
+    # The run could not release its claims; its lease ends.
+    end_leases(short_wait)
+    drain(short_wait, connector)
+    assert {end.state for end in outcomes(short_wait, connector).values()} == {"indexed"}
+    assert graph_of(short_wait) == (5, 5, 5)

@@ -657,20 +657,20 @@ OBJECT_HEAD = (
 
 
 @pytest.fixture
-def impatient() -> Iterator[None]:
-    """What takes a minute takes half a second."""
+def short_answers() -> Iterator[None]:
+    """Answers have half a second, instead of a minute."""
     with registered(replace(PROVIDER, open=partial(open_s3, answer_seconds=0.5))):
         yield
 
 
 @pytest.fixture
-def hasty() -> Iterator[None]:
-    """A page has half a second in any case, and not ten."""
+def short_pages() -> Iterator[None]:
+    """A page has half a second at least, instead of ten."""
     with registered(replace(PROVIDER, open=partial(open_s3, least_page_seconds=0.5))):
         yield
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_answers")
 @pytest.mark.parametrize(
     "head",
     [
@@ -689,7 +689,7 @@ def test_a_listing_that_comes_byte_by_byte_is_given_up(head: bytes) -> None:
         listing(store.url, Settings())
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_answers")
 @pytest.mark.parametrize("head", [b"", OBJECT_HEAD], ids=["from the start", "in the body"])
 def test_an_object_that_comes_byte_by_byte_is_given_up_and_fetched_again_later(
     head: bytes, tmp_path: Path
@@ -701,7 +701,7 @@ def test_an_object_that_comes_byte_by_byte_is_given_up_and_fetched_again_later(
             source.fetch("a.txt", "e", tmp_path / "a", max_bytes=1_000_000)
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_answers")
 def test_a_slow_object_that_keeps_up_the_minimum_rate_arrives(tmp_path: Path) -> None:
     def steady(connection: socket.socket) -> None:
         connection.sendall(OBJECT_HEAD)
@@ -718,7 +718,7 @@ def test_a_slow_object_that_keeps_up_the_minimum_rate_arrives(tmp_path: Path) ->
         assert source.fetch("a.txt", "e", tmp_path / "a", max_bytes=1_000_000).size == 100_000
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("short_pages")
 @pytest.mark.parametrize("pause", [None, 0.05], ids=["silent", "byte by byte"])
 def test_a_listing_within_a_tick_ends_with_the_tick(pause: float | None) -> None:
     ended: list[str] = []
@@ -736,7 +736,7 @@ def test_a_listing_within_a_tick_ends_with_the_tick(pause: float | None) -> None
         assert store.connections == 1, "no time was left for another attempt"
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("short_pages")
 def test_an_endpoint_that_hangs_does_not_hold_a_sensors_tick(
     configured: Callable[..., Services], bucket: Bucket
 ) -> None:
@@ -755,7 +755,7 @@ def test_an_endpoint_that_hangs_does_not_hold_a_sensors_tick(
     )
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_answers")
 def test_an_object_that_comes_too_slowly_costs_itself_an_attempt_and_nothing_else(
     configured: Callable[..., Services], bucket: Bucket, proxy: FaultProxy
 ) -> None:

@@ -1,5 +1,8 @@
-"""Nobody waits for another tenant: shares of Dagster's queue, time slices, polls of
-buckets that do not answer. And every time that decides anything is the database's."""
+"""No tenant waits for another one.
+
+The tests cover shares of Dagster's queue, time slices, and polls of buckets that do not
+answer. Every time that decides anything is the database's.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,7 @@ def test_a_tenant_with_many_connectors_takes_its_share_of_the_queue_and_no_more(
     assert asked(services) == [OTHER]
     assert asked(services) == []
 
-    # As one of its runs ends, the next one takes its place, the longest waiting first.
+    # As one of its runs ends, the next one takes its slot, the longest waiting first.
     waiting = query(
         services,
         "SELECT id, connector_id FROM connectors.runs WHERE emitted_at IS NOT NULL AND tenant_id "
@@ -95,7 +98,7 @@ def test_a_tenant_with_many_connectors_takes_its_share_of_the_queue_and_no_more(
             with_scan=False,
             mode=Mode.CHANGED,
         )
-        assert asked(services) == [], "one that runs holds its place"
+        assert asked(services) == [], "one that runs holds its slot"
         in_transaction(services, services.ledger.finish_run, run, succeeded=True)
         assert asked(services) == [TENANT]
 
@@ -145,7 +148,7 @@ def test_a_sync_that_somebody_asks_for_comes_before_those_of_the_tenant_that_wai
     ]
 
 
-# Turns
+# Yielding
 
 
 @pytest.fixture
@@ -186,8 +189,8 @@ def age(services: Services, column: str, by: str, run: str | None = None) -> Non
     )
 
 
-def take_places(services: Services, bucket: Bucket) -> None:
-    """Fill the places that are free with runs of tenants that have one each."""
+def take_slots(services: Services, bucket: Bucket) -> None:
+    """Fill the free slots with runs of tenants that have one each."""
     ((taken,),) = query(services, "SELECT count(*) FROM connectors.runs WHERE status = 'running'")
     for number in range(taken, services.settings.activekg_concurrent_runs):
         start_run(services, bucket.register(services, f"small_{number}", prefix=f"small/{number}/"))
@@ -196,7 +199,7 @@ def take_places(services: Services, bucket: Bucket) -> None:
 def let_wait(
     services: Services, bucket: Bucket, tenant: str = OTHER, *, by: str = LONG, runs: int = 0
 ) -> Connector:
-    """A tenant that waits for a place, and holds so many."""
+    """A tenant that waits for a slot, and holds so many."""
     (other,) = list(services.every_connector(tenant)) or [
         bucket.register(services, tenant, prefix="other/", name="other")
     ]
@@ -207,7 +210,7 @@ def let_wait(
     )
     in_transaction(services, services.ledger.runs_to_emit)
     age(services, "requested_at", by)
-    take_places(services, bucket)
+    take_slots(services, bucket)
     return other
 
 
@@ -245,12 +248,12 @@ def test_a_run_goes_on_while_nobody_waits(
     assert may_extract(services, connector, long_run)
 
 
-def test_a_run_that_has_used_its_time_slice_makes_way_and_another_one_goes_on_with_its_work(
+def test_a_run_that_has_used_its_time_slice_yields_and_another_one_goes_on_with_its_work(
     services: Services, connector: Connector, bucket: Bucket, long_run: str
 ) -> None:
     other = let_wait(services, bucket)
     assert not may_extract(services, connector, long_run)
-    # What it has extracted it may index; one batch at least, however late.
+    # It may index what it has extracted: at least one batch, however late it is.
     assert index(services, connector, long_run) == 1
     in_transaction(services, services.ledger.finish_run, long_run, succeeded=True)
     assert asked(services) == [TENANT]
@@ -283,14 +286,14 @@ def test_indexing_has_twice_the_time_so_that_texts_do_not_pile_up(
             "no time",
             0,
             LONG,
-            id="who has only just come finds a place first, if there is one",
+            id="who has only just come finds a slot first, if there is one",
         ),
-        pytest.param(OTHER, LONG, 1, LONG, id="who has as many places waits for no more"),
-        pytest.param(TENANT, LONG, 0, LONG, id="a tenant makes no way for itself"),
+        pytest.param(OTHER, LONG, 1, LONG, id="who has as many slots waits for no more"),
+        pytest.param(TENANT, LONG, 0, LONG, id="a tenant does not yield to itself"),
         pytest.param(OTHER, LONG, 0, "no time", id="each run has its time slice"),
     ],
 )
-def test_no_run_makes_way_without_need(
+def test_no_run_yields_without_need(
     services: Services,
     connector: Connector,
     bucket: Bucket,
@@ -305,7 +308,7 @@ def test_no_run_makes_way_without_need(
     assert may_extract(services, connector, long_run)
 
 
-def test_no_run_makes_way_while_a_place_is_free_or_about_to_be_taken(
+def test_no_run_yields_while_a_slot_is_free_or_about_to_be_taken(
     configured: Callable[..., Services], connector: Connector, bucket: Bucket, long_run: str
 ) -> None:
     services = configured(activekg_concurrent_runs=5)
@@ -317,7 +320,7 @@ def test_no_run_makes_way_while_a_place_is_free_or_about_to_be_taken(
     assert may_extract(services, connector, long_run)
 
 
-def test_a_run_that_comes_late_settles_a_batch_before_it_makes_way(
+def test_a_run_that_comes_late_settles_a_batch_before_it_yields(
     services: Services, connector: Connector, bucket: Bucket, long_run: str
 ) -> None:
     let_wait(services, bucket)
@@ -325,7 +328,7 @@ def test_a_run_that_comes_late_settles_a_batch_before_it_makes_way(
     assert may_extract(services, connector, long_run)
 
 
-def test_one_run_makes_way_for_one_tenant_the_longest_first(
+def test_one_run_yields_to_one_tenant_the_longest_first(
     services: Services, connector: Connector, bucket: Bucket, long_run: str
 ) -> None:
     older = start_run(services, connector)
@@ -342,12 +345,12 @@ def test_one_run_makes_way_for_one_tenant_the_longest_first(
         "UPDATE connectors.objects SET claimed_by = NULL, claim_expires_at = NULL RETURNING 1",
     )
     assert not may_extract(services, connector, older)
-    # It finishes what it has begun: until then it is still the one that makes way.
+    # It finishes what it has begun: until then it is still the one that yields.
     in_transaction(services, services.ledger.finish_run, older, succeeded=True)
-    assert may_extract(services, connector, long_run), "a place is free, and about to be taken"
+    assert may_extract(services, connector, long_run), "a slot is free, and about to be taken"
 
 
-def test_two_tenants_that_wait_get_two_places(
+def test_two_tenants_that_wait_get_two_slots(
     services: Services, connector: Connector, bucket: Bucket, long_run: str
 ) -> None:
     second = start_run(services, connector)
@@ -359,7 +362,7 @@ def test_two_tenants_that_wait_get_two_places(
     assert not may_extract(services, connector, second)
 
 
-def test_a_long_listing_makes_way_and_the_next_run_carries_it_on(
+def test_a_long_listing_yields_and_the_next_run_carries_it_on(
     services: Services, connector: Connector, bucket: Bucket
 ) -> None:
     bucket.put_many({f"a/{number:05}.png": b"x" for number in range(2500)})
@@ -391,7 +394,7 @@ def test_a_long_listing_makes_way_and_the_next_run_carries_it_on(
             mode=Mode.CHANGED,
         )
         age(services, "started_at", LONG, run)
-        result = scan_connector(services, connector, budget_seconds=None, whole=True, run=run)
+        result = scan_connector(services, connector, budget_seconds=None, from_start=True, run=run)
         in_transaction(services, services.ledger.finish_run, run, succeeded=True)
         return result.counts.listed, result.completed
 
@@ -447,7 +450,7 @@ def test_buckets_that_do_not_answer_are_polled_less_and_less_often(
     assert proxied.connector(via_proxy.id).failed_polls == 0
 
 
-def test_more_silent_tenants_than_threads_hold_nobody_up_after_their_first_poll(
+def test_more_silent_tenants_than_threads_delay_no_other_after_their_first_poll(
     proxied: Services, bucket: Bucket, proxy: FaultProxy
 ) -> None:
     silent = [f"silent_{number}" for number in range(12)]
@@ -463,7 +466,7 @@ def test_more_silent_tenants_than_threads_hold_nobody_up_after_their_first_poll(
 
 
 @pytest.mark.parametrize("way", ["manual sync", "test", "change"])
-def test_who_looks_after_a_silent_bucket_ends_its_pause(
+def test_a_request_of_a_person_for_a_silent_bucket_ends_its_backoff(
     proxied: Services, via_proxy: Connector, proxy: FaultProxy, way: str
 ) -> None:
     proxy.inject(LIST, None, status(503, "SlowDown"))
@@ -479,7 +482,7 @@ def test_who_looks_after_a_silent_bucket_ends_its_pause(
     assert pause(proxied, via_proxy) is None
 
 
-def test_no_run_takes_a_place_for_a_bucket_that_does_not_answer(
+def test_no_run_takes_a_slot_for_a_bucket_that_does_not_answer(
     proxied: Services, via_proxy: Connector, bucket: Bucket, proxy: FaultProxy
 ) -> None:
     bucket.put("a.txt", "one")

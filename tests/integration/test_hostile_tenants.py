@@ -1,6 +1,6 @@
-"""What tenants call their things is text everywhere.
+"""Names and keys that tenants choose are only text everywhere.
 
-It is no SQL, no file, no sensor of another tenant, and no line of a log.
+They are no SQL, no file, no sensor of another tenant, and no line of a log.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Keys that S3 allows and programs stumble over."""
+"""Keys that S3 allows and that many programs cannot handle."""
 
 from __future__ import annotations
 

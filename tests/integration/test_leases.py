@@ -1,4 +1,4 @@
-"""Leases: who works on an object, and that a run which lost its lease writes nothing."""
+"""Leases: which run works on an object. A run that lost its lease writes nothing."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.errors import CredentialsRefused, ModelError
 from activekg_pipelines.ledger.states import Mode
+from activekg_pipelines.pipeline.batching import Batching
 from activekg_pipelines.pipeline.lease import lease
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.s3.source import S3Source
@@ -180,7 +181,6 @@ def test_an_object_that_changes_while_its_text_is_embedded_is_not_indexed_in_the
 def test_an_object_that_changes_while_the_same_run_reads_it_ends_in_the_new_version(
     services: Services, bucket: Bucket, connector: Connector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activekg_pipelines.pipeline.extract._FLUSH_SECONDS", 0.1)
     bucket.put("a.txt", "The old text about penguins.")
     scan(services, connector)
     new = ""
@@ -197,12 +197,12 @@ def test_an_object_that_changes_while_the_same_run_reads_it_ends_in_the_new_vers
         arrived = FETCH(*arguments, **options)
         new = bucket.put("a.txt", "The new text about walruses.")
         scan(services, connector)
-        # The run looks for more work while this object is still in its hands.
+        # The run looks for more work while it still works on this object.
         read_again.wait(2.5)
         return arrived
 
     monkeypatch.setattr(S3Source, "fetch", slow)
-    assert drain(services, connector).indexed == 1
+    assert drain(services, connector, batching=Batching(flush_seconds=0.1)).indexed == 1
     assert calls == 2
     assert texts(services) == {"a.txt": "The new text about walruses."}
     assert query(services, "SELECT etag, indexed_etag FROM connectors.objects") == [(new, new)]
@@ -326,7 +326,7 @@ def test_a_process_that_stops_inside_a_transaction_does_not_keep_its_objects_fro
         limit=5,
         extractor=EXTRACTOR,
     )
-    stopped = Database(dsn, frozen_seconds=1)
+    stopped = Database(dsn, idle_in_transaction_seconds=1)
     with (
         pytest.raises(psycopg.Error, match="idle-in-transaction timeout"),
         stopped.transaction() as conn,

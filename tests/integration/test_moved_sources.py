@@ -1,4 +1,4 @@
-"""A connector that moves to another bucket while somebody still works on the old one."""
+"""A connector that moves to another bucket while runs still work on the old one."""
 
 from __future__ import annotations
 

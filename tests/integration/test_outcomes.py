@@ -1,6 +1,6 @@
-"""Every object ends in its own state with a sentence that says why.
+"""Every object ends in its own state, with a sentence that says why.
 
-The run succeeds for the rest.
+The run succeeds for the other objects.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import CredentialsRefused, ModelError
 from activekg_pipelines.logs import ContextFields
 from activekg_pipelines.pipeline.backlog import Backlog
+from activekg_pipelines.pipeline.batching import DEFAULT, Batching
 from activekg_pipelines.pipeline.extract import extract_pending
 from activekg_pipelines.pipeline.lease import Lease
 from activekg_pipelines.pipeline.sync import Taken, extract_and_index
@@ -36,12 +37,24 @@ from tests.s3_bucket import Bucket
 
 # Longer than any step of these tests takes; a step that waits for another one so long
 # shows that they do not overlap.
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
-def work(services: Services, connector: Connector, *, max_objects: int = 1000) -> Taken:
-    run = start_run(services, connector)
-    return extract_and_index(services, connector, run, max_objects=max_objects, budget_seconds=600)
+def work(
+    services: Services,
+    connector: Connector,
+    *,
+    max_objects: int = 1000,
+    batching: Batching = DEFAULT,
+) -> Taken:
+    return extract_and_index(
+        services,
+        connector,
+        start_run(services, connector),
+        max_objects=max_objects,
+        budget_seconds=600,
+        batching=batching,
+    )
 
 
 def before_download(monkeypatch: pytest.MonkeyPatch, action: Callable[[str], object]) -> None:
@@ -95,18 +108,18 @@ def test_documents_become_searchable_while_others_are_still_downloaded(
 
     def downloading(key: str) -> None:
         if key == "018.txt":
-            encoding.wait(PATIENCE)
+            encoding.wait(TIMEOUT)
             order.append("the last but one is downloaded")
             downloaded_meanwhile.set()
         if key == "019.txt":
-            swapped.wait(PATIENCE)
+            swapped.wait(TIMEOUT)
             order.append("the last is downloaded")
 
     def encode(_: Sequence[str]) -> None:
         if not encoding.is_set():
             order.append("the first are encoded")
             encoding.set()
-            downloaded_meanwhile.wait(PATIENCE)
+            downloaded_meanwhile.wait(TIMEOUT)
 
     real_swap = services.graph.swap
 
@@ -131,7 +144,6 @@ def test_documents_become_searchable_while_others_are_still_downloaded(
 def test_the_next_batch_is_encoded_while_the_one_before_is_swapped_in(
     services: Services, bucket: Bucket, connector: Connector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activekg_pipelines.pipeline.index._BATCH", 5)
     put_notes(bucket, 15)
     scan(services, connector)
     second_batch, batches = threading.Event(), []
@@ -144,24 +156,23 @@ def test_the_next_batch_is_encoded_while_the_one_before_is_swapped_in(
     real_swap = services.graph.swap
 
     def swap(*arguments: Any) -> None:
-        assert second_batch.wait(PATIENCE)
+        assert second_batch.wait(TIMEOUT)
         real_swap(*arguments)
 
     before_encoding(services, monkeypatch, encode)
     monkeypatch.setattr(services.graph, "swap", swap)
-    assert work(services, connector) == (15, 15)
+    assert work(services, connector, batching=Batching(index_objects=5)) == (15, 15)
     assert graph_of(services) == (15, 15, 15)
 
 
 def test_a_text_of_several_batches_is_encoded_once(
-    services: Services, bucket: Bucket, connector: Connector, monkeypatch: pytest.MonkeyPatch
+    services: Services, bucket: Bucket, connector: Connector
 ) -> None:
-    monkeypatch.setattr("activekg_pipelines.pipeline.index._BATCH", 2)
     bucket.put_many(
         {f"{number}.txt": "Everybody writes the same about penguins." for number in range(12)}
     )
     scan(services, connector)
-    counts = drain(services, connector)
+    counts = drain(services, connector, batching=Batching(index_objects=2))
     assert (counts.indexed, counts.chunks, counts.embeddings_computed) == (12, 12, 1)
 
 
@@ -176,10 +187,12 @@ def test_extraction_pauses_while_too_much_waits_for_indexing(
     objects: int,
     characters: int,
 ) -> None:
-    monkeypatch.setattr("activekg_pipelines.pipeline.backlog._MAX_OBJECTS", objects)
-    monkeypatch.setattr("activekg_pipelines.pipeline.backlog._MAX_CHARACTERS", characters)
-    monkeypatch.setattr("activekg_pipelines.pipeline.extract._BATCH", 4)
-    monkeypatch.setattr("activekg_pipelines.pipeline.index._BATCH", 4)
+    batching = Batching(
+        extract_objects=4,
+        index_objects=4,
+        backlog_objects=objects,
+        backlog_characters=characters,
+    )
     put_notes(bucket, 100)
     scan(services, connector)
     paused = threading.Event()
@@ -192,16 +205,16 @@ def test_extraction_pauses_while_too_much_waits_for_indexing(
         real_wait(self, seconds)
 
     def encode(_: Sequence[str]) -> None:
-        assert paused.wait(PATIENCE)
+        assert paused.wait(TIMEOUT)
         waiting.append(
             in_transaction(services, services.ledger.progress, connector.id).get("extracted", 0)
         )
 
     monkeypatch.setattr(Backlog, "wait_for_room", wait_for_room)
     before_encoding(services, monkeypatch, encode)
-    assert work(services, connector) == (100, 100)
-    # The bound, what was in the threads' hands when it was reached, and the batches
-    # that indexing holds.
+    assert work(services, connector, batching=batching) == (100, 100)
+    # The bound, what the threads worked on when it was reached, and the batches that
+    # indexing holds.
     assert 10 <= max(waiting) <= 10 + 2 * 4 + 3 * 4
     assert graph_of(services) == (100, 100, 100)
 
@@ -220,7 +233,7 @@ def test_claims_of_indexing_outlive_the_end_of_extraction(
         extracted.set()
 
     def encode(_: Sequence[str]) -> None:
-        assert extracted.wait(PATIENCE)
+        assert extracted.wait(TIMEOUT)
         held.append(claims(services))
 
     monkeypatch.setattr(Backlog, "end_extraction", end_extraction)
@@ -230,7 +243,7 @@ def test_claims_of_indexing_outlive_the_end_of_extraction(
     assert claims(services) == {None}
 
 
-def test_each_half_takes_up_no_more_objects_than_a_run_may(
+def test_each_step_claims_no_more_objects_than_a_run_may(
     services: Services, bucket: Bucket, connector: Connector
 ) -> None:
     put_notes(bucket, 30)
@@ -243,21 +256,21 @@ def test_each_half_takes_up_no_more_objects_than_a_run_may(
 
 
 def test_texts_that_other_runs_left_do_not_keep_a_run_from_extracting(
-    services: Services, bucket: Bucket, connector: Connector, monkeypatch: pytest.MonkeyPatch
+    services: Services, bucket: Bucket, connector: Connector
 ) -> None:
-    monkeypatch.setattr("activekg_pipelines.pipeline.backlog._MAX_OBJECTS", 1)
+    small_backlog = Batching(backlog_objects=1)
     put_notes(bucket, 40)
     scan(services, connector)
     extract_pending(
         services, connector, start_run(services, connector), max_objects=20, budget_seconds=600
     )
-    assert work(services, connector, max_objects=10) == (10, 10)
+    assert work(services, connector, max_objects=10, batching=small_backlog) == (10, 10)
     assert in_transaction(services, services.ledger.progress, connector.id) == {
         "indexed": 10,
         "extracted": 20,
         "pending": 10,
     }
-    assert work(services, connector) == (10, 30)
+    assert work(services, connector, batching=small_backlog) == (10, 30)
 
 
 def test_refused_credentials_stop_the_indexing_and_what_was_extracted_stays(
@@ -267,7 +280,6 @@ def test_refused_credentials_stop_the_indexing_and_what_was_extracted_stays(
     proxy: FaultProxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("activekg_pipelines.pipeline.extract._BATCH", 4)
     put_notes(bucket, 60)
     scan(proxied, via_proxy)
     stopped = threading.Event()
@@ -279,12 +291,12 @@ def test_refused_credentials_stop_the_indexing_and_what_was_extracted_stays(
 
     def encode(_: Sequence[str]) -> None:
         proxy.inject("GET", None, status(403, "InvalidAccessKeyId"))
-        assert stopped.wait(PATIENCE)
+        assert stopped.wait(TIMEOUT)
 
     monkeypatch.setattr(Lease, "stop", stop)
     before_encoding(proxied, monkeypatch, encode)
     with pytest.raises(CredentialsRefused, match="InvalidAccessKeyId"):
-        work(proxied, via_proxy)
+        work(proxied, via_proxy, batching=Batching(extract_objects=4))
     assert claims(proxied) == {None}
     states = in_transaction(proxied, proxied.ledger.progress, via_proxy.id)
     assert states["extracted"] >= 1
@@ -308,24 +320,23 @@ def test_a_model_that_cannot_be_used_stops_the_extraction_and_what_was_extracted
     def downloading(key: str) -> None:
         downloads.append(key)
         if key >= "008.txt":
-            assert failed.wait(PATIENCE)
+            assert failed.wait(TIMEOUT)
 
     def add(self: Backlog, characters: dict[int, int]) -> None:
         real_add(self, characters)
         stored.set()
 
     def dimensions(_: object) -> int:
-        assert stored.wait(PATIENCE)
+        assert stored.wait(TIMEOUT)
         failed.set()
         return 768
 
     with monkeypatch.context() as broken:
-        broken.setattr("activekg_pipelines.pipeline.extract._FLUSH_SECONDS", 0.1)
         broken.setattr(Backlog, "add", add)
         before_download(broken, downloading)
         broken.setattr(services.graph, "dimensions", dimensions)
         with pytest.raises(ModelError, match=r"the column nodes.embedding takes 768"):
-            work(services, connector)
+            work(services, connector, batching=Batching(flush_seconds=0.1))
     assert len(downloads) < 60, "the rest was not even begun"
     assert claims(services) == {None}
     states = in_transaction(services, services.ledger.progress, connector.id)
@@ -351,7 +362,7 @@ def test_of_two_failures_the_first_is_the_runs_and_the_other_is_logged(
         return 768
 
     def downloading(_: str) -> None:
-        assert model_failed.wait(PATIENCE)
+        assert model_failed.wait(TIMEOUT)
 
     monkeypatch.setattr(proxied.graph, "dimensions", dimensions)
     before_download(monkeypatch, downloading)
@@ -364,20 +375,19 @@ def test_of_two_failures_the_first_is_the_runs_and_the_other_is_logged(
 
 
 @pytest.mark.parametrize("where", ["downloading", "encoding"])
-def test_a_run_that_is_cancelled_ends_both_halves_and_gives_everything_back(
+def test_a_run_that_is_cancelled_ends_both_steps_and_gives_everything_back(
     services: Services,
     bucket: Bucket,
     connector: Connector,
     monkeypatch: pytest.MonkeyPatch,
     where: str,
 ) -> None:
-    monkeypatch.setattr("activekg_pipelines.pipeline.index._BATCH", 4)
     put_notes(bucket, 40)
     scan(services, connector)
     thread = threading.main_thread().ident
     assert thread is not None
-    # Every thread comes by; a second signal would interrupt the very cleaning up that
-    # is tested here.
+    # Every thread calls this. A second signal would interrupt the clean-up that is
+    # tested here.
     signals = iter(["SIGINT"])
 
     def cancel(what: object) -> None:
@@ -392,9 +402,9 @@ def test_a_run_that_is_cancelled_ends_both_halves_and_gives_everything_back(
     else:
         before_encoding(services, monkeypatch, cancel)
     with pytest.raises(KeyboardInterrupt):
-        work(services, connector)
-        # It may arrive a moment late.
-        threading.Event().wait(PATIENCE)
+        work(services, connector, batching=Batching(index_objects=4))
+        # The exception may come a moment late.
+        threading.Event().wait(TIMEOUT)
     monkeypatch.undo()
     assert claims(services) == {None}
     assert not [

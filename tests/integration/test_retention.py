@@ -1,4 +1,4 @@
-"""What is forgotten by itself, and what stays.
+"""Which rows are purged by themselves, and which stay.
 
 Dagster's runs, events and ticks, and this package's own history.
 """
@@ -121,7 +121,7 @@ def newest_materializations(instance: dg.DagsterInstance, key: str) -> list[str]
 
 
 def status(instance: dg.DagsterInstance, key: str) -> dict[str, str]:
-    """How each asset's partition stands."""
+    """The status of each asset's partition."""
     found = {}
     for asset in ASSETS:
         statuses = instance.get_status_by_partition(asset, [key], connector_partitions)
@@ -129,7 +129,7 @@ def status(instance: dg.DagsterInstance, key: str) -> dict[str, str]:
     return found
 
 
-def test_old_runs_go_and_what_says_how_each_partition_stands_stays(
+def test_old_runs_go_and_the_status_of_each_partition_stays(
     services: Services,
     instance: dg.DagsterInstance,
     history: psycopg.Connection[Any],
@@ -341,7 +341,7 @@ def old_tick(
 def wait_for(
     condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 180
 ) -> None:
-    """Look until something holds; the process must live meanwhile."""
+    """Wait until a condition holds; the process must live meanwhile."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, "the daemon ended"
@@ -423,7 +423,7 @@ def test_history_is_bounded_also_where_no_scan_completes(
     assert query(services, "SELECT count(*) < 20 FROM connectors.released_embeddings") == [(True,)]
 
 
-def test_a_purge_waits_for_nobody_and_takes_up_later_what_was_locked(
+def test_a_purge_waits_for_no_lock_and_later_drops_what_was_locked(
     services: Services, bucket: Bucket, connector: Connector
 ) -> None:
     bucket.put("a.txt", "The text of a.")

@@ -43,9 +43,9 @@ def two_tenants(services: Services, bucket: Bucket) -> Services:
 
 @pytest.fixture
 def reader_dsn(two_tenants: Services, postgres: str, dsn: str) -> str:
-    """DSN of an application's own role.
+    """DSN of an application's own role, which may do what ``activekg_reader`` may.
 
-    It may do what ``activekg_reader`` may, and never was another role.
+    Its sessions never had another role.
     """
     name = f"app_of_{conninfo_to_dict(dsn)['dbname']}"
     with psycopg.connect(postgres, autocommit=True) as conn:
@@ -379,9 +379,8 @@ def test_every_table_of_tenants_has_forced_row_level_security(services: Services
 def plain_owner(postgres: str, empty_dsn: str, migrated_template: str) -> str:
     """DSN of an empty database whose owner is bound by row-level security.
 
-    The owner is no superuser and may create no roles.
-
-    The server has the reader's role already, by the template.
+    The owner is no superuser and may create no roles. The server has the reader's role
+    already, because the template made it.
     """
     name = conninfo_to_dict(empty_dsn)["dbname"]
     owner = f"owner_of_{name}"
@@ -440,7 +439,7 @@ def test_everything_works_for_a_role_that_row_level_security_binds(
 def plan_without_reading_all(dsn: str, statement: str, given: Mapping[str, object]) -> str:
     """The plan of tenant_a's statement, by index wherever Postgres may use one.
 
-    It would rather read so few rows.
+    Without this setting, Postgres would read so few rows without an index.
     """
     with psycopg.connect(dsn) as conn:
         become(conn, "tenant_a")

@@ -165,13 +165,13 @@ def test_a_retried_run_goes_on_in_the_row_of_the_run_that_died(
     in_transaction(services, services.ledger.finish_run, "second", succeeded=True)
     assert rows(services) == [("manual", "succeeded", 2, 2)]
 
-    # One that nobody asked for, and one too many for the same request, get rows of
+    # A run that was not requested, and a second one for the same request, get rows of
     # their own.
     assert start("stranger", "somebody else") != request
     assert len(rows(services)) == 2
 
 
-def test_a_run_without_a_sign_of_life_is_closed_and_its_work_asked_for_again(
+def test_a_run_without_a_heartbeat_is_closed_and_its_work_asked_for_again(
     services: Services, bucket: Bucket, connector: Connector
 ) -> None:
     bucket.put("a.txt", "one")
@@ -186,17 +186,17 @@ def test_a_run_without_a_sign_of_life_is_closed_and_its_work_asked_for_again(
         limit=5,
         extractor="1",
     )
-    silence = services.settings.activekg_lost_run_seconds
-    age_heartbeats(services, silence - 10)
+    timeout = services.settings.activekg_lost_run_seconds
+    age_heartbeats(services, timeout - 10)
     assert ask(services) == 0
     assert [row[1] for row in rows(services)] == ["running"]
     end_leases(services)
-    age_heartbeats(services, silence + 10)
+    age_heartbeats(services, timeout + 10)
     assert ask(services) == 1
     assert [row[:2] for row in rows(services)] == [("dagster", "failed"), ("pending", "waiting")]
 
 
-def test_a_run_that_lives_is_not_closed(
+def test_a_run_with_heartbeats_is_not_closed(
     services: Services, bucket: Bucket, connector: Connector
 ) -> None:
     bucket.put("a.txt", "one")

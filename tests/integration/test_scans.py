@@ -1,6 +1,6 @@
-"""Listings: what is seen of a bucket, and what is deleted for it.
+"""Scans: what a listing shows of a bucket, and what is deleted for it.
 
-A listing that fails leaves everything alone.
+A listing that fails changes nothing.
 """
 
 from __future__ import annotations
@@ -381,20 +381,20 @@ def test_two_scanners_that_both_reach_the_end_delete_each_missing_object_once(
     assert live(services) == 1075
 
 
-@pytest.mark.parametrize("whole", [False, True])
-def test_who_asks_for_a_whole_scan_also_sees_changes_in_the_part_that_was_listed_before(
-    services: Services, bucket: Bucket, connector: Connector, whole: bool
+@pytest.mark.parametrize("from_start", [False, True])
+def test_who_asks_for_a_scan_from_the_start_also_sees_changes_in_the_part_that_was_listed_before(
+    services: Services, bucket: Bucket, connector: Connector, from_start: bool
 ) -> None:
     bucket.put_many(dict(list(PICTURES.items())[:1100]))
     assert not scan_connector(services, connector, budget_seconds=0.0001).completed
     bucket.put("early.txt", "This key comes before the cursor.")
-    result = scan_connector(services, connector, budget_seconds=None, whole=whole)
+    result = scan_connector(services, connector, budget_seconds=None, from_start=from_start)
     assert result.completed
-    assert ("early.txt" in states(services, connector)) is whole
-    assert live(services) == 1100 + whole
-    # Without a scan under way a whole one lists once.
+    assert ("early.txt" in states(services, connector)) is from_start
+    assert live(services) == 1100 + from_start
+    # Without a scan under way it lists once.
     before = len(scans(services))
-    scan_connector(services, connector, budget_seconds=None, whole=True)
+    scan_connector(services, connector, budget_seconds=None, from_start=True)
     assert len(scans(services)) == before + 1
 
 

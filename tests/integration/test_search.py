@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from activekg_pipelines.administration.services import admin_services
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.graph import search as search_module
 from activekg_pipelines.graph.export import export_chunks
-from activekg_pipelines.graph.search import SearchHit, search
+from activekg_pipelines.graph.search import DEFAULT_THRESHOLDS, SearchHit, Thresholds, search
 from activekg_pipelines.services import Services
 from tests.integration.syncing import sync
 from tests.s3_bucket import Bucket
 
+BY_INDEX = Thresholds(exact_up_to=0, index_from=1)
+
 
 def test_the_index_finds_what_exact_search_finds_and_as_many(
-    services: Services, connector: Connector, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    services: Services, connector: Connector, bucket: Bucket
 ) -> None:
     words = ["roof", "cellar", "garden", "kitchen", "library", "attic"]
     bucket.put_many(
@@ -29,46 +31,52 @@ def test_the_index_finds_what_exact_search_finds_and_as_many(
     sync(services, crowd)
     questions = ["Where are the books? library", "house 17", "something that grows in the garden"]
     exact = [_ask(services, question) for question in questions]
-    monkeypatch.setattr(search_module, "_READ_UP_TO", 0)
-    assert [_ask(services, question) for question in questions] == exact, (
+    few = Thresholds(exact_up_to=0)
+    assert [_ask(services, question, few) for question in questions] == exact, (
         "so few chunks of a model are read"
     )
-    monkeypatch.setattr(search_module, "_LOOK_UP_FROM", 1)
-    indexed = [_ask(services, question) for question in questions]
+    indexed = [_ask(services, question, BY_INDEX) for question in questions]
     for by_index, by_reading in zip(indexed, exact, strict=True):
         assert len(by_index) == len(by_reading) == 20
         assert len(set(by_index) & set(by_reading)) >= 18
 
 
 def test_of_many_chunks_only_those_with_a_rare_word_are_ranked_by_words(
-    services: Services, connector: Connector, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    services: Services, connector: Connector, bucket: Bucket
 ) -> None:
     bucket.put_many({f"{n:02}.txt": f"Note {n} about the garden." for n in range(40)})
     bucket.put("both.txt", "At http://example.com/o'neill lies the garden.")
     bucket.put("rare.txt", "Of http://example.com/o'neill and of nothing else.")
     sync(services, connector)
-    monkeypatch.setattr(search_module, "_READ_UP_TO", 0)
-    monkeypatch.setattr(search_module, "_LOOK_UP_FROM", 1)
-    monkeypatch.setattr(search_module, "_RARE", {"sampled": 250, "candidates": 5})
+    few = replace(BY_INDEX, candidates=5)
     scores = {
         hit.uri.rpartition("/")[2]: hit.score
-        for hit in _hits(services, "garden http://example.com/o'neill", limit=42)
+        for hit in _hits(services, "garden http://example.com/o'neill", few, limit=42)
     }
     # A rank of one list alone gives at most 1 / 61.
     assert {name for name, score in scores.items() if score > 1 / 61} == {"both.txt", "rare.txt"}
     assert len(scores) == 42
-    assert len(_hits(services, "the of and", limit=42)) == 42, "a question without words"
-    monkeypatch.setattr(search_module, "_RARE", {"sampled": 250, "candidates": 1000})
-    assert sum(hit.score > 1 / 61 for hit in _hits(services, "garden example.com", limit=42)) > 30
+    assert len(_hits(services, "the of and", few, limit=42)) == 42, "a question without words"
+    many = _hits(services, "garden example.com", BY_INDEX, limit=42)
+    assert sum(hit.score > 1 / 61 for hit in many) > 30
 
 
-def _ask(services: Services, question: str) -> list[str]:
-    return [hit.uri for hit in _hits(services, question, limit=20)]
+def _ask(
+    services: Services, question: str, thresholds: Thresholds = DEFAULT_THRESHOLDS
+) -> list[str]:
+    return [hit.uri for hit in _hits(services, question, thresholds, limit=20)]
 
 
-def _hits(services: Services, question: str, *, limit: int) -> list[SearchHit]:
+def _hits(
+    services: Services, question: str, thresholds: Thresholds = DEFAULT_THRESHOLDS, *, limit: int
+) -> list[SearchHit]:
     return search(
-        services.database, services.encoder, tenant_id="acme_corp", query=question, limit=limit
+        services.database,
+        services.encoder,
+        tenant_id="acme_corp",
+        query=question,
+        limit=limit,
+        thresholds=thresholds,
     )
 
 

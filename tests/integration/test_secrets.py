@@ -1,4 +1,4 @@
-"""Where a tenant's secret access key must never turn up: tables, logs, errors."""
+"""A tenant's secret access key must never appear in tables, logs or errors."""
 
 from __future__ import annotations
 

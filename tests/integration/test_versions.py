@@ -44,8 +44,7 @@ def synced(services: Services, bucket: Bucket, connector: Connector) -> Connecto
 def upgrade(services: Services, monkeypatch: pytest.MonkeyPatch, **changes: str) -> Versions:
     """Go on as a process of another version."""
     versions = replace(services.versions, **changes)
-    services.versions = versions
-    monkeypatch.setattr("activekg_pipelines.pipeline.extract.EXTRACTOR_VERSION", versions.extractor)
+    services.versions, services.extractor_version = versions, versions.extractor
     monkeypatch.setattr(services.encoder, "version", versions.encoder)
     return versions
 

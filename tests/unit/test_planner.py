@@ -14,9 +14,9 @@ from activekg_pipelines.errors import (
     RunsDied,
 )
 from activekg_pipelines.ledger.planner import (
+    backoff_seconds,
+    backoff_table,
     deletions_held_back,
-    pause_seconds,
-    pauses,
     removes_document,
     retry_delay,
     runs_wanted,
@@ -48,17 +48,17 @@ def test_retries_back_off_exponentially_within_jitter_and_cap() -> None:
         assert full / 2 < retry_delay(attempts, base=30, cap=3600, chance=0.999) < full
 
 
-def test_pauses_double_up_to_the_cap_and_stay_there() -> None:
+def test_backoff_doubles_up_to_the_cap_and_stays_there() -> None:
     """Of runs that fail: half a minute after the first failure, an hour at most."""
-    assert pauses(base=30, cap=3600) == [30, 60, 120, 240, 480, 960, 1920, 3600]
+    assert backoff_table(base=30, cap=3600) == [30, 60, 120, 240, 480, 960, 1920, 3600]
     for failures, seconds in [(1, 30), (2, 60), (7, 1920), (8, 3600), (5000, 3600)]:
-        assert pause_seconds(failures, base=30, cap=3600) == seconds
+        assert backoff_seconds(failures, base=30, cap=3600) == seconds
 
 
 def test_chance_takes_up_to_a_quarter_off_a_pause() -> None:
-    assert pause_seconds(1, base=60, cap=3600, chance=0.0) == 60
-    assert 45 < pause_seconds(1, base=60, cap=3600, chance=0.999) < 46
-    assert 2700 < pause_seconds(5000, base=60, cap=3600, chance=0.999) < 2701
+    assert backoff_seconds(1, base=60, cap=3600, chance=0.0) == 60
+    assert 45 < backoff_seconds(1, base=60, cap=3600, chance=0.999) < 46
+    assert 2700 < backoff_seconds(5000, base=60, cap=3600, chance=0.999) < 2701
 
 
 def _settle(error: ObjectError, attempts: int) -> FailedObject:

@@ -18,8 +18,9 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 EVERYWHERE: Final[tuple[Network, ...]] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
-"""For the operator's own endpoints: AWS itself may lie behind a private address (VPC
-endpoints with private DNS).
+"""For the operator's own endpoints.
+
+AWS itself may have a private address (VPC endpoints with private DNS).
 """
 
 _PRIVATE: Final[tuple[Network, ...]] = tuple(
@@ -27,15 +28,15 @@ _PRIVATE: Final[tuple[Network, ...]] = tuple(
 )
 _LOOPBACK: Final[tuple[Network, ...]] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
-# Names that the public DNS does not hold, so that whoever lists one means a machine of
-# its own network: RFC 2606, 6761, 6762 (with its appendix G) and 8375, and the names
-# that ICANN never delegates. ``svc`` is Kubernetes'.
+# Names that the public DNS does not hold: an operator who lists one means a machine of
+# the own network. They are from RFC 2606, 6761, 6762 (with its appendix G) and 8375, and
+# from the names that ICANN never delegates. ``svc`` is Kubernetes'.
 _OWN_SUFFIXES: Final = (
     ".internal", ".local", ".localdomain", ".lan", ".home", ".corp", ".intranet", ".private",
     ".test", ".svc", ".home.arpa",
 )  # fmt: skip
 
-# Nobody keeps documents there, whoever allows it.
+# No documents lie there, and so no operator can allow them.
 _NEVER: Final[tuple[Network, ...]] = tuple(
     map(
         ip_network,
@@ -62,18 +63,18 @@ _IPV4_COMPATIBLE: Final = IPv6Network("::/96")
 
 @dataclass(frozen=True, slots=True)
 class AddressRule:
-    """The addresses of one endpoint: public ones, those of ``networks``, and never a
-    metadata service's.
+    """The addresses that one endpoint may have, which are never a metadata service's.
 
     Attributes:
-        networks: networks besides the public ones.
+        networks: allowed networks besides the public ones.
     """
 
     networks: tuple[Network, ...] = ()
 
     def refusal(self, address: str) -> str | None:
-        """Why a connection may not go to an address, as the end of "it has the address
-        …"; None where it may.
+        """Why a connection may not go to an address; None where it may.
+
+        The reason ends the sentence "it has the address …".
 
         Args:
             address: as the resolver gives it, with a scope (``fe80::1%eth0``) or
@@ -97,7 +98,7 @@ class AddressRule:
 def check_endpoint(endpoint_url: str, allowlist: Collection[str]) -> None:
     """Refuse an endpoint whose host the operator did not allow.
 
-    What the host's name leads to is checked when a connection is made.
+    The addresses of the host's name are checked when a connection is made.
 
     Args:
         endpoint_url: as :data:`~activekg_pipelines.sources.config.EndpointUrl` has it.
@@ -119,10 +120,10 @@ def check_endpoint(endpoint_url: str, allowlist: Collection[str]) -> None:
 def rule_for_tenants(host: str, private_networks: Iterable[Network]) -> AddressRule:
     """The rule for a host that a tenant named and the operator's list holds.
 
-    An address on the list means itself, ``localhost`` the loopback, a name of no public
-    domain (``minio``, ``minio.internal``) the operator's network. Any other name must
-    lead to public addresses: whoever has its DNS in hand must not be able to point it
-    into the operator's network.
+    An address on the list means itself, and ``localhost`` means the loopback. A name
+    outside the public domains (``minio``, ``minio.internal``) means the operator's
+    network. Any other name must have public addresses: a person who controls its DNS
+    must not be able to point it into the operator's network.
 
     Args:
         host: name or address, in lower case, an IPv6 address without brackets.
@@ -142,8 +143,9 @@ def rule_for_tenants(host: str, private_networks: Iterable[Network]) -> AddressR
 
 
 def _embedded(address: Address) -> Address:
-    """The IPv4 address that a connection to a mapped, NAT64, 6to4 or IPv4-compatible
-    one arrives at.
+    """The IPv4 address in a mapped, NAT64, 6to4 or IPv4-compatible IPv6 address.
+
+    A connection to such an address arrives there. Other addresses come back unchanged.
     """
     if isinstance(address, IPv4Address):
         return address

@@ -1,6 +1,6 @@
-"""Until when a caller waits for its requests.
+"""The moment until which a caller waits for its requests.
 
-It is kept beside the call, because the clients of AWS and of Google hand no such thing
+It lies in a context variable, because the clients of AWS and of Google do not pass it
 on.
 """
 
@@ -16,8 +16,9 @@ _give_up_at: ContextVar[float | None] = ContextVar("activekg_give_up_at", defaul
 
 @contextmanager
 def give_up_at(moment: float | None) -> Iterator[None]:
-    """Requests made inside are answered by then or fail, attempts and connecting
-    included.
+    """Requests made inside are answered by this moment, or fail.
+
+    It includes connecting and further attempts.
 
     Args:
         moment: of ``time.monotonic()``; None for the usual limits.
@@ -32,8 +33,9 @@ def give_up_at(moment: float | None) -> Iterator[None]:
 
 
 def seconds_left(usual: float) -> float:
-    """``usual`` seconds, or what is left until the caller gives up: 0 or less when that
-    moment has passed.
+    """``usual`` seconds, or fewer if the caller's moment comes before.
+
+    It is 0 or less when that moment has passed.
     """
     moment = _give_up_at.get()
     return usual if moment is None else min(usual, moment - time.monotonic())

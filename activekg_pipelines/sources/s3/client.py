@@ -96,8 +96,9 @@ def _route(config: S3Config, settings: Settings, answer_seconds: float) -> Route
 
 @cache
 def _session() -> Session:
-    """The AWS library as it is without environment variables and files; it keeps the
-    description of S3 (10 MB).
+    """The AWS library without its environment variables and files.
+
+    It keeps the description of S3 (10 MB).
     """
     values = {
         name: (None, None, default, convert)
@@ -112,8 +113,9 @@ def _session() -> Session:
 
 
 def _parse_timestamp(value: Any) -> datetime:
-    """A time of an answer. The library's own way takes three quarters of the time that
-    a listing takes to be read.
+    """Parse a time of an answer.
+
+    The library's own parser takes three quarters of the time to read a listing.
     """
     try:
         moment = datetime.fromisoformat(value)

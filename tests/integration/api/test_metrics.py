@@ -357,11 +357,18 @@ def test_counters_never_go_backwards_when_runs_and_connectors_go(
 
 KILLED_RUN = """
 import sys
-from activekg_pipelines.pipeline import extract
+from activekg_pipelines.pipeline.batching import Batching
+from activekg_pipelines.pipeline.extract import extract_pending
 from activekg_pipelines.services import services
-extract._BATCH = 8
 connector = services().connector_of_partition(sys.argv[1])
-extract.extract_pending(services(), connector, sys.argv[2], max_objects=10_000, budget_seconds=600)
+extract_pending(
+    services(),
+    connector,
+    sys.argv[2],
+    max_objects=10_000,
+    budget_seconds=600,
+    batching=Batching(extract_objects=8),
+)
 """
 
 

@@ -105,7 +105,7 @@ def runs_worked_off(services: Services) -> Iterator[None]:
                     mode=request.mode,
                 )
                 try:
-                    scan_connector(services, connector, budget_seconds=None, whole=True)
+                    scan_connector(services, connector, budget_seconds=None, from_start=True)
                     extract_pending(services, connector, run, max_objects=1000, budget_seconds=60)
                     index_extracted(services, connector, run, max_objects=1000, budget_seconds=60)
                 except ActiveKGError:

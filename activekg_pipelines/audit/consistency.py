@@ -19,15 +19,17 @@ class Facts:
     """An object's row of the ledger, and what text and graph hold of it.
 
     Attributes:
-        settled: neither a scan nor a run is about to change it; otherwise text and
+        settled: neither a scan nor a run is about to change it. Otherwise text and
             graph were not read.
         claimed: a run holds it.
         text: None where there is none, and where the object is not settled.
         node_id: its document's node, where there is one.
-        linked: chunks of its own at its document's edges.
+        linked: chunks that edges link to its document.
         dangling: edges to its document that begin at no node.
-        other_tenant, without_vector, damaged_vectors, other_model: how many of the
-            linked ones are.
+        other_tenant: linked chunks that carry another tenant.
+        without_vector, damaged_vectors: linked chunks whose vector is missing or
+            damaged.
+        other_model: linked chunks that carry another model than their document.
         linked_chunks: of each linked chunk: index, total, start and end on its edge,
             SHA-256 of its text, and the hash that it carries.
     """
@@ -69,16 +71,14 @@ class Facts:
 def disagreements(
     facts: Facts, connector: Connector, *, encoder_version: str | None
 ) -> Iterator[tuple[Difference, int]]:
-    """What does not agree, and at how many chunks, edges or vectors.
+    """The differences of one object, and how many chunks, edges or vectors each concerns.
 
     Args:
-        facts: of one object.
-        connector: whose object it is.
-        encoder_version: the model in use, where outdated documents are already known to
-            be none; None otherwise.
+        encoder_version: the model in use, if a scan has queued all outdated documents;
+            None otherwise.
     """
     if facts.state == ObjectState.EXTRACTED and not facts.has_text and not facts.claimed:
-        # No run would ever take it up: there is nothing to index.
+        # No run would ever claim it: there is no text to index.
         yield Difference.TEXT_MISSING, 1
     if not facts.settled:
         return

@@ -1,6 +1,6 @@
-"""Many documents leave with their connector, or with its bucket.
+"""Many documents are removed with their connector, or with its bucket.
 
-They leave in batches, whatever happens between two of them.
+They are removed in batches, and a crash between two batches does no harm.
 """
 
 from __future__ import annotations
