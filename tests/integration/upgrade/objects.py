@@ -25,12 +25,14 @@ HANDBOOK = {
     "notes/leave.html": "<html><body><h1>Leave</h1>"
     "<p>Thirty days of leave a year, for everybody.</p></body></html>",
     "notes/übung größe 100%.txt": "The fire drill is on the first Monday of each month.\n",
-    "pumps.md": "# Pumps\n\nThe pump P-7 runs at 42 bar.\n\n# Seals\n\nThe seal of P-7 is of PTFE.\n",
+    "pumps.md": "# Pumps\n\nThe pump P-7 runs at 42 bar.\n\n"
+    "# Seals\n\nThe seal of P-7 is of PTFE.\n",
 }
 # May and January were deleted. The scan that stands half-way has seen it, and has not
 # come to its end.
 REPORTS = {
-    f"2026/{name}.txt": f"The report of {name[3:].title()}: {int(name[:2]) * 7} machines were sold.\n"
+    f"2026/{name}.txt": f"The report of {name[3:].title()}: "
+    f"{int(name[:2]) * 7} machines were sold.\n"
     for name in (
         "02-february",
         "03-march",
