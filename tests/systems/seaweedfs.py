@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 
 _START_SECONDS = 90
+_PR_SET_PDEATHSIG = 1
 _SERVERS = ("master", "volume", "filer", "s3")
 
 
@@ -65,7 +68,13 @@ def running(folder: Path) -> Iterator[str]:
     ]
     log = folder / "log"
     with log.open("wb") as output:
-        server = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder)
+        server = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            preexec_fn=_end_with_the_tests,  # noqa: PLW1509 - one system call
+        )
     try:
         endpoint = f"http://127.0.0.1:{listens['s3']}"
         _wait(server, endpoint, log)
@@ -77,6 +86,12 @@ def running(folder: Path) -> Iterator[str]:
         for port in ports:
             for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
                 left.unlink()
+
+
+def _end_with_the_tests() -> None:
+    """The server ends even where the tests are killed. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _binary() -> Path:

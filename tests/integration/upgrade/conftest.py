@@ -8,10 +8,12 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import Connection, sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from activekg_pipelines.database.migrate import migrate
 from activekg_pipelines.settings import Settings, load_settings
+from tests.conftest import new_database
 from tests.integration.upgrade.objects import BUCKETS, ENDPOINT, KEKS
 from tests.s3_bucket import Bucket
 
@@ -40,28 +42,39 @@ def rows_of(conn: Connection[TupleRow]) -> Rows:
     }
 
 
-@pytest.fixture
-def dsn(empty_dsn: str, s3_endpoint: str) -> str:
+@pytest.fixture(scope="session")
+def filled_template(postgres: str, s3_endpoint: str) -> str:
     """DSN of a database at revision 0007, with the rows that its version wrote."""
-    migrate(empty_dsn, "0007")
-    with psycopg.connect(empty_dsn) as conn:
-        conn.execute(ROWS.read_text("utf-8").replace(ENDPOINT, s3_endpoint))  # type: ignore[call-overload]
-    return empty_dsn
-
-
-@pytest.fixture
-def rows_before(dsn: str) -> Rows:
-    """Every row before the migration."""
+    dsn = new_database(postgres, template="template0")
+    migrate(dsn, "0007")
     with psycopg.connect(dsn) as conn:
+        conn.execute(ROWS.read_text("utf-8").replace(ENDPOINT, s3_endpoint))  # type: ignore[call-overload]
+    return dsn
+
+
+@pytest.fixture(scope="session")
+def rows_before(filled_template: str) -> Rows:
+    """Every row before the migration."""
+    with psycopg.connect(filled_template) as conn:
         return rows_of(conn)
 
 
+@pytest.fixture(scope="session")
+def upgraded_template(postgres: str, filled_template: str, rows_before: Rows) -> str:
+    """Name of the same database after the migration, which each test clones."""
+    migrate(filled_template)
+    return conninfo_to_dict(filled_template)["dbname"]  # type: ignore[return-value]
+
+
 @pytest.fixture
-def app_settings(
-    rows_before: Rows, dsn: str, app_settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> Settings:
+def dsn(postgres: str, upgraded_template: str) -> str:
+    """DSN of a database that was migrated with the rows of the version before."""
+    return new_database(postgres, template=upgraded_template)
+
+
+@pytest.fixture
+def app_settings(app_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings for the migrated database, with the keys of its secrets."""
-    migrate(dsn)
     for name, value in KEKS.items():
         monkeypatch.setenv(name, value)
     return load_settings()

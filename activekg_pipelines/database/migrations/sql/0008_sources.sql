@@ -44,10 +44,10 @@ BEGIN
         NEW.secret_hints := jsonb_build_object('access_key_id', NEW.access_key_hint);
     ELSIF NEW.provider = 's3' THEN
         NEW.bucket := NEW.config ->> 'bucket';
-        NEW.prefix := NEW.config ->> 'prefix';
-        NEW.region := NEW.config ->> 'region';
+        NEW.prefix := coalesce(NEW.config ->> 'prefix', '');
+        NEW.region := coalesce(NEW.config ->> 'region', '');
         NEW.endpoint_url := NEW.config ->> 'endpoint_url';
-        NEW.access_key_hint := NEW.secret_hints ->> 'access_key_id';
+        NEW.access_key_hint := coalesce(NEW.secret_hints ->> 'access_key_id', '');
     ELSE
         -- The version before shows where it lies, and reads nothing: its secrets are bound
         -- otherwise. No bucket of S3 has such a name, so none is taken for the same source.
