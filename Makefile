@@ -1,7 +1,8 @@
 # make demo   everything on this machine, on real documents    make up     without sample data
-# make test   every test but make chaos                        make chaos  faults at random moments
+# make test   our own parts, and the whole system              make chaos  faults at random moments
 # make check  lint, types and the floors of the architecture   make bench  the measurements
 # make audit  known vulnerabilities of the dependencies        make lock   their versions, hashes
+# make test-systems  the same beside servers that are not our own
 
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -13,7 +14,7 @@ TORCH_INDEX ?=
 TORCH := torch==2.13.0
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo up test chaos check audit bench lock clean
+.PHONY: demo up test test-systems chaos check audit bench lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/activekg-pipelines demo $(ARGS)
@@ -25,6 +26,11 @@ up: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto tests/unit tests/integration $(ARGS)
 	$(BIN)/python -m pytest tests/e2e $(ARGS)
+
+# What needs foreign servers, or more than the package index has. What cannot be had here is
+# skipped, with a sentence that says so.
+test-systems: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/systems $(ARGS)
 
 # Named faults, and seeded rounds of them, against the running system: make chaos N=200 SEED=1.
 # A failed round names its seed. A round takes about a minute, so they stand beside the tests.

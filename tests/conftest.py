@@ -64,13 +64,13 @@ def migrated_template(postgres: str) -> str:
 @pytest.fixture
 def empty_dsn(postgres: str) -> str:
     """DSN of a new, never migrated database."""
-    return _new_database(postgres, template="template0")
+    return new_database(postgres, template="template0")
 
 
 @pytest.fixture
 def dsn(postgres: str, migrated_template: str) -> str:
     """DSN of a new, migrated database."""
-    return _new_database(postgres, template=migrated_template)
+    return new_database(postgres, template=migrated_template)
 
 
 @pytest.fixture
@@ -81,7 +81,8 @@ def database(dsn: str) -> Iterator[Database]:
     pool.close()
 
 
-def _new_database(postgres: str, *, template: str) -> str:
+def new_database(postgres: str, *, template: str) -> str:
+    """DSN of a new database with what the template holds."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     _create_database(postgres, name, template=template)
     return make_conninfo(postgres, dbname=name)

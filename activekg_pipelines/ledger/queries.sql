@@ -588,8 +588,8 @@ ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + E
 
 -- name: work
 -- What the `work_queue` sensor needs to know: connectors with due objects, with no scan
--- yet, or with a scan that stands still, beside the runs that they have. One statement,
--- which writes nothing when nothing happened. Runs without a heartbeat for long are
+-- yet, or with a scan that no tick carries on, beside the runs that they have. One
+-- statement, which writes nothing when nothing happened. Runs without a heartbeat for long are
 -- closed on the way: their process is gone.
 WITH finished AS (
     UPDATE connectors.runs SET status = 'failed', finished_at = now(), lost_at = now()
@@ -618,7 +618,9 @@ WITH finished AS (
              WHEN c.failed_polls = 0 AND EXISTS (
                  SELECT FROM connectors.scans s WHERE s.connector_id = c.id
                    AND s.status = 'running'
-                   AND s.updated_at < now() - make_interval(secs => %(scan_idle)s)
+                   -- One that stands still, or that only a run can carry out.
+                   AND (NOT c.lists_in_order
+                        OR s.updated_at < now() - make_interval(secs => %(scan_idle)s))
              ) THEN 'scan'
         END AS scan_reason,
         EXISTS (

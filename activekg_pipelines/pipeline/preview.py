@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -21,9 +21,11 @@ from psycopg.rows import TupleRow
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.database.queries import load_queries
+from activekg_pipelines.errors import ListingOutOfOrder
 from activekg_pipelines.ledger import planner
 from activekg_pipelines.pipeline.scan import needs_no_download
 from activekg_pipelines.services import Services
+from activekg_pipelines.sources.ordered import Ordered
 from activekg_pipelines.sources.source import Page
 
 _SQL = load_queries(Path(__file__).with_name("preview.sql"))
@@ -173,14 +175,28 @@ def preview_sync(services: Services, connector: Connector, *, max_pages: int) ->
         ModelError: the configured model cannot be found. So it is not known what is
             outdated.
     """
+    source = services.source(connector)
+    deadline = time.monotonic() + _LISTING_SECONDS
+    try:
+        return _preview(services, connector, source.pages(deadline=deadline), max_pages)
+    except ListingOutOfOrder:
+        # No sync has met this listing yet, so that nobody has noted its order.
+        pages = Ordered(source).pages(deadline=deadline)
+        return _preview(services, connector, pages, max_pages)
+
+
+def _preview(
+    services: Services, connector: Connector, pages: Generator[Page], max_pages: int
+) -> Preview:
     history = _history(services, connector)
     comparison = _Comparison(services, connector, history.density)
     is_last = False
-    deadline = time.monotonic() + _LISTING_SECONDS
-    pages = services.source(connector).pages(deadline=deadline)
     # Closed, so that no connection stays checked out when max_pages ends the loop.
     with closing(pages):
         for page in pages:
+            if not (page.entries or page.is_last):
+                # The listing is still being read, to be sorted.
+                continue
             comparison.read(page)
             is_last = page.is_last
             if comparison.pages >= max_pages:

@@ -105,7 +105,8 @@ def scan_connector(
         while True:
             source = services.source(connector)
             if run is None and not source.lists_in_order:
-                # The complete listing has to be sorted: a run takes over the scan.
+                # The complete listing has to be sorted: the work queue starts a run for it.
+                _note_unordered(services, connector)
                 return ScanResult(counts, completed=False, left_to_run=True)
             # Closed, so that no connection stays checked out when the budget ends the
             # loop.
@@ -151,6 +152,12 @@ def scan_connector(
     except SourceError as error:
         _record_error(services, connector, scan, error)
         raise
+
+
+def _note_unordered(services: Services, connector: Connector) -> None:
+    if connector.lists_in_order:
+        with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+            services.connectors.sort_listing(conn, connector.id)
 
 
 def _switch_to_sorting(services: Services, connector: Connector, scan: Scan) -> Connector:

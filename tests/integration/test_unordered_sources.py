@@ -12,12 +12,13 @@ import pytest
 
 from activekg_pipelines.audit.audit import audit_connector
 from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.ledger.states import Trigger
 from activekg_pipelines.pipeline.preview import Change, preview_sync
 from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.memory import MemoryConfig, MemoryStore, memory_provider
 from activekg_pipelines.sources.registry import registered
-from tests.integration.syncing import drain, found, start_run, states
+from tests.integration.syncing import drain, found, in_transaction, start_run, states
 
 ANIMALS = ("penguins", "whales")
 # In the order of bytes the hyphen comes before the slash; a walk through folders gives
@@ -79,6 +80,41 @@ def test_a_store_that_walks_folders_is_synced_by_itself_once_a_run_sorts_its_lis
     assert (result.completed, result.counts.added) == (True, 2)
     drain(services, memory)
     assert states(services, memory) == dict.fromkeys(FOLDERS, ("indexed", None))
+
+
+def test_a_preview_before_the_first_sync_sorts_the_listing_itself(
+    services: Services, store: MemoryStore, memory: Connector
+) -> None:
+    store.order = lambda _: FOLDERS
+    for key in FOLDERS:
+        store.put(key, b"text")
+    preview = preview_sync(services, memory, max_pages=10)
+    assert (preview.complete, preview.changes[Change.ADD].objects) == (True, 2)
+    assert services.connector(memory.id).lists_in_order, "a preview writes nothing"
+
+
+def test_a_listing_that_has_to_be_sorted_gets_its_run_without_a_wait(
+    services: Services, store: MemoryStore, memory: Connector
+) -> None:
+    store.order = lambda _: FOLDERS
+    for key in FOLDERS:
+        store.put(key, b"text")
+    scan_connector(services, memory, budget_seconds=20)
+
+    def scans_asked_for() -> list[Trigger | None]:
+        works = in_transaction(
+            services,
+            services.ledger.work,
+            max_objects=1000,
+            cap=1,
+            scan_idle_seconds=3600,
+            lost_after_seconds=3600,
+        )
+        return [work.scan for work in works]
+
+    assert scans_asked_for() == [Trigger.SCAN]
+    scan_in_run(services, services.connector(memory.id))
+    assert Trigger.SCAN not in scans_asked_for()
 
 
 def test_no_order_of_a_listing_loses_or_deletes_an_object(

@@ -15,25 +15,47 @@ ALTER TABLE connectors.connectors
     ADD COLUMN lists_in_order boolean NOT NULL DEFAULT true;
 
 CREATE FUNCTION connectors.keep_columns_of_s3() RETURNS trigger LANGUAGE plpgsql AS $body$
+DECLARE
+    by_old_version boolean := NEW.config IS NULL;
 BEGIN
-    IF NEW.config IS NULL
-       OR TG_OP = 'UPDATE' AND NEW.provider = 's3' AND NEW.config = OLD.config
-          AND (NEW.bucket, NEW.prefix, NEW.region, NEW.endpoint_url, NEW.access_key_hint)
-              IS DISTINCT FROM
-              (OLD.bucket, OLD.prefix, OLD.region, OLD.endpoint_url, OLD.access_key_hint)
-          AND NEW.secret_hints = OLD.secret_hints THEN
-        -- Written by a process of the version before.
+    IF TG_OP = 'UPDATE' AND NOT by_old_version THEN
+        -- A process of the version before changes its own columns and none of the others.
+        by_old_version :=
+            (NEW.bucket, NEW.prefix, NEW.region, NEW.endpoint_url, NEW.access_key_hint)
+            IS DISTINCT FROM
+            (OLD.bucket, OLD.prefix, OLD.region, OLD.endpoint_url, OLD.access_key_hint)
+            AND (NEW.config, NEW.location, NEW.secret_hints)
+            IS NOT DISTINCT FROM (OLD.config, OLD.location, OLD.secret_hints);
+    END IF;
+    IF by_old_version AND NEW.provider <> 's3' THEN
+        -- It would put keys of S3 in the place of the connector's secrets.
+        RAISE EXCEPTION 'The connector % is of the provider %, which only the newer version of '
+            'this system can change: finish the upgrade of this process.',
+            NEW.partition_key, NEW.provider;
+    ELSIF by_old_version THEN
+        IF TG_OP = 'UPDATE' THEN
+            -- Another source may list otherwise.
+            NEW.lists_in_order := OLD.lists_in_order OR (NEW.bucket, NEW.prefix, NEW.endpoint_url)
+                IS DISTINCT FROM (OLD.bucket, OLD.prefix, OLD.endpoint_url);
+        END IF;
         NEW.config := jsonb_build_object('bucket', NEW.bucket, 'prefix', NEW.prefix,
             'region', NEW.region, 'endpoint_url', NEW.endpoint_url);
         NEW.location := 's3://' || NEW.bucket || '/' || NEW.prefix;
         NEW.secret_hints := jsonb_build_object('access_key_id', NEW.access_key_hint);
-    ELSE
-        -- Of another provider, that version shows where it lies and reads nothing.
-        NEW.bucket := coalesce(NEW.config ->> 'bucket', NEW.location);
+    ELSIF NEW.provider = 's3' THEN
+        NEW.bucket := NEW.config ->> 'bucket';
         NEW.prefix := coalesce(NEW.config ->> 'prefix', '');
         NEW.region := coalesce(NEW.config ->> 'region', '');
         NEW.endpoint_url := NEW.config ->> 'endpoint_url';
         NEW.access_key_hint := coalesce(NEW.secret_hints ->> 'access_key_id', '');
+    ELSE
+        -- The version before shows where it lies, and reads nothing: its secrets are bound
+        -- otherwise. No bucket of S3 has such a name, so none is taken for the same source.
+        NEW.bucket := NEW.location;
+        NEW.prefix := '';
+        NEW.region := '';
+        NEW.endpoint_url := NULL;
+        NEW.access_key_hint := '';
     END IF;
     RETURN NEW;
 END

@@ -1,0 +1,132 @@
+-- name: lock_tenant
+-- Registrations of one tenant take turns, so that two overlapping ones cannot both pass the check.
+SELECT pg_advisory_xact_lock(hashtextextended('connectors/' || %(tenant_id)s, 0))
+
+-- name: connector_limit
+-- How many connectors a tenant has, and how many it may have: its own limit, else the installation's; none for 0.
+SELECT count(*), nullif(coalesce(
+    (SELECT connectors FROM connectors.tenant_limits WHERE tenant_id = %(tenant_id)s), %(max_connectors)s::bigint
+), 0)
+FROM connectors.connectors WHERE tenant_id = %(tenant_id)s
+
+-- name: same_bucket
+-- What the tenant has registered on a bucket already.
+SELECT id, name, prefix FROM connectors.connectors WHERE tenant_id = %(tenant_id)s AND bucket = %(bucket)s
+
+-- name: insert
+INSERT INTO connectors.connectors (
+    id, tenant_id, name, partition_key, bucket, prefix, region, endpoint_url, poll_interval_seconds, enabled,
+    secrets, kek_version, access_key_hint
+) VALUES (
+    %(id)s, %(tenant_id)s, %(name)s, %(partition_key)s, %(bucket)s, %(prefix)s, %(region)s, %(endpoint_url)s,
+    %(poll_interval_seconds)s, %(enabled)s, %(secrets)s, %(kek_version)s, %(access_key_hint)s
+)
+
+-- name: lock
+-- Two changes of one connector take turns: each writes every column, and must have read the other's.
+SELECT id FROM connectors.connectors WHERE id = %(id)s FOR UPDATE
+
+-- name: select
+-- One tenant's connector, or anybody's when no tenant is given.
+SELECT * FROM connectors.connectors
+WHERE id = %(id)s AND (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
+
+-- name: select_by_partition
+SELECT * FROM connectors.connectors WHERE partition_key = %(partition_key)s
+
+-- name: page
+-- Oldest first, after a cursor (the last row's created_at and id).
+SELECT * FROM connectors.connectors
+WHERE (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
+  AND (%(after_time)s::timestamptz IS NULL OR (created_at, id) > (%(after_time)s, %(after_id)s::uuid))
+ORDER BY created_at, id
+LIMIT %(limit)s
+
+-- name: tenants
+-- Every tenant with an enabled connector, and its smallest poll interval in seconds.
+SELECT tenant_id, min(poll_interval_seconds) FROM connectors.connectors
+WHERE enabled GROUP BY tenant_id ORDER BY tenant_id
+
+-- name: due_for_poll
+-- The tenant's connectors whose interval has passed or whose scan is under way, less those whose bucket does not answer
+-- and is left in peace for a while. A tick may come a little early: a tenth of the interval is granted, or a connector
+-- would wait for a whole further one.
+SELECT c.* FROM connectors.connectors c
+WHERE c.tenant_id = %(tenant_id)s AND c.enabled
+  AND (c.polls_paused_until IS NULL OR c.polls_paused_until <= now()) AND (
+    c.last_scan_started_at IS NULL
+    OR c.last_scan_started_at <= now() - make_interval(secs => c.poll_interval_seconds * 0.9)
+    OR EXISTS (SELECT FROM connectors.scans s WHERE s.connector_id = c.id AND s.status = 'running')
+)
+-- One that failed comes last: an endpoint that hangs must not use up the tick before the others.
+ORDER BY c.last_error_code IS NOT NULL, c.last_scan_started_at NULLS FIRST
+
+-- name: update
+UPDATE connectors.connectors SET
+    bucket = %(bucket)s, prefix = %(prefix)s, region = %(region)s, endpoint_url = %(endpoint_url)s,
+    poll_interval_seconds = %(poll_interval_seconds)s, enabled = %(enabled)s,
+    secrets = coalesce(%(secrets)s, secrets), kek_version = coalesce(%(kek_version)s, kek_version),
+    access_key_hint = coalesce(%(access_key_hint)s, access_key_hint),
+    last_error_code = NULL, last_error_message = NULL, last_error_at = NULL, failed_runs = 0, runs_paused_until = NULL,
+    failed_polls = 0, polls_paused_until = NULL, updated_at = now()
+WHERE id = %(id)s
+RETURNING *
+
+-- name: delete
+DELETE FROM connectors.connectors WHERE id = %(id)s
+
+-- name: secrets
+SELECT secrets, kek_version FROM connectors.connectors WHERE id = %(id)s
+
+-- name: record_error
+-- Written only when something changes: a connector that fails at every poll does not rewrite its row for ever.
+UPDATE connectors.connectors
+SET last_error_code = %(code)s, last_error_message = %(message)s, last_error_at = now()
+WHERE id = %(id)s AND (last_error_code, last_error_message) IS DISTINCT FROM (%(code)s, %(message)s)
+
+-- name: pause_polls
+-- A minute after the first poll without an answer, doubling, up to an hour; less up to a quarter, so that the tenants of
+-- one store that went away do not come back together.
+UPDATE connectors.connectors SET
+    failed_polls = failed_polls + 1,
+    polls_paused_until = now()
+        + make_interval(secs => least(3600, 60 * 2 ^ least(failed_polls, 10)) * (1 - random() / 4))
+WHERE id = %(id)s
+
+-- name: resume_polls
+UPDATE connectors.connectors SET failed_polls = 0, polls_paused_until = NULL WHERE id = %(id)s AND failed_polls > 0
+
+-- name: confirm_deletions
+UPDATE connectors.connectors SET deletions_confirmed = deletions_held_back
+WHERE id = %(id)s AND deletions_held_back > 0
+RETURNING deletions_held_back
+
+-- name: secrets_of_old_versions
+-- The next connectors, by id, whose secrets another key than the active one encrypted.
+SELECT id, secrets, kek_version FROM connectors.connectors
+WHERE kek_version <> %(active)s
+  AND (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
+  AND (%(provider)s::text IS NULL OR provider = %(provider)s)
+  AND (%(after)s::uuid IS NULL OR id > %(after)s)
+ORDER BY id LIMIT %(limit)s
+
+-- name: replace_secrets
+-- Only where nobody changed the secrets since they were read: new credentials win over old ones in a new envelope.
+-- The credentials stay the same, so updated_at does too, and running syncs keep their S3 clients.
+WITH replaced AS (
+    UPDATE connectors.connectors c SET secrets = i.new, kek_version = %(active)s
+    FROM unnest(%(ids)s::uuid[], %(old)s::bytea[], %(versions)s::int[], %(new)s::bytea[]) AS i (id, old, version, new)
+    WHERE c.id = i.id AND c.kek_version = i.version AND c.secrets = i.old
+    RETURNING c.tenant_id
+), counted AS (
+    INSERT INTO connectors.key_rotations AS k (tenant_id, rotated)
+    SELECT tenant_id, count(*) FROM replaced GROUP BY tenant_id ORDER BY tenant_id
+    ON CONFLICT (tenant_id) DO UPDATE SET rotated = k.rotated + EXCLUDED.rotated
+)
+SELECT count(*) FROM replaced
+
+-- name: count_old_versions
+SELECT count(*) FROM connectors.connectors
+WHERE kek_version <> %(active)s
+  AND (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
+  AND (%(provider)s::text IS NULL OR provider = %(provider)s)

@@ -1,0 +1,708 @@
+-- Scans ---------------------------------------------------------------------------------------------------------------
+
+-- name: open_scan
+-- The connector's scan under way, or a new one; none for who would list the source that the connector had before.
+WITH current AS (
+    SELECT id FROM connectors.connectors WHERE id = %(connector_id)s AND generation = %(generation)s
+), running AS (
+    SELECT s.id, s.start_after FROM connectors.scans s JOIN current ON current.id = s.connector_id
+    WHERE s.status = 'running'
+), opened AS (
+    INSERT INTO connectors.scans (connector_id, tenant_id)
+    SELECT id, %(tenant_id)s FROM current WHERE NOT EXISTS (SELECT FROM running)
+    ON CONFLICT (connector_id) WHERE status = 'running' DO NOTHING
+    RETURNING id, start_after
+), stamped AS (
+    UPDATE connectors.connectors SET last_scan_started_at = now()
+    WHERE id = %(connector_id)s AND EXISTS (SELECT FROM opened)
+)
+SELECT id, start_after, EXISTS (SELECT FROM current)
+FROM (SELECT * FROM running UNION ALL SELECT * FROM opened) scan
+UNION ALL
+SELECT NULL, NULL, false WHERE NOT EXISTS (SELECT FROM current)
+
+-- name: advance_scan
+-- Moves the cursor, if nobody else has moved it: two scanners of one connector share its scan page by page.
+UPDATE connectors.scans SET
+    start_after = %(upto)s, pages = pages + 1, listed = listed + %(listed)s, updated_at = now()
+WHERE id = %(scan_id)s AND status = 'running' AND start_after = %(start_after)s
+RETURNING id
+
+-- name: compare_page
+-- Compares one page of the listing with the ledger's rows of the same key range and writes only what differs.
+-- A changed row loses its claim: the run that holds it works on a version that is gone, and its write must not count.
+WITH listed AS (
+    SELECT * FROM unnest(
+        %(keys)s::text[], %(etags)s::text[], %(sizes)s::bigint[], %(modified)s::timestamptz[],
+        %(skip_codes)s::text[], %(skip_messages)s::text[]
+    ) AS l (key, etag, size, modified_at, skip_code, skip_message)
+), known AS (
+    SELECT id, key, etag, state <> 'deleted' AS is_alive, missing_since_scan IS NOT NULL AS is_missing
+    FROM connectors.objects
+    WHERE connector_id = %(connector_id)s AND key > %(start_after)s AND (%(is_last)s OR key <= %(upto)s)
+), compared AS (
+    -- What differs. A full join can only be hashed or merged; without statistics of an array, any other join of the two
+    -- is likely to compare each with each.
+    SELECT l.*, k.id,
+        l.key IS NOT NULL AND k.is_alive IS NOT TRUE AS is_new,
+        k.is_alive AND k.etag <> l.etag AS is_changed,
+        l.key IS NOT NULL AND k.is_missing AS is_back,
+        l.key IS NULL AS is_gone
+    FROM listed l FULL JOIN known k ON k.key = l.key COLLATE "C"
+    WHERE (l.key IS NOT NULL OR k.is_alive AND NOT k.is_missing)
+      AND (k.is_alive, k.is_missing, k.etag) IS DISTINCT FROM (true, false, l.etag)
+), room AS (
+    -- New objects that the scan may still take in; NULL for no limit. Counted when the first new one is met, and from
+    -- then on remembered with the scan: a first scan of a million objects must not count them page after page.
+    SELECT coalesce(s.room, m.most - (
+        SELECT count(*) FROM connectors.objects o WHERE o.connector_id = %(connector_id)s AND o.state <> 'deleted'
+    )) AS objects
+    FROM connectors.scans s CROSS JOIN (
+        SELECT nullif(coalesce(
+            (SELECT objects FROM connectors.tenant_limits WHERE tenant_id = %(tenant_id)s), %(max_objects)s::bigint
+        ), 0) AS most
+    ) m
+    WHERE s.id = %(scan_id)s AND m.most IS NOT NULL
+), over_limit AS (
+    -- Known objects are compared whatever the limit; new ones beyond it are as if they had not been listed.
+    SELECT n.key FROM (
+        SELECT key, row_number() OVER (ORDER BY key COLLATE "C") AS nth FROM compared WHERE is_new
+    ) n
+    WHERE n.nth > (SELECT objects FROM room)
+), taken AS (
+    SELECT * FROM compared c
+    WHERE is_changed OR is_new AND NOT EXISTS (SELECT FROM over_limit x WHERE x.key = c.key)
+), remembered AS (
+    UPDATE connectors.scans SET
+        room = (SELECT objects FROM room) - (SELECT count(*) FROM taken WHERE is_new),
+        over_limit = over_limit + (SELECT count(*) FROM over_limit)
+    -- In this order: an idle scan must not count.
+    WHERE id = %(scan_id)s AND CASE WHEN EXISTS (SELECT FROM compared WHERE is_new) THEN EXISTS (SELECT FROM room) END
+), written AS (
+    INSERT INTO connectors.objects AS o
+        (connector_id, tenant_id, key, etag, size, modified_at, state, error_code, error_message)
+    SELECT %(connector_id)s, %(tenant_id)s, key, etag, size, modified_at,
+        CASE WHEN skip_code IS NULL THEN 'pending' ELSE 'skipped' END::connectors.object_state,
+        skip_code, skip_message
+    FROM taken
+    -- In key order, as everybody locks several objects: two that lock them in other orders could wait for each other.
+    ORDER BY key COLLATE "C"
+    ON CONFLICT (connector_id, key) DO UPDATE SET
+        etag = EXCLUDED.etag, size = EXCLUDED.size, modified_at = EXCLUDED.modified_at, state = EXCLUDED.state,
+        error_code = EXCLUDED.error_code, error_message = EXCLUDED.error_message,
+        detected_at = now(), missing_since_scan = NULL, attempts = 0, deaths = 0, next_attempt_at = NULL,
+        claimed_by = NULL, claim_expires_at = NULL
+    RETURNING o.id, o.document_id, o.state
+), locked AS (
+    -- In key order, as above.
+    SELECT id, missing_since_scan IS NULL AS is_gone FROM connectors.objects
+    WHERE id = ANY (ARRAY(SELECT id FROM compared WHERE is_gone OR is_back AND NOT is_new AND NOT is_changed))
+    ORDER BY key FOR NO KEY UPDATE
+), marked AS (
+    UPDATE connectors.objects o SET missing_since_scan = CASE WHEN l.is_gone THEN %(scan_id)s::bigint END
+    FROM locked l WHERE o.id = l.id AND o.state <> 'deleted'
+    RETURNING l.is_gone
+)
+SELECT
+    (SELECT count(*) FROM taken WHERE is_new),
+    (SELECT count(*) FROM taken WHERE is_changed),
+    (SELECT count(*) FROM marked WHERE is_gone),
+    (SELECT count(*) FROM taken WHERE skip_code IS NULL),
+    (SELECT array_agg(key) FROM taken),
+    (SELECT array_agg(key) FROM over_limit),
+    (SELECT array_agg(id) FROM written w WHERE state = 'skipped'
+     AND (document_id IS NOT NULL OR EXISTS (SELECT FROM connectors.texts t WHERE t.object_id = w.id)))
+
+-- name: count_scan
+UPDATE connectors.scans SET
+    added = added + %(added)s, changed = changed + %(changed)s, missing = missing + %(missing)s
+WHERE id = %(scan_id)s
+
+-- name: weigh_deletions
+-- What a completed listing would delete, and out of how many.
+-- The whole is counted only when it matters: an idle scan of a million objects must not read a million rows.
+SELECT m.missing,
+    CASE WHEN m.missing > %(min_objects)s THEN (
+        SELECT count(*) FROM connectors.objects o WHERE o.connector_id = %(connector_id)s AND o.state <> 'deleted'
+    ) ELSE m.missing END,
+    (SELECT deletions_confirmed FROM connectors.connectors WHERE id = %(connector_id)s)
+FROM (
+    SELECT count(*) AS missing FROM connectors.objects o
+    WHERE o.connector_id = %(connector_id)s AND o.missing_since_scan IS NOT NULL
+) m
+
+-- name: delete_missing
+-- The next batch of objects that the completed listing did not see, marked deleted; their documents are the caller's.
+WITH gone AS (
+    SELECT id, document_id FROM connectors.objects
+    WHERE connector_id = %(connector_id)s AND missing_since_scan <= %(scan_id)s AND state <> 'deleted'
+    ORDER BY key LIMIT %(limit)s FOR UPDATE
+), texts AS (
+    DELETE FROM connectors.texts t USING gone WHERE t.object_id = gone.id
+)
+UPDATE connectors.objects o SET
+    state = 'deleted', detected_at = now(), missing_since_scan = NULL, claimed_by = NULL, claim_expires_at = NULL,
+    document_id = NULL,
+    indexed_etag = NULL, indexed_at = NULL, indexed_text_hash = NULL, chunks = 0, error_code = NULL, error_message = NULL
+FROM gone WHERE o.id = gone.id
+RETURNING gone.document_id
+
+-- name: count_deleted
+UPDATE connectors.scans SET deleted = deleted + %(deleted)s, updated_at = now() WHERE id = %(scan_id)s
+
+-- name: complete_scan
+WITH done AS (
+    UPDATE connectors.scans SET status = 'completed', finished_at = now(), updated_at = now()
+    WHERE id = %(scan_id)s AND status = 'running'
+    RETURNING connector_id, listed, added, changed, missing, deleted, over_limit
+), stamped AS (
+    UPDATE connectors.connectors c SET
+        last_scan_completed_at = now(),
+        -- The bucket can be read: what kept it from that is over, and so is the pause that it caused. A model that cannot
+        -- be used is another matter; a run that succeeds settles that.
+        last_error_code = CASE WHEN last_error_code = 'model' THEN last_error_code END,
+        last_error_message = CASE WHEN last_error_code = 'model' THEN last_error_message END,
+        last_error_at = CASE WHEN last_error_code = 'model' THEN last_error_at END,
+        runs_paused_until = CASE WHEN last_error_code IS NULL OR last_error_code = 'model' THEN runs_paused_until END,
+        deletions_held_back = %(held_back)s, deletions_confirmed = 0, objects_over_limit = done.over_limit
+    FROM done WHERE c.id = done.connector_id
+)
+SELECT listed, added, changed, missing, deleted, over_limit FROM done
+
+-- name: fail_scan
+UPDATE connectors.scans SET status = 'failed', finished_at = now(), updated_at = now()
+WHERE id = %(scan_id)s AND status = 'running'
+
+-- name: requeue_outdated
+-- Rows whose text or vectors an older extractor, chunker or model made, and what an older extractor refused; only those.
+-- Looked for only when the versions differ from those that the connector was last looked through for, or when the caller
+-- wants to be thorough. Returns how many.
+WITH looked AS (
+    SELECT id, split_part(versions, ' ', 1) <> %(extractor)s AS new_extractor FROM connectors.connectors
+    WHERE id = %(connector_id)s AND (
+        %(thorough)s OR versions IS DISTINCT FROM concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
+    )
+    FOR NO KEY UPDATE
+), noted AS (
+    UPDATE connectors.connectors c SET versions = concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
+    FROM looked l
+    WHERE c.id = l.id
+      AND versions IS DISTINCT FROM concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
+), outdated AS (
+    SELECT o.id, t.extractor_version IS DISTINCT FROM %(extractor)s AS extract
+    FROM looked JOIN connectors.objects o ON o.connector_id = looked.id
+    JOIN connectors.texts t ON t.object_id = o.id
+    WHERE o.state IN ('indexed', 'extracted')
+      AND (t.extractor_version IS DISTINCT FROM %(extractor)s
+           OR o.state = 'indexed' AND (o.chunker_version, o.encoder_version) IS DISTINCT FROM (%(chunker)s, %(encoder)s))
+), requeued AS (
+    UPDATE connectors.objects o SET
+        state = CASE WHEN x.extract THEN 'pending' ELSE 'extracted' END::connectors.object_state,
+        attempts = 0, next_attempt_at = NULL,
+        -- Also taken from a run that holds them, which may be of the old version, or dead.
+        claimed_by = NULL, claim_expires_at = NULL
+    FROM outdated x WHERE o.id = x.id RETURNING o.id
+), reconsidered AS (
+    -- What the name or the size alone settles stays settled: nobody downloads a million pictures to refuse them again.
+    UPDATE connectors.objects o SET
+        state = 'pending', attempts = 0, deaths = 0, next_attempt_at = NULL, error_code = NULL, error_message = NULL
+    FROM looked l
+    WHERE l.new_extractor AND o.connector_id = l.id AND o.state IN ('dead', 'skipped')
+      AND o.error_code = ANY(%(extractor_codes)s::text[]) AND o.size > 0 AND lower(o.key) !~ %(settled_by_name)s
+    RETURNING o.id
+)
+SELECT (SELECT count(*) FROM requeued) + (SELECT count(*) FROM reconsidered)
+
+-- Claims --------------------------------------------------------------------------------------------------------------
+
+-- name: claim_pending
+-- Leases the next objects to extract. A lease that ended is anybody's: its run died, and the object remembers that.
+-- None to a run that has had its turn, once it has settled something; and none of a tenant that has downloaded its bytes
+-- of the day. What its runs are downloading counts, and the last object may go beyond: else one that is larger than the
+-- limit would wait for ever.
+WITH source AS MATERIALIZED (
+    SELECT c.id, CASE WHEN b.bytes_left IS NOT NULL THEN b.bytes_left - (
+        SELECT coalesce(sum(o.size), 0) FROM connectors.objects o
+        WHERE o.claimed_by IS NOT NULL AND o.tenant_id = c.tenant_id
+          AND o.state IN ('pending', 'failed') AND o.claim_expires_at >= now()
+    ) END AS bytes_left
+    FROM connectors.connectors c CROSS JOIN LATERAL (
+        SELECT connectors.bytes_left(c.tenant_id, %(bytes_per_day)s) AS bytes_left
+    ) b
+    WHERE c.id = %(connector_id)s AND c.generation = %(generation)s
+      AND NOT EXISTS (
+          SELECT FROM connectors.runs r
+          WHERE r.dagster_run_id = %(run)s AND r.extracted + r.unchanged + r.skipped + r.failed + r.dead > 0
+            AND connectors.turn_is_over(r.id, %(turn)s, %(places)s)
+      )
+), candidates AS (
+    SELECT id, size, claimed_by IS NOT NULL AS died FROM connectors.objects
+    WHERE connector_id = (SELECT id FROM source WHERE bytes_left > 0 OR bytes_left IS NULL)
+      AND (state = 'pending' OR state = 'failed' AND next_attempt_at <= now())
+      AND (claimed_by IS NULL OR claim_expires_at < now())
+      AND missing_since_scan IS NULL
+      AND id <> ALL(%(busy)s::bigint[])
+    ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), chosen AS (
+    SELECT w.id, w.died
+    FROM (SELECT c.id, c.died, sum(c.size) OVER (ORDER BY c.id) - c.size AS bytes_before FROM candidates c) w
+    CROSS JOIN source s
+    WHERE s.bytes_left IS NULL OR w.bytes_before < s.bytes_left
+), claimed AS (
+    UPDATE connectors.objects o SET
+        claimed_by = %(run)s, claim_expires_at = now() + make_interval(secs => %(lease)s),
+        deaths = o.deaths + chosen.died::int
+    FROM chosen WHERE o.id = chosen.id
+    RETURNING o.id, o.key, o.etag, o.size, o.modified_at, o.attempts, o.deaths
+)
+SELECT c.*, t.content_hash
+FROM claimed c LEFT JOIN connectors.texts t ON t.object_id = c.id AND t.extractor_version = %(extractor)s
+ORDER BY c.id
+
+-- name: claim_extracted
+-- Leases the next texts to index: at most so many, and so many characters together (but always one). A run's turn is
+-- twice as long here as for extracting, so that what it extracted does not pile up.
+WITH candidates AS (
+    SELECT o.id, o.claimed_by IS NOT NULL AS died FROM connectors.objects o
+    WHERE o.connector_id = (
+        SELECT c.id FROM connectors.connectors c
+        WHERE c.id = %(connector_id)s AND c.generation = %(generation)s AND NOT EXISTS (
+            SELECT FROM connectors.runs r
+            WHERE r.dagster_run_id = %(run)s AND r.indexed > 0 AND connectors.turn_is_over(r.id, 2 * %(turn)s, %(places)s)
+        )
+    )
+      AND o.state = 'extracted'
+      AND (o.next_attempt_at IS NULL OR o.next_attempt_at <= now())
+      AND (o.claimed_by IS NULL OR o.claim_expires_at < now())
+      AND o.missing_since_scan IS NULL
+    ORDER BY o.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), weighed AS (
+    SELECT c.id, c.died, sum(t.characters) OVER (ORDER BY c.id) - t.characters AS characters_before
+    FROM candidates c JOIN connectors.texts t ON t.object_id = c.id
+), claimed AS (
+    UPDATE connectors.objects o SET
+        claimed_by = %(run)s, claim_expires_at = now() + make_interval(secs => %(lease)s),
+        deaths = o.deaths + w.died::int
+    FROM weighed w WHERE o.id = w.id AND w.characters_before < %(characters)s
+    RETURNING o.id, o.key, o.etag, o.size, o.modified_at, o.attempts, o.deaths
+)
+SELECT c.*, t.text, t.title, t.mime_type, t.content_hash, t.text_hash, t.facts
+FROM claimed c JOIN connectors.texts t ON t.object_id = c.id
+ORDER BY c.id
+
+-- name: renew_claims
+WITH alive AS (
+    UPDATE connectors.runs SET heartbeat_at = now() WHERE dagster_run_id = %(run)s
+), held AS (
+    SELECT id FROM connectors.objects WHERE claimed_by = %(run)s ORDER BY key FOR UPDATE
+)
+UPDATE connectors.objects o SET claim_expires_at = now() + make_interval(secs => %(lease)s)
+FROM held WHERE o.id = held.id
+
+-- name: release_claims
+-- A run that ends early gives its objects back at once.
+WITH held AS (
+    SELECT id FROM connectors.objects WHERE claimed_by = %(run)s ORDER BY key FOR UPDATE
+)
+UPDATE connectors.objects o SET claimed_by = NULL, claim_expires_at = NULL FROM held WHERE o.id = held.id
+
+-- Outcomes ------------------------------------------------------------------------------------------------------------
+
+-- name: store_extracted
+-- Texts of objects whose lease the run still holds; the others' are dropped. The ledger takes the ETag of the bytes that
+-- were read, which may be newer than the listing's.
+WITH incoming AS (
+    SELECT * FROM unnest(
+        %(ids)s::bigint[], %(etags)s::text[], %(sizes)s::bigint[], %(modified)s::timestamptz[],
+        %(content_hashes)s::bytea[], %(text_hashes)s::bytea[], %(texts)s::text[], %(titles)s::text[],
+        %(mime_types)s::text[], %(facts)s::text[], %(versions)s::text[]
+    ) AS i (id, etag, size, modified_at, content_hash, text_hash, text, title, mime_type, facts, version)
+), held AS (
+    UPDATE connectors.objects o SET
+        state = 'extracted', etag = i.etag, size = i.size, modified_at = i.modified_at,
+        error_code = NULL, error_message = NULL, next_attempt_at = NULL, attempts = 0, deaths = 0,
+        claimed_by = NULL, claim_expires_at = NULL
+    FROM incoming i WHERE o.id = i.id AND o.claimed_by = %(run)s
+    RETURNING o.id, o.tenant_id
+), stored AS (
+    INSERT INTO connectors.texts AS t (
+        object_id, tenant_id, text, title, mime_type, facts, characters, content_hash, text_hash, extractor_version
+    )
+    SELECT h.id, h.tenant_id, i.text, i.title, i.mime_type, i.facts::jsonb, length(i.text), i.content_hash, i.text_hash, i.version
+    FROM held h JOIN incoming i ON i.id = h.id
+    ON CONFLICT (object_id) DO UPDATE SET
+        text = EXCLUDED.text, title = EXCLUDED.title, mime_type = EXCLUDED.mime_type, facts = EXCLUDED.facts,
+        characters = EXCLUDED.characters, content_hash = EXCLUDED.content_hash, text_hash = EXCLUDED.text_hash,
+        extractor_version = EXCLUDED.extractor_version, extracted_at = now()
+)
+SELECT count(*) FROM held
+
+-- name: store_unchanged
+-- New ETags over known bytes. Where the graph holds that text already the object is done; its document's properties
+-- follow in the same transaction.
+WITH incoming AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(etags)s::text[], %(sizes)s::bigint[], %(modified)s::timestamptz[])
+        AS i (id, etag, size, modified_at)
+), held AS (
+    UPDATE connectors.objects o SET
+        state = CASE WHEN o.indexed_text_hash = t.text_hash
+                     AND (o.chunker_version, o.encoder_version) = (%(chunker)s, %(encoder)s)
+                THEN 'indexed' ELSE 'extracted' END::connectors.object_state,
+        indexed_etag = CASE WHEN o.indexed_text_hash = t.text_hash THEN i.etag ELSE o.indexed_etag END,
+        etag = i.etag, size = i.size, modified_at = i.modified_at,
+        error_code = NULL, error_message = NULL, next_attempt_at = NULL, attempts = 0, deaths = 0,
+        claimed_by = NULL, claim_expires_at = NULL
+    FROM incoming i JOIN connectors.texts t ON t.object_id = i.id
+    WHERE o.id = i.id AND o.claimed_by = %(run)s
+    RETURNING o.document_id, o.etag, o.size, o.modified_at, o.state
+)
+SELECT document_id, etag, size, modified_at FROM held WHERE state = 'indexed'
+
+-- name: store_failures
+-- Returns the documents that the graph must forget: those of objects whose current version holds no readable text.
+WITH incoming AS (
+    SELECT * FROM unnest(
+        %(ids)s::bigint[], %(states)s::text[], %(codes)s::text[], %(messages)s::text[], %(delays)s::float8[], %(forget)s::bool[]
+    ) AS i (id, state, code, message, delay, forget)
+), before AS (
+    SELECT o.id, o.document_id FROM connectors.objects o JOIN incoming i ON i.id = o.id AND i.forget
+    WHERE o.claimed_by = %(run)s
+), held AS (
+    UPDATE connectors.objects o SET
+        -- A text that is stored stays usable: an encoder's failure is tried again from there.
+        state = CASE WHEN i.state = 'failed' AND o.state = 'extracted' THEN 'extracted' ELSE i.state END::connectors.object_state,
+        error_code = i.code, error_message = i.message, attempts = o.attempts + 1, deaths = 0,
+        next_attempt_at = now() + make_interval(secs => i.delay),
+        claimed_by = NULL, claim_expires_at = NULL,
+        document_id = CASE WHEN i.forget THEN NULL ELSE o.document_id END,
+        indexed_etag = CASE WHEN i.forget THEN NULL ELSE o.indexed_etag END,
+        indexed_text_hash = CASE WHEN i.forget THEN NULL ELSE o.indexed_text_hash END,
+        indexed_at = CASE WHEN i.forget THEN NULL ELSE o.indexed_at END,
+        chunks = CASE WHEN i.forget THEN 0 ELSE o.chunks END
+    FROM incoming i WHERE o.id = i.id AND o.claimed_by = %(run)s
+    RETURNING o.id, i.forget
+), forgotten AS (
+    DELETE FROM connectors.texts t USING held WHERE t.object_id = held.id AND held.forget
+)
+SELECT held.id, before.document_id FROM held LEFT JOIN before ON before.id = held.id
+
+-- name: lock_claimed
+-- The objects whose lease the run still holds, locked until the write commits: a run that was overtaken writes nothing.
+SELECT id FROM connectors.objects
+WHERE id = ANY(%(ids)s::bigint[]) AND claimed_by = %(run)s
+ORDER BY key FOR UPDATE
+
+-- name: store_indexed
+-- Returns the seconds since each was detected; none for one that was searchable before, or that somebody queued again.
+UPDATE connectors.objects o SET
+    state = 'indexed', indexed_etag = o.etag, indexed_at = now(), document_id = i.document_id, chunks = i.chunks,
+    indexed_text_hash = t.text_hash, chunker_version = %(chunker)s, encoder_version = %(encoder)s,
+    attempts = 0, deaths = 0, next_attempt_at = NULL, error_code = NULL, error_message = NULL,
+    claimed_by = NULL, claim_expires_at = NULL
+FROM unnest(%(ids)s::bigint[], %(document_ids)s::uuid[], %(chunks)s::int[]) AS i (id, document_id, chunks)
+JOIN connectors.texts t ON t.object_id = i.id
+WHERE o.id = i.id
+RETURNING CASE WHEN o.queued_at = o.detected_at
+    THEN greatest(extract(epoch FROM clock_timestamp() - o.detected_at), 0)::float8 END
+
+-- name: forget_documents
+WITH before AS (SELECT id, document_id FROM connectors.objects WHERE id = ANY(%(ids)s::bigint[]) FOR UPDATE), texts AS (
+    DELETE FROM connectors.texts t USING before WHERE t.object_id = before.id
+)
+UPDATE connectors.objects o SET
+    document_id = NULL, indexed_etag = NULL, indexed_at = NULL, indexed_text_hash = NULL, chunks = 0
+FROM before WHERE o.id = before.id AND before.document_id IS NOT NULL
+RETURNING before.document_id
+
+-- name: count_run
+-- Counts go in with the work they count, so that a killed run loses none: into the run's row, into the counters that
+-- outlive it, and bytes into what the tenant used of its day. The last statement of its transaction; see counters.py.
+WITH run AS (
+    UPDATE connectors.runs SET
+        listed = listed + %(listed)s, added = added + %(added)s, changed = changed + %(changed)s,
+        deleted = deleted + %(deleted)s, extracted = extracted + %(extracted)s, indexed = indexed + %(indexed)s,
+        unchanged = unchanged + %(unchanged)s, skipped = skipped + %(skipped)s, failed = failed + %(failed)s,
+        dead = dead + %(dead)s, bytes_fetched = bytes_fetched + %(bytes_fetched)s, chunks = chunks + %(chunks)s,
+        embeddings_computed = embeddings_computed + %(embeddings_computed)s,
+        embeddings_reused = embeddings_reused + %(embeddings_reused)s,
+        errors = CASE WHEN %(errors)s::jsonb = '{}' THEN errors ELSE (
+            SELECT jsonb_object_agg(code, n) FROM (
+                SELECT code, sum(n::bigint) AS n
+                FROM (SELECT * FROM jsonb_each_text(errors) UNION ALL SELECT * FROM jsonb_each_text(%(errors)s::jsonb)) e (code, n)
+                GROUP BY code
+            ) summed
+        ) END,
+        heartbeat_at = now()
+    WHERE dagster_run_id = %(run)s
+    RETURNING connector_id, tenant_id
+), usage AS (
+    INSERT INTO connectors.tenant_usage AS u (day, tenant_id, bytes)
+    SELECT (now() AT TIME ZONE 'UTC')::date, tenant_id, %(bytes_fetched)s FROM run WHERE %(bytes_fetched)s > 0
+    ON CONFLICT (day, tenant_id) DO UPDATE SET bytes = u.bytes + EXCLUDED.bytes
+)
+INSERT INTO connectors.counters AS c (tenant_id, provider, name, label, value)
+SELECT r.tenant_id, (SELECT provider FROM connectors.connectors WHERE id = r.connector_id), n.name, n.label, n.value
+FROM run r CROSS JOIN unnest(%(names)s::text[], %(labels)s::text[], %(values)s::float8[]) AS n (name, label, value)
+ORDER BY n.name COLLATE "C", n.label COLLATE "C"
+ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + EXCLUDED.value
+
+-- name: count_objects
+-- What a scan did to a connector's objects, in the transaction that did it and as its last statement.
+INSERT INTO connectors.counters AS c (tenant_id, provider, name, label, value)
+SELECT k.tenant_id, k.provider, n.name, n.label, n.value
+FROM connectors.connectors k
+CROSS JOIN unnest(%(names)s::text[], %(labels)s::text[], %(values)s::float8[]) AS n (name, label, value)
+WHERE k.id = %(connector_id)s
+ORDER BY n.name COLLATE "C", n.label COLLATE "C"
+ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + EXCLUDED.value
+
+-- name: note_versions
+-- A run that outlived an upgrade wrote rows by older versions than the last scan looked for: the next scan looks again.
+UPDATE connectors.connectors
+SET versions = concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
+WHERE id = %(connector_id)s
+  AND versions <> concat_ws(' ', %(extractor)s::text, %(chunker)s::text, %(encoder)s::text)
+
+-- name: reset_for_mode
+-- Failed: retries and dead letters now, with fresh attempts. All: every object again.
+WITH run AS (
+    UPDATE connectors.runs SET mode_applied = true
+    WHERE dagster_run_id = %(run)s AND NOT mode_applied RETURNING connector_id
+), texts_outdated AS (
+    -- Else the same bytes would count as extracted already.
+    UPDATE connectors.texts t SET extractor_version = ''
+    FROM run JOIN connectors.objects o ON o.connector_id = run.connector_id
+    WHERE t.object_id = o.id AND %(mode)s = 'all' AND NOT %(keep_texts)s
+)
+UPDATE connectors.objects o SET
+    -- Embedding again needs no download where the text is stored.
+    state = CASE WHEN (%(keep_texts)s OR %(mode)s = 'failed') AND o.state IN ('extracted', 'indexed')
+            THEN 'extracted' ELSE 'pending' END::connectors.object_state,
+    attempts = 0, next_attempt_at = NULL, claimed_by = NULL, claim_expires_at = NULL
+FROM run
+WHERE o.connector_id = run.connector_id AND (o.claimed_by IS NULL OR o.claim_expires_at < now())
+  AND CASE %(mode)s
+      WHEN 'failed' THEN o.state IN ('failed', 'dead') OR o.state = 'extracted' AND o.error_code IS NOT NULL
+      WHEN 'all' THEN o.state IN ('failed', 'dead', 'extracted', 'indexed')
+          -- What its name or its size of 0 settled needs no download to be settled the same way again.
+          OR o.state = 'skipped' AND o.size > 0 AND right(o.key, 1) <> '/' AND lower(o.key) !~ %(settled_by_name)s
+      ELSE false END
+
+-- Runs ----------------------------------------------------------------------------------------------------------------
+
+-- name: work
+-- What the `work_queue` sensor needs to know, in one statement that writes nothing when nothing happened: connectors with
+-- due objects, with no scan yet, or with a scan that stands still, beside the runs that they have. Runs without a sign of
+-- life for long are closed on the way: their process is gone.
+WITH closed AS (
+    UPDATE connectors.runs SET status = 'failed', finished_at = now(), lost_at = now()
+    WHERE status = 'running' AND heartbeat_at < now() - make_interval(secs => %(silence)s)
+    RETURNING id, connector_id, tenant_id, status, extract(epoch FROM heartbeat_at - started_at)::float8 AS seconds
+), expired AS (
+    -- Asked for again and again for a day and never started: nobody waits for it any more.
+    UPDATE connectors.runs SET status = 'expired', finished_at = now()
+    WHERE status = 'waiting' AND requested_at < now() - interval '1 day'
+), counted AS (
+    INSERT INTO connectors.counters AS c (tenant_id, provider, name, label, value)
+    SELECT f.tenant_id, k.provider, n.name, n.label, sum(n.value)
+    FROM closed f
+    JOIN connectors.connectors k ON k.id = f.connector_id
+    CROSS JOIN LATERAL (VALUES
+        ('runs_finished', f.status, 1),
+        ('run_seconds', 'sum', f.seconds),
+        ('run_seconds', (%(bucket_labels)s::text[])[width_bucket(f.seconds, %(buckets)s::float8[]) + 1], 1)
+    ) AS n (name, label, value)
+    GROUP BY f.tenant_id, k.provider, n.name, n.label
+    ORDER BY f.tenant_id COLLATE "C", k.provider COLLATE "C", n.name COLLATE "C", n.label COLLATE "C"
+    ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + EXCLUDED.value
+), spent AS MATERIALIZED (
+    -- Tenants that have downloaded their bytes of the day: what is extracted goes on, what is pending waits.
+    SELECT u.tenant_id FROM connectors.tenant_usage u
+    WHERE u.day = (now() AT TIME ZONE 'UTC')::date AND connectors.bytes_left(u.tenant_id, %(bytes_per_day)s) <= 0
+), needs AS (
+    SELECT c.id, c.tenant_id, c.partition_key, d.due, d.fresh,
+        (SELECT count(*) FROM connectors.runs r
+         WHERE r.connector_id = c.id AND r.status IN ('waiting', 'running')
+           AND r.id NOT IN (SELECT id FROM closed)) AS live,
+        CASE WHEN c.last_scan_started_at IS NULL THEN 'registered'
+             -- While a bucket does not answer, polls go on asking: a run would take a place in the queue for that.
+             WHEN c.failed_polls = 0 AND EXISTS (SELECT FROM connectors.scans s WHERE s.connector_id = c.id
+                  AND s.status = 'running' AND s.updated_at < now() - make_interval(secs => %(scan_idle)s)) THEN 'scan'
+        END AS scan_reason,
+        EXISTS (SELECT FROM connectors.runs r WHERE r.connector_id = c.id AND r.status = 'waiting') AS waiting,
+        -- Whatever made the last runs or polls fail, asking for further runs every few seconds would not mend it.
+        coalesce(c.runs_paused_until > now(), false) OR coalesce(c.polls_paused_until > now(), false)
+            OR c.failed_polls > 1 AS paused
+    FROM connectors.connectors c CROSS JOIN LATERAL (
+        SELECT count(*) AS due, count(*) FILTER (WHERE next_attempt_at IS NULL) AS fresh FROM (
+            SELECT o.next_attempt_at FROM connectors.objects o
+            WHERE o.connector_id = c.id AND o.state IN ('pending', 'extracted', 'failed')
+              AND o.state = ANY(CASE WHEN c.tenant_id IN (SELECT tenant_id FROM spent)
+                  THEN ARRAY['extracted'] ELSE ARRAY['pending', 'extracted', 'failed'] END::connectors.object_state[])
+              AND (o.state = 'pending' OR o.next_attempt_at IS NULL OR o.next_attempt_at <= now())
+              AND (o.claimed_by IS NULL OR o.claim_expires_at < now())
+              AND o.missing_since_scan IS NULL
+            LIMIT %(most)s
+        ) due
+    ) d
+    WHERE c.enabled
+)
+SELECT id, tenant_id, partition_key, CASE WHEN paused THEN 0 ELSE due END, live, CASE WHEN NOT paused THEN scan_reason END,
+    fresh = 0
+FROM needs
+WHERE waiting OR NOT paused AND (due > 0 OR scan_reason IS NOT NULL) AND live < %(cap)s
+
+-- name: lost_runs
+-- Runs that were closed for their silence, and of which Dagster has not been told yet.
+SELECT dagster_run_id FROM connectors.runs WHERE lost_at IS NOT NULL
+
+-- name: forget_lost
+UPDATE connectors.runs SET lost_at = NULL WHERE dagster_run_id = ANY(%(runs)s::text[])
+
+-- name: request_run
+INSERT INTO connectors.runs (connector_id, tenant_id, trigger, with_scan)
+VALUES (%(connector_id)s, %(tenant_id)s, %(trigger)s, %(with_scan)s)
+RETURNING id
+
+-- name: record_poll
+-- What a tick's scan found: with the run that it asks for, or as a sync of its own where no run is needed, or where one
+-- waits already that will take up what was found, or where nothing may be downloaded today.
+INSERT INTO connectors.runs
+    (connector_id, tenant_id, trigger, with_scan, status, started_at, finished_at, listed, added, changed, deleted)
+SELECT %(connector_id)s, %(tenant_id)s, 'poll', false, CASE WHEN asks THEN 'waiting' ELSE 'succeeded' END,
+    CASE WHEN NOT asks THEN now() END, CASE WHEN NOT asks THEN now() END,
+    %(listed)s, %(added)s, %(changed)s, %(deleted)s
+FROM (
+    SELECT %(needs_run)s AND NOT EXISTS (
+        SELECT FROM connectors.runs WHERE connector_id = %(connector_id)s AND status = 'waiting'
+    ) AND coalesce(connectors.bytes_left(%(tenant_id)s, %(bytes_per_day)s) > 0, true) AS asks
+) decision
+
+-- name: request_manual_run
+-- A second request while one waits joins it, and has it asked for at once: the runs that it was asked for with may have
+-- been cancelled before they started.
+INSERT INTO connectors.runs (connector_id, tenant_id, trigger, with_scan, mode)
+VALUES (%(connector_id)s, %(tenant_id)s, 'manual', true, %(mode)s)
+ON CONFLICT (connector_id, mode) WHERE status = 'waiting' AND trigger = 'manual'
+    DO UPDATE SET emitted_at = CASE WHEN runs.emitted_at > now() - interval '1 minute' THEN runs.emitted_at END
+RETURNING id
+
+-- name: runs_to_emit
+-- Requests that Dagster was not asked for yet, or was asked for and never started: again after two minutes, then after
+-- four, and so on, because a full queue is no reason to queue more. Of one tenant only so many are at Dagster at once,
+-- whatever number of connectors it has: its queue knows no tenants, and who comes later must not come last. With each
+-- comes how many of its tenant's go before it.
+WITH admitted AS (
+    SELECT id, nth FROM (
+        SELECT r.id, r.status, r.emitted_at, row_number() OVER (PARTITION BY r.tenant_id ORDER BY
+            r.status = 'running' DESC, r.trigger = 'manual' DESC, r.emitted_at IS NOT NULL DESC,
+            r.trigger = 'registered' DESC, r.requested_at, r.id) AS nth
+        FROM connectors.runs r JOIN connectors.connectors k ON k.id = r.connector_id AND k.enabled
+        WHERE r.status IN ('waiting', 'running')
+    ) live
+    WHERE status = 'waiting' AND nth <= %(runs_per_tenant)s
+), due AS (
+    SELECT r.id, a.nth FROM connectors.runs r JOIN admitted a ON a.id = r.id
+    WHERE r.status = 'waiting' AND (%(connector_id)s::uuid IS NULL OR r.connector_id = %(connector_id)s)
+      AND (r.emitted_at IS NULL OR r.emitted_at < now() - make_interval(mins => (2 ^ least(r.emissions, 10))::int))
+    FOR UPDATE OF r SKIP LOCKED
+)
+UPDATE connectors.runs r SET emitted_at = now(), emissions = emissions + 1
+FROM due, connectors.connectors c
+WHERE r.id = due.id AND c.id = r.connector_id
+RETURNING r.id, r.connector_id, r.tenant_id, c.partition_key, r.trigger, r.with_scan, r.mode, r.emissions, due.nth - 1
+
+-- name: start_run
+-- Binds a Dagster run to the request that it answers. A retried run takes over the row, the counts and the objects of the
+-- run that died. A run that nobody here asked for gets a row of its own; so does one that somebody executes again. None
+-- comes back for one too many: a request that waited long is asked for more than once, and one run answers it.
+WITH inherited AS (
+    UPDATE connectors.objects SET claimed_by = NULL, claim_expires_at = NULL, deaths = deaths + 1
+    WHERE claimed_by = %(parent_run)s
+), candidates AS (
+    SELECT id, 1 AS preference FROM connectors.runs WHERE dagster_run_id = %(run)s
+    UNION ALL
+    SELECT id, 2 FROM connectors.runs WHERE dagster_run_id = %(parent_run)s AND status <> 'succeeded'
+    UNION ALL
+    SELECT id, 3 FROM connectors.runs WHERE id = %(request_id)s AND dagster_run_id IS NULL
+), taken AS (
+    UPDATE connectors.runs SET
+        dagster_run_id = %(run)s, status = 'running', started_at = coalesce(started_at, now()), heartbeat_at = now(),
+        finished_at = NULL, lost_at = NULL
+    WHERE id = (SELECT id FROM candidates ORDER BY preference LIMIT 1) AND connector_id = %(connector_id)s
+    RETURNING id
+), fresh AS (
+    INSERT INTO connectors.runs
+        (connector_id, tenant_id, trigger, with_scan, mode, dagster_run_id, status, emitted_at, started_at, heartbeat_at)
+    SELECT %(connector_id)s, %(tenant_id)s, 'dagster', %(with_scan)s, %(mode)s, %(run)s, 'running', now(), now(), now()
+    WHERE NOT EXISTS (SELECT FROM taken) AND (
+        %(parent_run)s::text IS NOT NULL
+        OR NOT EXISTS (SELECT FROM connectors.runs WHERE id = %(request_id)s AND dagster_run_id IS NOT NULL)
+    )
+    RETURNING id
+)
+SELECT id FROM taken UNION ALL SELECT id FROM fresh
+
+-- name: is_asked_for
+-- Whether a person started a run, here or at Dagster; so it is for one that the ledger does not know.
+SELECT NOT EXISTS (
+    SELECT FROM connectors.runs WHERE dagster_run_id = %(run)s AND trigger NOT IN ('manual', 'dagster')
+)
+
+-- name: turn_is_over
+SELECT coalesce((
+    SELECT connectors.turn_is_over(id, %(turn)s, %(places)s) FROM connectors.runs WHERE dagster_run_id = %(run)s
+), false)
+
+-- name: finish_run
+-- Its duration is counted each time it stops running: once, or once more when it is tried again.
+WITH before AS (
+    SELECT id, status FROM connectors.runs WHERE dagster_run_id = %(run)s FOR UPDATE
+), closed AS (
+    UPDATE connectors.runs r SET status = %(status)s, finished_at = now(), heartbeat_at = now()
+    FROM before b WHERE r.id = b.id
+    RETURNING r.connector_id, r.tenant_id, r.status, b.status AS status_before,
+        extract(epoch FROM clock_timestamp() - r.started_at)::float8 AS seconds
+), paused AS (
+    -- 30 seconds after the first failure, doubling, up to an hour.
+    UPDATE connectors.connectors k SET
+        failed_runs = CASE WHEN c.status = 'failed' THEN k.failed_runs + 1 ELSE 0 END,
+        runs_paused_until = CASE WHEN c.status = 'failed'
+            THEN now() + make_interval(secs => least(3600, 30 * 2 ^ least(k.failed_runs, 10))) END,
+        last_error_code = CASE WHEN c.status = 'succeeded' AND k.last_error_code = 'model' THEN NULL ELSE k.last_error_code END
+    FROM closed c
+    WHERE k.id = c.connector_id AND (c.status = 'failed' OR k.failed_runs > 0)
+), finished AS (
+    SELECT * FROM closed WHERE status_before = 'running'
+)
+INSERT INTO connectors.counters AS c (tenant_id, provider, name, label, value)
+SELECT f.tenant_id, k.provider, n.name, n.label, sum(n.value)
+FROM finished f
+JOIN connectors.connectors k ON k.id = f.connector_id
+CROSS JOIN LATERAL (VALUES
+    ('runs_finished', f.status, 1),
+    ('run_seconds', 'sum', f.seconds),
+    ('run_seconds', (%(bucket_labels)s::text[])[width_bucket(f.seconds, %(buckets)s::float8[]) + 1], 1)
+) AS n (name, label, value)
+GROUP BY f.tenant_id, k.provider, n.name, n.label
+ORDER BY f.tenant_id COLLATE "C", k.provider COLLATE "C", n.name COLLATE "C", n.label COLLATE "C"
+ON CONFLICT (tenant_id, provider, name, label) DO UPDATE SET value = c.value + EXCLUDED.value
+
+-- name: run_counts
+SELECT listed, added, changed, deleted, extracted, indexed, unchanged, skipped, failed, dead, bytes_fetched, chunks,
+    embeddings_computed, embeddings_reused, errors
+FROM connectors.runs WHERE dagster_run_id = %(run)s
+
+-- name: progress
+-- Objects by state.
+SELECT state::text, count(*) FROM connectors.objects WHERE connector_id = %(connector_id)s GROUP BY state
+
+-- name: failure_causes
+-- The ledger's failures by cause, with one example key each.
+SELECT error_code, state::text, count(*), min(error_message), min(key)
+FROM connectors.objects
+WHERE connector_id = %(connector_id)s AND state IN ('failed', 'dead', 'skipped', 'extracted') AND error_code IS NOT NULL
+GROUP BY error_code, state ORDER BY count(*) DESC, error_code
+
+-- name: document_ids
+SELECT document_id FROM connectors.objects WHERE connector_id = %(connector_id)s AND document_id IS NOT NULL
