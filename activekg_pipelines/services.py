@@ -13,9 +13,9 @@ from uuid import UUID
 
 from activekg_pipelines.chunking import CHUNKER_VERSION
 from activekg_pipelines.connectors.encryption import KeyRing
-from activekg_pipelines.connectors.limits import LimitStore, TenantLimits
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.connectors.store import ConnectorStore, stored_config
+from activekg_pipelines.connectors.tenant_limits import LimitStore, TenantLimits
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.embedding import (
     Encoder,

@@ -16,10 +16,10 @@ from pydantic import BaseModel, Field, create_model
 
 from activekg_pipelines.administration.operations import DocumentFate
 from activekg_pipelines.administration.views import ObjectRow, RunRow
-from activekg_pipelines.connectors.limits import TenantUsage
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.connectors.rotation import Rotation
 from activekg_pipelines.connectors.store import stored_config
+from activekg_pipelines.connectors.tenant_limits import TenantUsage
 from activekg_pipelines.graph.search import SearchHit
 from activekg_pipelines.ledger.run_counts import COUNTERS, Unit
 from activekg_pipelines.ledger.states import Mode, ObjectState, Trigger

@@ -28,7 +28,11 @@ from activekg_pipelines.api import (
     search,
 )
 from activekg_pipelines.api.auth import AuthenticationMiddleware
-from activekg_pipelines.api.limits import BodyLimitMiddleware, rate_limited, too_many_requests
+from activekg_pipelines.api.request_limits import (
+    BodyLimitMiddleware,
+    rate_limited,
+    too_many_requests,
+)
 from activekg_pipelines.errors import SettingsError
 from activekg_pipelines.logs import configure_logging
 from activekg_pipelines.services import services as shared_services

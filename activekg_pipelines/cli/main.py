@@ -16,10 +16,10 @@ from activekg_pipelines.cli import (
     export,
     history,
     keys,
-    limits,
     local,
     preview,
     search,
+    tenant_limits,
 )
 from activekg_pipelines.cli.console import EXIT_CODES, KnownErrors
 
@@ -58,7 +58,7 @@ app.command("objects")(history.objects)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("preview")(preview.preview)
 app.command("audit")(audit.audit)
-app.add_typer(limits.app, name="limits")
+app.add_typer(tenant_limits.app, name="limits")
 app.command("rotate-keys")(keys.rotate)
 app.command("search")(search.search)
 app.command("export")(export.export)

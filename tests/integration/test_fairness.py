@@ -13,8 +13,8 @@ import pytest
 
 from activekg_pipelines.administration.connection import try_connector
 from activekg_pipelines.administration.services import admin_services
-from activekg_pipelines.connectors.limits import TenantLimits
 from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.connectors.tenant_limits import TenantLimits
 from activekg_pipelines.defs.sensors import poll_tenant, start_due_work
 from activekg_pipelines.errors import SourceUnavailable
 from activekg_pipelines.ledger.states import Mode, Trigger

@@ -6,7 +6,7 @@ The sentence of a refusal, and that a connector's documents wait or are left out
 from __future__ import annotations
 
 from activekg_pipelines.administration.services import AdminServices
-from activekg_pipelines.connectors.limits import TenantLimits
+from activekg_pipelines.connectors.tenant_limits import TenantLimits
 from tests.integration.api.conftest import CONFIGS, Caller, LedgerRows, assert_problem, registration
 from tests.integration.syncing import in_transaction
 

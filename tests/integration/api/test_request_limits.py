@@ -21,7 +21,7 @@ from starlette.responses import PlainTextResponse
 from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.administration.tokens import mint_token
 from activekg_pipelines.api.app import MAX_BODY_BYTES, create_app, openapi_document
-from activekg_pipelines.api.limits import RefusalLimitMiddleware, RequestWindows
+from activekg_pipelines.api.request_limits import RefusalLimitMiddleware, RequestWindows
 from activekg_pipelines.errors import SettingsError
 from activekg_pipelines.settings import Settings
 from tests.integration.api.conftest import CONFIGS, RUNS, Caller, assert_problem

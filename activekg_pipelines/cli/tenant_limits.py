@@ -24,7 +24,7 @@ from activekg_pipelines.cli.console import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from activekg_pipelines.connectors.limits import TenantUsage
+    from activekg_pipelines.connectors.tenant_limits import TenantUsage
 
 app = typer.Typer(
     help="Show and set what tenants may use.",
@@ -109,7 +109,7 @@ def set_limits(
       activekg-pipelines limits set acme_corp --objects 500000 --bytes-per-day 10000000000
     """
     from activekg_pipelines.administration.shapes import limits_view
-    from activekg_pipelines.connectors.limits import TenantLimits
+    from activekg_pipelines.connectors.tenant_limits import TenantLimits
 
     if connectors is None and objects is None and bytes_per_day is None:
         raise typer.BadParameter(
