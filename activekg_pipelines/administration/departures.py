@@ -14,10 +14,10 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorNotFound
+from activekg_pipelines.services import Services
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
 
@@ -84,7 +84,7 @@ def lock_objects(
 
 
 def forget_objects(
-    services: AdminServices,
+    services: Services,
     conn: Connection[TupleRow],
     connector: Connector,
     objects: Sequence[tuple[int, UUID | None]],

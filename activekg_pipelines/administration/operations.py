@@ -23,13 +23,13 @@ from activekg_pipelines.administration.departures import (
     lock_objects,
     newest_object,
 )
-from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.connectors.store import changed_config, stored_config
 from activekg_pipelines.database.pool import act_for
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorConflict
 from activekg_pipelines.ledger.states import Mode
+from activekg_pipelines.services import Services
 from activekg_pipelines.sources.config import ConfigPatch, SourceConfig
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
@@ -93,7 +93,7 @@ class DeletionsConfirmed:
     sync_id: UUID | None
 
 
-def register(services: AdminServices, tenant_id: str, kind: str, config: SourceConfig) -> Connector:
+def register(services: Services, tenant_id: str, kind: str, config: SourceConfig) -> Connector:
     """Register a connector, its partition and, by reloading the definitions, its
     tenant's sensor.
 
@@ -113,7 +113,7 @@ def register(services: AdminServices, tenant_id: str, kind: str, config: SourceC
 
 
 def reconfigure(
-    services: AdminServices,
+    services: Services,
     connector_id: UUID,
     patch: ConfigPatch,
     tenant_id: str | None = None,
@@ -163,7 +163,7 @@ def reconfigure(
 
 
 def remove(
-    services: AdminServices,
+    services: Services,
     connector_id: UUID,
     documents: DocumentFate,
     tenant_id: str | None = None,
@@ -211,7 +211,7 @@ def remove(
 
 
 def request_sync(
-    services: AdminServices,
+    services: Services,
     connector_id: UUID,
     tenant_id: str | None = None,
     *,
@@ -253,7 +253,7 @@ def request_sync(
 
 
 def replay_dead_letters(
-    services: AdminServices,
+    services: Services,
     connector_id: UUID,
     tenant_id: str | None = None,
     *,
@@ -286,7 +286,7 @@ def replay_dead_letters(
 
 
 def confirm_deletions(
-    services: AdminServices, connector_id: UUID, tenant_id: str | None = None
+    services: Services, connector_id: UUID, tenant_id: str | None = None
 ) -> DeletionsConfirmed:
     """Let the deletions go on that the delete-storm guard holds back, with a sync now.
 
@@ -316,7 +316,7 @@ def _kept_prefix(old: Connector, new: Connector) -> str | None:
 
 
 def _leave_in_batches(
-    services: AdminServices,
+    services: Services,
     connector_id: UUID,
     patch: ConfigPatch,
     tenant_id: str | None,
@@ -365,7 +365,7 @@ def _check_fate(
 
 
 def _leave_source(
-    services: AdminServices,
+    services: Services,
     conn: Connection[TupleRow],
     old: Connector,
     new: Connector,

@@ -14,7 +14,6 @@ from fastapi import APIRouter, FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 
-from activekg_pipelines.administration.services import AdminServices, admin_services
 from activekg_pipelines.administration.tokens import TokenVerifier
 from activekg_pipelines.api import (
     configs,
@@ -35,14 +34,15 @@ from activekg_pipelines.api.request_limits import (
 )
 from activekg_pipelines.errors import SettingsError
 from activekg_pipelines.logs import configure_logging
-from activekg_pipelines.services import services as shared_services
+from activekg_pipelines.services import Services
+from activekg_pipelines.services import services as services_of_process
 
 ADMIN_PREFIX: Final = "/_admin/connectors"
 OPENAPI_PATH: Final = f"{ADMIN_PREFIX}/openapi.json"
 MAX_BODY_BYTES: Final = 1_000_000
 
 
-def create_app(services: AdminServices) -> FastAPI:
+def create_app(services: Services) -> FastAPI:
     """The application.
 
     Args:
@@ -140,10 +140,11 @@ def main() -> None:
 
 
 def _serve() -> None:
-    shared = shared_services()
-    settings = shared.settings
+    services = services_of_process()
+    services.require_settings()
+    settings = services.settings
     configure_logging(settings.activekg_log_level, settings.activekg_log_style)
-    app = create_app(admin_services(shared))
+    app = create_app(services)
     uvicorn.run(
         app, host=settings.activekg_api_host, port=settings.activekg_api_port, server_header=False
     )

@@ -226,7 +226,7 @@ def show(config_id: UUID, caller: Admin, services: ServicesOfApp) -> ConnectorDe
     connector = services.connector(config_id, caller.boundary)
     with services.database.transaction() as conn:
         states = services.ledger.progress(conn, connector.id)
-        usage = services.shared.tenant_limits.usage(conn, connector.tenant_id)
+        usage = services.tenant_limits.usage(conn, connector.tenant_id)
     return connector_detail(connector, states, usage)
 
 

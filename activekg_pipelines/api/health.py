@@ -11,11 +11,11 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from activekg_pipelines.administration import views
-from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.api.requests import ServicesOfApp
 from activekg_pipelines.database.migrate import current_revision, newest_revision
 from activekg_pipelines.errors import EncryptionError
 from activekg_pipelines.orchestrator.health import Check
+from activekg_pipelines.services import Services
 
 router = APIRouter(tags=["health"])
 
@@ -67,7 +67,7 @@ def readyz(response: Response, services: ServicesOfApp) -> Readiness:
     )
 
 
-def _database_checks(services: AdminServices) -> list[Check]:
+def _database_checks(services: Services) -> list[Check]:
     dsn = services.settings.require_dsn()
     try:
         # A connection of its own: the pool would wait for half a minute.
@@ -96,7 +96,7 @@ def _database_checks(services: AdminServices) -> list[Check]:
         ]
 
 
-def _encryption_check(services: AdminServices) -> Check:
+def _encryption_check(services: Services) -> Check:
     try:
         with services.database.transaction() as conn:
             views.check_credentials(conn, services.keyring)

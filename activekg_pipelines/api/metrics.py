@@ -21,7 +21,6 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.administration.tokens import Principal
 from activekg_pipelines.api.auth import metrics_reader
 from activekg_pipelines.api.requests import ServicesOfApp
@@ -37,6 +36,7 @@ from activekg_pipelines.ledger.counters import (
 from activekg_pipelines.ledger.run_counts import EMBEDDING_SOURCES, ITEM_STATUSES
 from activekg_pipelines.ledger.states import ObjectState
 from activekg_pipelines.orchestrator.health import Check
+from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 
 METRICS_PATH: Final = "/metrics"
@@ -187,7 +187,7 @@ class SyncCollector(Collector):
         tenant_id: whose; None for every tenant's.
     """
 
-    def __init__(self, services: AdminServices, tenant_id: str | None) -> None:
+    def __init__(self, services: Services, tenant_id: str | None) -> None:
         self._services = services
         self._tenant_id = tenant_id
 
@@ -271,7 +271,7 @@ def _metrics_of_caller(
     return _exposition(services, caller.boundary)
 
 
-def _exposition(services: AdminServices, tenant_id: str | None) -> Response:
+def _exposition(services: Services, tenant_id: str | None) -> Response:
     registry = CollectorRegistry()
     registry.register(SyncCollector(services, tenant_id))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)

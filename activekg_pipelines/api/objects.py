@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 
 from activekg_pipelines.administration import operations, views
 from activekg_pipelines.administration.paging import Page, PageQuery, by_key, page_of
-from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.administration.shapes import ObjectView, Replayed, object_view
 from activekg_pipelines.api.auth import Admin
 from activekg_pipelines.api.configs import Body, ObjectKey
@@ -20,6 +19,7 @@ from activekg_pipelines.api.problems import CURSOR_CODES, documented
 from activekg_pipelines.api.requests import ServicesOfApp
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.ledger.states import ObjectState
+from activekg_pipelines.services import Services
 
 router = APIRouter(prefix="/configs/{config_id}", tags=["objects"])
 
@@ -86,7 +86,7 @@ def replay(
 
 
 def _page(
-    services: AdminServices,
+    services: Services,
     connector: Connector,
     query: PageQuery,
     state: ObjectState | None,

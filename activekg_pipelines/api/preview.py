@@ -50,8 +50,6 @@ def preview(
     """
     connector = services.connector(config_id, caller.boundary)
     try:
-        return preview_view(
-            connector, preview_sync(services.shared, connector, max_pages=query.max_pages)
-        )
+        return preview_view(connector, preview_sync(services, connector, max_pages=query.max_pages))
     except SourceError as error:
         raise ProblemError(502, f"{error.message} {error.fix}", code=error.code) from None

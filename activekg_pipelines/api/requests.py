@@ -6,13 +6,13 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from activekg_pipelines.administration.services import AdminServices
+from activekg_pipelines.services import Services
 
 
-def services_of_app(request: Request) -> AdminServices:
+def services_of_app(request: Request) -> Services:
     """The parts that the application was created with."""
-    services: AdminServices = request.app.state.services
+    services: Services = request.app.state.services
     return services
 
 
-ServicesOfApp = Annotated[AdminServices, Depends(services_of_app)]
+ServicesOfApp = Annotated[Services, Depends(services_of_app)]

@@ -22,10 +22,10 @@ from activekg_pipelines.cli.console import (
 from activekg_pipelines.errors import ActiveKGError
 
 if TYPE_CHECKING:
-    from activekg_pipelines.administration.services import AdminServices
     from activekg_pipelines.audit.differences import Report
     from activekg_pipelines.audit.repair import Repaired
     from activekg_pipelines.connectors.models import Connector
+    from activekg_pipelines.services import Services
 
 DRIFT: Final = 1
 COULD_NOT_LOOK: Final = 2
@@ -75,7 +75,7 @@ def audit(
             chosen = (
                 [resolve(services, name) for name in connectors]
                 if connectors
-                else list(services.shared.every_connector(tenant))
+                else list(services.every_connector(tenant))
             )
             for connector in chosen:
                 answer = _audit(
@@ -95,7 +95,7 @@ def audit(
 
 
 def _audit(
-    services: AdminServices,
+    services: Services,
     connector: Connector,
     vectors: int,
     remove_orphans: int | None,
@@ -111,7 +111,7 @@ def _audit(
         if remove_orphans is not None and not report.clean:
             with err.status(f"Repairing {connector.partition_key} …"):
                 repaired = repair_connector(
-                    services.shared, connector, report, remove_orphans=remove_orphans
+                    services, connector, report, remove_orphans=remove_orphans
                 )
     except ActiveKGError as error:
         if not quiet:
@@ -133,7 +133,7 @@ def _audit(
     return _shape(connector, report, repaired)
 
 
-def _look(services: AdminServices, connector: Connector, vectors: int) -> Report:
+def _look(services: Services, connector: Connector, vectors: int) -> Report:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -166,7 +166,7 @@ def _look(services: AdminServices, connector: Connector, vectors: int) -> Report
                 completed=report.objects,
             )
 
-        return audit_connector(services.shared, connector, vectors=vectors, progress=show)
+        return audit_connector(services, connector, vectors=vectors, progress=show)
 
 
 def _print(connector: Connector, report: Report) -> None:

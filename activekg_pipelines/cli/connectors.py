@@ -159,7 +159,7 @@ def show(connector: ConnectorName, as_json: AsJson = False) -> None:
         found = resolve(services, connector)
         with services.database.transaction() as conn:
             states = services.ledger.progress(conn, found.id)
-            usage = services.shared.tenant_limits.usage(conn, found.tenant_id)
+            usage = services.tenant_limits.usage(conn, found.tenant_id)
         detail = connector_detail(found, states, usage)
     if as_json:
         print_json(detail)

@@ -22,8 +22,8 @@ from activekg_pipelines.errors import ActiveKGError, first_line
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from activekg_pipelines.administration.services import AdminServices
     from activekg_pipelines.connectors.models import Connector
+    from activekg_pipelines.services import Services
 
 FAILED: Final = 1
 TEST_FAILED: Final = 3
@@ -68,7 +68,7 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
 
 
 @contextmanager
-def administration() -> Iterator[AdminServices]:
+def administration() -> Iterator[Services]:
     """The services of this installation, from the environment or the local system;
     closed afterwards.
 
@@ -79,7 +79,6 @@ def administration() -> Iterator[AdminServices]:
     import psycopg
     from psycopg_pool import PoolTimeout
 
-    from activekg_pipelines.administration.services import admin_services
     from activekg_pipelines.cli.environment import prepare_environment
     from activekg_pipelines.logs import configure_logging
     from activekg_pipelines.services import Services
@@ -87,9 +86,9 @@ def administration() -> Iterator[AdminServices]:
 
     prepare_environment(generate_keys=False)
     configure_logging("WARNING", "text")
-    shared = Services(settings())
+    services = Services(settings())
+    services.require_settings()
     try:
-        services = admin_services(shared)
         try:
             yield services
         finally:
@@ -108,7 +107,7 @@ def administration() -> Iterator[AdminServices]:
         ) from None
 
 
-def resolve(services: AdminServices, name: str) -> Connector:
+def resolve(services: Services, name: str) -> Connector:
     """The connector that a person means: by its id, or as tenant/name.
 
     Raises:
@@ -122,7 +121,7 @@ def resolve(services: AdminServices, name: str) -> Connector:
         try:
             return services.connector(UUID(name))
         except ValueError:
-            return services.shared.connector_of_partition(name)
+            return services.connector_of_partition(name)
     except ConnectorNotFound:
         raise ConnectorNotFound(
             f"No connector is called {name!r}. Name it by its id or as tenant/name: "

@@ -18,9 +18,9 @@ from rich.progress import (
 from activekg_pipelines.cli.console import CommandFailed, err
 
 if TYPE_CHECKING:
-    from activekg_pipelines.administration.services import AdminServices
     from activekg_pipelines.administration.views import RunRow
     from activekg_pipelines.connectors.models import Connector
+    from activekg_pipelines.services import Services
 
 _POLL_SECONDS = 0.5
 # The work queue looks every three seconds, and a run's process starts in a few more.
@@ -29,7 +29,7 @@ _OPEN = frozenset({"waiting", "running"})
 
 
 def follow_sync(
-    services: AdminServices, connector: Connector, sync_id: UUID, *, seconds: float
+    services: Services, connector: Connector, sync_id: UUID, *, seconds: float
 ) -> RunRow:
     """The sync as it ended.
 

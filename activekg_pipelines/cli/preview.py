@@ -43,7 +43,7 @@ def preview(
 
     with administration() as services:
         found = resolve(services, connector)
-        view = preview_view(found, preview_sync(services.shared, found, max_pages=max_pages))
+        view = preview_view(found, preview_sync(services, found, max_pages=max_pages))
     if as_json:
         print_json(view)
         return

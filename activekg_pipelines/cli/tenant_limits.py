@@ -56,7 +56,7 @@ def show(
     from activekg_pipelines.administration.shapes import limits_view
 
     with administration() as services:
-        store = services.shared.tenant_limits
+        store = services.tenant_limits
         after = by_key.decode(cursor)
         with services.database.transaction() as conn:
             rows = (
@@ -116,7 +116,7 @@ def set_limits(
             "Give at least one of --connectors, --objects and --bytes-per-day."
         )
     with administration() as services:
-        store = services.shared.tenant_limits
+        store = services.tenant_limits
         with services.database.transaction() as conn:
             store.set(conn, tenant, TenantLimits(connectors, objects, bytes_per_day))
             usage = store.usage(conn, tenant)
@@ -139,7 +139,7 @@ def clear(tenant: Tenant, as_json: AsJson = False) -> None:
     from activekg_pipelines.administration.shapes import limits_view
 
     with administration() as services:
-        store = services.shared.tenant_limits
+        store = services.tenant_limits
         with services.database.transaction() as conn:
             cleared = store.clear(conn, tenant)
             usage = store.usage(conn, tenant)

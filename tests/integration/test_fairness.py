@@ -12,7 +12,6 @@ import dagster as dg
 import pytest
 
 from activekg_pipelines.administration.connection import try_connector
-from activekg_pipelines.administration.services import admin_services
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.connectors.tenant_limits import TenantLimits
 from activekg_pipelines.defs.sensors import poll_tenant, start_due_work
@@ -473,7 +472,7 @@ def test_who_looks_after_a_silent_bucket_ends_its_pause(
     if way == "manual sync":
         scan(proxied, proxied.connector(via_proxy.id))
     elif way == "test":
-        assert try_connector(admin_services(proxied), via_proxy).status == "success"
+        assert try_connector(proxied, via_proxy).status == "success"
     else:
         change(proxied, via_proxy.id, S3ConfigPatch(poll_interval_seconds=120))
     assert pause(proxied, via_proxy) is None
