@@ -8,23 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from uuid import UUID
 
-from psycopg import Connection, Rollback
-from psycopg.rows import TupleRow
-
-from activekg_pipelines.administration.departures import (
-    BATCH,
-    fence,
-    forget_objects,
+from activekg_pipelines.administration.removal import (
+    DocumentFate,
+    SettledDocuments,
+    leave_in_batches,
+    leave_source,
     lock,
-    lock_objects,
-    newest_object,
+    origin,
 )
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.connectors.store import changed_config, stored_config
+from activekg_pipelines.connectors.store import changed_config
 from activekg_pipelines.database.pool import act_for
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorConflict
@@ -35,44 +31,15 @@ from activekg_pipelines.sources.config import ConfigPatch, SourceConfig
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
 
 
-class DocumentFate(StrEnum):
-    """What becomes of documents whose connector no longer covers them."""
-
-    REMOVE = "remove"
-    """They leave the graph."""
-    KEEP = "keep"
-    """They stay searchable, as they are, and nobody updates them any more."""
-
-
 class ConnectorDisabled(ConnectorConflict):
     """The connector is disabled: enable it first."""
 
 
-class DocumentsAffected(ConnectorConflict):
-    """The change takes documents out of the connector's reach.
-
-    Args:
-        documents: how many.
-    """
-
-    def __init__(self, documents: int) -> None:
-        super().__init__(
-            f"{documents} documents come from objects outside the new bucket or prefix. "
-            "Say what becomes of them: repeat the request with ?documents=remove or "
-            "?documents=keep."
-        )
-        self.documents = documents
-
-
 @dataclass(frozen=True, slots=True)
-class Reconfigured:
-    """A changed connector, and how many documents it no longer covers; ``fate`` is None
-    where there are none.
-    """
+class Reconfigured(SettledDocuments):
+    """A changed connector, and the documents that it no longer covers."""
 
     connector: Connector
-    documents: int
-    fate: DocumentFate | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +108,9 @@ def reconfigure(
     """
     with services.database.transaction(tenant_id=tenant_id) as conn:
         old = services.connectors.get(conn, connector_id, tenant_id)
-    moves = changed_config(old, patch).origin() != _origin(old)
+    moves = changed_config(old, patch).origin() != origin(old)
     left_before = (
-        _leave_in_batches(services, connector_id, patch, tenant_id, documents) if moves else 0
+        leave_in_batches(services, connector_id, patch, tenant_id, documents) if moves else 0
     )
     with services.database.transaction() as conn:
         if moves:
@@ -154,60 +121,12 @@ def reconfigure(
         act_for(conn, old.tenant_id)
         new = services.connectors.update(conn, connector_id, patch, tenant_id)
         left = left_before
-        if moves and _origin(old) != _origin(new):
-            left += _leave_source(services, conn, old, new, documents)
+        if moves and origin(old) != origin(new):
+            left += leave_source(services, conn, old, new, documents)
             new = services.connectors.get(conn, connector_id, tenant_id)
     if (old.enabled, old.poll_interval_seconds) != (new.enabled, new.poll_interval_seconds):
         services.orchestrator.reload()
-    return Reconfigured(new, left, documents if left else None)
-
-
-def remove(
-    services: Services,
-    connector_id: UUID,
-    documents: DocumentFate,
-    tenant_id: str | None = None,
-) -> int:
-    """Forget a connector with its ledger, history and partition. A run under way writes
-    nothing afterwards.
-
-    It is paused first, then its documents go in batches, then it. Where that is cut
-    short, a paused connector with the rest of its documents is left; the same call
-    again goes on.
-
-    Returns:
-        How many documents were removed or kept.
-
-    Raises:
-        ConnectorNotFound: it does not exist, or is another tenant's.
-        OrchestratorError: Dagster's storage cannot be reached; nothing was removed.
-    """
-    with services.database.transaction() as conn:
-        lock(conn, connector_id, tenant_id)
-        connector = services.connectors.get(conn, connector_id, tenant_id)
-        fence(conn, connector_id, pause=True)
-        # First, so that nobody starts another run, and nothing is removed while Dagster
-        # is away.
-        services.orchestrator.remove_partition(connector.partition_key)
-        upto = newest_object(conn, connector_id)
-    goes = documents is DocumentFate.REMOVE
-    removed = 0
-    while True:
-        with services.database.transaction() as conn:
-            lock(conn, connector_id, tenant_id)
-            act_for(conn, connector.tenant_id)
-            batch = lock_objects(conn, connector, upto=upto, limit=BATCH)
-            removed += forget_objects(services, conn, connector, batch, remove_documents=goes)
-            if len(batch) < BATCH:
-                # And what a run's scan has added meanwhile.
-                rest = lock_objects(conn, connector)
-                removed += forget_objects(services, conn, connector, rest, remove_documents=goes)
-                services.connectors.delete(conn, connector_id, tenant_id)
-                # A tick that had begun before may have added it again.
-                services.orchestrator.remove_partition(connector.partition_key)
-                break
-    services.orchestrator.reload()
-    return removed
+    return Reconfigured(left, documents if left else None, new)
 
 
 def request_sync(
@@ -301,85 +220,3 @@ def confirm_deletions(
     with services.database.transaction() as conn:
         sync_id = services.ledger.request_manual_run(conn, connector.id, connector.tenant_id)
     return DeletionsConfirmed(deletions, sync_id)
-
-
-def _origin(connector: Connector) -> tuple[object, ...]:
-    return stored_config(connector).origin()
-
-
-def _kept_prefix(old: Connector, new: Connector) -> str | None:
-    """Objects under it stay the connector's; None where none does."""
-    # Equal keys in another container are other objects, even under equal ETags: their
-    # URIs differ.
-    same = new.location.uri_root == old.location.uri_root
-    return new.location.prefix if same else None
-
-
-def _leave_in_batches(
-    services: Services,
-    connector_id: UUID,
-    patch: ConfigPatch,
-    tenant_id: str | None,
-    fate: DocumentFate | None,
-) -> int:
-    """Forget all but the last batch of what the connector's new source will not hold;
-    returns how many documents.
-    """
-    left = 0
-    upto: int | None = None
-    while True:
-        with services.database.transaction() as conn:
-            lock(conn, connector_id, tenant_id)
-            old = services.connectors.get(conn, connector_id, tenant_id)
-            act_for(conn, old.tenant_id)
-            # Whether the change is possible, and what it would leave, anew each time:
-            # somebody may change it, too.
-            with conn.transaction():
-                new = services.connectors.update(conn, connector_id, patch, tenant_id)
-                raise Rollback
-            if _origin(old) == _origin(new):
-                return left
-            keep_prefix = _kept_prefix(old, new)
-            _check_fate(conn, old, keep_prefix, fate)
-            upto = newest_object(conn, connector_id) if upto is None else upto
-            batch = lock_objects(conn, old, keep_prefix=keep_prefix, upto=upto, limit=BATCH)
-            if len(batch) < BATCH:
-                # Few enough to go in the transaction that changes the connector.
-                return left
-            left += forget_objects(
-                services, conn, old, batch, remove_documents=fate is DocumentFate.REMOVE
-            )
-            fence(conn, connector_id, pause=False)
-
-
-def _check_fate(
-    conn: Connection[TupleRow],
-    connector: Connector,
-    keep_prefix: str | None,
-    fate: DocumentFate | None,
-) -> None:
-    parameters = {"connector_id": connector.id, "keep_prefix": keep_prefix}
-    row = None if fate else conn.execute(_SQL["count_documents"], parameters).fetchone()
-    if row and row[0]:
-        raise DocumentsAffected(row[0])
-
-
-def _leave_source(
-    services: Services,
-    conn: Connection[TupleRow],
-    old: Connector,
-    new: Connector,
-    fate: DocumentFate | None,
-) -> int:
-    """Forget what the connector's new source does not hold; returns how many documents
-    that concerns.
-    """
-    keep_prefix = _kept_prefix(old, new)
-    _check_fate(conn, old, keep_prefix, fate)
-    objects = lock_objects(conn, old, keep_prefix=keep_prefix)
-    documents = forget_objects(
-        services, conn, old, objects, remove_documents=fate is DocumentFate.REMOVE
-    )
-    conn.execute(_SQL["stop_scans"], {"connector_id": old.id, "tenant_id": None})
-    conn.execute(_SQL["expect_first_scan"], {"connector_id": old.id})
-    return documents

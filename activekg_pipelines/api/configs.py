@@ -23,10 +23,10 @@ from pydantic import (
     model_validator,
 )
 
-from activekg_pipelines.administration import connection, operations
-from activekg_pipelines.administration.operations import DocumentFate, DocumentsAffected
+from activekg_pipelines.administration import connection_test, operations, removal
 from activekg_pipelines.administration.paging import Page, PageQuery, by_time, page_of
-from activekg_pipelines.administration.shapes import (
+from activekg_pipelines.administration.removal import DocumentFate, DocumentsAffected
+from activekg_pipelines.administration.schemas import (
     ChangedConnector,
     ConnectionTest,
     ConnectorDetail,
@@ -35,10 +35,6 @@ from activekg_pipelines.administration.shapes import (
     ProviderName,
     RemovedConnector,
     SyncAccepted,
-    connector_detail,
-    connector_fields,
-    connector_view,
-    settled_documents,
 )
 from activekg_pipelines.api.auth import Admin
 from activekg_pipelines.api.problems import CURSOR_CODES, ProblemError, documented
@@ -186,7 +182,7 @@ def register(
     caller.acting_for(body.tenant_id)
     connector = operations.register(services, body.tenant_id, body.provider, body.config)
     response.headers["Location"] = f"/_admin/connectors/configs/{connector.id}"
-    return connector_view(connector)
+    return ConnectorView.of(connector)
 
 
 @router.get("", responses=documented(401, 403, 422, 503, codes=CURSOR_CODES))
@@ -206,7 +202,7 @@ def list_connectors(
     return page_of(
         rows,
         query.limit,
-        connector_view,
+        ConnectorView.of,
         lambda connector: by_time.encode((connector.created_at, connector.id)),
     )
 
@@ -217,7 +213,7 @@ def list_connectors(
 def try_configuration(body: Registration, caller: Admin, services: ServicesOfApp) -> ConnectionTest:
     """Test a configuration before it is registered; nothing is stored."""
     caller.acting_for(body.tenant_id)
-    return connection.try_configuration(services, body.provider, body.config)
+    return connection_test.try_configuration(services, body.provider, body.config)
 
 
 @router.get("/{config_id}", responses=documented(401, 403, 404, 422, 503))
@@ -227,7 +223,7 @@ def show(config_id: UUID, caller: Admin, services: ServicesOfApp) -> ConnectorDe
     with services.database.transaction() as conn:
         states = services.ledger.progress(conn, connector.id)
         usage = services.tenant_limits.usage(conn, connector.tenant_id)
-    return connector_detail(connector, states, usage)
+    return ConnectorDetail.of(connector, objects=states, limits=usage)
 
 
 @router.put(
@@ -261,9 +257,7 @@ def change(
             code="documents_affected",
             extensions={"documents_affected": error.documents},
         ) from None
-    return ChangedConnector(
-        **connector_fields(changed.connector), **settled_documents(changed.documents, changed.fate)
-    )
+    return ChangedConnector.of(changed.connector, changed)
 
 
 @router.delete("/{config_id}", responses=documented(401, 403, 404, 422, 503))
@@ -273,8 +267,8 @@ def remove(
     """Remove a connector with its ledger, history, partition and sensor; its documents
     as `documents` says.
     """
-    documents = operations.remove(services, config_id, query.documents, caller.boundary)
-    return RemovedConnector(id=config_id, **settled_documents(documents, query.documents))
+    removed = removal.remove(services, config_id, query.documents, caller.boundary)
+    return RemovedConnector.of(removed, id=config_id)
 
 
 @router.post(
@@ -284,7 +278,7 @@ def remove(
 )
 def test_connection(config_id: UUID, caller: Admin, services: ServicesOfApp) -> ConnectionTest:
     """Test what a sync needs: listing the bucket and reading an object."""
-    return connection.try_connector(services, services.connector(config_id, caller.boundary))
+    return connection_test.try_connector(services, services.connector(config_id, caller.boundary))
 
 
 @router.post(
@@ -310,4 +304,4 @@ def sync(
 def confirm_deletes(config_id: UUID, caller: Admin, services: ServicesOfApp) -> DeletionsConfirmed:
     """Let the deletions go on that are held back because there are suspiciously many."""
     confirmed = operations.confirm_deletions(services, config_id, caller.boundary)
-    return DeletionsConfirmed(deletions_confirmed=confirmed.deletions, sync_id=confirmed.sync_id)
+    return DeletionsConfirmed.of(confirmed)

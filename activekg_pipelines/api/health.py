@@ -10,7 +10,7 @@ import psycopg
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from activekg_pipelines.administration import views
+from activekg_pipelines.administration import reads
 from activekg_pipelines.api.requests import ServicesOfApp
 from activekg_pipelines.database.migrate import current_revision, newest_revision
 from activekg_pipelines.errors import EncryptionError
@@ -99,7 +99,7 @@ def _database_checks(services: Services) -> list[Check]:
 def _encryption_check(services: Services) -> Check:
     try:
         with services.database.transaction() as conn:
-            views.check_credentials(conn, services.keyring)
+            reads.check_credentials(conn, services.keyring)
     except EncryptionError:
         return Check(
             "encryption_key", False, "stored credentials cannot be read with the keys that are set"

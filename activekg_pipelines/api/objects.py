@@ -10,9 +10,9 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import Field, model_validator
 
-from activekg_pipelines.administration import operations, views
+from activekg_pipelines.administration import operations, reads
 from activekg_pipelines.administration.paging import Page, PageQuery, by_key, page_of
-from activekg_pipelines.administration.shapes import ObjectView, Replayed, object_view
+from activekg_pipelines.administration.schemas import ObjectView, Replayed
 from activekg_pipelines.api.auth import Admin
 from activekg_pipelines.api.configs import Body, ObjectKey
 from activekg_pipelines.api.problems import CURSOR_CODES, documented
@@ -94,7 +94,7 @@ def _page(
 ) -> Page[ObjectView]:
     after = by_key.decode(query.cursor)
     with services.database.transaction() as conn:
-        rows = views.objects(
+        rows = reads.objects(
             conn,
             connector.id,
             state=state,
@@ -105,6 +105,6 @@ def _page(
     return page_of(
         rows,
         query.limit,
-        lambda row: object_view(row, connector),
+        lambda row: ObjectView.of(row, uri=connector.uri(row.key)),
         lambda row: by_key.encode(row.key),
     )

@@ -18,7 +18,7 @@ from rich.progress import (
 from activekg_pipelines.cli.console import CommandFailed, err
 
 if TYPE_CHECKING:
-    from activekg_pipelines.administration.views import RunRow
+    from activekg_pipelines.administration.reads import RunRow
     from activekg_pipelines.connectors.models import Connector
     from activekg_pipelines.services import Services
 
@@ -43,7 +43,7 @@ def follow_sync(
         CommandFailed: it did not end in time (and goes on), or is gone with its
             connector.
     """
-    from activekg_pipelines.administration import views
+    from activekg_pipelines.administration import reads
 
     started = time.monotonic()
     columns = (
@@ -57,7 +57,7 @@ def follow_sync(
         bar = progress.add_task("waits", total=None)
         while True:
             with services.database.transaction() as conn:
-                row = views.run(conn, sync_id)
+                row = reads.run(conn, sync_id)
                 states = services.ledger.progress(conn, connector.id)
             if row is None:
                 raise CommandFailed("The sync is gone; its connector may have been removed.")

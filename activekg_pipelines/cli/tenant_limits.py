@@ -53,7 +53,7 @@ def show(
       activekg-pipelines limits show --tenant acme_corp
     """
     from activekg_pipelines.administration.paging import by_key, page_of
-    from activekg_pipelines.administration.shapes import limits_view
+    from activekg_pipelines.administration.schemas import TenantLimitsView
 
     with administration() as services:
         store = services.tenant_limits
@@ -64,7 +64,9 @@ def show(
                 if tenant is not None
                 else store.page(conn, after=after, limit=limit + 1)
             )
-        page = page_of(rows, limit, limits_view, lambda usage: by_key.encode(usage.tenant_id))
+        page = page_of(
+            rows, limit, TenantLimitsView.of, lambda usage: by_key.encode(usage.tenant_id)
+        )
     if as_json:
         print_json(page)
         return
@@ -108,7 +110,7 @@ def set_limits(
     Example:
       activekg-pipelines limits set acme_corp --objects 500000 --bytes-per-day 10000000000
     """
-    from activekg_pipelines.administration.shapes import limits_view
+    from activekg_pipelines.administration.schemas import TenantLimitsView
     from activekg_pipelines.connectors.tenant_limits import TenantLimits
 
     if connectors is None and objects is None and bytes_per_day is None:
@@ -121,7 +123,7 @@ def set_limits(
             store.set(conn, tenant, TenantLimits(connectors, objects, bytes_per_day))
             usage = store.usage(conn, tenant)
     if as_json:
-        print_json(limits_view(usage))
+        print_json(TenantLimitsView.of(usage))
     else:
         out.print(f"{tenant} may have {_said(usage)}.", soft_wrap=True, markup=False)
     if usage.connectors == 0:
@@ -136,7 +138,7 @@ def clear(tenant: Tenant, as_json: AsJson = False) -> None:
     Example:
       activekg-pipelines limits clear acme_corp
     """
-    from activekg_pipelines.administration.shapes import limits_view
+    from activekg_pipelines.administration.schemas import TenantLimitsView
 
     with administration() as services:
         store = services.tenant_limits
@@ -144,7 +146,7 @@ def clear(tenant: Tenant, as_json: AsJson = False) -> None:
             cleared = store.clear(conn, tenant)
             usage = store.usage(conn, tenant)
     if as_json:
-        print_json(limits_view(usage))
+        print_json(TenantLimitsView.of(usage))
     elif cleared:
         out.print(
             f"{tenant} may have what every tenant may: {_said(usage)}.",

@@ -26,7 +26,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from activekg_pipelines.administration.connection import try_connector
+from activekg_pipelines.administration.connection_test import try_connector
 from activekg_pipelines.defs.sensors import poll_tenant
 from activekg_pipelines.errors import (
     ClockSkewed,

@@ -11,7 +11,7 @@ from uuid import uuid4
 import dagster as dg
 import pytest
 
-from activekg_pipelines.administration.connection import try_connector
+from activekg_pipelines.administration.connection_test import try_connector
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.connectors.tenant_limits import TenantLimits
 from activekg_pipelines.defs.sensors import poll_tenant, start_due_work

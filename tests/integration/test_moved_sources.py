@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from activekg_pipelines.administration.operations import DocumentFate, reconfigure
+from activekg_pipelines.administration.operations import reconfigure
+from activekg_pipelines.administration.removal import DocumentFate
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import ConnectorChanged
 from activekg_pipelines.services import Services

@@ -14,7 +14,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 from activekg_pipelines import graph
-from activekg_pipelines.administration.operations import DocumentFate, reconfigure, remove
+from activekg_pipelines.administration.operations import reconfigure
+from activekg_pipelines.administration.removal import DocumentFate, remove
 from activekg_pipelines.audit.walk import SQL as AUDIT_SQL
 from activekg_pipelines.database.migrate import migrate
 from activekg_pipelines.database.queries import load_queries
@@ -430,7 +431,7 @@ def test_everything_works_for_a_role_that_row_level_security_binds(
     )
     assert moved.documents == 1
     assert found(services, "text", tenant_id="tenant_a") == {f"s3://{bucket.name}/docs/d.txt"}
-    assert remove(services, other.id, DocumentFate.REMOVE) == 3
+    assert remove(services, other.id, DocumentFate.REMOVE).documents == 3
     assert found(services, "text", tenant_id="tenant_b") == set()
     services.database.close()
 

@@ -20,7 +20,8 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from activekg_pipelines.administration import operations
+from activekg_pipelines.administration import removal
+from activekg_pipelines.administration.operations import replay_dead_letters
 from activekg_pipelines.administration.tokens import mint_token
 from activekg_pipelines.api import metrics
 from activekg_pipelines.api.app import create_app
@@ -312,7 +313,7 @@ def test_what_is_queued_again_waits_since_then_and_not_since_it_was_detected(
     bucket.put("dead.pdf", DEAD_PDF)
     sync(services, connector)
     pass_time(services, "90 days")
-    assert operations.replay_dead_letters(admin, connector.id) == 1
+    assert replay_dead_letters(admin, connector.id) == 1
     found = scrape()
     assert found.acme("connector_queue_depth", state="pending") == 1
     assert found.acme("connector_oldest_pending_age_seconds") == pytest.approx(0, abs=60)
@@ -343,7 +344,7 @@ def test_counters_never_go_backwards_when_runs_and_connectors_go(
     sync(services, connector)
     before = scrape()
     query(services, "DELETE FROM connectors.runs RETURNING id")
-    operations.remove(admin, connector.id, operations.DocumentFate.REMOVE)
+    removal.remove(admin, connector.id, removal.DocumentFate.REMOVE)
     after = scrape()
     assert after.counters == before.counters
     assert after.acme("connector_dead_letters", error_type="corrupt") is None

@@ -1,6 +1,5 @@
-"""What the API shows of registry and ledger, page by page.
-
-Reads only, in the caller's transaction.
+"""Reads what API and command line show of registry and ledger, page by page, in the
+caller's transaction.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from activekg_pipelines.connectors.encryption import KeyRing
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.ledger.run_counts import COUNTERS, SQL_PARTS, RunCounts
 from activekg_pipelines.ledger.states import ObjectState
+from activekg_pipelines.services import Services
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"), SQL_PARTS)
 
@@ -99,6 +99,11 @@ def run(conn: Connection[TupleRow], run_id: UUID) -> RunRow | None:
     """One sync, or None where there is none (any more)."""
     row = conn.cursor(row_factory=dict_row).execute(_SQL["run"], {"id": run_id}).fetchone()
     return _run_row(row) if row else None
+
+
+def run_url(services: Services, row: RunRow) -> str | None:
+    """Where people look at a sync's run in Dagster, once it has one."""
+    return services.orchestrator.run_url(row.dagster_run_id) if row.dagster_run_id else None
 
 
 def objects(

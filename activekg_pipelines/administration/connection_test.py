@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from activekg_pipelines.administration.shapes import ConnectionTest
+from activekg_pipelines.administration.schemas import ConnectionTest
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.connectors.store import stored_config
 from activekg_pipelines.errors import EncryptionError, ObjectError, SourceError

@@ -16,7 +16,8 @@ import pytest
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from activekg_pipelines.administration.operations import DocumentFate, reconfigure, remove
+from activekg_pipelines.administration.operations import reconfigure
+from activekg_pipelines.administration.removal import DocumentFate, remove
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import ConnectorChanged, ConnectorNotFound
 from activekg_pipelines.graph.nodes import node_id
@@ -156,7 +157,9 @@ def test_a_removed_connectors_documents_go_in_batches_and_all(
     services: Services, admin: Services, full: Connector
 ) -> None:
     graph = CrashingGraph(at=0)
-    assert remove(with_parts(admin, graph=graph), full.id, DocumentFate.REMOVE) == DOCUMENTS
+    assert (
+        remove(with_parts(admin, graph=graph), full.id, DocumentFate.REMOVE).documents == DOCUMENTS
+    )
     assert max(graph.sizes) == 500
     assert graph_of(services) == (0, 0, 0)
     assert query(services, "SELECT 1 FROM connectors.objects") == []
@@ -203,7 +206,7 @@ def test_a_removal_that_was_cut_short_leaves_a_paused_connector_and_the_next_one
         == []
     )
 
-    assert remove(admin, full.id, DocumentFate.REMOVE) == DOCUMENTS - 500
+    assert remove(admin, full.id, DocumentFate.REMOVE).documents == DOCUMENTS - 500
     assert graph_of(services) == (0, 0, 0)
     with pytest.raises(ConnectorNotFound):
         services.connector(full.id)
@@ -212,7 +215,7 @@ def test_a_removal_that_was_cut_short_leaves_a_paused_connector_and_the_next_one
 def test_a_removal_that_keeps_documents_forgets_their_objects_in_batches(
     services: Services, admin: Services, full: Connector
 ) -> None:
-    assert remove(admin, full.id, DocumentFate.KEEP) == DOCUMENTS
+    assert remove(admin, full.id, DocumentFate.KEEP).documents == DOCUMENTS
     assert graph_of(services) == (DOCUMENTS,) * 3
     assert query(services, "SELECT 1 FROM connectors.objects") == []
 
