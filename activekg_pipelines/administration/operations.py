@@ -32,7 +32,9 @@ _SQL = load_queries(Path(__file__).with_name("queries.sql"))
 
 
 class ConnectorDisabled(ConnectorConflict):
-    """The connector is disabled: enable it first."""
+    """The connector is paused, and a paused connector is not synced."""
+
+    fix = "Resume it first."
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +155,7 @@ def request_sync(
     """
     connector = services.connector(connector_id, tenant_id)
     if not connector.enabled:
-        raise ConnectorDisabled(
-            "The connector is paused: set `enabled` to true (connectors resume) before syncing it."
-        )
+        raise ConnectorDisabled
     queued = 0
     if keys:
         with services.database.transaction(tenant_id=connector.tenant_id) as conn:

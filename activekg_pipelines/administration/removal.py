@@ -49,9 +49,8 @@ class DocumentsAffected(ConnectorConflict):
 
     def __init__(self, documents: int) -> None:
         super().__init__(
-            f"{documents} documents come from objects outside the new bucket or prefix. "
-            "Say what becomes of them.",
-            fix="Repeat the change, and say whether they are removed or kept.",
+            f"{documents} documents come from objects outside the new bucket or prefix.",
+            fix="Say what becomes of them.",
         )
         self.documents = documents
 

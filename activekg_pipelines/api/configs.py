@@ -253,7 +253,8 @@ def change(
     except DocumentsAffected as error:
         raise ProblemError(
             409,
-            error.message,
+            f"{error.message} {error.fix[:-1]}: repeat the request with ?documents=remove or "
+            "?documents=keep.",
             code="documents_affected",
             extensions={"documents_affected": error.documents},
         ) from None

@@ -23,6 +23,7 @@ from activekg_pipelines.cli.console import (
     table,
 )
 from activekg_pipelines.cli.sources import SourceCommand, asked_secrets, given
+from activekg_pipelines.errors import ConnectorLimit
 from activekg_pipelines.ledger.states import Mode
 
 if TYPE_CHECKING:
@@ -80,7 +81,10 @@ def add(
     from activekg_pipelines.administration.schemas import ConnectorView
 
     with administration() as services:
-        connector = register(services, _tenant(tenant), provider, config)
+        try:
+            connector = register(services, _tenant(tenant), provider, config)
+        except ConnectorLimit as error:
+            fail(f"{error.message} Remove one, or allow more: activekg-pipelines limits set")
         if as_json:
             print_json(ConnectorView.of(connector))
             return
@@ -236,8 +240,7 @@ def update(
             )
         except DocumentsAffected as error:
             fail(
-                f"{error.documents} documents come from objects outside the new bucket or prefix. "
-                "Nothing was changed. Say what becomes of them: repeat the command with "
+                f"{error.message} Nothing was changed. {error.fix[:-1]}: repeat the command with "
                 "--documents remove or --documents keep."
             )
     if as_json:
@@ -300,13 +303,17 @@ def sync(
       activekg-pipelines connectors sync acme_corp/my-documents --key documents/contract.pdf
     """
     from activekg_pipelines.administration import reads
-    from activekg_pipelines.administration.operations import request_sync
+    from activekg_pipelines.administration.operations import ConnectorDisabled, request_sync
     from activekg_pipelines.administration.schemas import RunView, SyncAccepted
     from activekg_pipelines.cli.following import follow_sync
 
     with administration() as services:
         found = resolve(services, connector)
-        accepted = request_sync(services, found.id, mode=mode, keys=key or [])
+        try:
+            accepted = request_sync(services, found.id, mode=mode, keys=key or [])
+        except ConnectorDisabled as error:
+            resume_it = f"activekg-pipelines connectors resume {found.partition_key}"
+            fail(f"{error.message} {error.fix[:-1]}: {resume_it}")
         queued = accepted.objects_queued if key else None
         if not wait:
             if as_json:
