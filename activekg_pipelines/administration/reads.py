@@ -13,7 +13,6 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row, dict_row
 
-from activekg_pipelines.connectors.encryption import KeyRing
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.ledger.run_counts import COUNTERS, SQL_PARTS, RunCounts
 from activekg_pipelines.ledger.states import ObjectState
@@ -59,6 +58,26 @@ class ObjectRow:
     indexed_etag: str | None
     indexed_at: datetime | None
     chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsRow:
+    """Encrypted credentials of one connector, of ``connectors`` with the same key version."""
+
+    provider: str
+    id: UUID
+    secrets: bytes
+    kek_version: int
+    connectors: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationRow:
+    """A configuration without its secrets, and the connectors that have it."""
+
+    provider: str
+    config: dict[str, Any]
+    partition_keys: list[str]
 
 
 def runs(
@@ -135,15 +154,18 @@ def objects(
     return rows.fetchall()
 
 
-def check_credentials(conn: Connection[TupleRow], keyring: KeyRing) -> None:
-    """Decrypt one connector's credentials for each key version in use.
+def credentials_by_key_version(conn: Connection[TupleRow]) -> list[CredentialsRow]:
+    """The credentials of one connector for each key version in use."""
+    rows = conn.cursor(row_factory=class_row(CredentialsRow)).execute(
+        _SQL["credentials_by_key_version"]
+    )
+    return rows.fetchall()
 
-    Raises:
-        EncryptionError: a key is missing or wrong.
-    """
-    rows = conn.execute(_SQL["credentials_by_key_version"]).fetchall()
-    for provider, connector_id, token, version in rows:
-        keyring.decrypt(provider, connector_id, token, version)
+
+def configurations(conn: Connection[TupleRow]) -> list[ConfigurationRow]:
+    """What sources are configured with, each configuration once."""
+    rows = conn.cursor(row_factory=class_row(ConfigurationRow)).execute(_SQL["configurations"])
+    return rows.fetchall()
 
 
 def _run_row(row: dict[str, Any]) -> RunRow:

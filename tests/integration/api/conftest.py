@@ -40,7 +40,11 @@ class RecordingOrchestrator:
     reloads: int = 0
     available: bool = True
     checks: list[Check] = field(
-        default_factory=lambda: [Check("dagster_daemon", True, "heartbeats are current")]
+        default_factory=lambda: [
+            Check("dagster_webserver", True, "answers"),
+            Check("dagster_code_location", True, "loaded"),
+            Check("dagster_daemon", True, "heartbeats are current"),
+        ]
     )
 
     def add_partition(self, key: str) -> None:
