@@ -154,8 +154,9 @@ def _found(check: Check, installation: Installation, known: dict[str, Finding]) 
 
 
 def _look(check: Check, installation: Installation) -> Finding:
-    """A part's finding; what its check raises is one too, so that one broken part hides
-    no other.
+    """A part's finding.
+
+    What its check raises is a finding, too, so that one broken part hides no other.
     """
     try:
         found = check.look(installation)

@@ -1,5 +1,6 @@
-"""What people do to connectors, each across registry, ledger, graph and Dagster at
-once, or not at all.
+"""What people do to connectors, for the HTTP routes and the command line.
+
+An operation changes registry, ledger, graph and Dagster together, or none of them.
 
 The HTTP routes and the command line both call these.
 """
@@ -54,8 +55,9 @@ class SyncRequested:
 
 @dataclass(frozen=True, slots=True)
 class DeletionsConfirmed:
-    """How many deletions may go on; ``sync_id`` is the sync that carries them out, if
-    one could be asked for.
+    """How many deletions may go on.
+
+    ``sync_id`` is the sync that carries them out, if one could be asked for.
     """
 
     deletions: int
@@ -63,8 +65,9 @@ class DeletionsConfirmed:
 
 
 def register(services: Services, tenant_id: str, kind: str, config: SourceConfig) -> Connector:
-    """Register a connector, its partition and, by reloading the definitions, its
-    tenant's sensor.
+    """Register a connector and its partition.
+
+    Reloading the definitions makes its tenant's sensor.
 
     Raises:
         ConnectorConflict, ConnectorLimit, InvalidConnector: as
@@ -88,8 +91,9 @@ def reconfigure(
     tenant_id: str | None = None,
     documents: DocumentFate | None = None,
 ) -> Reconfigured:
-    """Change the given fields. A new bucket or prefix starts a new listing, and takes
-    documents out of reach.
+    """Change the given fields.
+
+    A new bucket or prefix starts a new listing, and takes documents out of reach.
 
     Many documents go in batches, before the change itself. Where that is cut short, the
     connector is as it was, and its next scan brings back what is gone already; the same

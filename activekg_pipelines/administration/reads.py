@@ -1,5 +1,6 @@
-"""Reads what API and command line show of registry and ledger, page by page, in the
-caller's transaction.
+"""Reads what API and command line show of registry and ledger, page by page.
+
+Everything happens in the caller's transaction.
 """
 
 from __future__ import annotations

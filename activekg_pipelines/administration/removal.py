@@ -1,5 +1,6 @@
-"""Takes objects and their documents out of a connector's reach: with the connector, or
-because its source changes.
+"""Takes objects and their documents out of a connector's reach.
+
+That happens when the connector goes, or when its source changes.
 
 Many documents go in batches. What is cut short between two of them leaves ledger and
 graph consistent, and the same call goes on.
@@ -84,8 +85,9 @@ def remove(
     documents: DocumentFate,
     tenant_id: str | None = None,
 ) -> SettledDocuments:
-    """Forget a connector with its ledger, history and partition. A run under way writes
-    nothing afterwards.
+    """Forget a connector with its ledger, history and partition.
+
+    A run that is under way writes nothing afterwards.
 
     It is paused first, then its documents go in batches, then it. Where that is cut
     short, a paused connector with the rest of its documents is left; the same call
@@ -157,8 +159,9 @@ def leave_in_batches(
     tenant_id: str | None,
     fate: DocumentFate | None,
 ) -> int:
-    """Forget all but the last batch of what the connector's new source will not hold;
-    returns how many documents.
+    """Forget all but the last batch of what the connector's new source will not hold.
+
+    Returns how many documents that concerns.
     """
     left = 0
     upto: int | None = None
@@ -206,8 +209,9 @@ def leave_source(
     new: Connector,
     fate: DocumentFate | None,
 ) -> int:
-    """Forget what the connector's new source does not hold; returns how many documents
-    that concerns.
+    """Forget what the connector's new source does not hold.
+
+    Returns how many documents that concerns.
     """
     keep_prefix = _kept_prefix(old, new)
     _check_fate(conn, old, keep_prefix, fate)
@@ -221,8 +225,9 @@ def leave_source(
 
 
 def _fence(conn: Connection[TupleRow], connector_id: UUID, *, pause: bool) -> None:
-    """Give whoever read the connector before nothing more to do, and let no poll come
-    due for an interval.
+    """Give whoever read the connector before nothing more to do.
+
+    No poll comes due for an interval.
 
     Args:
         conn: a transaction that holds :func:`lock`.
@@ -233,7 +238,9 @@ def _fence(conn: Connection[TupleRow], connector_id: UUID, *, pause: bool) -> No
 
 
 def _newest_object(conn: Connection[TupleRow], connector_id: UUID) -> int:
-    """Where a removal in batches ends, so that it ends: what a scan adds meanwhile has
+    """The id of the connector's newest object.
+
+    A removal in batches ends there, so that it does end: what a scan adds meanwhile has
     higher ids.
     """
     row = conn.execute(_SQL["newest_object"], {"connector_id": connector_id}).fetchone()
@@ -248,8 +255,9 @@ def _lock_objects(
     upto: int | None = None,
     limit: int | None = None,
 ) -> list[tuple[int, UUID | None]]:
-    """Lock the connector's objects outside ``keep_prefix`` (all for None): the first
-    ``limit``, ids up to ``upto``.
+    """Lock the connector's objects outside ``keep_prefix``; all of them for None.
+
+    Only the first ``limit`` with ids up to ``upto``.
 
     Returns:
         Each object's id and that of the document made of it.
@@ -271,8 +279,9 @@ def _forget_objects(
     *,
     remove_documents: bool,
 ) -> int:
-    """Forget locked objects, with or without their documents; returns how many
-    documents there are.
+    """Forget locked objects, with or without their documents.
+
+    Returns how many documents there are.
     """
     documents = [document for _, document in objects if document is not None]
     if remove_documents:

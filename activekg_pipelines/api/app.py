@@ -1,5 +1,6 @@
-"""Assembles the API and runs it. Everything but the health routes needs a token,
-whatever the route says.
+"""Assembles the API and runs it.
+
+Everything but the health routes needs a token, whatever the route says.
 """
 
 from __future__ import annotations
@@ -130,8 +131,9 @@ def _include_documented_routes(app: FastAPI) -> None:
 
 
 def main() -> None:
-    """Run the API with the environment's settings; an unusable one is a sentence and
-    exit code 1.
+    """Run the API with the environment's settings.
+
+    Settings that cannot be used end it with a sentence and exit code 1.
     """
     try:
         _serve()

@@ -1,6 +1,4 @@
-"""Routes under ``/configs``: registering, showing, changing, testing, syncing and
-removing connectors.
-"""
+"""Routes under ``/configs``: connectors from their registration to their removal."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Routes ``/healthz`` and ``/readyz``: open to everybody, so they name what fails and
-quote nothing.
+"""Routes ``/healthz`` and ``/readyz``.
+
+They are open to everybody, so they name what fails and quote nothing.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Route ``/metrics``: what Postgres has counted, in Prometheus' text format. This
-process counts nothing itself.
+"""Route ``/metrics``: what Postgres has counted, in Prometheus' text format.
+
+This process counts nothing itself.
 
 So the numbers are the same from every process, and neither a restart nor a killed run
 changes them.
@@ -255,8 +256,9 @@ def router(settings: Settings) -> APIRouter:
 
 
 def open_paths(settings: Settings) -> frozenset[str]:
-    """The paths here that need no token. Switched off, there is nothing to protect: 404
-    for everybody.
+    """The paths here that need no token.
+
+    Where metrics are switched off there is nothing to protect: 404 for everybody.
     """
     return frozenset() if settings.activekg_metrics == "token" else frozenset({METRICS_PATH})
 
@@ -294,8 +296,9 @@ def _values(
 
 
 def _cumulative(observed: Mapping[str, float], buckets: Sequence[float]) -> list[tuple[str, float]]:
-    """Bucket counts as Prometheus wants them. Bounds of an older version of this
-    package stay as they were counted.
+    """Bucket counts as Prometheus wants them.
+
+    Bounds of an older version of this package stay as they were counted.
     """
     counts = dict.fromkeys(buckets, 0.0) | {
         float(label): n for label, n in observed.items() if label != SUM

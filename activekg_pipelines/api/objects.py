@@ -1,6 +1,4 @@
-"""Routes on a connector's objects: the ledger, the dead letters, and trying those
-again.
-"""
+"""Routes on a connector's objects and dead letters."""
 
 from __future__ import annotations
 

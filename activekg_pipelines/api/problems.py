@@ -1,5 +1,7 @@
-"""Every error as an RFC 9457 problem: a stable code, a sentence for people, and never
-what the caller sent.
+"""Every error as an RFC 9457 problem.
+
+A problem has a stable code and a sentence for people, and never holds what the caller
+sent.
 """
 
 from __future__ import annotations
@@ -231,8 +233,9 @@ def _on_http_exception(request: Request, error: HTTPException) -> Response:
 
 
 def _methods_at(request: Request) -> str:
-    """What RFC 9110, section 15.5.6, wants to know; the framework names the methods of
-    one route of several.
+    """The methods of an address, which RFC 9110, section 15.5.6, wants to be named.
+
+    The framework names the methods of one route of several.
     """
     return ", ".join(
         method

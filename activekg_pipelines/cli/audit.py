@@ -1,4 +1,4 @@
-"""The command ``audit``: whether bucket, ledger and graph agree, and how to make them."""
+"""The command ``audit``: whether source, ledger and graph agree, and how to make them."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def audit(
         bool, typer.Option("--json", help="JSON, for scripts, instead of text.")
     ] = False,
 ) -> None:
-    """Compare bucket, ledger, texts, documents, chunks, edges, vectors.
+    """Compare source, ledger, texts, documents, chunks, edges, vectors.
 
-    Reads everything and lists the bucket; changes nothing without --repair. What a scan
+    Reads everything and lists the source; changes nothing without --repair. What a scan
     or run is about to settle by itself is no difference. Exits with 1 where something
     differs, with 2 where it could not look.
 

@@ -22,7 +22,7 @@ from activekg_pipelines.cli.console import (
     resolve,
     table,
 )
-from activekg_pipelines.cli.sources import SourceCommand, asked_secrets, given
+from activekg_pipelines.cli.sources import SourceCommand, asked_secrets, given, named
 from activekg_pipelines.errors import ConnectorLimit
 from activekg_pipelines.ledger.states import Mode
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound="BaseModel")
 
 app = typer.Typer(
-    help="Register, look at, change, test, sync, pause, remove S3 buckets.",
+    help="Register, look at, change, test, sync, pause, remove sources.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -47,7 +47,7 @@ _WAIT_SECONDS = 3600.0
 def add(
     context: typer.Context,
     tenant: Annotated[str, typer.Option(help="Whose connector it is.", show_default=False)],
-    provider: Annotated[str, typer.Option(help="Kind of source: s3, gcs.")] = "s3",
+    provider: Annotated[str, typer.Option(help="Kind of source.")] = "s3",
     name: Annotated[
         str | None,
         typer.Option(help="What people call it; made from the source by default."),
@@ -466,15 +466,13 @@ def _enable(name: str, *, enabled: bool, as_json: bool) -> None:
 
 
 def _validated(model: type[Model], values: dict[str, Any]) -> Model:
-    """The values as the model takes them, or the rules that they break; never the
-    values, which hold a secret.
+    """The values as the model takes them, or the rules that they break.
+
+    What is raised never holds the values, of which some are secret.
     """
     from pydantic import ValidationError
 
-    options = {
-        "poll_interval_seconds": "--poll-interval",
-        "secret_access_key": "the secret access key",
-    }
+    options = {"poll_interval_seconds": "--poll-interval"}
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -486,9 +484,7 @@ def _validated(model: type[Model], values: dict[str, Any]) -> Model:
             for item in error.errors(include_input=False, include_url=False, include_context=False)
         ]
     raise typer.BadParameter(
-        "; ".join(
-            f"{options.get(name, '--' + name.replace('_', '-'))}: {rule}" for name, rule in rules
-        )
+        "; ".join(f"{options.get(name) or named(name)}: {rule}" for name, rule in rules)
     )
 
 

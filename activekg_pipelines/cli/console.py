@@ -1,6 +1,4 @@
-"""What every command prints with: consoles, tables whose lines are never broken, JSON,
-exit codes.
-"""
+"""What every command prints with: consoles, tables, JSON, exit codes."""
 
 from __future__ import annotations
 
@@ -49,8 +47,9 @@ class CommandFailed(ActiveKGError):
 
 
 class KnownErrors(typer.core.TyperGroup):
-    """A group of commands in which a known error is one sentence and an exit code,
-    never a traceback.
+    """A group of commands in which a known error is one sentence and an exit code.
+
+    It is never a traceback.
     """
 
     def invoke(self, ctx: Any) -> Any:
@@ -69,8 +68,9 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
 
 @contextmanager
 def administration() -> Iterator[Services]:
-    """The services of this installation, from the environment or the local system;
-    closed afterwards.
+    """The services of this installation; closed afterwards.
+
+    They come from the environment or from the local system.
 
     Raises:
         CommandFailed: the database cannot be used.
@@ -136,8 +136,9 @@ def print_json(value: BaseModel | Mapping[str, Any]) -> None:
 
 
 def table(*columns: str) -> Table:
-    """A table without rules, for :func:`print_table`; columns whose name ends in "#"
-    hold numbers.
+    """A table without rules, for :func:`print_table`.
+
+    Columns whose name ends in "#" hold numbers.
     """
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
@@ -158,8 +159,10 @@ def sentences(made: Table, *columns: str) -> Table:
 
 
 def add_row(made: Table, *cells: object) -> None:
-    """Add a row; what is stored elsewhere is shown as it is, never taken for markup or
-    for the terminal's commands.
+    """Add a row.
+
+    What is stored elsewhere is shown as it is. It is never taken for markup or for the
+    terminal's commands.
     """
     made.add_row(
         *(Text("" if cell is None else printable(str(cell), lines=True)) for cell in cells)
@@ -167,8 +170,9 @@ def add_row(made: Table, *cells: object) -> None:
 
 
 def print_table(made: Table) -> None:
-    """Print a table as wide as it is: a terminal wraps what it cannot show, and copied
-    keys and URIs stay whole.
+    """Print a table as wide as it is.
+
+    A terminal wraps what it cannot show, and copied keys and URIs stay whole.
     """
     needed = Measurement.get(out, out.options.update(max_width=_WIDEST), made).maximum
     if needed <= out.width:
@@ -196,8 +200,9 @@ def print_more(next_cursor: str | None) -> None:
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """``text`` with characters that command terminals written as escapes: S3 keys may
-    hold any.
+    """``text`` with characters that command terminals written as escapes.
+
+    S3 keys may hold any character.
 
     Args:
         text: from outside.

@@ -1,6 +1,4 @@
-"""Commands on dead letters: objects that nobody tries any more, until somebody asks for
-it.
-"""
+"""Commands on dead letters: objects that are not tried again until somebody asks for it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The command ``doctor``: each part of the installation, and what to do about what is
-broken.
-"""
+"""The command ``doctor``: each part of the installation, and what to do about it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Commands that show what was done: the history of syncs, and the objects of a
-connector.
-"""
+"""Commands that show what was done: the syncs, and the objects of a connector."""
 
 from __future__ import annotations
 

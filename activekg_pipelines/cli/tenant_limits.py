@@ -1,5 +1,6 @@
-"""Commands on the limits of tenants. They work on the database: no token of a tenant
-can set what it may use.
+"""Commands on the limits of tenants.
+
+They work on the database: no token of a tenant can set what it may use.
 """
 
 from __future__ import annotations
@@ -100,8 +101,9 @@ def set_limits(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set limits of a tenant in place of the installation's; what is not given stays as
-    it is.
+    """Set limits of a tenant in place of the installation's.
+
+    What is not given stays as it is.
 
     Bytes hold at once, objects from the next scan on. Nothing that is indexed is
     removed.
