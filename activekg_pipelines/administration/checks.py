@@ -91,7 +91,6 @@ class Installation:
     """What the checks look at.
 
     Args:
-        services: of this process.
         connect_seconds: to wait for the database at most. The pool would wait for half a
             minute.
         no_database: why the database cannot even be asked.

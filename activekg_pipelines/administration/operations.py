@@ -100,8 +100,6 @@ def reconfigure(
     call again goes on.
 
     Args:
-        services: this process's.
-        connector_id: which.
         patch: the new values.
         tenant_id: whose it must be; None for any tenant's.
         documents: what becomes of documents that the connector no longer covers.
@@ -146,8 +144,6 @@ def request_sync(
     """Ask for a sync now; joins one of the same mode that waits already.
 
     Args:
-        services: this process's.
-        connector_id: which.
         tenant_id: whose it must be; None for any tenant's.
         mode: which objects the sync takes up.
         keys: objects to process again whatever their state; others than those that the
@@ -186,8 +182,6 @@ def replay_dead_letters(
     """Try dead letters again with fresh attempts; the work queue starts the run.
 
     Args:
-        services: this process's.
-        connector_id: which.
         tenant_id: whose it must be; None for any tenant's.
         keys: only these objects.
         error_type: only those that ended with this error.

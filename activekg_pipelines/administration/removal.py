@@ -231,7 +231,6 @@ def _fence(conn: Connection[TupleRow], connector_id: UUID, *, pause: bool) -> No
 
     Args:
         conn: a transaction that holds :func:`lock`.
-        connector_id: which.
         pause: also let nothing more start by itself.
     """
     conn.execute(_SQL["fence"], {"connector_id": connector_id, "pause": pause})

@@ -184,7 +184,6 @@ class SyncCollector(Collector):
     """The metrics of one scrape.
 
     Args:
-        services: of the API.
         tenant_id: whose; None for every tenant's.
     """
 

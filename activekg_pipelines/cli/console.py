@@ -28,8 +28,8 @@ TEST_FAILED: Final = 3
 PART_BROKEN: Final = 4
 
 EXIT_CODES: Final = (
-    "Exit codes: 0 done; 1 failed, with a sentence that says why; 2 the command was called "
-    "wrongly; "
+    "Exit codes: 0 done; 1 failed, with a sentence that says why; "
+    "2 the command was called wrongly; "
     "3 `connectors test` found a fault; 4 `doctor` found a broken part. "
     "`audit`: 1 something differs, 2 it could not look."
 )

@@ -34,9 +34,7 @@ def follow_sync(
     """The sync as it ended.
 
     Args:
-        services: this process's.
         connector: whose sync.
-        sync_id: which.
         seconds: to wait at most.
 
     Raises:

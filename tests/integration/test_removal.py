@@ -247,7 +247,7 @@ def test_a_scan_that_goes_on_during_the_removal_does_not_keep_it_from_ending(
     assert query(services, "SELECT 1 FROM connectors.objects") == []
 
 
-def test_a_move_that_was_cut_short_changes_nothing_but_what_the_next_scan_mends(
+def test_a_move_that_was_cut_short_changes_nothing_but_what_the_next_scan_repairs(
     services: Services, admin: Services, full: Connector, bucket: Bucket, s3_endpoint: str
 ) -> None:
     other = Bucket.create(s3_endpoint, bucket.name + "-two")
