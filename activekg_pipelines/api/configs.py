@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -18,7 +17,6 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
     create_model,
-    model_validator,
 )
 
 from activekg_pipelines.administration import connection_test, operations, removal
@@ -36,33 +34,14 @@ from activekg_pipelines.administration.schemas import (
 )
 from activekg_pipelines.api.auth import Admin
 from activekg_pipelines.api.problems import CURSOR_CODES, ProblemError, documented
-from activekg_pipelines.api.requests import ServicesOfApp
+from activekg_pipelines.api.requests import Body, ObjectKey, ServicesOfApp
 from activekg_pipelines.connectors.models import TenantId
 from activekg_pipelines.ledger.states import Mode
-from activekg_pipelines.sources.config import ConfigPatch, Key, SourceConfig, patch_of
+from activekg_pipelines.sources.config import ConfigPatch, SourceConfig, patch_of
 from activekg_pipelines.sources.provider import Provider
 from activekg_pipelines.sources.registry import provider, providers
 
 router = APIRouter(prefix="/configs", tags=["connectors"])
-
-ObjectKey = Annotated[Key, Field(min_length=1)]
-
-
-class Body(BaseModel):
-    """A request's body: unknown fields are refused, and so is text that no database can
-    store.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_lone_surrogates(cls, value: Any) -> Any:
-        try:
-            json.dumps(value, ensure_ascii=False, default=str).encode()
-        except UnicodeEncodeError:
-            raise ValueError("must be valid Unicode text") from None
-        return value
 
 
 class RegistrationOf(Body):
@@ -93,6 +72,7 @@ if TYPE_CHECKING:
     Registration: TypeAlias = RegistrationOf
     PatchFields: TypeAlias = dict[str, Any]
 else:
+    # The unions of all registered providers, of this package and of others.
     Registration = Annotated[
         reduce(or_, (_registration(one) for one in providers().values())),
         Field(discriminator="provider"),

@@ -9,9 +9,8 @@ from pydantic import Field
 
 from activekg_pipelines.administration.schemas import KeyRotation, ProviderName
 from activekg_pipelines.api.auth import Admin
-from activekg_pipelines.api.configs import Body
 from activekg_pipelines.api.problems import documented
-from activekg_pipelines.api.requests import ServicesOfApp
+from activekg_pipelines.api.requests import Body, ServicesOfApp
 from activekg_pipelines.connectors.models import TenantId
 from activekg_pipelines.connectors.rotation import rotate_keys
 

@@ -12,9 +12,8 @@ from activekg_pipelines.administration import operations, reads
 from activekg_pipelines.administration.paging import Page, PageQuery, by_key, page_of
 from activekg_pipelines.administration.schemas import ObjectView, Replayed
 from activekg_pipelines.api.auth import Admin
-from activekg_pipelines.api.configs import Body, ObjectKey
 from activekg_pipelines.api.problems import CURSOR_CODES, documented
-from activekg_pipelines.api.requests import ServicesOfApp
+from activekg_pipelines.api.requests import Body, ObjectKey, ServicesOfApp
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.ledger.states import ObjectState
 from activekg_pipelines.services import Services

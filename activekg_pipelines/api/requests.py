@@ -1,12 +1,15 @@
-"""What routes read from a request beside its own parameters."""
+"""What routes share of their requests: the services behind them, and what bodies keep to."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from activekg_pipelines.services import Services
+from activekg_pipelines.sources.config import Key
 
 
 def services_of_app(request: Request) -> Services:
@@ -16,3 +19,23 @@ def services_of_app(request: Request) -> Services:
 
 
 ServicesOfApp = Annotated[Services, Depends(services_of_app)]
+
+ObjectKey = Annotated[Key, Field(min_length=1)]
+
+
+class Body(BaseModel):
+    """A request's body.
+
+    Unknown fields are refused, and so is text that no database can store.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_lone_surrogates(cls, value: Any) -> Any:
+        try:
+            json.dumps(value, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError:
+            raise ValueError("must be valid Unicode text") from None
+        return value

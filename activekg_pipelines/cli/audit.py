@@ -178,9 +178,9 @@ def _print(connector: Connector, report: Report) -> None:
     waiting = f" {report.in_flight:,} objects are under way." if report.in_flight else ""
     verdict = "Everything agrees." if report.clean else "Not everything agrees:"
     out.print(
-        f"{connector.partition_key}: {report.listed:,} objects in the bucket, {report.objects:,} "
-        "in the ledger, "
-        f"{report.nodes:,} documents and chunks in the graph.{vectors}{waiting} {verdict}",
+        f"{connector.partition_key}: {report.listed:,} objects in the bucket, "
+        f"{report.objects:,} in the ledger, {report.nodes:,} documents and chunks in the graph."
+        f"{vectors}{waiting} {verdict}",
         soft_wrap=True,
         markup=False,
     )
@@ -231,17 +231,15 @@ def _print_repaired(connector: Connector, repaired: Repaired) -> None:
     if repaired.orphans_held_back:
         lines.append(
             f"{repaired.orphans_held_back:,} documents outside the ledger stay, because there are "
-            "suspiciously many. "
-            "Those whose object is in the bucket are taken up by the scan. To remove the others, "
-            "if that is meant: "
+            "suspiciously many. Those whose object is in the bucket are taken up by the scan. "
+            "To remove the others, if that is meant: "
             f"activekg-pipelines audit {connector.partition_key} --repair --remove-orphans "
             f"{repaired.orphans_held_back}"
         )
     if repaired.sync_id is not None:
         lines.append(
             f"Sync {repaired.sync_id} does the rest; it starts within seconds while Dagster runs. "
-            "Then look again: "
-            f"activekg-pipelines audit {connector.partition_key}"
+            f"Then look again: activekg-pipelines audit {connector.partition_key}"
         )
     elif not connector.enabled:
         lines.append(
