@@ -34,7 +34,7 @@ def doctor(
 ) -> None:
     """Check every part and say what to fix.
 
-    Exits with 4 where a part is broken, or cannot be judged because of one that is.
+    Exits with 4 where a part is broken, or where nobody can know because of one that is.
 
     \b
     Examples:
