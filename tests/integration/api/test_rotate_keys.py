@@ -203,7 +203,7 @@ def test_requests_that_mean_nothing_are_refused(root: Caller) -> None:
     for body in (
         {"batch_size": 0},
         {"batch_size": 1001},
-        {"provider": "elsewhere"},
+        {"provider": "drive"},
         {"tenant_id": "a/b"},
         {"force": True},
     ):

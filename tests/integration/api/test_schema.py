@@ -88,7 +88,7 @@ class Existing:
 
     def _register(self) -> str:
         connector = self.source.register(self.admin, TENANT, prefix="documents/", endpoint_url=None)
-        config = {"id": connector.id, "tenant_id": TENANT, "config": {"bucket": self.source.name}}
+        config = {"id": connector.id, "tenant_id": TENANT, "location": str(connector.location)}
         self.rows.add(config, "documents/house.md", state="indexed")
         self.rows.add(config, "documents/broken.pdf", state="dead", error="corrupt")
         self.rows.run(config, errors={"corrupt": 1})
