@@ -27,7 +27,8 @@ from activekg_pipelines.sources.registry import provider
 if TYPE_CHECKING:
     from activekg_pipelines.orchestrator.health import Check as DagsterCheck
 
-# pgvector 0.8 brought the iterative index scans that search under a tenant filter needs.
+# pgvector 0.8 brought the iterative index scans that search under a tenant filter
+# needs.
 _PGVECTOR = (0, 8)
 # S3 refuses requests that are 15 minutes off, the admin API tokens that are
 # JWT_LEEWAY_SECONDS off: 30 by default.
@@ -132,7 +133,7 @@ class Installation:
 
 
 def findings(installation: Installation, names: Collection[str]) -> Iterator[Finding]:
-    """How these parts are, in the order of :data:`CHECKS`, each as soon as it is known."""
+    """How these parts are, each as soon as it is known, in the order of the checks."""
     known: dict[str, Finding] = {}
     for check in CHECKS:
         if check.name in names:

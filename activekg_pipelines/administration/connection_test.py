@@ -1,4 +1,4 @@
-"""Whether a sync would be able to read a source, as the answer that people and programs get."""
+"""Whether a sync would be able to read a source, and what to do where it would not."""
 
 from __future__ import annotations
 

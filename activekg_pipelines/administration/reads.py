@@ -63,7 +63,7 @@ class ObjectRow:
 
 @dataclass(frozen=True, slots=True)
 class CredentialsRow:
-    """Encrypted credentials of one connector, of ``connectors`` with the same key version."""
+    """Encrypted credentials of one connector of those with the same key version."""
 
     provider: str
     id: UUID

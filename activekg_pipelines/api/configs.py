@@ -64,7 +64,7 @@ def _registration(one: Provider) -> type[RegistrationOf]:
 
 
 def _unchecked(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    """An object passes as it is: only the connector says which provider's rules hold."""
+    """Let any object pass: only the connector says which provider's rules hold."""
     return value if isinstance(value, dict) else check(value)
 
 

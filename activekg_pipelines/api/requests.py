@@ -1,4 +1,4 @@
-"""What routes share of their requests: the services behind them, and what bodies keep to."""
+"""What routes share: the services behind them, and the rules of their bodies."""
 
 from __future__ import annotations
 

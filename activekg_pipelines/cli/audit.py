@@ -1,4 +1,4 @@
-"""The command ``audit``: whether source, ledger and graph agree, and how to make them."""
+"""The command ``audit``: whether source, ledger and graph agree, and their repair."""
 
 from __future__ import annotations
 

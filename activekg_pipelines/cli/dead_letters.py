@@ -1,4 +1,4 @@
-"""Commands on dead letters: objects that are not tried again until somebody asks for it."""
+"""Commands on dead letters: objects that are not tried again by themselves."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def doctor(
 
 
 def _findings(names: Collection[str]) -> Iterator[Finding]:
-    """How these parts are. Nothing else can be known where the settings cannot be read."""
+    """How these parts are; unknown where the settings cannot be read."""
     from activekg_pipelines.administration.checks import CHECKS, Finding, Installation, findings
     from activekg_pipelines.cli.environment import prepare_environment
     from activekg_pipelines.services import Services
