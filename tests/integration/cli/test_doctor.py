@@ -86,7 +86,7 @@ def test_a_healthy_installation(cli: CommandLine, bucket: Bucket, webserver: str
     assert found["dagster_storage"]["detail"] == "answers; 1 partitions"
 
 
-def test_without_dagster_the_rest_is_judged(cli: CommandLine) -> None:
+def test_without_dagster_the_rest_is_checked(cli: CommandLine) -> None:
     found = findings(cli, *SLOW)
     assert broken(found) == {"dagster_webserver"}
     assert found["dagster_daemon"]["ok"] is None
