@@ -72,14 +72,17 @@ class Services:
         self.settings = settings
         self._source = lru_cache(maxsize=256)(self._open_source)
 
-    def require_settings(self) -> None:
-        """Refuse at the start what could not be used later.
+    def prepare(self) -> None:
+        """Make the parts that administration works with. Opens no connection.
+
+        What the settings leave out shows at the start then, and threads share what was
+        made: from Python 3.12 on, two that use a part first would make one each.
 
         Raises:
             SettingsError: the database or the encryption keys are not configured.
         """
-        self.settings.require_dsn()
-        KeyRing.from_settings(self.settings)
+        for name in ("database", "keyring", "connectors", "ledger", "graph", "orchestrator"):
+            getattr(self, name)
 
     def close(self) -> None:
         """Finish what is under way, and close the connections that were opened."""

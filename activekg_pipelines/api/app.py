@@ -50,9 +50,11 @@ def create_app(services: Services) -> FastAPI:
         services: what its routes work with; closed when the application shuts down.
 
     Raises:
-        SettingsError: tokens could not be checked with the key and algorithm that are
-            set, or the rate limit is none.
+        SettingsError: database or encryption keys are not configured, tokens could not
+            be checked with the key and algorithm that are set, or the rate limit is
+            none.
     """
+    services.prepare()
     settings = services.settings
     open_paths = health.OPEN_PATHS | metrics.open_paths(settings)
     authentication = Middleware(
@@ -143,7 +145,6 @@ def main() -> None:
 
 def _serve() -> None:
     services = services_of_process()
-    services.require_settings()
     settings = services.settings
     configure_logging(settings.activekg_log_level, settings.activekg_log_style)
     app = create_app(services)

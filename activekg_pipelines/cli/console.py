@@ -87,7 +87,7 @@ def administration() -> Iterator[Services]:
     prepare_environment(generate_keys=False)
     configure_logging("WARNING", "text")
     services = Services(settings())
-    services.require_settings()
+    services.prepare()
     try:
         try:
             yield services
