@@ -91,6 +91,8 @@ class ConnectorConflict(RegistryError):
 class ConnectorLimit(RegistryError):
     """The tenant has as many connectors as it may have."""
 
+    fix = "Remove one, or ask the operator for more."
+
 
 class InvalidConnector(RegistryError):
     """The connector's configuration is not valid."""

@@ -1,10 +1,11 @@
-"""What pipeline, API and command line share in one process: settings, pool, stores,
-clients, the encoder.
+"""What a process opens once: settings, pool, stores, encoders, the orchestrator.
+
+Pipeline, administration, API and command line find all of it here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, cached_property, lru_cache
@@ -13,9 +14,9 @@ from uuid import UUID
 
 from activekg_pipelines.chunking import CHUNKER_VERSION
 from activekg_pipelines.connectors.encryption import KeyRing
-from activekg_pipelines.connectors.limits import LimitStore, TenantLimits
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.connectors.store import ConnectorStore, stored_config
+from activekg_pipelines.connectors.tenant_limits import LimitStore, TenantLimits
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.embedding import (
     Encoder,
@@ -25,13 +26,18 @@ from activekg_pipelines.embedding import (
     load_encoder,
 )
 from activekg_pipelines.extraction import EXTRACTOR_VERSION, UNSUPPORTED_EXTENSIONS, Limits
+from activekg_pipelines.graph.search import SearchHit, search
 from activekg_pipelines.graph.store import Graph
 from activekg_pipelines.ledger.states import Versions
 from activekg_pipelines.ledger.store import Ledger, TenantBounds
+from activekg_pipelines.orchestrator.orchestrator import Orchestrator
 from activekg_pipelines.settings import Settings, settings
 from activekg_pipelines.sources.ordered import Ordered
 from activekg_pipelines.sources.registry import provider
 from activekg_pipelines.sources.source import Source
+
+Search = Callable[[str, str, int], list[SearchHit]]
+"""``(tenant_id, query, limit)`` to the tenant's best hits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +54,11 @@ class _Configured:
 
 
 class Services:
-    """Everything that is opened once a process. Parts are made when they are first
-    used.
+    """Everything that is opened once a process.
+
+    A part is made when it is first used. Until then no connection is opened and no
+    model is loaded. A part that is assigned takes the place of the one that would be
+    made: ``services.encoder = …``.
 
     Args:
         settings: the process's configuration.
@@ -63,6 +72,26 @@ class Services:
         self.settings = settings
         self._source = lru_cache(maxsize=256)(self._open_source)
 
+    def prepare(self) -> None:
+        """Make the parts that administration works with. Opens no connection.
+
+        What the settings leave out shows at the start then, and threads share what was
+        made: from Python 3.12 on, two that use a part first would make one each.
+
+        Raises:
+            SettingsError: the database or the encryption keys are not configured.
+        """
+        for name in ("database", "keyring", "connectors", "ledger", "graph", "orchestrator"):
+            getattr(self, name)
+
+    def close(self) -> None:
+        """Finish what is under way, and close the connections that were opened."""
+        opened = vars(self)
+        if "orchestrator" in opened:
+            self.orchestrator.close()
+        if "database" in opened:
+            self.database.close()
+
     @cached_property
     def database(self) -> Database:
         """The pool on the graph database."""
@@ -73,9 +102,14 @@ class Services:
         )
 
     @cached_property
+    def keyring(self) -> KeyRing:
+        """The keys that encrypt stored credentials."""
+        return KeyRing.from_settings(self.settings)
+
+    @cached_property
     def connectors(self) -> ConnectorStore:
         """The registry."""
-        return ConnectorStore(KeyRing.from_settings(self.settings), self.settings)
+        return ConnectorStore(self.keyring, self.settings)
 
     @cached_property
     def tenant_limits(self) -> LimitStore:
@@ -137,6 +171,22 @@ class Services:
             precision=Precision(self.settings.activekg_embedding_precision),
             single_texts=single_texts,
         )
+
+    @cached_property
+    def search(self) -> Search:
+        """Answers a question with a tenant's documents."""
+
+        def find(tenant_id: str, query: str, limit: int) -> list[SearchHit]:
+            return search(
+                self.database, self.question_encoder, tenant_id=tenant_id, query=query, limit=limit
+            )
+
+        return find
+
+    @cached_property
+    def orchestrator(self) -> Orchestrator:
+        """Dagster, as API and command line need it."""
+        return Orchestrator(self.settings.activekg_webserver_url)
 
     @cached_property
     def versions(self) -> Versions:

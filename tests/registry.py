@@ -4,40 +4,37 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.config import ConfigPatch
 
 
-def change(services: Services | AdminServices, connector_id: UUID, patch: ConfigPatch) -> Connector:
+def change(services: Services, connector_id: UUID, patch: ConfigPatch) -> Connector:
     """Change a connector past administration."""
     with services.database.transaction() as conn:
         return services.connectors.update(conn, connector_id, patch)
 
 
-def secrets_of(services: Services | AdminServices, connector_id: UUID) -> dict[str, str]:
+def secrets_of(services: Services, connector_id: UUID) -> dict[str, str]:
     """A connector's secrets in clear."""
     with services.database.transaction() as conn:
         secrets = services.connectors.secrets(conn, connector_id)
     return {name: secret.get_secret_value() for name, secret in secrets.items()}
 
 
-def record_error(
-    services: Services | AdminServices, connector_id: UUID, code: str, message: str
-) -> None:
+def record_error(services: Services, connector_id: UUID, code: str, message: str) -> None:
     """Something stops a connector as a whole."""
     with services.database.transaction() as conn:
         services.connectors.record_error(conn, connector_id, code, message)
 
 
-def confirm_deletions(services: Services | AdminServices, connector_id: UUID) -> int:
+def confirm_deletions(services: Services, connector_id: UUID) -> int:
     """Somebody confirms; returns how many deletions were held back."""
     with services.database.transaction() as conn:
         return services.connectors.confirm_deletions(conn, connector_id)
 
 
-def due_for_poll(services: Services | AdminServices, tenant_id: str) -> list[Connector]:
+def due_for_poll(services: Services, tenant_id: str) -> list[Connector]:
     """What a tick would look at."""
     with services.database.transaction() as conn:
         return services.connectors.due_for_poll(conn, tenant_id)

@@ -1,3 +1,4 @@
-"""What people do to connectors and see of them, for API and command line alike. Knows
-neither FastAPI nor typer.
+"""What people do to connectors and see of them, for API and command line alike.
+
+It knows neither FastAPI nor typer.
 """

@@ -1,5 +1,6 @@
-"""What people do to connectors, each across registry, ledger, graph and Dagster at
-once, or not at all.
+"""What people do to connectors, for the HTTP routes and the command line.
+
+An operation changes registry, ledger, graph and Dagster together, or none of them.
 
 The HTTP routes and the command line both call these.
 """
@@ -8,71 +9,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from uuid import UUID
 
-from psycopg import Connection, Rollback
-from psycopg.rows import TupleRow
-
-from activekg_pipelines.administration.departures import (
-    BATCH,
-    fence,
-    forget_objects,
+from activekg_pipelines.administration.removal import (
+    DocumentFate,
+    SettledDocuments,
+    leave_in_batches,
+    leave_source,
     lock,
-    lock_objects,
-    newest_object,
+    origin,
 )
-from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.connectors.store import changed_config, stored_config
+from activekg_pipelines.connectors.store import changed_config
 from activekg_pipelines.database.pool import act_for
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorConflict
 from activekg_pipelines.ledger.states import Mode
+from activekg_pipelines.services import Services
 from activekg_pipelines.sources.config import ConfigPatch, SourceConfig
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
 
 
-class DocumentFate(StrEnum):
-    """What becomes of documents whose connector no longer covers them."""
-
-    REMOVE = "remove"
-    """They leave the graph."""
-    KEEP = "keep"
-    """They stay searchable, as they are, and nobody updates them any more."""
-
-
 class ConnectorDisabled(ConnectorConflict):
-    """The connector is disabled: enable it first."""
+    """The connector is paused, and a paused connector is not synced."""
 
-
-class DocumentsAffected(ConnectorConflict):
-    """The change takes documents out of the connector's reach.
-
-    Args:
-        documents: how many.
-    """
-
-    def __init__(self, documents: int) -> None:
-        super().__init__(
-            f"{documents} documents come from objects outside the new bucket or prefix. "
-            "Say what becomes of them: repeat the request with ?documents=remove or "
-            "?documents=keep."
-        )
-        self.documents = documents
+    fix = "Resume it first."
 
 
 @dataclass(frozen=True, slots=True)
-class Reconfigured:
-    """A changed connector, and how many documents it no longer covers; ``fate`` is None
-    where there are none.
-    """
+class Reconfigured(SettledDocuments):
+    """A changed connector, and the documents that it no longer covers."""
 
     connector: Connector
-    documents: int
-    fate: DocumentFate | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +55,19 @@ class SyncRequested:
 
 @dataclass(frozen=True, slots=True)
 class DeletionsConfirmed:
-    """How many deletions may go on; ``sync_id`` is the sync that carries them out, if
-    one could be asked for.
+    """How many deletions may go on.
+
+    ``sync_id`` is the sync that carries them out, if one could be asked for.
     """
 
     deletions: int
     sync_id: UUID | None
 
 
-def register(services: AdminServices, tenant_id: str, kind: str, config: SourceConfig) -> Connector:
-    """Register a connector, its partition and, by reloading the definitions, its
-    tenant's sensor.
+def register(services: Services, tenant_id: str, kind: str, config: SourceConfig) -> Connector:
+    """Register a connector and its partition.
+
+    Reloading the definitions makes its tenant's sensor.
 
     Raises:
         ConnectorConflict, ConnectorLimit, InvalidConnector: as
@@ -113,22 +85,21 @@ def register(services: AdminServices, tenant_id: str, kind: str, config: SourceC
 
 
 def reconfigure(
-    services: AdminServices,
+    services: Services,
     connector_id: UUID,
     patch: ConfigPatch,
     tenant_id: str | None = None,
     documents: DocumentFate | None = None,
 ) -> Reconfigured:
-    """Change the given fields. A new bucket or prefix starts a new listing, and takes
-    documents out of reach.
+    """Change the given fields.
+
+    A new bucket or prefix starts a new listing, and takes documents out of reach.
 
     Many documents go in batches, before the change itself. Where that is cut short, the
     connector is as it was, and its next scan brings back what is gone already; the same
     call again goes on.
 
     Args:
-        services: this process's.
-        connector_id: which.
         patch: the new values.
         tenant_id: whose it must be; None for any tenant's.
         documents: what becomes of documents that the connector no longer covers.
@@ -141,9 +112,9 @@ def reconfigure(
     """
     with services.database.transaction(tenant_id=tenant_id) as conn:
         old = services.connectors.get(conn, connector_id, tenant_id)
-    moves = changed_config(old, patch).origin() != _origin(old)
+    moves = changed_config(old, patch).origin() != origin(old)
     left_before = (
-        _leave_in_batches(services, connector_id, patch, tenant_id, documents) if moves else 0
+        leave_in_batches(services, connector_id, patch, tenant_id, documents) if moves else 0
     )
     with services.database.transaction() as conn:
         if moves:
@@ -154,64 +125,16 @@ def reconfigure(
         act_for(conn, old.tenant_id)
         new = services.connectors.update(conn, connector_id, patch, tenant_id)
         left = left_before
-        if moves and _origin(old) != _origin(new):
-            left += _leave_source(services, conn, old, new, documents)
+        if moves and origin(old) != origin(new):
+            left += leave_source(services, conn, old, new, documents)
             new = services.connectors.get(conn, connector_id, tenant_id)
     if (old.enabled, old.poll_interval_seconds) != (new.enabled, new.poll_interval_seconds):
         services.orchestrator.reload()
-    return Reconfigured(new, left, documents if left else None)
-
-
-def remove(
-    services: AdminServices,
-    connector_id: UUID,
-    documents: DocumentFate,
-    tenant_id: str | None = None,
-) -> int:
-    """Forget a connector with its ledger, history and partition. A run under way writes
-    nothing afterwards.
-
-    It is paused first, then its documents go in batches, then it. Where that is cut
-    short, a paused connector with the rest of its documents is left; the same call
-    again goes on.
-
-    Returns:
-        How many documents were removed or kept.
-
-    Raises:
-        ConnectorNotFound: it does not exist, or is another tenant's.
-        OrchestratorError: Dagster's storage cannot be reached; nothing was removed.
-    """
-    with services.database.transaction() as conn:
-        lock(conn, connector_id, tenant_id)
-        connector = services.connectors.get(conn, connector_id, tenant_id)
-        fence(conn, connector_id, pause=True)
-        # First, so that nobody starts another run, and nothing is removed while Dagster
-        # is away.
-        services.orchestrator.remove_partition(connector.partition_key)
-        upto = newest_object(conn, connector_id)
-    goes = documents is DocumentFate.REMOVE
-    removed = 0
-    while True:
-        with services.database.transaction() as conn:
-            lock(conn, connector_id, tenant_id)
-            act_for(conn, connector.tenant_id)
-            batch = lock_objects(conn, connector, upto=upto, limit=BATCH)
-            removed += forget_objects(services, conn, connector, batch, remove_documents=goes)
-            if len(batch) < BATCH:
-                # And what a run's scan has added meanwhile.
-                rest = lock_objects(conn, connector)
-                removed += forget_objects(services, conn, connector, rest, remove_documents=goes)
-                services.connectors.delete(conn, connector_id, tenant_id)
-                # A tick that had begun before may have added it again.
-                services.orchestrator.remove_partition(connector.partition_key)
-                break
-    services.orchestrator.reload()
-    return removed
+    return Reconfigured(left, documents if left else None, new)
 
 
 def request_sync(
-    services: AdminServices,
+    services: Services,
     connector_id: UUID,
     tenant_id: str | None = None,
     *,
@@ -221,8 +144,6 @@ def request_sync(
     """Ask for a sync now; joins one of the same mode that waits already.
 
     Args:
-        services: this process's.
-        connector_id: which.
         tenant_id: whose it must be; None for any tenant's.
         mode: which objects the sync takes up.
         keys: objects to process again whatever their state; others than those that the
@@ -234,9 +155,7 @@ def request_sync(
     """
     connector = services.connector(connector_id, tenant_id)
     if not connector.enabled:
-        raise ConnectorDisabled(
-            "The connector is paused: set `enabled` to true (connectors resume) before syncing it."
-        )
+        raise ConnectorDisabled
     queued = 0
     if keys:
         with services.database.transaction(tenant_id=connector.tenant_id) as conn:
@@ -253,7 +172,7 @@ def request_sync(
 
 
 def replay_dead_letters(
-    services: AdminServices,
+    services: Services,
     connector_id: UUID,
     tenant_id: str | None = None,
     *,
@@ -263,8 +182,6 @@ def replay_dead_letters(
     """Try dead letters again with fresh attempts; the work queue starts the run.
 
     Args:
-        services: this process's.
-        connector_id: which.
         tenant_id: whose it must be; None for any tenant's.
         keys: only these objects.
         error_type: only those that ended with this error.
@@ -286,7 +203,7 @@ def replay_dead_letters(
 
 
 def confirm_deletions(
-    services: AdminServices, connector_id: UUID, tenant_id: str | None = None
+    services: Services, connector_id: UUID, tenant_id: str | None = None
 ) -> DeletionsConfirmed:
     """Let the deletions go on that the delete-storm guard holds back, with a sync now.
 
@@ -301,85 +218,3 @@ def confirm_deletions(
     with services.database.transaction() as conn:
         sync_id = services.ledger.request_manual_run(conn, connector.id, connector.tenant_id)
     return DeletionsConfirmed(deletions, sync_id)
-
-
-def _origin(connector: Connector) -> tuple[object, ...]:
-    return stored_config(connector).origin()
-
-
-def _kept_prefix(old: Connector, new: Connector) -> str | None:
-    """Objects under it stay the connector's; None where none does."""
-    # Equal keys in another container are other objects, even under equal ETags: their
-    # URIs differ.
-    same = new.location.uri_root == old.location.uri_root
-    return new.location.prefix if same else None
-
-
-def _leave_in_batches(
-    services: AdminServices,
-    connector_id: UUID,
-    patch: ConfigPatch,
-    tenant_id: str | None,
-    fate: DocumentFate | None,
-) -> int:
-    """Forget all but the last batch of what the connector's new source will not hold;
-    returns how many documents.
-    """
-    left = 0
-    upto: int | None = None
-    while True:
-        with services.database.transaction() as conn:
-            lock(conn, connector_id, tenant_id)
-            old = services.connectors.get(conn, connector_id, tenant_id)
-            act_for(conn, old.tenant_id)
-            # Whether the change is possible, and what it would leave, anew each time:
-            # somebody may change it, too.
-            with conn.transaction():
-                new = services.connectors.update(conn, connector_id, patch, tenant_id)
-                raise Rollback
-            if _origin(old) == _origin(new):
-                return left
-            keep_prefix = _kept_prefix(old, new)
-            _check_fate(conn, old, keep_prefix, fate)
-            upto = newest_object(conn, connector_id) if upto is None else upto
-            batch = lock_objects(conn, old, keep_prefix=keep_prefix, upto=upto, limit=BATCH)
-            if len(batch) < BATCH:
-                # Few enough to go in the transaction that changes the connector.
-                return left
-            left += forget_objects(
-                services, conn, old, batch, remove_documents=fate is DocumentFate.REMOVE
-            )
-            fence(conn, connector_id, pause=False)
-
-
-def _check_fate(
-    conn: Connection[TupleRow],
-    connector: Connector,
-    keep_prefix: str | None,
-    fate: DocumentFate | None,
-) -> None:
-    parameters = {"connector_id": connector.id, "keep_prefix": keep_prefix}
-    row = None if fate else conn.execute(_SQL["count_documents"], parameters).fetchone()
-    if row and row[0]:
-        raise DocumentsAffected(row[0])
-
-
-def _leave_source(
-    services: AdminServices,
-    conn: Connection[TupleRow],
-    old: Connector,
-    new: Connector,
-    fate: DocumentFate | None,
-) -> int:
-    """Forget what the connector's new source does not hold; returns how many documents
-    that concerns.
-    """
-    keep_prefix = _kept_prefix(old, new)
-    _check_fate(conn, old, keep_prefix, fate)
-    objects = lock_objects(conn, old, keep_prefix=keep_prefix)
-    documents = forget_objects(
-        services, conn, old, objects, remove_documents=fate is DocumentFate.REMOVE
-    )
-    conn.execute(_SQL["stop_scans"], {"connector_id": old.id, "tenant_id": None})
-    conn.execute(_SQL["expect_first_scan"], {"connector_id": old.id})
-    return documents

@@ -37,8 +37,14 @@ LIMIT %(limit)s
 
 -- name: credentials_by_key_version
 -- One ciphertext for each key version in use: whoever can read these can read all.
-SELECT DISTINCT ON (kek_version) provider, id, secrets, kek_version
+SELECT DISTINCT ON (kek_version) provider, id, secrets, kek_version,
+    count(*) OVER (PARTITION BY kek_version) AS connectors
 FROM connectors.connectors ORDER BY kek_version, id
+
+-- name: configurations
+-- What sources are configured with, without secrets, and whose they are.
+SELECT provider, config, array_agg(partition_key) AS partition_keys FROM connectors.connectors
+GROUP BY provider, config ORDER BY min(partition_key)
 
 -- name: lock_connector
 -- Nothing can be added to the connector's ledger until the transaction ends: a new row

@@ -1,5 +1,6 @@
-"""Tokens (JWT): what they say, which ones this installation accepts, and signing one.
-Knows nothing of HTTP.
+"""Tokens (JWT): what they say, which ones are accepted here, and how one is signed.
+
+It knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -71,8 +72,9 @@ class Principal:
 
     @property
     def boundary(self) -> str | None:
-        """The only tenant whose rows the caller may meet; None for a super admin, who
-        may meet all.
+        """The only tenant whose rows the caller may meet.
+
+        None for a super admin, who may meet all.
         """
         return None if self.is_super_admin else self.tenant_id
 
@@ -156,8 +158,9 @@ def mint_token(
     scopes: Collection[str],
     ttl_seconds: int,
 ) -> str:
-    """A token that this installation's API accepts; for installations that sign with
-    ``JWT_SECRET_KEY`` themselves.
+    """A token that this installation's API accepts.
+
+    This is for installations that sign with ``JWT_SECRET_KEY`` themselves.
 
     Args:
         settings: key, audience and issuer.

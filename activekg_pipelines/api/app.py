@@ -1,5 +1,6 @@
-"""Assembles the API and runs it. Everything but the health routes needs a token,
-whatever the route says.
+"""Assembles the API and runs it.
+
+Everything but the health routes needs a token, whatever the route says.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from fastapi import APIRouter, FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 
-from activekg_pipelines.administration.services import AdminServices, admin_services
 from activekg_pipelines.administration.tokens import TokenVerifier
 from activekg_pipelines.api import (
     configs,
@@ -28,26 +28,33 @@ from activekg_pipelines.api import (
     search,
 )
 from activekg_pipelines.api.auth import AuthenticationMiddleware
-from activekg_pipelines.api.limits import BodyLimitMiddleware, rate_limited, too_many_requests
+from activekg_pipelines.api.request_limits import (
+    BodyLimitMiddleware,
+    rate_limited,
+    too_many_requests,
+)
 from activekg_pipelines.errors import SettingsError
 from activekg_pipelines.logs import configure_logging
-from activekg_pipelines.services import services as shared_services
+from activekg_pipelines.services import Services
+from activekg_pipelines.services import services as services_of_process
 
 ADMIN_PREFIX: Final = "/_admin/connectors"
 OPENAPI_PATH: Final = f"{ADMIN_PREFIX}/openapi.json"
 MAX_BODY_BYTES: Final = 1_000_000
 
 
-def create_app(services: AdminServices) -> FastAPI:
+def create_app(services: Services) -> FastAPI:
     """The application.
 
     Args:
         services: what its routes work with; closed when the application shuts down.
 
     Raises:
-        SettingsError: tokens could not be checked with the key and algorithm that are
-            set, or the rate limit is none.
+        SettingsError: database or encryption keys are not configured, tokens could not
+            be checked with the key and algorithm that are set, or the rate limit is
+            none.
     """
+    services.prepare()
     settings = services.settings
     open_paths = health.OPEN_PATHS | metrics.open_paths(settings)
     authentication = Middleware(
@@ -126,8 +133,9 @@ def _include_documented_routes(app: FastAPI) -> None:
 
 
 def main() -> None:
-    """Run the API with the environment's settings; an unusable one is a sentence and
-    exit code 1.
+    """Run the API with the environment's settings.
+
+    Settings that cannot be used end it with a sentence and exit code 1.
     """
     try:
         _serve()
@@ -136,10 +144,10 @@ def main() -> None:
 
 
 def _serve() -> None:
-    shared = shared_services()
-    settings = shared.settings
+    services = services_of_process()
+    settings = services.settings
     configure_logging(settings.activekg_log_level, settings.activekg_log_style)
-    app = create_app(admin_services(shared))
+    app = create_app(services)
     uvicorn.run(
         app, host=settings.activekg_api_host, port=settings.activekg_api_port, server_header=False
     )

@@ -20,8 +20,9 @@ from activekg_pipelines.api.problems import ProblemError, problem
 
 
 class AuthenticationMiddleware:
-    """Lets a request in only with a valid token, whatever the route: a route that
-    forgets about it is closed.
+    """Lets a request in only with a valid token, whatever the route.
+
+    A route that forgets about tokens is closed.
 
     The caller stands in ``request.state.principal`` afterwards.
 

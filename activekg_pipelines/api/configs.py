@@ -1,10 +1,7 @@
-"""Routes under ``/configs``: registering, showing, changing, testing, syncing and
-removing connectors.
-"""
+"""Routes under ``/configs``: connectors from their registration to their removal."""
 
 from __future__ import annotations
 
-import json
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -20,13 +17,12 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
     create_model,
-    model_validator,
 )
 
-from activekg_pipelines.administration import connection, operations
-from activekg_pipelines.administration.operations import DocumentFate, DocumentsAffected
+from activekg_pipelines.administration import connection_test, operations, removal
 from activekg_pipelines.administration.paging import Page, PageQuery, by_time, page_of
-from activekg_pipelines.administration.shapes import (
+from activekg_pipelines.administration.removal import DocumentFate, DocumentsAffected
+from activekg_pipelines.administration.schemas import (
     ChangedConnector,
     ConnectionTest,
     ConnectorDetail,
@@ -35,40 +31,17 @@ from activekg_pipelines.administration.shapes import (
     ProviderName,
     RemovedConnector,
     SyncAccepted,
-    connector_detail,
-    connector_fields,
-    connector_view,
-    settled_documents,
 )
 from activekg_pipelines.api.auth import Admin
 from activekg_pipelines.api.problems import CURSOR_CODES, ProblemError, documented
-from activekg_pipelines.api.requests import ServicesOfApp
+from activekg_pipelines.api.requests import Body, ObjectKey, ServicesOfApp
 from activekg_pipelines.connectors.models import TenantId
 from activekg_pipelines.ledger.states import Mode
-from activekg_pipelines.sources.config import ConfigPatch, Key, SourceConfig, patch_of
+from activekg_pipelines.sources.config import ConfigPatch, SourceConfig, patch_of
 from activekg_pipelines.sources.provider import Provider
 from activekg_pipelines.sources.registry import provider, providers
 
 router = APIRouter(prefix="/configs", tags=["connectors"])
-
-ObjectKey = Annotated[Key, Field(min_length=1)]
-
-
-class Body(BaseModel):
-    """A request's body: unknown fields are refused, and so is text that no database can
-    store.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_lone_surrogates(cls, value: Any) -> Any:
-        try:
-            json.dumps(value, ensure_ascii=False, default=str).encode()
-        except UnicodeEncodeError:
-            raise ValueError("must be valid Unicode text") from None
-        return value
 
 
 class RegistrationOf(Body):
@@ -91,7 +64,7 @@ def _registration(one: Provider) -> type[RegistrationOf]:
 
 
 def _unchecked(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    """An object passes as it is: only the connector says which provider's rules hold."""
+    """Let any object pass: only the connector says which provider's rules hold."""
     return value if isinstance(value, dict) else check(value)
 
 
@@ -99,6 +72,7 @@ if TYPE_CHECKING:
     Registration: TypeAlias = RegistrationOf
     PatchFields: TypeAlias = dict[str, Any]
 else:
+    # The unions of all registered providers, of this package and of others.
     Registration = Annotated[
         reduce(or_, (_registration(one) for one in providers().values())),
         Field(discriminator="provider"),
@@ -186,7 +160,7 @@ def register(
     caller.acting_for(body.tenant_id)
     connector = operations.register(services, body.tenant_id, body.provider, body.config)
     response.headers["Location"] = f"/_admin/connectors/configs/{connector.id}"
-    return connector_view(connector)
+    return ConnectorView.of(connector)
 
 
 @router.get("", responses=documented(401, 403, 422, 503, codes=CURSOR_CODES))
@@ -206,7 +180,7 @@ def list_connectors(
     return page_of(
         rows,
         query.limit,
-        connector_view,
+        ConnectorView.of,
         lambda connector: by_time.encode((connector.created_at, connector.id)),
     )
 
@@ -217,7 +191,7 @@ def list_connectors(
 def try_configuration(body: Registration, caller: Admin, services: ServicesOfApp) -> ConnectionTest:
     """Test a configuration before it is registered; nothing is stored."""
     caller.acting_for(body.tenant_id)
-    return connection.try_configuration(services, body.provider, body.config)
+    return connection_test.try_configuration(services, body.provider, body.config)
 
 
 @router.get("/{config_id}", responses=documented(401, 403, 404, 422, 503))
@@ -226,8 +200,8 @@ def show(config_id: UUID, caller: Admin, services: ServicesOfApp) -> ConnectorDe
     connector = services.connector(config_id, caller.boundary)
     with services.database.transaction() as conn:
         states = services.ledger.progress(conn, connector.id)
-        usage = services.shared.tenant_limits.usage(conn, connector.tenant_id)
-    return connector_detail(connector, states, usage)
+        usage = services.tenant_limits.usage(conn, connector.tenant_id)
+    return ConnectorDetail.of(connector, objects=states, limits=usage)
 
 
 @router.put(
@@ -257,13 +231,12 @@ def change(
     except DocumentsAffected as error:
         raise ProblemError(
             409,
-            error.message,
+            f"{error.message} {error.fix[:-1]}: repeat the request with ?documents=remove or "
+            "?documents=keep.",
             code="documents_affected",
             extensions={"documents_affected": error.documents},
         ) from None
-    return ChangedConnector(
-        **connector_fields(changed.connector), **settled_documents(changed.documents, changed.fate)
-    )
+    return ChangedConnector.of(changed.connector, changed)
 
 
 @router.delete("/{config_id}", responses=documented(401, 403, 404, 422, 503))
@@ -273,8 +246,8 @@ def remove(
     """Remove a connector with its ledger, history, partition and sensor; its documents
     as `documents` says.
     """
-    documents = operations.remove(services, config_id, query.documents, caller.boundary)
-    return RemovedConnector(id=config_id, **settled_documents(documents, query.documents))
+    removed = removal.remove(services, config_id, query.documents, caller.boundary)
+    return RemovedConnector.of(removed, id=config_id)
 
 
 @router.post(
@@ -284,7 +257,7 @@ def remove(
 )
 def test_connection(config_id: UUID, caller: Admin, services: ServicesOfApp) -> ConnectionTest:
     """Test what a sync needs: listing the bucket and reading an object."""
-    return connection.try_connector(services, services.connector(config_id, caller.boundary))
+    return connection_test.try_connector(services, services.connector(config_id, caller.boundary))
 
 
 @router.post(
@@ -310,4 +283,4 @@ def sync(
 def confirm_deletes(config_id: UUID, caller: Admin, services: ServicesOfApp) -> DeletionsConfirmed:
     """Let the deletions go on that are held back because there are suspiciously many."""
     confirmed = operations.confirm_deletions(services, config_id, caller.boundary)
-    return DeletionsConfirmed(deletions_confirmed=confirmed.deletions, sync_id=confirmed.sync_id)
+    return DeletionsConfirmed.of(confirmed)

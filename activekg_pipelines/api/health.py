@@ -1,21 +1,17 @@
-"""Routes ``/healthz`` and ``/readyz``: open to everybody, so they name what fails and
-quote nothing.
+"""Routes ``/healthz`` and ``/readyz``.
+
+They are open to everybody, so they name what fails and quote nothing.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-import psycopg
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from activekg_pipelines.administration import views
-from activekg_pipelines.administration.services import AdminServices
+from activekg_pipelines.administration.checks import CHECKS, Installation, findings
 from activekg_pipelines.api.requests import ServicesOfApp
-from activekg_pipelines.database.migrate import current_revision, newest_revision
-from activekg_pipelines.errors import EncryptionError
-from activekg_pipelines.orchestrator.health import Check
 
 router = APIRouter(tags=["health"])
 
@@ -24,6 +20,9 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 # Probes come every few seconds and must not pile up behind a database that does not
 # answer.
 _CONNECT_TIMEOUT_SECONDS = 3
+_READINESS = frozenset(check.name for check in CHECKS if check.for_readiness)
+# Names that whoever watches the route knows.
+_NAMES = {"encryption_keys": "encryption_key"}
 
 
 class Alive(BaseModel):
@@ -58,50 +57,18 @@ def healthz() -> Alive:
 )
 def readyz(response: Response, services: ServicesOfApp) -> Readiness:
     """Whether everything that syncs and searches need works, part by part."""
-    checks = [*_database_checks(services), *services.orchestrator.health()]
-    ready = all(check.ok for check in checks)
+    with Installation(services, connect_seconds=_CONNECT_TIMEOUT_SECONDS) as installation:
+        found = list(findings(installation, _READINESS))
+    ready = all(finding.ok for finding in found)
     response.status_code = 200 if ready else 503
     return Readiness(
         status="ready" if ready else "not_ready",
-        checks=[CheckView(name=check.name, ok=check.ok, detail=check.detail) for check in checks],
+        checks=[
+            CheckView(
+                name=_NAMES.get(finding.name, finding.name),
+                ok=bool(finding.ok),
+                detail=finding.detail,
+            )
+            for finding in found
+        ],
     )
-
-
-def _database_checks(services: AdminServices) -> list[Check]:
-    dsn = services.settings.require_dsn()
-    try:
-        # A connection of its own: the pool would wait for half a minute.
-        with psycopg.connect(dsn, connect_timeout=_CONNECT_TIMEOUT_SECONDS):
-            pass
-        current = current_revision(dsn)
-        newest = newest_revision()
-        if current != newest:
-            behind = f"the database is at {current or 'no revision'}, this version wants {newest}"
-            return [
-                Check("database", True, "answers"),
-                Check("migrations", False, f"{behind}: run the migration"),
-                Check("encryption_key", False, "unknown until the migration has run"),
-            ]
-        return [
-            Check("database", True, "answers"),
-            Check("migrations", True, f"at {newest}"),
-            _encryption_check(services),
-        ]
-    except psycopg.Error as error:
-        detail = f"does not answer ({type(error).__name__})"
-        return [
-            Check("database", False, detail),
-            Check("migrations", False, "unknown, because the database does not answer"),
-            Check("encryption_key", False, "unknown, because the database does not answer"),
-        ]
-
-
-def _encryption_check(services: AdminServices) -> Check:
-    try:
-        with services.database.transaction() as conn:
-            views.check_credentials(conn, services.keyring)
-    except EncryptionError:
-        return Check(
-            "encryption_key", False, "stored credentials cannot be read with the keys that are set"
-        )
-    return Check("encryption_key", True, "reads the stored credentials")

@@ -7,11 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field
 
-from activekg_pipelines.administration.shapes import KeyRotation, ProviderName, rotation_view
+from activekg_pipelines.administration.schemas import KeyRotation, ProviderName
 from activekg_pipelines.api.auth import Admin
-from activekg_pipelines.api.configs import Body
 from activekg_pipelines.api.problems import documented
-from activekg_pipelines.api.requests import ServicesOfApp
+from activekg_pipelines.api.requests import Body, ServicesOfApp
 from activekg_pipelines.connectors.models import TenantId
 from activekg_pipelines.connectors.rotation import rotate_keys
 
@@ -42,7 +41,7 @@ def rotate(
     meanwhile.
     """
     wanted = body or RotationRequest()
-    return rotation_view(
+    return KeyRotation.of(
         rotate_keys(
             services.database,
             services.keyring,

@@ -1,5 +1,6 @@
-"""Route ``/metrics``: what Postgres has counted, in Prometheus' text format. This
-process counts nothing itself.
+"""Route ``/metrics``: what Postgres has counted, in Prometheus' text format.
+
+This process counts nothing itself.
 
 So the numbers are the same from every process, and neither a restart nor a killed run
 changes them.
@@ -21,7 +22,6 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.administration.tokens import Principal
 from activekg_pipelines.api.auth import metrics_reader
 from activekg_pipelines.api.requests import ServicesOfApp
@@ -37,6 +37,7 @@ from activekg_pipelines.ledger.counters import (
 from activekg_pipelines.ledger.run_counts import EMBEDDING_SOURCES, ITEM_STATUSES
 from activekg_pipelines.ledger.states import ObjectState
 from activekg_pipelines.orchestrator.health import Check
+from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 
 METRICS_PATH: Final = "/metrics"
@@ -183,11 +184,10 @@ class SyncCollector(Collector):
     """The metrics of one scrape.
 
     Args:
-        services: of the API.
         tenant_id: whose; None for every tenant's.
     """
 
-    def __init__(self, services: AdminServices, tenant_id: str | None) -> None:
+    def __init__(self, services: Services, tenant_id: str | None) -> None:
         self._services = services
         self._tenant_id = tenant_id
 
@@ -255,8 +255,9 @@ def router(settings: Settings) -> APIRouter:
 
 
 def open_paths(settings: Settings) -> frozenset[str]:
-    """The paths here that need no token. Switched off, there is nothing to protect: 404
-    for everybody.
+    """The paths here that need no token.
+
+    Where metrics are switched off there is nothing to protect: 404 for everybody.
     """
     return frozenset() if settings.activekg_metrics == "token" else frozenset({METRICS_PATH})
 
@@ -271,7 +272,7 @@ def _metrics_of_caller(
     return _exposition(services, caller.boundary)
 
 
-def _exposition(services: AdminServices, tenant_id: str | None) -> Response:
+def _exposition(services: Services, tenant_id: str | None) -> Response:
     registry = CollectorRegistry()
     registry.register(SyncCollector(services, tenant_id))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
@@ -294,8 +295,9 @@ def _values(
 
 
 def _cumulative(observed: Mapping[str, float], buckets: Sequence[float]) -> list[tuple[str, float]]:
-    """Bucket counts as Prometheus wants them. Bounds of an older version of this
-    package stay as they were counted.
+    """Bucket counts as Prometheus wants them.
+
+    Bounds of an older version of this package stay as they were counted.
     """
     counts = dict.fromkeys(buckets, 0.0) | {
         float(label): n for label, n in observed.items() if label != SUM

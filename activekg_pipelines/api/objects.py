@@ -1,6 +1,4 @@
-"""Routes on a connector's objects: the ledger, the dead letters, and trying those
-again.
-"""
+"""Routes on a connector's objects and dead letters."""
 
 from __future__ import annotations
 
@@ -10,16 +8,15 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import Field, model_validator
 
-from activekg_pipelines.administration import operations, views
+from activekg_pipelines.administration import operations, reads
 from activekg_pipelines.administration.paging import Page, PageQuery, by_key, page_of
-from activekg_pipelines.administration.services import AdminServices
-from activekg_pipelines.administration.shapes import ObjectView, Replayed, object_view
+from activekg_pipelines.administration.schemas import ObjectView, Replayed
 from activekg_pipelines.api.auth import Admin
-from activekg_pipelines.api.configs import Body, ObjectKey
 from activekg_pipelines.api.problems import CURSOR_CODES, documented
-from activekg_pipelines.api.requests import ServicesOfApp
+from activekg_pipelines.api.requests import Body, ObjectKey, ServicesOfApp
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.ledger.states import ObjectState
+from activekg_pipelines.services import Services
 
 router = APIRouter(prefix="/configs/{config_id}", tags=["objects"])
 
@@ -86,7 +83,7 @@ def replay(
 
 
 def _page(
-    services: AdminServices,
+    services: Services,
     connector: Connector,
     query: PageQuery,
     state: ObjectState | None,
@@ -94,7 +91,7 @@ def _page(
 ) -> Page[ObjectView]:
     after = by_key.decode(query.cursor)
     with services.database.transaction() as conn:
-        rows = views.objects(
+        rows = reads.objects(
             conn,
             connector.id,
             state=state,
@@ -105,6 +102,6 @@ def _page(
     return page_of(
         rows,
         query.limit,
-        lambda row: object_view(row, connector),
+        lambda row: ObjectView.of(row, uri=connector.uri(row.key)),
         lambda row: by_key.encode(row.key),
     )

@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from activekg_pipelines.administration.shapes import PreviewView, preview_view
+from activekg_pipelines.administration.schemas import PreviewView
 from activekg_pipelines.api.auth import Admin
 from activekg_pipelines.api.problems import ProblemError, documented
 from activekg_pipelines.api.requests import ServicesOfApp
@@ -50,8 +50,8 @@ def preview(
     """
     connector = services.connector(config_id, caller.boundary)
     try:
-        return preview_view(
-            connector, preview_sync(services.shared, connector, max_pages=query.max_pages)
+        return PreviewView.of(
+            preview_sync(services, connector, max_pages=query.max_pages), config_id=connector.id
         )
     except SourceError as error:
         raise ProblemError(502, f"{error.message} {error.fix}", code=error.code) from None

@@ -1,5 +1,7 @@
-"""Every error as an RFC 9457 problem: a stable code, a sentence for people, and never
-what the caller sent.
+"""Every error as an RFC 9457 problem.
+
+A problem has a stable code and a sentence for people, and never holds what the caller
+sent.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from activekg_pipelines.administration.operations import ConnectorDisabled
 from activekg_pipelines.administration.paging import InvalidCursor
 from activekg_pipelines.administration.tokens import OtherTenant
 from activekg_pipelines.errors import (
@@ -53,6 +56,11 @@ _STATUS: Final[Mapping[type[ActiveKGError], int]] = {
     EncryptionError: 503,
     ModelError: 503,
     OrchestratorError: 503,
+}
+# What to do, where the answer says it, too.
+_ADVICE: Final[Mapping[type[ActiveKGError], str]] = {
+    ConnectorDisabled: "Set `enabled` to true before syncing it.",
+    ConnectorLimit: ConnectorLimit.fix,
 }
 _OWN_CODES: Final[Mapping[type[ActiveKGError], str]] = {
     InvalidCursor: "invalid_cursor",
@@ -225,8 +233,9 @@ def _on_http_exception(request: Request, error: HTTPException) -> Response:
 
 
 def _methods_at(request: Request) -> str:
-    """What RFC 9110, section 15.5.6, wants to know; the framework names the methods of
-    one route of several.
+    """The methods of an address, which RFC 9110, section 15.5.6, wants to be named.
+
+    The framework names the methods of one route of several.
     """
     return ", ".join(
         method
@@ -242,7 +251,8 @@ def _on_package_error(request: Request, error: ActiveKGError) -> Response:
     status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), None)
     if status is None:
         return _on_bug(request, error)
-    return problem(status, error.message, code=_OWN_CODES.get(type(error)))
+    detail = " ".join([error.message, *filter(None, [_ADVICE.get(type(error))])])
+    return problem(status, detail, code=_OWN_CODES.get(type(error)))
 
 
 def _on_database_error(_: Request, __: Exception) -> Response:

@@ -1,18 +1,41 @@
-"""What routes read from a request beside its own parameters."""
+"""What routes share: the services behind them, and the rules of their bodies."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from activekg_pipelines.administration.services import AdminServices
+from activekg_pipelines.services import Services
+from activekg_pipelines.sources.config import Key
 
 
-def services_of_app(request: Request) -> AdminServices:
+def services_of_app(request: Request) -> Services:
     """The parts that the application was created with."""
-    services: AdminServices = request.app.state.services
+    services: Services = request.app.state.services
     return services
 
 
-ServicesOfApp = Annotated[AdminServices, Depends(services_of_app)]
+ServicesOfApp = Annotated[Services, Depends(services_of_app)]
+
+ObjectKey = Annotated[Key, Field(min_length=1)]
+
+
+class Body(BaseModel):
+    """A request's body.
+
+    Unknown fields are refused, and so is text that no database can store.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_lone_surrogates(cls, value: Any) -> Any:
+        try:
+            json.dumps(value, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError:
+            raise ValueError("must be valid Unicode text") from None
+        return value

@@ -8,9 +8,9 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BeforeValidator, Field
 
-from activekg_pipelines.administration import views
+from activekg_pipelines.administration import reads
 from activekg_pipelines.administration.paging import Page, PageQuery, by_time, page_of
-from activekg_pipelines.administration.shapes import RunStatus, RunView, run_view
+from activekg_pipelines.administration.schemas import RunStatus, RunView
 from activekg_pipelines.api.auth import Admin
 from activekg_pipelines.api.problems import CURSOR_CODES, documented
 from activekg_pipelines.api.requests import ServicesOfApp
@@ -55,7 +55,7 @@ def list_runs(
         services.connector(query.config_id, caller.boundary)
     after = by_time.decode(query.cursor)
     with services.database.transaction() as conn:
-        rows = views.runs(
+        rows = reads.runs(
             conn,
             tenant_id,
             connector_id=query.config_id,
@@ -67,6 +67,6 @@ def list_runs(
     return page_of(
         rows,
         query.limit,
-        lambda row: run_view(row, services.orchestrator),
+        lambda row: RunView.of(row, dagster_run_url=reads.run_url(services, row)),
         lambda row: by_time.encode((row.requested_at, row.id)),
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from activekg_pipelines.administration.shapes import SearchAnswer, hit_view
+from activekg_pipelines.administration.schemas import HitView, SearchAnswer
 from activekg_pipelines.api.auth import Searcher
 from activekg_pipelines.api.problems import ProblemError, documented
 from activekg_pipelines.api.requests import ServicesOfApp
@@ -47,5 +47,5 @@ def search(
             422, "The token names no tenant: say whose documents to search with `tenant_id`."
         )
     return SearchAnswer(
-        hits=[hit_view(hit) for hit in services.search(tenant_id, query.q, query.limit)]
+        hits=[HitView.of(hit) for hit in services.search(tenant_id, query.q, query.limit)]
     )

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, each with the words of its help."""
+"""Arguments and options that several commands share, with the words of their help."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command ``audit``: whether bucket, ledger and graph agree, and how to make them."""
+"""The command ``audit``: whether source, ledger and graph agree, and their repair."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from activekg_pipelines.cli.console import (
 from activekg_pipelines.errors import ActiveKGError
 
 if TYPE_CHECKING:
-    from activekg_pipelines.administration.services import AdminServices
     from activekg_pipelines.audit.differences import Report
     from activekg_pipelines.audit.repair import Repaired
     from activekg_pipelines.connectors.models import Connector
+    from activekg_pipelines.services import Services
 
 DRIFT: Final = 1
 COULD_NOT_LOOK: Final = 2
@@ -57,9 +57,9 @@ def audit(
         bool, typer.Option("--json", help="JSON, for scripts, instead of text.")
     ] = False,
 ) -> None:
-    """Compare bucket, ledger, texts, documents, chunks, edges, vectors.
+    """Compare source, ledger, texts, documents, chunks, edges, vectors.
 
-    Reads everything and lists the bucket; changes nothing without --repair. What a scan
+    Reads everything and lists the source; changes nothing without --repair. What a scan
     or run is about to settle by itself is no difference. Exits with 1 where something
     differs, with 2 where it could not look.
 
@@ -75,7 +75,7 @@ def audit(
             chosen = (
                 [resolve(services, name) for name in connectors]
                 if connectors
-                else list(services.shared.every_connector(tenant))
+                else list(services.every_connector(tenant))
             )
             for connector in chosen:
                 answer = _audit(
@@ -95,7 +95,7 @@ def audit(
 
 
 def _audit(
-    services: AdminServices,
+    services: Services,
     connector: Connector,
     vectors: int,
     remove_orphans: int | None,
@@ -111,7 +111,7 @@ def _audit(
         if remove_orphans is not None and not report.clean:
             with err.status(f"Repairing {connector.partition_key} …"):
                 repaired = repair_connector(
-                    services.shared, connector, report, remove_orphans=remove_orphans
+                    services, connector, report, remove_orphans=remove_orphans
                 )
     except ActiveKGError as error:
         if not quiet:
@@ -133,7 +133,7 @@ def _audit(
     return _shape(connector, report, repaired)
 
 
-def _look(services: AdminServices, connector: Connector, vectors: int) -> Report:
+def _look(services: Services, connector: Connector, vectors: int) -> Report:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -166,7 +166,7 @@ def _look(services: AdminServices, connector: Connector, vectors: int) -> Report
                 completed=report.objects,
             )
 
-        return audit_connector(services.shared, connector, vectors=vectors, progress=show)
+        return audit_connector(services, connector, vectors=vectors, progress=show)
 
 
 def _print(connector: Connector, report: Report) -> None:
@@ -178,9 +178,9 @@ def _print(connector: Connector, report: Report) -> None:
     waiting = f" {report.in_flight:,} objects are under way." if report.in_flight else ""
     verdict = "Everything agrees." if report.clean else "Not everything agrees:"
     out.print(
-        f"{connector.partition_key}: {report.listed:,} objects in the bucket, {report.objects:,} "
-        "in the ledger, "
-        f"{report.nodes:,} documents and chunks in the graph.{vectors}{waiting} {verdict}",
+        f"{connector.partition_key}: {report.listed:,} objects in the bucket, "
+        f"{report.objects:,} in the ledger, {report.nodes:,} documents and chunks in the graph."
+        f"{vectors}{waiting} {verdict}",
         soft_wrap=True,
         markup=False,
     )
@@ -231,17 +231,15 @@ def _print_repaired(connector: Connector, repaired: Repaired) -> None:
     if repaired.orphans_held_back:
         lines.append(
             f"{repaired.orphans_held_back:,} documents outside the ledger stay, because there are "
-            "suspiciously many. "
-            "Those whose object is in the bucket are taken up by the scan. To remove the others, "
-            "if that is meant: "
+            "suspiciously many. Those whose object is in the bucket are taken up by the scan. "
+            "To remove the others, if that is meant: "
             f"activekg-pipelines audit {connector.partition_key} --repair --remove-orphans "
             f"{repaired.orphans_held_back}"
         )
     if repaired.sync_id is not None:
         lines.append(
             f"Sync {repaired.sync_id} does the rest; it starts within seconds while Dagster runs. "
-            "Then look again: "
-            f"activekg-pipelines audit {connector.partition_key}"
+            f"Then look again: activekg-pipelines audit {connector.partition_key}"
         )
     elif not connector.enabled:
         lines.append(

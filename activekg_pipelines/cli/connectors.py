@@ -22,18 +22,20 @@ from activekg_pipelines.cli.console import (
     resolve,
     table,
 )
-from activekg_pipelines.cli.sources import SourceCommand, asked_secrets, given
+from activekg_pipelines.cli.sources import SourceCommand, asked_secrets, given, named
+from activekg_pipelines.errors import ConnectorLimit
 from activekg_pipelines.ledger.states import Mode
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from activekg_pipelines.administration.shapes import ConnectorView
+    from activekg_pipelines.administration.removal import SettledDocuments
+    from activekg_pipelines.administration.schemas import ConnectorView
 
 Model = TypeVar("Model", bound="BaseModel")
 
 app = typer.Typer(
-    help="Register, look at, change, test, sync, pause, remove S3 buckets.",
+    help="Register, look at, change, test, sync, pause, remove sources.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -45,7 +47,7 @@ _WAIT_SECONDS = 3600.0
 def add(
     context: typer.Context,
     tenant: Annotated[str, typer.Option(help="Whose connector it is.", show_default=False)],
-    provider: Annotated[str, typer.Option(help="Kind of source: s3, gcs.")] = "s3",
+    provider: Annotated[str, typer.Option(help="Kind of source.")] = "s3",
     name: Annotated[
         str | None,
         typer.Option(help="What people call it; made from the source by default."),
@@ -76,12 +78,15 @@ def add(
     shared = {"name": name, "poll_interval_seconds": poll_interval, "enabled": not paused}
     config = _validated(kind, {**shared, **values, **asked_secrets(kind, values)})
     from activekg_pipelines.administration.operations import register
-    from activekg_pipelines.administration.shapes import connector_view
+    from activekg_pipelines.administration.schemas import ConnectorView
 
     with administration() as services:
-        connector = register(services, _tenant(tenant), provider, config)
+        try:
+            connector = register(services, _tenant(tenant), provider, config)
+        except ConnectorLimit as error:
+            fail(f"{error.message} Remove one, or allow more: activekg-pipelines limits set")
         if as_json:
-            print_json(connector_view(connector))
+            print_json(ConnectorView.of(connector))
             return
         out.print(
             f"Registered {connector.partition_key} ({connector.id}).", soft_wrap=True, markup=False
@@ -108,7 +113,7 @@ def list_connectors(
       activekg-pipelines connectors list --tenant acme_corp --json | jq -r '.items[].id'
     """
     from activekg_pipelines.administration.paging import by_time, page_of
-    from activekg_pipelines.administration.shapes import connector_view
+    from activekg_pipelines.administration.schemas import ConnectorView
 
     with administration() as services:
         with services.database.transaction(tenant_id=tenant) as conn:
@@ -118,7 +123,7 @@ def list_connectors(
         page = page_of(
             rows,
             limit,
-            connector_view,
+            ConnectorView.of,
             lambda connector: by_time.encode((connector.created_at, connector.id)),
         )
     if as_json:
@@ -153,14 +158,14 @@ def show(connector: ConnectorName, as_json: AsJson = False) -> None:
     Example:
       activekg-pipelines connectors show acme_corp/my-documents
     """
-    from activekg_pipelines.administration.shapes import connector_detail
+    from activekg_pipelines.administration.schemas import ConnectorDetail
 
     with administration() as services:
         found = resolve(services, connector)
         with services.database.transaction() as conn:
             states = services.ledger.progress(conn, found.id)
-            usage = services.shared.tenant_limits.usage(conn, found.tenant_id)
-        detail = connector_detail(found, states, usage)
+            usage = services.tenant_limits.usage(conn, found.tenant_id)
+        detail = ConnectorDetail.of(found, objects=states, limits=usage)
     if as_json:
         print_json(detail)
         return
@@ -207,11 +212,8 @@ def update(
       activekg-pipelines connectors update acme_corp/docs --prefix contracts/ --documents remove
     """
     from activekg_pipelines.administration import operations
-    from activekg_pipelines.administration.shapes import (
-        ChangedConnector,
-        connector_fields,
-        settled_documents,
-    )
+    from activekg_pipelines.administration.removal import DocumentFate, DocumentsAffected
+    from activekg_pipelines.administration.schemas import ChangedConnector
     from activekg_pipelines.sources import registry
     from activekg_pipelines.sources.config import patch_of
 
@@ -230,26 +232,23 @@ def update(
     if credentials or values.keys() & set(kind.secret_fields()):
         changes |= asked_secrets(kind, values)
     patch = _validated(patch_model, changes)
-    fate = operations.DocumentFate(documents) if documents else None
+    fate = DocumentFate(documents) if documents else None
     with administration() as services:
         try:
             changed = operations.reconfigure(
                 services, resolve(services, connector).id, patch, documents=fate
             )
-        except operations.DocumentsAffected as error:
+        except DocumentsAffected as error:
             fail(
-                f"{error.documents} documents come from objects outside the new bucket or prefix. "
-                "Nothing was changed. Say what becomes of them: repeat the command with "
+                f"{error.message} Nothing was changed. {error.fix[:-1]}: repeat the command with "
                 "--documents remove or --documents keep."
             )
     if as_json:
-        settled = settled_documents(changed.documents, changed.fate)
-        print_json(ChangedConnector(**connector_fields(changed.connector), **settled))
+        print_json(ChangedConnector.of(changed.connector, changed))
         return
     out.print(f"{changed.connector.partition_key} is changed.", soft_wrap=True, markup=False)
     if changed.fate is not None:
-        settled_as = "removed" if changed.fate is operations.DocumentFate.REMOVE else "kept"
-        out.print(f"{changed.documents} documents {settled_as}.")
+        out.print(f"{_settled(changed)}.")
 
 
 @app.command()
@@ -262,7 +261,7 @@ def test(connector: ConnectorName, as_json: AsJson = False) -> None:
     Example:
       activekg-pipelines connectors test acme_corp/my-documents
     """
-    from activekg_pipelines.administration.connection import try_connector
+    from activekg_pipelines.administration.connection_test import try_connector
 
     with administration() as services:
         answer = try_connector(services, resolve(services, connector))
@@ -303,13 +302,18 @@ def sync(
       activekg-pipelines connectors sync acme_corp/my-documents --wait
       activekg-pipelines connectors sync acme_corp/my-documents --key documents/contract.pdf
     """
-    from activekg_pipelines.administration.operations import request_sync
-    from activekg_pipelines.administration.shapes import SyncAccepted, run_view
+    from activekg_pipelines.administration import reads
+    from activekg_pipelines.administration.operations import ConnectorDisabled, request_sync
+    from activekg_pipelines.administration.schemas import RunView, SyncAccepted
     from activekg_pipelines.cli.following import follow_sync
 
     with administration() as services:
         found = resolve(services, connector)
-        accepted = request_sync(services, found.id, mode=mode, keys=key or [])
+        try:
+            accepted = request_sync(services, found.id, mode=mode, keys=key or [])
+        except ConnectorDisabled as error:
+            resume_it = f"activekg-pipelines connectors resume {found.partition_key}"
+            fail(f"{error.message} {error.fix[:-1]}: {resume_it}")
         queued = accepted.objects_queued if key else None
         if not wait:
             if as_json:
@@ -327,7 +331,7 @@ def sync(
                     )
             return
         row = follow_sync(services, found, accepted.id, seconds=timeout)
-        view = run_view(row, services.orchestrator)
+        view = RunView.of(row, dagster_run_url=reads.run_url(services, row))
         now = services.connector(found.id)
     if as_json:
         print_json(view)
@@ -388,14 +392,12 @@ def confirm_deletes(connector: ConnectorName, as_json: AsJson = False) -> None:
       activekg-pipelines connectors confirm-deletes acme_corp/my-documents
     """
     from activekg_pipelines.administration.operations import confirm_deletions
-    from activekg_pipelines.administration.shapes import DeletionsConfirmed
+    from activekg_pipelines.administration.schemas import DeletionsConfirmed
 
     with administration() as services:
         confirmed = confirm_deletions(services, resolve(services, connector).id)
     if as_json:
-        print_json(
-            DeletionsConfirmed(deletions_confirmed=confirmed.deletions, sync_id=confirmed.sync_id)
-        )
+        print_json(DeletionsConfirmed.of(confirmed))
     elif confirmed.deletions == 0:
         out.print("No deletion is held back.")
     else:
@@ -420,31 +422,35 @@ def remove(
     Example:
       activekg-pipelines connectors remove acme_corp/my-documents --documents keep
     """
-    from activekg_pipelines.administration import operations
-    from activekg_pipelines.administration.shapes import RemovedConnector, settled_documents
+    from activekg_pipelines.administration.removal import DocumentFate
+    from activekg_pipelines.administration.removal import remove as remove_connector
+    from activekg_pipelines.administration.schemas import RemovedConnector
 
-    fate = operations.DocumentFate(documents)
+    fate = DocumentFate(documents)
     with administration() as services:
         found = resolve(services, connector)
         if not yes:
             typer.confirm(
                 f"Remove {found.partition_key} and {documents} its documents?", abort=True, err=True
             )
-        count = operations.remove(services, found.id, fate)
+        removed = remove_connector(services, found.id, fate)
     if as_json:
-        print_json(RemovedConnector(id=found.id, **settled_documents(count, fate)))
+        print_json(RemovedConnector.of(removed, id=found.id))
     else:
-        settled = "removed" if fate is operations.DocumentFate.REMOVE else "kept"
         out.print(
-            f"Removed {found.partition_key}; {count} documents {settled}.",
+            f"Removed {found.partition_key}; {_settled(removed)}.",
             soft_wrap=True,
             markup=False,
         )
 
 
+def _settled(settled: SettledDocuments) -> str:
+    return f"{settled.documents} documents {'kept' if settled.fate == 'keep' else 'removed'}"
+
+
 def _enable(name: str, *, enabled: bool, as_json: bool) -> None:
     from activekg_pipelines.administration.operations import reconfigure
-    from activekg_pipelines.administration.shapes import connector_view
+    from activekg_pipelines.administration.schemas import ConnectorView
     from activekg_pipelines.sources.config import patch_of
     from activekg_pipelines.sources.registry import provider
 
@@ -453,22 +459,20 @@ def _enable(name: str, *, enabled: bool, as_json: bool) -> None:
         patch = patch_of(provider(found.provider).config).model_validate({"enabled": enabled})
         changed = reconfigure(services, found.id, patch).connector
     if as_json:
-        print_json(connector_view(changed))
+        print_json(ConnectorView.of(changed))
     else:
         state = "is synced again" if enabled else "is paused"
         out.print(f"{changed.partition_key} {state}.", soft_wrap=True, markup=False)
 
 
 def _validated(model: type[Model], values: dict[str, Any]) -> Model:
-    """The values as the model takes them, or the rules that they break; never the
-    values, which hold a secret.
+    """The values as the model takes them, or the rules that they break.
+
+    What is raised never holds the values, of which some are secret.
     """
     from pydantic import ValidationError
 
-    options = {
-        "poll_interval_seconds": "--poll-interval",
-        "secret_access_key": "the secret access key",
-    }
+    options = {"poll_interval_seconds": "--poll-interval"}
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -480,9 +484,7 @@ def _validated(model: type[Model], values: dict[str, Any]) -> Model:
             for item in error.errors(include_input=False, include_url=False, include_context=False)
         ]
     raise typer.BadParameter(
-        "; ".join(
-            f"{options.get(name, '--' + name.replace('_', '-'))}: {rule}" for name, rule in rules
-        )
+        "; ".join(f"{options.get(name) or named(name)}: {rule}" for name, rule in rules)
     )
 
 

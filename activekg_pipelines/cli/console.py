@@ -1,6 +1,4 @@
-"""What every command prints with: consoles, tables whose lines are never broken, JSON,
-exit codes.
-"""
+"""What every command prints with: consoles, tables, JSON, exit codes."""
 
 from __future__ import annotations
 
@@ -22,16 +20,16 @@ from activekg_pipelines.errors import ActiveKGError, first_line
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from activekg_pipelines.administration.services import AdminServices
     from activekg_pipelines.connectors.models import Connector
+    from activekg_pipelines.services import Services
 
 FAILED: Final = 1
 TEST_FAILED: Final = 3
 PART_BROKEN: Final = 4
 
 EXIT_CODES: Final = (
-    "Exit codes: 0 done; 1 failed, with a sentence that says why; 2 the command was called "
-    "wrongly; "
+    "Exit codes: 0 done; 1 failed, with a sentence that says why; "
+    "2 the command was called wrongly; "
     "3 `connectors test` found a fault; 4 `doctor` found a broken part. "
     "`audit`: 1 something differs, 2 it could not look."
 )
@@ -49,8 +47,9 @@ class CommandFailed(ActiveKGError):
 
 
 class KnownErrors(typer.core.TyperGroup):
-    """A group of commands in which a known error is one sentence and an exit code,
-    never a traceback.
+    """A group of commands in which a known error is one sentence and an exit code.
+
+    It is never a traceback.
     """
 
     def invoke(self, ctx: Any) -> Any:
@@ -68,9 +67,10 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
 
 
 @contextmanager
-def administration() -> Iterator[AdminServices]:
-    """The services of this installation, from the environment or the local system;
-    closed afterwards.
+def administration() -> Iterator[Services]:
+    """The services of this installation; closed afterwards.
+
+    They come from the environment or from the local system.
 
     Raises:
         CommandFailed: the database cannot be used.
@@ -79,7 +79,6 @@ def administration() -> Iterator[AdminServices]:
     import psycopg
     from psycopg_pool import PoolTimeout
 
-    from activekg_pipelines.administration.services import admin_services
     from activekg_pipelines.cli.environment import prepare_environment
     from activekg_pipelines.logs import configure_logging
     from activekg_pipelines.services import Services
@@ -87,9 +86,9 @@ def administration() -> Iterator[AdminServices]:
 
     prepare_environment(generate_keys=False)
     configure_logging("WARNING", "text")
-    shared = Services(settings())
+    services = Services(settings())
+    services.prepare()
     try:
-        services = admin_services(shared)
         try:
             yield services
         finally:
@@ -108,7 +107,7 @@ def administration() -> Iterator[AdminServices]:
         ) from None
 
 
-def resolve(services: AdminServices, name: str) -> Connector:
+def resolve(services: Services, name: str) -> Connector:
     """The connector that a person means: by its id, or as tenant/name.
 
     Raises:
@@ -122,7 +121,7 @@ def resolve(services: AdminServices, name: str) -> Connector:
         try:
             return services.connector(UUID(name))
         except ValueError:
-            return services.shared.connector_of_partition(name)
+            return services.connector_of_partition(name)
     except ConnectorNotFound:
         raise ConnectorNotFound(
             f"No connector is called {name!r}. Name it by its id or as tenant/name: "
@@ -137,8 +136,9 @@ def print_json(value: BaseModel | Mapping[str, Any]) -> None:
 
 
 def table(*columns: str) -> Table:
-    """A table without rules, for :func:`print_table`; columns whose name ends in "#"
-    hold numbers.
+    """A table without rules, for :func:`print_table`.
+
+    Columns whose name ends in "#" hold numbers.
     """
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
@@ -159,8 +159,10 @@ def sentences(made: Table, *columns: str) -> Table:
 
 
 def add_row(made: Table, *cells: object) -> None:
-    """Add a row; what is stored elsewhere is shown as it is, never taken for markup or
-    for the terminal's commands.
+    """Add a row.
+
+    What is stored elsewhere is shown as it is. It is never taken for markup or for the
+    terminal's commands.
     """
     made.add_row(
         *(Text("" if cell is None else printable(str(cell), lines=True)) for cell in cells)
@@ -168,8 +170,9 @@ def add_row(made: Table, *cells: object) -> None:
 
 
 def print_table(made: Table) -> None:
-    """Print a table as wide as it is: a terminal wraps what it cannot show, and copied
-    keys and URIs stay whole.
+    """Print a table as wide as it is.
+
+    A terminal wraps what it cannot show, and copied keys and URIs stay whole.
     """
     needed = Measurement.get(out, out.options.update(max_width=_WIDEST), made).maximum
     if needed <= out.width:
@@ -197,8 +200,9 @@ def print_more(next_cursor: str | None) -> None:
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """``text`` with characters that command terminals written as escapes: S3 keys may
-    hold any.
+    """``text`` with characters that command terminals written as escapes.
+
+    S3 keys may hold any character.
 
     Args:
         text: from outside.

@@ -1,6 +1,4 @@
-"""Commands on dead letters: objects that nobody tries any more, until somebody asks for
-it.
-"""
+"""Commands on dead letters: objects that are not tried again by themselves."""
 
 from __future__ import annotations
 
@@ -57,7 +55,7 @@ def replay(
     if sum([bool(key), error_type is not None, everything]) != 1:
         raise typer.BadParameter("Give exactly one of --key, --error-type and --all.")
     from activekg_pipelines.administration.operations import replay_dead_letters
-    from activekg_pipelines.administration.shapes import Replayed
+    from activekg_pipelines.administration.schemas import Replayed
 
     with administration() as services:
         found = resolve(services, connector)

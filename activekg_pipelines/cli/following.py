@@ -18,9 +18,9 @@ from rich.progress import (
 from activekg_pipelines.cli.console import CommandFailed, err
 
 if TYPE_CHECKING:
-    from activekg_pipelines.administration.services import AdminServices
-    from activekg_pipelines.administration.views import RunRow
+    from activekg_pipelines.administration.reads import RunRow
     from activekg_pipelines.connectors.models import Connector
+    from activekg_pipelines.services import Services
 
 _POLL_SECONDS = 0.5
 # The work queue looks every three seconds, and a run's process starts in a few more.
@@ -29,21 +29,19 @@ _OPEN = frozenset({"waiting", "running"})
 
 
 def follow_sync(
-    services: AdminServices, connector: Connector, sync_id: UUID, *, seconds: float
+    services: Services, connector: Connector, sync_id: UUID, *, seconds: float
 ) -> RunRow:
     """The sync as it ended.
 
     Args:
-        services: this process's.
         connector: whose sync.
-        sync_id: which.
         seconds: to wait at most.
 
     Raises:
         CommandFailed: it did not end in time (and goes on), or is gone with its
             connector.
     """
-    from activekg_pipelines.administration import views
+    from activekg_pipelines.administration import reads
 
     started = time.monotonic()
     columns = (
@@ -57,7 +55,7 @@ def follow_sync(
         bar = progress.add_task("waits", total=None)
         while True:
             with services.database.transaction() as conn:
-                row = views.run(conn, sync_id)
+                row = reads.run(conn, sync_id)
                 states = services.ledger.progress(conn, connector.id)
             if row is None:
                 raise CommandFailed("The sync is gone; its connector may have been removed.")

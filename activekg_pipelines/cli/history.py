@@ -1,6 +1,4 @@
-"""Commands that show what was done: the history of syncs, and the objects of a
-connector.
-"""
+"""Commands that show what was done: the syncs, and the objects of a connector."""
 
 from __future__ import annotations
 
@@ -50,15 +48,15 @@ def runs(
       activekg-pipelines runs acme_corp/my-documents
       activekg-pipelines runs --status failed --since 2026-01-31
     """
-    from activekg_pipelines.administration import views
+    from activekg_pipelines.administration import reads
     from activekg_pipelines.administration.paging import by_time, page_of
-    from activekg_pipelines.administration.shapes import run_view
+    from activekg_pipelines.administration.schemas import RunView
     from activekg_pipelines.ledger.run_counts import COUNTERS
 
     with administration() as services:
         connector_id = resolve(services, connector).id if connector else None
         with services.database.transaction() as conn:
-            rows = views.runs(
+            rows = reads.runs(
                 conn,
                 tenant,
                 connector_id=connector_id,
@@ -70,7 +68,7 @@ def runs(
         page = page_of(
             rows,
             limit,
-            lambda row: run_view(row, services.orchestrator),
+            lambda row: RunView.of(row, dagster_run_url=reads.run_url(services, row)),
             lambda row: by_time.encode((row.requested_at, row.id)),
         )
         names = {
@@ -138,14 +136,14 @@ def print_objects(
     as_json: bool,
 ) -> None:
     """One page of a connector's objects, as a table or JSON."""
-    from activekg_pipelines.administration import views
+    from activekg_pipelines.administration import reads
     from activekg_pipelines.administration.paging import by_key, page_of
-    from activekg_pipelines.administration.shapes import object_view
+    from activekg_pipelines.administration.schemas import ObjectView
 
     with administration() as services:
         found = resolve(services, connector)
         with services.database.transaction() as conn:
-            rows = views.objects(
+            rows = reads.objects(
                 conn,
                 found.id,
                 state=state,
@@ -154,7 +152,10 @@ def print_objects(
                 limit=limit + 1,
             )
         page = page_of(
-            rows, limit, lambda row: object_view(row, found), lambda row: by_key.encode(row.key)
+            rows,
+            limit,
+            lambda row: ObjectView.of(row, uri=found.uri(row.key)),
+            lambda row: by_key.encode(row.key),
         )
     if as_json:
         print_json(page)

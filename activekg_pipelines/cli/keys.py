@@ -34,11 +34,11 @@ def rotate(
       activekg-pipelines rotate-keys --dry-run
       activekg-pipelines rotate-keys
     """
-    from activekg_pipelines.administration.shapes import rotation_view
+    from activekg_pipelines.administration.schemas import KeyRotation
     from activekg_pipelines.connectors.rotation import rotate_keys
 
     with administration() as services:
-        view = rotation_view(
+        view = KeyRotation.of(
             rotate_keys(
                 services.database,
                 services.keyring,

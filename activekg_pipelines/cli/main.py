@@ -1,5 +1,6 @@
 """The console script ``activekg-pipelines``: puts the groups of commands together.
-Imports nothing heavy.
+
+It imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from activekg_pipelines.cli import (
     export,
     history,
     keys,
-    limits,
     local,
     preview,
     search,
+    tenant_limits,
 )
 from activekg_pipelines.cli.console import EXIT_CODES, KnownErrors
 
@@ -27,21 +28,18 @@ app = typer.Typer(
     name="activekg-pipelines",
     cls=KnownErrors,
     help=(
-        "Makes the documents in your S3 buckets searchable in your own Postgres.\n\n"
-        "A connector is one registered bucket (or prefix of it) of a tenant. Commands take it by "
-        "its id or as "
-        "tenant/name, as `connectors list` shows it. They work beside a running "
-        "`activekg-pipelines up`, and with "
-        "nothing but ACTIVEKG_DSN and the CONNECTOR_KEK_V<n> keys set.\n\n"
+        "Makes the documents in your object stores searchable in your own Postgres.\n\n"
+        "A connector is one registered source of a tenant: a bucket, or a prefix of it. Commands "
+        "take it by its id or as tenant/name, as `connectors list` shows it. They work beside a "
+        "running `activekg-pipelines up`, and with nothing but ACTIVEKG_DSN and the "
+        "CONNECTOR_KEK_V<n> keys set.\n\n"
         "\b\n"
-        "  activekg-pipelines demo                                the whole way, on sample "
-        "documents\n"
+        "  activekg-pipelines demo                                the whole way, on samples\n"
         "  activekg-pipelines up                                  everything on this machine\n"
         "  activekg-pipelines connectors add --tenant acme_corp --bucket my-documents\n"
         "  activekg-pipelines connectors sync acme_corp/my-documents --wait\n"
         "  activekg-pipelines search 'Who signs contracts?' --tenant acme_corp\n"
-        "  activekg-pipelines doctor                              what is broken, and how to mend "
-        "it"
+        "  activekg-pipelines doctor                              what is broken, and what to do"
     ),
     epilog=EXIT_CODES,
     no_args_is_help=True,
@@ -58,7 +56,7 @@ app.command("objects")(history.objects)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("preview")(preview.preview)
 app.command("audit")(audit.audit)
-app.add_typer(limits.app, name="limits")
+app.add_typer(tenant_limits.app, name="limits")
 app.command("rotate-keys")(keys.rotate)
 app.command("search")(search.search)
 app.command("export")(export.export)
@@ -66,8 +64,9 @@ app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:
-    """Run the command line; a known error is one sentence and exit code 1, Ctrl-C is
-    exit code 130.
+    """Run the command line.
+
+    A known error is one sentence and exit code 1, Ctrl-C is exit code 130.
     """
     try:
         app()

@@ -18,7 +18,7 @@ from activekg_pipelines.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from activekg_pipelines.administration.shapes import PreviewView
+    from activekg_pipelines.administration.schemas import PreviewView
 
 
 def preview(
@@ -38,12 +38,14 @@ def preview(
     Example:
       activekg-pipelines preview acme_corp/my-documents --keys
     """
-    from activekg_pipelines.administration.shapes import preview_view
+    from activekg_pipelines.administration.schemas import PreviewView
     from activekg_pipelines.pipeline.preview import preview_sync
 
     with administration() as services:
         found = resolve(services, connector)
-        view = preview_view(found, preview_sync(services.shared, found, max_pages=max_pages))
+        view = PreviewView.of(
+            preview_sync(services, found, max_pages=max_pages), config_id=found.id
+        )
     if as_json:
         print_json(view)
         return

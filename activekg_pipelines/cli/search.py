@@ -24,12 +24,12 @@ def search(
     Example:
       activekg-pipelines search 'Who signs contracts?' --tenant acme_corp
     """
-    from activekg_pipelines.administration.shapes import SearchAnswer, hit_view
+    from activekg_pipelines.administration.schemas import HitView, SearchAnswer
 
     if not question.strip():
         raise typer.BadParameter("The question holds no word.")
     with administration() as services:
-        hits = [hit_view(hit) for hit in services.search(tenant, question, limit)]
+        hits = [HitView.of(hit) for hit in services.search(tenant, question, limit)]
     if as_json:
         print_json(SearchAnswer(hits=hits))
         return

@@ -1,7 +1,7 @@
 """Options of the command line that follow from the providers' configurations.
 
-They are made when a command is run or asked for its help, not when the command line is
-put together: they need pydantic, which all other commands can do without.
+They need pydantic, which the help of all other commands can do without. So they are made
+when a command is run or asked for its help, not when the command line is put together.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from activekg_pipelines.sources.config import Asked, SourceConfig
 
 _GIVEN = "activekg_source"
+_PROVIDER = "provider"
 
 
 class SourceCommand(typer.core.TyperCommand):
@@ -51,6 +52,13 @@ def given(context: typer.Context) -> dict[str, str]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def named(field: str) -> str:
+    """What people call a field: its option, or the words of a secret that has none."""
+    if field in _options() or not _is_secret_of_some(field):
+        return f"--{field.replace('_', '-')}"
+    return f"the {field.replace('_', ' ')}"
+
+
 def asked_secrets(config: type[SourceConfig], values: Mapping[str, str]) -> dict[str, str]:
     """The secrets of a configuration: as given, from the environment, or asked for.
 
@@ -69,7 +77,7 @@ def asked_secrets(config: type[SourceConfig], values: Mapping[str, str]) -> dict
                 values.get(name)
                 or os.environ.get(asked.environment)
                 or typer.prompt(
-                    f"{asked.prompt}{' (not shown)' if asked.hidden else ''}",
+                    f"{asked.prompt} (not shown)" if asked.hidden else asked.prompt,
                     hide_input=asked.hidden,
                     err=True,
                 )
@@ -100,6 +108,8 @@ def _with_options(function: Callable[..., None]) -> Callable[..., None]:
         function(**values)
 
     hints = get_type_hints(function, include_extras=True) | options
+    if _PROVIDER in hints:
+        hints[_PROVIDER] = Annotated[str, typer.Option(help=f"Kind of source: {_kinds()}.")]
     own = [
         one.replace(annotation=hints[one.name])
         for one in inspect.signature(function).parameters.values()
@@ -115,8 +125,23 @@ def _with_options(function: Callable[..., None]) -> Callable[..., None]:
     return whole
 
 
+def _is_secret_of_some(field: str) -> bool:
+    from activekg_pipelines.sources.registry import providers
+
+    return any(field in one.config.secret_fields() for one in providers().values())
+
+
+def _kinds() -> str:
+    from activekg_pipelines.sources.registry import providers
+
+    return ", ".join(providers())
+
+
 def _options() -> dict[str, Any]:
-    """Of every provider's own fields, by field; one option where several have the field."""
+    """An option for each of the providers' own fields, by field.
+
+    Providers that have the same field share its option.
+    """
     from activekg_pipelines.sources.registry import providers
 
     fields: dict[str, FieldInfo] = {}
@@ -136,13 +161,13 @@ def _options() -> dict[str, Any]:
 
 
 def _option(name: str, field: FieldInfo, owners: list[str]) -> Any:
-    asked = next((one for one in field.metadata if _is_asked(one)), None)
-    words = (asked and "Asked for where it is needed and not given.") or field.description or ""
-    default = (
-        f" Default: {field.default}." if isinstance(field.default, str) and field.default else ""
-    )
-    of = f" ({', '.join(owners)})" if owners else ""
-    option = typer.Option(f"--{name.replace('_', '-')}", help=f"{words}{default}{of}")
+    asked = any(_is_asked(one) for one in field.metadata)
+    words = [
+        "Asked for where it is needed and not given." if asked else field.description or "",
+        f"Default: {field.default}." if isinstance(field.default, str) and field.default else "",
+        f"({', '.join(owners)})" if owners else "",
+    ]
+    option = typer.Option(f"--{name.replace('_', '-')}", help=" ".join(filter(None, words)))
     return Annotated[str | None, option]
 
 

@@ -22,7 +22,6 @@ import httpx
 import uvicorn
 from rich.console import Console
 
-from activekg_pipelines.administration.services import admin_services
 from activekg_pipelines.api.app import create_app
 from activekg_pipelines.cli.environment import is_embedded, prepare_environment, project_file
 from activekg_pipelines.database.migrate import migrate
@@ -167,7 +166,7 @@ def _api(opened: Services, logs: Path) -> Iterator[None]:
     _log_to_file(logs / "api.log", "uvicorn", "activekg_pipelines")
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(admin_services(opened)),
+            create_app(opened),
             host=opened.settings.activekg_api_host,
             port=opened.settings.activekg_api_port,
             log_config=None,

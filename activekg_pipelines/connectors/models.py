@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -18,6 +19,30 @@ from activekg_pipelines.sources.source import Location
 _TENANT_ID = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,127}$"
 
 TenantId = Annotated[str, Field(pattern=_TENANT_ID), AfterValidator(no_dots)]
+
+
+class ConnectorStatus(StrEnum):
+    """How a connector is, in one word."""
+
+    DISABLED = "disabled"
+    ERROR = "error"
+    """Its last scan failed as a whole; see ``last_error``."""
+    NEEDS_CONFIRMATION = "needs_confirmation"
+    """Deletions are held back until somebody confirms them."""
+    OBJECT_LIMIT = "object_limit"
+    """It holds as many objects as its tenant may have; new ones are not taken in."""
+    WAITING = "waiting"
+    """Its first scan has not ended yet."""
+    ACTIVE = "active"
+
+
+@dataclass(frozen=True, slots=True)
+class LastError:
+    """What stopped a connector as a whole."""
+
+    code: str
+    message: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +86,28 @@ class Connector:
     def needs_confirmation(self) -> bool:
         """Whether the delete-storm guard waits for somebody to confirm."""
         return self.deletions_held_back > self.deletions_confirmed
+
+    @property
+    def status(self) -> ConnectorStatus:
+        """The first that applies; those that need somebody come first."""
+        if not self.enabled:
+            return ConnectorStatus.DISABLED
+        if self.last_error_code is not None:
+            return ConnectorStatus.ERROR
+        if self.needs_confirmation:
+            return ConnectorStatus.NEEDS_CONFIRMATION
+        if self.objects_over_limit:
+            return ConnectorStatus.OBJECT_LIMIT
+        if self.last_scan_completed_at is None:
+            return ConnectorStatus.WAITING
+        return ConnectorStatus.ACTIVE
+
+    @property
+    def last_error(self) -> LastError | None:
+        """What stops it as a whole, if anything does."""
+        if self.last_error_code is None or self.last_error_at is None:
+            return None
+        return LastError(self.last_error_code, self.last_error_message or "", self.last_error_at)
 
     def uri(self, key: str) -> str:
         """An object's address, such as ``s3://bucket/key``."""

@@ -260,10 +260,7 @@ class ConnectorStore:
         }
         row = conn.execute(_SQL["connector_limit"], parameters).fetchone()
         if row is not None and row[1] is not None and row[0] >= row[1]:
-            raise ConnectorLimit(
-                f"The tenant has {row[0]} connectors and may have {row[1]}. Remove one, or ask the "
-                "operator for more: activekg-pipelines limits set."
-            )
+            raise ConnectorLimit(f"The tenant has {row[0]} connectors and may have {row[1]}.")
 
     @staticmethod
     def _check_overlap(

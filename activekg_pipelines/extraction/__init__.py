@@ -9,8 +9,8 @@ from activekg_pipelines.extraction.clean import clean_text, clean_title, clean_v
 from activekg_pipelines.extraction.detect import HEAD_BYTES, detect, unsupported_by_name
 from activekg_pipelines.extraction.dispatch import extract_file
 from activekg_pipelines.extraction.document import JSON, ExtractedDocument
+from activekg_pipelines.extraction.document_limits import Limits, PdfEngine
 from activekg_pipelines.extraction.format import Format
-from activekg_pipelines.extraction.limits import Limits, PdfEngine
 from activekg_pipelines.extraction.registry import (
     EXTRACTOR_VERSION,
     FORMATS,

@@ -7,7 +7,7 @@ from pathlib import Path
 from activekg_pipelines.errors import EmptyObject
 from activekg_pipelines.extraction.detect import HEAD_BYTES, detect
 from activekg_pipelines.extraction.document import ExtractedDocument
-from activekg_pipelines.extraction.limits import Limits
+from activekg_pipelines.extraction.document_limits import Limits
 from activekg_pipelines.extraction.registry import FORMATS, Formats
 
 

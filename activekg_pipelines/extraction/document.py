@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from activekg_pipelines.errors import TextTooLarge
 from activekg_pipelines.extraction.clean import clean_text, clean_title
-from activekg_pipelines.extraction.limits import Limits
+from activekg_pipelines.extraction.document_limits import Limits
 
 # A damaged PDF can fail on each of its thousands of pages; the first few warnings tell
 # what is wrong.

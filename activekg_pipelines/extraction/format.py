@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activekg_pipelines.extraction.document import ExtractedDocument
-from activekg_pipelines.extraction.limits import Limits
+from activekg_pipelines.extraction.document_limits import Limits
 
 
 def no_magic(head: bytes, is_named: bool) -> bool:

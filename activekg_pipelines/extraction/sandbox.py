@@ -34,7 +34,7 @@ from activekg_pipelines.errors import (
 from activekg_pipelines.extraction.confinement import confine
 from activekg_pipelines.extraction.dispatch import extract_file
 from activekg_pipelines.extraction.document import ExtractedDocument
-from activekg_pipelines.extraction.limits import Limits
+from activekg_pipelines.extraction.document_limits import Limits
 from activekg_pipelines.extraction.registry import FORMATS
 
 Extractor: TypeAlias = Callable[[Path, str, str | None, Limits], ExtractedDocument]

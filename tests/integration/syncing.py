@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.graph.search import search
 from activekg_pipelines.ledger.run_counts import RunCounts
@@ -39,7 +38,7 @@ class Ended(NamedTuple):
 
 
 def in_transaction(
-    services: Services | AdminServices,
+    services: Services,
     method: Callable[Concatenate[Connection[TupleRow], Given], Answer],
     *given: Given.args,
     **named: Given.kwargs,

@@ -26,8 +26,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from activekg_pipelines.administration.connection import try_connector
-from activekg_pipelines.administration.services import admin_services
+from activekg_pipelines.administration.connection_test import try_connector
 from activekg_pipelines.defs.sensors import poll_tenant
 from activekg_pipelines.errors import (
     ClockSkewed,
@@ -791,7 +790,7 @@ def test_an_endpoint_that_may_not_be_reached_is_the_connectors_error_and_no_obje
             work(services, moved)
         assert services.connector(connector.id).last_error_code == "endpoint_forbidden"
     assert outcomes(services, connector)["a.txt"][:2] == ("pending", None)
-    answer = try_connector(admin_services(services), moved)
+    answer = try_connector(services, moved)
     assert (answer.status, answer.error_type) == ("error", "endpoint_forbidden")
     assert "ACTIVEKG_PRIVATE_NETWORKS" in str(answer.fix)
 

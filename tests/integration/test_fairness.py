@@ -14,10 +14,9 @@ from uuid import uuid4
 import dagster as dg
 import pytest
 
-from activekg_pipelines.administration.connection import try_connector
-from activekg_pipelines.administration.services import admin_services
-from activekg_pipelines.connectors.limits import TenantLimits
+from activekg_pipelines.administration.connection_test import try_connector
 from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.connectors.tenant_limits import TenantLimits
 from activekg_pipelines.defs.sensors import poll_tenant, start_due_work
 from activekg_pipelines.errors import SourceUnavailable
 from activekg_pipelines.ledger.states import Mode, Trigger
@@ -476,7 +475,7 @@ def test_a_request_of_a_person_for_a_silent_bucket_ends_its_backoff(
     if way == "manual sync":
         scan(proxied, proxied.connector(via_proxy.id))
     elif way == "test":
-        assert try_connector(admin_services(proxied), via_proxy).status == "success"
+        assert try_connector(proxied, via_proxy).status == "success"
     else:
         change(proxied, via_proxy.id, S3ConfigPatch(poll_interval_seconds=120))
     assert pause(proxied, via_proxy) is None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 
-from activekg_pipelines.administration.operations import DocumentFate, reconfigure
-from activekg_pipelines.administration.services import AdminServices, admin_services
+from activekg_pipelines.administration.operations import reconfigure
+from activekg_pipelines.administration.removal import DocumentFate
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import ConnectorChanged
 from activekg_pipelines.services import Services
@@ -29,8 +28,9 @@ from tests.s3_bucket import Bucket, S3ConfigPatch
 
 
 @pytest.fixture
-def admin(services: Services) -> AdminServices:
-    return replace(admin_services(services), orchestrator=RecordingOrchestrator())
+def admin(services: Services) -> Services:
+    services.orchestrator = RecordingOrchestrator()
+    return services
 
 
 @pytest.fixture
@@ -38,14 +38,14 @@ def other_bucket(s3_endpoint: str, bucket: Bucket) -> Bucket:
     return Bucket.create(s3_endpoint, bucket.name + "-two")
 
 
-def move(admin: AdminServices, connector: Connector, bucket: Bucket) -> Connector:
+def move(admin: Services, connector: Connector, bucket: Bucket) -> Connector:
     patch = S3ConfigPatch(bucket=bucket.name)
     return reconfigure(admin, connector.id, patch, documents=DocumentFate.REMOVE).connector
 
 
 def test_whoever_read_the_old_bucket_gets_nothing_to_do(
     services: Services,
-    admin: AdminServices,
+    admin: Services,
     connector: Connector,
     bucket: Bucket,
     other_bucket: Bucket,
@@ -73,7 +73,7 @@ def test_whoever_read_the_old_bucket_gets_nothing_to_do(
 
 
 def test_two_changes_at_once_are_both_kept(
-    services: Services, admin: AdminServices, connector: Connector, other_bucket: Bucket
+    services: Services, admin: Services, connector: Connector, other_bucket: Bucket
 ) -> None:
     changes: list[Callable[[], object]] = [
         lambda: move(admin, connector, other_bucket),

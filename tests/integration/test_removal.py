@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from uuid import UUID
 
 import numpy as np
@@ -17,8 +16,8 @@ import pytest
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from activekg_pipelines.administration.operations import DocumentFate, reconfigure, remove
-from activekg_pipelines.administration.services import AdminServices, admin_services
+from activekg_pipelines.administration.operations import reconfigure
+from activekg_pipelines.administration.removal import DocumentFate, remove
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import ConnectorChanged, ConnectorNotFound
 from activekg_pipelines.graph.nodes import node_id
@@ -34,6 +33,7 @@ from tests.integration.syncing import (
     start_run,
     sync,
 )
+from tests.parts import with_parts
 from tests.registry import due_for_poll
 from tests.s3_bucket import Bucket, S3ConfigPatch
 
@@ -61,8 +61,9 @@ class CrashingGraph(Graph):
 
 
 @pytest.fixture
-def admin(services: Services) -> AdminServices:
-    return replace(admin_services(services), orchestrator=RecordingOrchestrator())
+def admin(services: Services) -> Services:
+    services.orchestrator = RecordingOrchestrator()
+    return services
 
 
 @pytest.fixture
@@ -146,25 +147,27 @@ def consistent(services: Services) -> bool:
 
 
 @contextmanager
-def crashing(admin: AdminServices, at: int) -> Iterator[tuple[AdminServices, CrashingGraph]]:
+def crashing(admin: Services, at: int) -> Iterator[tuple[Services, CrashingGraph]]:
     graph = CrashingGraph(at)
     with pytest.raises(_Crash):
-        yield replace(admin, graph=graph), graph
+        yield with_parts(admin, graph=graph), graph
 
 
 def test_a_removed_connectors_documents_go_in_batches_and_all(
-    services: Services, admin: AdminServices, full: Connector
+    services: Services, admin: Services, full: Connector
 ) -> None:
     graph = CrashingGraph(at=0)
-    assert remove(replace(admin, graph=graph), full.id, DocumentFate.REMOVE) == DOCUMENTS
+    assert (
+        remove(with_parts(admin, graph=graph), full.id, DocumentFate.REMOVE).documents == DOCUMENTS
+    )
     assert max(graph.sizes) == 500
     assert graph_of(services) == (0, 0, 0)
     assert query(services, "SELECT 1 FROM connectors.objects") == []
-    assert list(admin.shared.every_connector()) == []
+    assert list(admin.every_connector()) == []
 
 
 def test_a_removal_that_was_cut_short_leaves_a_paused_connector_and_the_next_one_ends_it(
-    services: Services, admin: AdminServices, full: Connector, bucket: Bucket
+    services: Services, admin: Services, full: Connector, bucket: Bucket
 ) -> None:
     bucket.put("many/00000.txt", "This one is still in the bucket.")
     run = start_run(services, full)
@@ -203,22 +206,22 @@ def test_a_removal_that_was_cut_short_leaves_a_paused_connector_and_the_next_one
         == []
     )
 
-    assert remove(admin, full.id, DocumentFate.REMOVE) == DOCUMENTS - 500
+    assert remove(admin, full.id, DocumentFate.REMOVE).documents == DOCUMENTS - 500
     assert graph_of(services) == (0, 0, 0)
     with pytest.raises(ConnectorNotFound):
         services.connector(full.id)
 
 
 def test_a_removal_that_keeps_documents_forgets_their_objects_in_batches(
-    services: Services, admin: AdminServices, full: Connector
+    services: Services, admin: Services, full: Connector
 ) -> None:
-    assert remove(admin, full.id, DocumentFate.KEEP) == DOCUMENTS
+    assert remove(admin, full.id, DocumentFate.KEEP).documents == DOCUMENTS
     assert graph_of(services) == (DOCUMENTS,) * 3
     assert query(services, "SELECT 1 FROM connectors.objects") == []
 
 
 def test_a_scan_that_goes_on_during_the_removal_does_not_keep_it_from_ending(
-    services: Services, admin: AdminServices, full: Connector, bucket: Bucket
+    services: Services, admin: Services, full: Connector, bucket: Bucket
 ) -> None:
     bucket.put_many({f"new/{number:04}.txt": "x" for number in range(700)})
 
@@ -244,8 +247,8 @@ def test_a_scan_that_goes_on_during_the_removal_does_not_keep_it_from_ending(
     assert query(services, "SELECT 1 FROM connectors.objects") == []
 
 
-def test_a_move_that_was_cut_short_changes_nothing_but_what_the_next_scan_mends(
-    services: Services, admin: AdminServices, full: Connector, bucket: Bucket, s3_endpoint: str
+def test_a_move_that_was_cut_short_changes_nothing_but_what_the_next_scan_repairs(
+    services: Services, admin: Services, full: Connector, bucket: Bucket, s3_endpoint: str
 ) -> None:
     other = Bucket.create(s3_endpoint, bucket.name + "-two")
     other.put("other.txt", "A text in the other bucket.")
@@ -273,11 +276,11 @@ def test_a_move_that_was_cut_short_changes_nothing_but_what_the_next_scan_mends(
 
 
 def test_a_prefix_takes_out_of_reach_what_is_outside_it_in_batches_and_nothing_else(
-    services: Services, admin: AdminServices, full: Connector
+    services: Services, admin: Services, full: Connector
 ) -> None:
     graph = CrashingGraph(at=0)
     changed = reconfigure(
-        replace(admin, graph=graph),
+        with_parts(admin, graph=graph),
         full.id,
         S3ConfigPatch(prefix="many/000"),
         documents=DocumentFate.REMOVE,

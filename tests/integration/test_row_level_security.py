@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,8 +14,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 from activekg_pipelines import graph
-from activekg_pipelines.administration.operations import DocumentFate, reconfigure, remove
-from activekg_pipelines.administration.services import admin_services
+from activekg_pipelines.administration.operations import reconfigure
+from activekg_pipelines.administration.removal import DocumentFate, remove
 from activekg_pipelines.audit.walk import SQL as AUDIT_SQL
 from activekg_pipelines.database.migrate import migrate
 from activekg_pipelines.database.queries import load_queries
@@ -423,15 +422,15 @@ def test_everything_works_for_a_role_that_row_level_security_binds(
     assert len(found(services, "text", tenant_id="tenant_b")) == 3
     assert documents(services) == set(), "without a tenant nothing is seen, even by the owner"
 
-    admin = replace(admin_services(services), orchestrator=RecordingOrchestrator())
+    services.orchestrator = RecordingOrchestrator()
     bucket.put("docs/d.txt", "The text of d.")
     sync(services, connector)
     moved = reconfigure(
-        admin, connector.id, S3ConfigPatch(prefix="docs/"), documents=DocumentFate.REMOVE
+        services, connector.id, S3ConfigPatch(prefix="docs/"), documents=DocumentFate.REMOVE
     )
     assert moved.documents == 1
     assert found(services, "text", tenant_id="tenant_a") == {f"s3://{bucket.name}/docs/d.txt"}
-    assert remove(admin, other.id, DocumentFate.REMOVE) == 3
+    assert remove(services, other.id, DocumentFate.REMOVE).documents == 3
     assert found(services, "text", tenant_id="tenant_b") == set()
     services.database.close()
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from activekg_pipelines.administration.services import admin_services
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.graph.export import export_chunks
 from activekg_pipelines.graph.search import DEFAULT_THRESHOLDS, SearchHit, Thresholds, search
@@ -119,7 +118,7 @@ def test_a_question_is_encoded_by_the_encoder_for_questions(
     bucket.put("a.txt", "The garden.")
     sync(services, connector)
     monkeypatch.setattr(services, "encoder", None)
-    assert len(admin_services(services).search("acme_corp", "garden", 5)) == 1
+    assert len(services.search("acme_corp", "garden", 5)) == 1
 
 
 def test_a_chunk_that_points_at_another_tenants_document_shows_nothing_of_it(

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from activekg_pipelines.connectors.limits import TenantLimits
 from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.connectors.tenant_limits import TenantLimits
 from activekg_pipelines.defs.sensors import poll_tenant, start_due_work
 from activekg_pipelines.errors import ConnectorLimit
 from activekg_pipelines.services import Services

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 
-from activekg_pipelines.administration.shapes import RunObjects, RunView
+from activekg_pipelines.administration.schemas import RunObjects, RunView
 from activekg_pipelines.ledger.counters import SUM, Counter
 from activekg_pipelines.ledger.run_counts import (
     COUNTERS,

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from activekg_pipelines.errors import EmptyObject, NoTextLayer
 from activekg_pipelines.extraction.document import ExtractedDocument, finish
+from activekg_pipelines.extraction.document_limits import Limits
 from activekg_pipelines.extraction.docx.package import Package, open_package
 from activekg_pipelines.extraction.docx.word_xml import Walk, attribute, local, read_styles
-from activekg_pipelines.extraction.limits import Limits
 
 MIME_TYPE: Final = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from activekg_pipelines.errors import Corrupt, Encrypted, TextTooLarge
+from activekg_pipelines.extraction.document_limits import Limits
 from activekg_pipelines.extraction.docx.word_xml import local
-from activekg_pipelines.extraction.limits import Limits
 
 _OLE: Final = b"\xd0\xcf\x11\xe0"
 # Reading a package with more parts than this is a bomb, not a document.

@@ -8,9 +8,9 @@ from typing import Any, Final
 from activekg_pipelines.errors import EmptyObject, NoTextLayer
 from activekg_pipelines.extraction.decode import Decoded, decode
 from activekg_pipelines.extraction.document import ExtractedDocument, finish
+from activekg_pipelines.extraction.document_limits import Limits
 from activekg_pipelines.extraction.html.flat import flat_text
 from activekg_pipelines.extraction.html.tree import UNSHOWN, Rendered, is_outsized, render
-from activekg_pipelines.extraction.limits import Limits
 
 MIME_TYPE: Final = "text/html"
 

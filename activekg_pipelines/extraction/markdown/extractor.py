@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from activekg_pipelines.extraction.document import ExtractedDocument
-from activekg_pipelines.extraction.limits import Limits
+from activekg_pipelines.extraction.document_limits import Limits
 from activekg_pipelines.extraction.text.extractor import read_text
 
 MIME_TYPE: Final = "text/markdown"

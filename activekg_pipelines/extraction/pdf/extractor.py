@@ -12,7 +12,7 @@ from typing import Final
 
 from activekg_pipelines.errors import Corrupt, NoTextLayer
 from activekg_pipelines.extraction.document import ExtractedDocument, finish
-from activekg_pipelines.extraction.limits import Limits, PdfEngine
+from activekg_pipelines.extraction.document_limits import Limits, PdfEngine
 from activekg_pipelines.extraction.pdf.pages import PageTexts
 
 MIME_TYPE: Final = "application/pdf"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from activekg_pipelines.extraction.document import check_length
-from activekg_pipelines.extraction.limits import Limits
+from activekg_pipelines.extraction.document_limits import Limits
 
 # PDFium looks for the header in the first kilobyte only. Mail gateways and web servers
 # put more before it.

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pypdfium2
 
 from activekg_pipelines.errors import Corrupt, Encrypted
-from activekg_pipelines.extraction.limits import Limits
+from activekg_pipelines.extraction.document_limits import Limits
 from activekg_pipelines.extraction.pdf.page import page_text
 from activekg_pipelines.extraction.pdf.pages import PageTexts, header_first
 

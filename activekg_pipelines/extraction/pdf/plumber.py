@@ -16,7 +16,7 @@ from pdfplumber.utils.exceptions import PdfminerException
 
 from activekg_pipelines.errors import Corrupt, Encrypted
 from activekg_pipelines.extraction import markdown_writer
-from activekg_pipelines.extraction.limits import Limits
+from activekg_pipelines.extraction.document_limits import Limits
 from activekg_pipelines.extraction.pdf.pages import PageTexts, header_first
 
 # Measured to be better than pdfplumber's defaults: spaces from the font's size, columns

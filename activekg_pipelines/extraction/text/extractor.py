@@ -9,7 +9,7 @@ from typing import Final
 from activekg_pipelines.errors import EmptyObject
 from activekg_pipelines.extraction.decode import decode
 from activekg_pipelines.extraction.document import ExtractedDocument, finish
-from activekg_pipelines.extraction.limits import Limits
+from activekg_pipelines.extraction.document_limits import Limits
 
 MIME_TYPE: Final = "text/plain"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from activekg_pipelines.administration.services import AdminServices, admin_services
 from activekg_pipelines.administration.tokens import mint_token
 from activekg_pipelines.api.app import create_app
 from activekg_pipelines.graph.nodes import Document
@@ -41,7 +40,11 @@ class RecordingOrchestrator:
     reloads: int = 0
     available: bool = True
     checks: list[Check] = field(
-        default_factory=lambda: [Check("dagster_daemon", True, "heartbeats are current")]
+        default_factory=lambda: [
+            Check("dagster_webserver", True, "answers"),
+            Check("dagster_code_location", True, "loaded"),
+            Check("dagster_daemon", True, "heartbeats are current"),
+        ]
     )
 
     def add_partition(self, key: str) -> None:
@@ -125,14 +128,14 @@ def searches() -> Searches:
 
 
 @pytest.fixture
-def admin(
-    services: Services, orchestrator: RecordingOrchestrator, searches: Searches
-) -> AdminServices:
-    return replace(admin_services(services), orchestrator=orchestrator, search=searches)
+def admin(services: Services, orchestrator: RecordingOrchestrator, searches: Searches) -> Services:
+    services.orchestrator = orchestrator
+    services.search = searches
+    return services
 
 
 @pytest.fixture
-def client(admin: AdminServices) -> Iterator[TestClient]:
+def client(admin: Services) -> Iterator[TestClient]:
     with TestClient(create_app(admin), raise_server_exceptions=False) as opened:
         yield opened
 
@@ -169,7 +172,7 @@ def anonymous(client: TestClient) -> Caller:
 
 
 @pytest.fixture
-def ledger_rows(admin: AdminServices) -> LedgerRows:
+def ledger_rows(admin: Services) -> LedgerRows:
     return LedgerRows(admin)
 
 
@@ -185,7 +188,7 @@ def nothing_logged_holds_the_secret(caplog: pytest.LogCaptureFixture) -> Iterato
 class LedgerRows:
     """Puts rows into ledger and graph as syncs leave them."""
 
-    admin: AdminServices
+    admin: Services
 
     def add(
         self,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from activekg_pipelines.administration.services import AdminServices
+from activekg_pipelines.services import Services
 from tests.integration.api.conftest import (
     CONFIGS,
     Caller,
@@ -173,7 +173,7 @@ def test_one_connector_shows_its_progress(acme: Caller, ledger_rows: LedgerRows)
 
 
 def test_status_says_what_needs_somebody(
-    acme: Caller, ledger_rows: LedgerRows, admin: AdminServices
+    acme: Caller, ledger_rows: LedgerRows, admin: Services
 ) -> None:
     created = acme.register()
     url = f"{CONFIGS}/{created['id']}"
@@ -181,14 +181,14 @@ def test_status_says_what_needs_somebody(
     assert acme.get(url).json()["status"] == "active"
     ledger_rows.execute("UPDATE connectors.connectors SET deletions_held_back = 12")
     assert acme.get(url).json()["status"] == "needs_confirmation"
-    record_error(admin, next(admin.shared.every_connector()).id, "access_denied", "S3 denies it.")
+    record_error(admin, next(admin.every_connector()).id, "access_denied", "S3 denies it.")
     shown = acme.get(url).json()
     assert (shown["status"], shown["last_error"]["error_type"]) == ("error", "access_denied")
     assert acme.put(url, {"config": {"enabled": False}}).json()["status"] == "disabled"
 
 
 def test_the_documents_update_changes_the_given_fields_only(
-    acme: Caller, orchestrator: RecordingOrchestrator, admin: AdminServices
+    acme: Caller, orchestrator: RecordingOrchestrator, admin: Services
 ) -> None:
     created = acme.register()
     answer = acme.put(
@@ -199,19 +199,17 @@ def test_the_documents_update_changes_the_given_fields_only(
     # The tenant's sensor ticks at the smallest interval.
     assert orchestrator.reloads == 2
     assert (
-        secrets_of(admin, next(admin.shared.every_connector()).id)["secret_access_key"]
+        secrets_of(admin, next(admin.every_connector()).id)["secret_access_key"]
         == SECRET_ACCESS_KEY
     )
 
 
-def test_new_keys_replace_the_old_ones(acme: Caller, admin: AdminServices) -> None:
+def test_new_keys_replace_the_old_ones(acme: Caller, admin: Services) -> None:
     created = acme.register()
     url = f"{CONFIGS}/{created['id']}"
     keys = {"access_key_id": "AKIA0000000000000NEW", "secret_access_key": "n" * 40}
     assert acme.put(url, {"config": keys}).json()["config"]["access_key_id"] == "AKIA…0NEW"
-    assert (
-        secrets_of(admin, next(admin.shared.every_connector()).id)["secret_access_key"] == "n" * 40
-    )
+    assert secrets_of(admin, next(admin.every_connector()).id)["secret_access_key"] == "n" * 40
     assert_problem(acme.put(url, {"config": {"access_key_id": "AKIA0000000000000NEW"}}), 422)
 
 
@@ -299,9 +297,9 @@ def test_a_change_that_conflicts_changes_nothing(acme: Caller, ledger_rows: Ledg
     assert len(ledger_rows.documents()) == 1
 
 
-def test_a_listing_under_way_ends_with_its_source(acme: Caller, admin: AdminServices) -> None:
+def test_a_listing_under_way_ends_with_its_source(acme: Caller, admin: Services) -> None:
     created = acme.register()
-    connector = next(admin.shared.every_connector())
+    connector = next(admin.every_connector())
     scan = in_transaction(
         admin, admin.ledger.open_scan, connector.id, connector.tenant_id, generation=0
     )

@@ -19,8 +19,8 @@ from botocore.exceptions import ClientError
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.connectors.encryption import KeyRing
+from activekg_pipelines.services import Services
 from tests.integration.api.conftest import CONFIGS, Caller, assert_problem, registration
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket
 
@@ -156,7 +156,7 @@ def test_what_the_server_of_the_tests_cannot_do_is_named_too(
 
 
 def test_an_endpoint_that_nobody_serves_is_unreachable(
-    acme: Caller, admin: AdminServices, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    acme: Caller, admin: Services, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -176,7 +176,7 @@ def test_an_endpoint_that_nobody_serves_is_unreachable(
 
 
 def test_credentials_that_cannot_be_decrypted_say_so(
-    acme: Caller, admin: AdminServices, bucket: Bucket
+    acme: Caller, admin: Services, bucket: Bucket
 ) -> None:
     created = acme.register(**config_of(bucket))
     other = KeyRing({2: SecretStr(Fernet.generate_key().decode())}, 2)

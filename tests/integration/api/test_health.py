@@ -5,7 +5,6 @@ Each part has its name. The OpenAPI document is tested here, too.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -15,12 +14,13 @@ from cryptography.fernet import Fernet
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
-from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.api.app import OPENAPI_PATH, create_app
 from activekg_pipelines.connectors.encryption import KeyRing
 from activekg_pipelines.errors import ModelError
 from activekg_pipelines.orchestrator.health import Check
+from activekg_pipelines.services import Services
 from tests.integration.api.conftest import CONFIGS, Caller, RecordingOrchestrator, assert_problem
+from tests.parts import with_parts
 from tests.s3_bucket import SECRET_ACCESS_KEY
 
 
@@ -40,6 +40,8 @@ def test_ready_when_every_part_is(anonymous: Caller) -> None:
         "database": True,
         "migrations": True,
         "encryption_key": True,
+        "dagster_webserver": True,
+        "dagster_code_location": True,
         "dagster_daemon": True,
     }
 
@@ -47,17 +49,17 @@ def test_ready_when_every_part_is(anonymous: Caller) -> None:
 def test_a_daemon_without_heartbeat_is_named(
     anonymous: Caller, orchestrator: RecordingOrchestrator
 ) -> None:
-    orchestrator.checks = [Check("dagster_daemon", False, "no heartbeat from: SENSOR")]
+    orchestrator.checks[-1] = Check("dagster_daemon", False, "no heartbeat from: SENSOR")
     answer = anonymous.get("/readyz")
     assert answer.status_code == 503
     assert [name for name, ok in checks_of(answer).items() if not ok] == ["dagster_daemon"]
 
 
-def with_services(admin: AdminServices, **changes: Any) -> TestClient:
-    return TestClient(create_app(replace(admin, **changes)), raise_server_exceptions=False)
+def with_services(admin: Services, **changes: Any) -> TestClient:
+    return TestClient(create_app(with_parts(admin, **changes)), raise_server_exceptions=False)
 
 
-def test_a_missing_key_is_named_once_something_needs_it(acme: Caller, admin: AdminServices) -> None:
+def test_a_missing_key_is_named_once_something_needs_it(acme: Caller, admin: Services) -> None:
     acme.register()
     ring = KeyRing({2: SecretStr(Fernet.generate_key().decode())}, 2)
     answer = with_services(admin, keyring=ring).get("/readyz")
@@ -65,7 +67,7 @@ def test_a_missing_key_is_named_once_something_needs_it(acme: Caller, admin: Adm
     assert [name for name, ok in checks_of(answer).items() if not ok] == ["encryption_key"]
 
 
-def test_a_database_that_was_never_migrated_is_named(admin: AdminServices, empty_dsn: str) -> None:
+def test_a_database_that_was_never_migrated_is_named(admin: Services, empty_dsn: str) -> None:
     settings = admin.settings.model_copy(update={"activekg_dsn": SecretStr(empty_dsn)})
     answer = with_services(admin, settings=settings).get("/readyz")
     assert answer.status_code == 503
@@ -73,7 +75,7 @@ def test_a_database_that_was_never_migrated_is_named(admin: AdminServices, empty
     assert not checks_of(answer)["migrations"]
 
 
-def test_a_database_that_is_away_is_named_without_its_address(admin: AdminServices) -> None:
+def test_a_database_that_is_away_is_named_without_its_address(admin: Services) -> None:
     dsn = "postgresql://user:topsecret@127.0.0.1:1/nowhere"
     settings = admin.settings.model_copy(update={"activekg_dsn": SecretStr(dsn)})
     answer = with_services(admin, settings=settings).get("/readyz")
@@ -95,7 +97,7 @@ def test_a_database_that_is_away_is_named_without_its_address(admin: AdminServic
     ],
 )
 def test_failures_inside_are_problems_that_quote_nothing(
-    acme: Caller, admin: AdminServices, error: Exception, status: int
+    acme: Caller, admin: Services, error: Exception, status: int
 ) -> None:
     with patch.object(type(admin.connectors), "page", side_effect=error):
         assert_problem(acme.get(CONFIGS), status)

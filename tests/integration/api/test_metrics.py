@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from unittest.mock import patch
 from uuid import uuid4
 
@@ -21,8 +20,8 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from activekg_pipelines.administration import operations
-from activekg_pipelines.administration.services import AdminServices
+from activekg_pipelines.administration import removal
+from activekg_pipelines.administration.operations import replay_dead_letters
 from activekg_pipelines.administration.tokens import mint_token
 from activekg_pipelines.api import metrics
 from activekg_pipelines.api.app import create_app
@@ -43,6 +42,7 @@ from tests.integration.syncing import (
     start_run,
     sync,
 )
+from tests.parts import with_parts
 from tests.registry import record_error
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket
 from tests.unit.test_deploy import panels, queries, rules
@@ -308,12 +308,12 @@ def test_the_queue_shows_its_depth_and_who_waits_longest(
 
 
 def test_what_is_queued_again_waits_since_then_and_not_since_it_was_detected(
-    services: Services, admin: AdminServices, bucket: Bucket, connector: Connector, scrape: Scrape
+    services: Services, admin: Services, bucket: Bucket, connector: Connector, scrape: Scrape
 ) -> None:
     bucket.put("dead.pdf", DEAD_PDF)
     sync(services, connector)
     pass_time(services, "90 days")
-    assert operations.replay_dead_letters(admin, connector.id) == 1
+    assert replay_dead_letters(admin, connector.id) == 1
     found = scrape()
     assert found.acme("connector_queue_depth", state="pending") == 1
     assert found.acme("connector_oldest_pending_age_seconds") == pytest.approx(0, abs=60)
@@ -337,14 +337,14 @@ def test_a_paused_connector_is_neither_late_nor_waiting(
 
 
 def test_counters_never_go_backwards_when_runs_and_connectors_go(
-    services: Services, admin: AdminServices, bucket: Bucket, connector: Connector, scrape: Scrape
+    services: Services, admin: Services, bucket: Bucket, connector: Connector, scrape: Scrape
 ) -> None:
     bucket.put("a.txt", "one")
     bucket.put("dead.pdf", DEAD_PDF)
     sync(services, connector)
     before = scrape()
     query(services, "DELETE FROM connectors.runs RETURNING id")
-    operations.remove(admin, connector.id, operations.DocumentFate.REMOVE)
+    removal.remove(admin, connector.id, removal.DocumentFate.REMOVE)
     after = scrape()
     assert after.counters == before.counters
     assert after.acme("connector_dead_letters", error_type="corrupt") is None
@@ -450,7 +450,7 @@ def test_work_that_is_rolled_back_is_not_counted(
 
 
 def test_another_process_tells_the_same(
-    admin: AdminServices,
+    admin: Services,
     services: Services,
     bucket: Bucket,
     connector: Connector,
@@ -548,11 +548,11 @@ def test_a_token_without_tenant_may_hold_no_other_scope(app_settings: Settings) 
 
 
 def test_metrics_can_be_opened_to_everybody_or_switched_off(
-    admin: AdminServices, prometheus: Caller
+    admin: Services, prometheus: Caller
 ) -> None:
     def answer(switch: str, token: str | None) -> object:
         settings = admin.settings.model_copy(update={"activekg_metrics": switch})
-        client = TestClient(create_app(replace(admin, settings=settings)))
+        client = TestClient(create_app(with_parts(admin, settings=settings)))
         return Caller(client, token).get("/metrics").status_code
 
     assert [answer("open", token) for token in (None, prometheus.token)] == [200, 200]
@@ -561,7 +561,7 @@ def test_metrics_can_be_opened_to_everybody_or_switched_off(
 
 
 def test_a_database_that_is_away_is_a_problem_and_no_empty_scrape(
-    prometheus: Caller, admin: AdminServices
+    prometheus: Caller, admin: Services
 ) -> None:
     with patch.object(
         type(admin.database),

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.pipeline.scan import scan_connector
+from activekg_pipelines.services import Services
 from tests.integration.api.conftest import CONFIGS, Caller, LedgerRows, assert_problem
 from tests.s3_bucket import Bucket
 
 TABLES = ["connectors", "objects", "texts", "scans", "runs", "released_embeddings"]
 
 
-def everything(admin: AdminServices) -> dict[str, list[Any]]:
+def everything(admin: Services) -> dict[str, list[Any]]:
     """Every row of ours, with the transaction that wrote it.
 
     An update that changes nothing shows, too.
@@ -123,7 +123,7 @@ def test_each_class_is_counted_sampled_and_weighed(
 
 
 def test_nothing_is_written(
-    acme: Caller, bucket: Bucket, ledger_rows: LedgerRows, admin: AdminServices
+    acme: Caller, bucket: Bucket, ledger_rows: LedgerRows, admin: Services
 ) -> None:
     created = register(acme, bucket)
     for number in range(30):
@@ -136,7 +136,7 @@ def test_nothing_is_written(
 
 
 def test_a_preview_that_fails_writes_nothing_either(
-    acme: Caller, bucket: Bucket, admin: AdminServices
+    acme: Caller, bucket: Bucket, admin: Services
 ) -> None:
     created = acme.register(bucket="no-such-bucket-here", endpoint_url=bucket.endpoint_url)
     before = everything(admin)
@@ -146,7 +146,7 @@ def test_a_preview_that_fails_writes_nothing_either(
 
 
 def test_the_next_scan_does_what_was_announced(
-    acme: Caller, bucket: Bucket, ledger_rows: LedgerRows, admin: AdminServices
+    acme: Caller, bucket: Bucket, ledger_rows: LedgerRows, admin: Services
 ) -> None:
     created = register(acme, bucket)
     bucket.put_many({f"{number:04}.txt": "text" for number in range(2500)})
@@ -173,7 +173,7 @@ def test_the_next_scan_does_what_was_announced(
     assert counts(shown) == {"add": 2400, "update": 100, "delete": len(gone)}
     assert shown["changes"]["delete"]["sample"] == gone
     assert shown["changes"]["add"]["sample"] == [f"{number:04}.txt" for number in range(20)]
-    done = scan_connector(admin.shared, admin.connector(created["id"]), budget_seconds=None)
+    done = scan_connector(admin, admin.connector(created["id"]), budget_seconds=None)
     assert (done.counts.added, done.counts.changed, done.counts.deleted) == (2400, 100, len(gone))
     assert counts(preview(acme, created)) == {"waiting": 2500}
 
@@ -196,7 +196,7 @@ def test_the_delete_guard_is_asked(
     acme: Caller,
     bucket: Bucket,
     ledger_rows: LedgerRows,
-    admin: AdminServices,
+    admin: Services,
     kept: int,
     held_back: bool,
 ) -> None:
@@ -207,17 +207,17 @@ def test_the_delete_guard_is_asked(
         add(ledger_rows, created, f"gone-{number}.txt", "indexed")
     assert preview(acme, created)["deletions_held_back"] is held_back
     # The scan weighs the same way, once it has added what is new.
-    done = scan_connector(admin.shared, admin.connector(created["id"]), budget_seconds=None)
+    done = scan_connector(admin, admin.connector(created["id"]), budget_seconds=None)
     assert bool(done.held_back) is held_back
     acme.post(f"{CONFIGS}/{created['id']}/confirm-deletes")
     assert preview(acme, created)["deletions_held_back"] is False
 
 
 def test_what_another_version_made_is_done_again(
-    acme: Caller, bucket: Bucket, ledger_rows: LedgerRows, admin: AdminServices
+    acme: Caller, bucket: Bucket, ledger_rows: LedgerRows, admin: Services
 ) -> None:
     created = register(acme, bucket)
-    versions = admin.shared.versions
+    versions = admin.versions
     for key, chunker, extractor in [
         ("chunker.txt", "older", versions.extractor),
         ("extractor.txt", versions.chunker, "older"),
@@ -245,7 +245,7 @@ def test_what_another_version_made_is_done_again(
     # Texts that the current extractor made are stored: only the other one is fetched.
     assert shown["bytes_to_fetch"] == 4
     assert counts(shown) == {"outdated": 2, "unchanged": 1}
-    scan_connector(admin.shared, admin.connector(created["id"]), budget_seconds=None)
+    scan_connector(admin, admin.connector(created["id"]), budget_seconds=None)
     assert {key: state for key, (state, _) in ledger_rows.states(created).items()} == {
         "chunker.txt": "extracted",
         "extractor.txt": "pending",

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.administration.tokens import mint_token
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
@@ -113,7 +112,7 @@ def test_metrics_carry_the_provider(
 
 @google_only
 def test_the_key_file_is_kept_encrypted_and_shown_by_its_address(
-    acme: Caller, admin: AdminServices, place: GcsPlace
+    acme: Caller, admin: Services, place: GcsPlace
 ) -> None:
     created = register(acme, place, project="example-project-2")
     assert created["config"] == {

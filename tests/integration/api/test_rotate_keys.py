@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -16,13 +15,14 @@ from cryptography.fernet import Fernet
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
-from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.api.app import create_app
 from activekg_pipelines.connectors import rotation
 from activekg_pipelines.connectors.encryption import KeyRing
 from activekg_pipelines.connectors.store import ConnectorStore
 from activekg_pipelines.errors import ActiveKGError
+from activekg_pipelines.services import Services
 from tests.integration.api.conftest import CONFIGS, Caller, LedgerRows, assert_problem
+from tests.parts import with_parts
 from tests.registry import change, secrets_of
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, S3ConfigPatch
 
@@ -31,26 +31,26 @@ KEYS = {version: SecretStr(Fernet.generate_key().decode()) for version in (1, 2)
 SECRET = {"access_key_id": ACCESS_KEY_ID, "secret_access_key": SECRET_ACCESS_KEY}
 
 
-def store_with(admin: AdminServices, *versions: int, active: int) -> ConnectorStore:
+def store_with(admin: Services, *versions: int, active: int) -> ConnectorStore:
     ring = KeyRing({version: KEYS[version] for version in versions}, active)
     return ConnectorStore(ring, admin.settings)
 
 
 @pytest.fixture
-def admin(admin: AdminServices) -> AdminServices:
+def admin(admin: Services) -> Services:
     """The API has both keys, and the new one is active."""
-    return replace(admin, keyring=KeyRing(KEYS, 2), connectors=store_with(admin, 1, 2, active=2))
+    return with_parts(admin, keyring=KeyRing(KEYS, 2), connectors=store_with(admin, 1, 2, active=2))
 
 
 @pytest.fixture
 def register_before(
-    admin: AdminServices, orchestrator: object
+    admin: Services, orchestrator: object
 ) -> Iterator[Callable[..., dict[str, Any]]]:
     """Registers connectors as they were before the new key."""
-    before = replace(
+    before = with_parts(
         admin, keyring=KeyRing({1: KEYS[1]}, 1), connectors=store_with(admin, 1, active=1)
     )
-    with TestClient(create_app(replace(before, orchestrator=orchestrator))) as client:
+    with TestClient(create_app(with_parts(before, orchestrator=orchestrator))) as client:
 
         def register(
             caller: Caller, tenant_id: str = "acme_corp", **changes: Any
@@ -60,12 +60,12 @@ def register_before(
         yield register
 
 
-def versions(admin: AdminServices) -> list[int]:
-    return sorted(connector.kek_version for connector in list(admin.shared.every_connector()))
+def versions(admin: Services) -> list[int]:
+    return sorted(connector.kek_version for connector in list(admin.every_connector()))
 
 
 def test_after_a_rotation_the_old_key_can_go(
-    root: Caller, admin: AdminServices, register_before: Any
+    root: Caller, admin: Services, register_before: Any
 ) -> None:
     ids = [register_before(root, prefix=f"{number}/")["id"] for number in range(5)]
     new = root.register(prefix="new/")
@@ -77,13 +77,13 @@ def test_after_a_rotation_the_old_key_can_go(
         "dry_run": False,
         "active_version": 2,
     }
-    without_old = replace(admin, connectors=store_with(admin, 2, active=2))
+    without_old = with_parts(admin, connectors=store_with(admin, 2, active=2))
     assert [secrets_of(without_old, id_) for id_ in [*ids, new["id"]]] == [SECRET] * 6
     assert root.post(ROTATE).json()["rotated"] == 0
 
 
 def test_nothing_but_the_envelope_changes(
-    root: Caller, admin: AdminServices, register_before: Any
+    root: Caller, admin: Services, register_before: Any
 ) -> None:
     created = register_before(root)
     root.post(ROTATE)
@@ -91,7 +91,7 @@ def test_nothing_but_the_envelope_changes(
 
 
 def test_a_dry_run_says_so_and_changes_nothing(
-    root: Caller, admin: AdminServices, register_before: Any
+    root: Caller, admin: Services, register_before: Any
 ) -> None:
     register_before(root)
     answer = root.post(ROTATE, {"dry_run": True}).json()
@@ -110,7 +110,7 @@ def test_an_administrator_rotates_its_own_tenants(
     globex: Caller,
     root: Caller,
     reader: Caller,
-    admin: AdminServices,
+    admin: Services,
     register_before: Any,
 ) -> None:
     register_before(acme)
@@ -127,7 +127,7 @@ def test_an_administrator_rotates_its_own_tenants(
 
 
 def test_what_cannot_be_read_is_named_and_keeps_its_key(
-    root: Caller, admin: AdminServices, register_before: Any, ledger_rows: LedgerRows
+    root: Caller, admin: Services, register_before: Any, ledger_rows: LedgerRows
 ) -> None:
     good, broken, lost = (register_before(root, prefix=f"{number}/")["id"] for number in range(3))
     ledger_rows.execute("UPDATE connectors.connectors SET secrets = 'x' WHERE id = %s", [broken])
@@ -142,7 +142,7 @@ def test_what_cannot_be_read_is_named_and_keeps_its_key(
 
 
 def test_new_credentials_win_over_a_rotation_that_read_the_old_ones(
-    root: Caller, admin: AdminServices, register_before: Any, monkeypatch: pytest.MonkeyPatch
+    root: Caller, admin: Services, register_before: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     created = register_before(root)
     # A process that still has the old key active changes the credentials between
@@ -163,14 +163,16 @@ def test_new_credentials_win_over_a_rotation_that_read_the_old_ones(
     monkeypatch.setattr(rotation, "_write", write_late)
     answer = root.post(ROTATE).json()
     assert (answer["rotated"], answer["remaining"]) == (1, 0)
-    assert secrets_of(replace(admin, connectors=store_with(admin, 2, active=2)), created["id"]) == {
+    assert secrets_of(
+        with_parts(admin, connectors=store_with(admin, 2, active=2)), created["id"]
+    ) == {
         "access_key_id": "AKIANEWNEWNEWNEWNEW1",
         "secret_access_key": "n" * 40,
     }
 
 
 def test_readers_and_writers_beside_a_rotation_notice_nothing(
-    root: Caller, admin: AdminServices, register_before: Any
+    root: Caller, admin: Services, register_before: Any
 ) -> None:
     ids = [register_before(root, prefix=f"{number}/")["id"] for number in range(20)]
     done = threading.Event()

@@ -5,16 +5,16 @@ Schemathesis makes the requests up.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import hypothesis
 import pytest
 import schemathesis
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.administration.tokens import mint_token
 from activekg_pipelines.api.app import OPENAPI_PATH, create_app, published_document
+from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 from tests.integration.api.conftest import Caller, LedgerRows
 from tests.s3_bucket import Bucket
@@ -77,19 +77,17 @@ document.app = door
 class Existing:
     """A connector of acme_corp with objects, dead letters and a history."""
 
-    admin: AdminServices
+    admin: Services
     rows: LedgerRows
     source: Bucket
 
     def connector_id(self) -> str:
         """Its id; it is registered again when somebody removed it."""
-        known = next(self.admin.shared.every_connector(TENANT), None)
+        known = next(self.admin.every_connector(TENANT), None)
         return str(known.id) if known else self._register()
 
     def _register(self) -> str:
-        connector = self.source.register(
-            self.admin.shared, TENANT, prefix="documents/", endpoint_url=None
-        )
+        connector = self.source.register(self.admin, TENANT, prefix="documents/", endpoint_url=None)
         config = {"id": connector.id, "tenant_id": TENANT, "location": str(connector.location)}
         self.rows.add(config, "documents/house.md", state="indexed")
         self.rows.add(config, "documents/broken.pdf", state="dead", error="corrupt")
@@ -98,7 +96,7 @@ class Existing:
 
 
 @pytest.fixture
-def application(admin: AdminServices, s3_endpoint: str) -> None:
+def application(admin: Services, s3_endpoint: str) -> None:
     """Opens the door to the API, without a rate limit.
 
     The only store that it may reach is the S3 server of the tests.
@@ -106,12 +104,12 @@ def application(admin: AdminServices, s3_endpoint: str) -> None:
     settings = admin.settings.model_copy(
         update={"activekg_api_rate_limit": "off", "activekg_s3_endpoint_url": s3_endpoint}
     )
-    admin.shared.settings = settings
-    door.behind = create_app(replace(admin, settings=settings))
+    admin.settings = settings
+    door.behind = create_app(admin)
 
 
 @pytest.fixture
-def existing(admin: AdminServices, ledger_rows: LedgerRows, bucket: Bucket) -> Existing:
+def existing(admin: Services, ledger_rows: LedgerRows, bucket: Bucket) -> Existing:
     bucket.put("documents/house.md", "The roof is red.")
     return Existing(admin, ledger_rows, bucket)
 

@@ -5,16 +5,16 @@ The sentence of a refusal, and that a connector's documents wait or are left out
 
 from __future__ import annotations
 
-from activekg_pipelines.administration.services import AdminServices
-from activekg_pipelines.connectors.limits import TenantLimits
+from activekg_pipelines.connectors.tenant_limits import TenantLimits
+from activekg_pipelines.services import Services
 from tests.integration.api.conftest import CONFIGS, Caller, LedgerRows, assert_problem, registration
 from tests.integration.syncing import in_transaction
 
 
 def test_one_connector_too_many_is_refused_with_the_limit(
-    acme: Caller, globex: Caller, admin: AdminServices
+    acme: Caller, globex: Caller, admin: Services
 ) -> None:
-    in_transaction(admin, admin.shared.tenant_limits.set, "acme_corp", TenantLimits(connectors=1))
+    in_transaction(admin, admin.tenant_limits.set, "acme_corp", TenantLimits(connectors=1))
     acme.register(prefix="a/")
     problem = assert_problem(acme.post(CONFIGS, registration(prefix="b/")), 409, "connector_limit")
     assert "has 1 connectors and may have 1" in problem["detail"]
@@ -23,7 +23,7 @@ def test_one_connector_too_many_is_refused_with_the_limit(
 
 
 def test_a_connector_shows_its_tenants_limits_and_what_was_used_of_them(
-    acme: Caller, admin: AdminServices, ledger_rows: LedgerRows
+    acme: Caller, admin: Services, ledger_rows: LedgerRows
 ) -> None:
     created = acme.register()
     shown = acme.get(f"{CONFIGS}/{created['id']}").json()
@@ -41,7 +41,7 @@ def test_a_connector_shows_its_tenants_limits_and_what_was_used_of_them(
 
     in_transaction(
         admin,
-        admin.shared.tenant_limits.set,
+        admin.tenant_limits.set,
         "acme_corp",
         TenantLimits(objects=10, bytes_per_day=100),
     )

@@ -7,7 +7,7 @@ from uuid import uuid4
 import dagster as dg
 import pytest
 
-from activekg_pipelines.administration.shapes import (
+from activekg_pipelines.administration.schemas import (
     ChangedConnector,
     ConnectionTest,
     ConnectorDetail,

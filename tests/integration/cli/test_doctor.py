@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from activekg_pipelines.cli.diagnosis import PARTS
+from activekg_pipelines.administration import checks
+from activekg_pipelines.administration.checks import CHECKS, Installation
+from activekg_pipelines.services import Services
 from tests.integration.cli.conftest import CommandLine
 from tests.s3_bucket import Bucket
+
+PARTS = ["settings", *(check.name for check in CHECKS)]
 
 
 class _Webserver(BaseHTTPRequestHandler):
@@ -77,12 +81,12 @@ SLOW = ("--skip", "sandbox", "--skip", "model")
 def test_a_healthy_installation(cli: CommandLine, bucket: Bucket, webserver: str) -> None:
     cli.add(bucket)
     found = findings(cli, code=0, ACTIVEKG_WEBSERVER_URL=webserver)
-    assert list(found) == list(PARTS)
+    assert list(found) == PARTS
     assert all(check["ok"] for check in found.values())
     assert found["dagster_storage"]["detail"] == "answers; 1 partitions"
 
 
-def test_without_dagster_the_rest_is_judged(cli: CommandLine) -> None:
+def test_without_dagster_the_rest_is_checked(cli: CommandLine) -> None:
     found = findings(cli, *SLOW)
     assert broken(found) == {"dagster_webserver"}
     assert found["dagster_daemon"]["ok"] is None
@@ -184,12 +188,12 @@ def test_endpoints_tokens_model_and_space(cli: CommandLine, bucket: Bucket, webs
     assert "acme_corp/documents" in found["s3_endpoints"]["detail"]
 
 
-@pytest.mark.parametrize("document", [b"<p>The patient is gone.</p>", b"%PDF-1.7 damaged"])
-def test_a_sandbox_that_does_not_read_what_is_written(
-    cli: CommandLine, webserver: str, monkeypatch: pytest.MonkeyPatch, document: bytes
-) -> None:
-    monkeypatch.setattr("activekg_pipelines.cli.diagnosis._DOCUMENT", document)
-    assert broken(findings(cli, "--skip", "model", ACTIVEKG_WEBSERVER_URL=webserver)) == {"sandbox"}
+@pytest.mark.parametrize("page", [b"<p>The page is gone.</p>", b"%PDF-1.7 damaged"])
+def test_a_sandbox_that_does_not_read_what_is_written(services: Services, page: bytes) -> None:
+    with Installation(services, page=page) as installation:
+        (found,) = checks.findings(installation, {"sandbox"})
+    assert found.ok is False
+    assert found.fix
 
 
 def test_a_part_that_does_not_exist_is_wrong_usage(cli: CommandLine) -> None:

@@ -95,8 +95,8 @@ def test_the_help_loads_nothing_heavy() -> None:
 
 def test_a_command_needs_no_web_framework() -> None:
     code = (
-        "import sys; from activekg_pipelines.administration import shapes, tokens, connection, "
-        "operations;"
+        "import sys; from activekg_pipelines.administration import schemas, tokens, "
+        "connection_test, operations;"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
     loaded = subprocess.run(

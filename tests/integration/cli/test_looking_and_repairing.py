@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography.fernet import Fernet
 
-from activekg_pipelines.administration.shapes import KeyRotation, ObjectView, PreviewView, RunView
+from activekg_pipelines.administration.schemas import KeyRotation, ObjectView, PreviewView, RunView
 from activekg_pipelines.services import Services
 from tests.integration.cli.conftest import NAME, CommandLine
 from tests.s3_bucket import Bucket

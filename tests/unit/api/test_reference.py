@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from activekg_pipelines.api.app import MAX_BODY_BYTES, published_document
-from activekg_pipelines.api.limits import rate_limit
+from activekg_pipelines.api.request_limits import rate_limit
 from activekg_pipelines.settings import Settings
 from docs.make_api_reference import HEAD, PAGE, api_reference
 

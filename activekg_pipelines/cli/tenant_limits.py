@@ -1,5 +1,6 @@
-"""Commands on the limits of tenants. They work on the database: no token of a tenant
-can set what it may use.
+"""Commands on the limits of tenants.
+
+They work on the database: no token of a tenant can set what it may use.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from activekg_pipelines.cli.console import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from activekg_pipelines.connectors.limits import TenantUsage
+    from activekg_pipelines.connectors.tenant_limits import TenantUsage
 
 app = typer.Typer(
     help="Show and set what tenants may use.",
@@ -53,10 +54,10 @@ def show(
       activekg-pipelines limits show --tenant acme_corp
     """
     from activekg_pipelines.administration.paging import by_key, page_of
-    from activekg_pipelines.administration.shapes import limits_view
+    from activekg_pipelines.administration.schemas import TenantLimitsView
 
     with administration() as services:
-        store = services.shared.tenant_limits
+        store = services.tenant_limits
         after = by_key.decode(cursor)
         with services.database.transaction() as conn:
             rows = (
@@ -64,7 +65,9 @@ def show(
                 if tenant is not None
                 else store.page(conn, after=after, limit=limit + 1)
             )
-        page = page_of(rows, limit, limits_view, lambda usage: by_key.encode(usage.tenant_id))
+        page = page_of(
+            rows, limit, TenantLimitsView.of, lambda usage: by_key.encode(usage.tenant_id)
+        )
     if as_json:
         print_json(page)
         return
@@ -98,8 +101,9 @@ def set_limits(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set limits of a tenant in place of the installation's; what is not given stays as
-    it is.
+    """Set limits of a tenant in place of the installation's.
+
+    What is not given stays as it is.
 
     Bytes hold at once, objects from the next scan on. Nothing that is indexed is
     removed.
@@ -108,20 +112,20 @@ def set_limits(
     Example:
       activekg-pipelines limits set acme_corp --objects 500000 --bytes-per-day 10000000000
     """
-    from activekg_pipelines.administration.shapes import limits_view
-    from activekg_pipelines.connectors.limits import TenantLimits
+    from activekg_pipelines.administration.schemas import TenantLimitsView
+    from activekg_pipelines.connectors.tenant_limits import TenantLimits
 
     if connectors is None and objects is None and bytes_per_day is None:
         raise typer.BadParameter(
             "Give at least one of --connectors, --objects and --bytes-per-day."
         )
     with administration() as services:
-        store = services.shared.tenant_limits
+        store = services.tenant_limits
         with services.database.transaction() as conn:
             store.set(conn, tenant, TenantLimits(connectors, objects, bytes_per_day))
             usage = store.usage(conn, tenant)
     if as_json:
-        print_json(limits_view(usage))
+        print_json(TenantLimitsView.of(usage))
     else:
         out.print(f"{tenant} may have {_said(usage)}.", soft_wrap=True, markup=False)
     if usage.connectors == 0:
@@ -136,15 +140,15 @@ def clear(tenant: Tenant, as_json: AsJson = False) -> None:
     Example:
       activekg-pipelines limits clear acme_corp
     """
-    from activekg_pipelines.administration.shapes import limits_view
+    from activekg_pipelines.administration.schemas import TenantLimitsView
 
     with administration() as services:
-        store = services.shared.tenant_limits
+        store = services.tenant_limits
         with services.database.transaction() as conn:
             cleared = store.clear(conn, tenant)
             usage = store.usage(conn, tenant)
     if as_json:
-        print_json(limits_view(usage))
+        print_json(TenantLimitsView.of(usage))
     elif cleared:
         out.print(
             f"{tenant} may have what every tenant may: {_said(usage)}.",

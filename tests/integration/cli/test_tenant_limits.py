@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from activekg_pipelines.administration.shapes import TenantLimitsView
+from activekg_pipelines.administration.schemas import TenantLimitsView
 from activekg_pipelines.services import Services
 from tests.integration.cli.conftest import CommandLine
 from tests.s3_bucket import Bucket

@@ -1,6 +1,6 @@
-"""What the API shows of registry and ledger, page by page.
+"""Reads what API and command line show of registry and ledger, page by page.
 
-Reads only, in the caller's transaction.
+Everything happens in the caller's transaction.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row, dict_row
 
-from activekg_pipelines.connectors.encryption import KeyRing
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.ledger.run_counts import COUNTERS, SQL_PARTS, RunCounts
 from activekg_pipelines.ledger.states import ObjectState
+from activekg_pipelines.services import Services
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"), SQL_PARTS)
 
@@ -61,6 +61,26 @@ class ObjectRow:
     chunks: int
 
 
+@dataclass(frozen=True, slots=True)
+class CredentialsRow:
+    """Encrypted credentials of one connector of those with the same key version."""
+
+    provider: str
+    id: UUID
+    secrets: bytes
+    kek_version: int
+    connectors: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationRow:
+    """A configuration without its secrets, and the connectors that have it."""
+
+    provider: str
+    config: dict[str, Any]
+    partition_keys: list[str]
+
+
 def runs(
     conn: Connection[TupleRow],
     tenant_id: str | None,
@@ -101,6 +121,11 @@ def run(conn: Connection[TupleRow], run_id: UUID) -> RunRow | None:
     return _run_row(row) if row else None
 
 
+def run_url(services: Services, row: RunRow) -> str | None:
+    """Where people look at a sync's run in Dagster, once it has one."""
+    return services.orchestrator.run_url(row.dagster_run_id) if row.dagster_run_id else None
+
+
 def objects(
     conn: Connection[TupleRow],
     connector_id: UUID,
@@ -130,15 +155,18 @@ def objects(
     return rows.fetchall()
 
 
-def check_credentials(conn: Connection[TupleRow], keyring: KeyRing) -> None:
-    """Decrypt one connector's credentials for each key version in use.
+def credentials_by_key_version(conn: Connection[TupleRow]) -> list[CredentialsRow]:
+    """The credentials of one connector for each key version in use."""
+    rows = conn.cursor(row_factory=class_row(CredentialsRow)).execute(
+        _SQL["credentials_by_key_version"]
+    )
+    return rows.fetchall()
 
-    Raises:
-        EncryptionError: a key is missing or wrong.
-    """
-    rows = conn.execute(_SQL["credentials_by_key_version"]).fetchall()
-    for provider, connector_id, token, version in rows:
-        keyring.decrypt(provider, connector_id, token, version)
+
+def configurations(conn: Connection[TupleRow]) -> list[ConfigurationRow]:
+    """What sources are configured with, each configuration once."""
+    rows = conn.cursor(row_factory=class_row(ConfigurationRow)).execute(_SQL["configurations"])
+    return rows.fetchall()
 
 
 def _run_row(row: dict[str, Any]) -> RunRow:

@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,19 +17,20 @@ from limits import parse
 from limits.storage import MemoryStorage
 from starlette.responses import PlainTextResponse
 
-from activekg_pipelines.administration.services import AdminServices
 from activekg_pipelines.administration.tokens import mint_token
 from activekg_pipelines.api.app import MAX_BODY_BYTES, create_app, openapi_document
-from activekg_pipelines.api.limits import RefusalLimitMiddleware, RequestWindows
+from activekg_pipelines.api.request_limits import RefusalLimitMiddleware, RequestWindows
 from activekg_pipelines.errors import SettingsError
+from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 from tests.integration.api.conftest import CONFIGS, RUNS, Caller, assert_problem
+from tests.parts import with_parts
 
 Connect = Callable[..., TestClient]
 
 
 @pytest.fixture
-def limited(admin: AdminServices) -> Iterator[Connect]:
+def limited(admin: Services) -> Iterator[Connect]:
     """Makes clients of one API that allows three requests a minute.
 
     Each client has an address of its own.
@@ -40,7 +40,7 @@ def limited(admin: AdminServices) -> Iterator[Connect]:
 
 
 @pytest.fixture
-def quickly_limited(admin: AdminServices) -> Iterator[Connect]:
+def quickly_limited(admin: Services) -> Iterator[Connect]:
     """The same with two requests a second."""
     with ExitStack() as opened:
         yield _connect(admin, opened, "2/second")
@@ -143,14 +143,14 @@ def test_probes_are_never_limited(limited: Connect) -> None:
         assert Caller(client, None).get("/readyz").status_code == 200
 
 
-def test_open_metrics_are_limited_by_address(admin: AdminServices) -> None:
+def test_open_metrics_are_limited_by_address(admin: Services) -> None:
     with ExitStack() as opened:
         connect = _connect(admin, opened, "3/minute", activekg_metrics="open")
         assert [connect().get("/metrics").status_code for _ in range(4)] == [200, 200, 200, 429]
         assert connect("10.0.0.2").get("/metrics").status_code == 200
 
 
-def test_the_limit_can_be_switched_off(admin: AdminServices, token: Callable[..., str]) -> None:
+def test_the_limit_can_be_switched_off(admin: Services, token: Callable[..., str]) -> None:
     with ExitStack() as opened:
         client = _connect(admin, opened, "off")()
         assert {Caller(client, token()).get(RUNS).status_code for _ in range(20)} == {200}
@@ -170,14 +170,14 @@ def test_the_limit_can_be_switched_off(admin: AdminServices, token: Callable[...
         "9" * 5000,
     ],
 )
-def test_a_rate_that_is_none_is_a_sentence_at_the_start(admin: AdminServices, value: str) -> None:
+def test_a_rate_that_is_none_is_a_sentence_at_the_start(admin: Services, value: str) -> None:
     with pytest.raises(
         SettingsError, match=r"ACTIVEKG_API_RATE_LIMIT must be one rate such as 600/minute"
     ):
         create_app(_with(admin, activekg_api_rate_limit=value))
 
 
-def test_every_limited_route_declares_429(admin: AdminServices) -> None:
+def test_every_limited_route_declares_429(admin: Services) -> None:
     declared = {
         path: operation["responses"].get("429")
         for path, operations in openapi_document(create_app(admin))["paths"].items()
@@ -235,7 +235,7 @@ def test_memory_is_bounded_while_addresses_are_made_up_faster_than_windows_end()
     assert len(storage.locks) <= 10_001
 
 
-def _connect(admin: AdminServices, opened: ExitStack, rate: str, **changes: object) -> Connect:
+def _connect(admin: Services, opened: ExitStack, rate: str, **changes: object) -> Connect:
     application = create_app(_with(admin, activekg_api_rate_limit=rate, **changes))
 
     def connect(address: str = "10.0.0.1") -> TestClient:
@@ -247,8 +247,8 @@ def _connect(admin: AdminServices, opened: ExitStack, rate: str, **changes: obje
     return connect
 
 
-def _with(admin: AdminServices, **changes: object) -> AdminServices:
-    return replace(admin, settings=admin.settings.model_copy(update=changes))
+def _with(admin: Services, **changes: object) -> Services:
+    return with_parts(admin, settings=admin.settings.model_copy(update=changes))
 
 
 async def _no_body() -> Any:

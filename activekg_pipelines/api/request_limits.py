@@ -1,5 +1,6 @@
-"""How much a client may ask for: requests in a time, and bytes in a body. Every refusal
-is a problem.
+"""How much a client may ask for: requests in a time, and bytes in a body.
+
+Every refusal is a problem.
 
 Requests are counted in the memory of one API process: two processes behind a load
 balancer let through twice as many, and a restart forgets. That is enough to keep one
@@ -110,8 +111,9 @@ class RequestWindows:
 
 
 class RefusalLimitMiddleware:
-    """Refuses an address that sent too many tokens that were refused, before it looks
-    at another one.
+    """Refuses an address that sent too many tokens that were refused.
+
+    It does so before it looks at another token.
 
     Args:
         app: what lies behind; its 401 says that a token was refused.
@@ -143,8 +145,9 @@ class RefusalLimitMiddleware:
 
 
 class RateLimitMiddleware:
-    """Refuses a caller who asks too often: a token's subject in its tenant, or an
-    address where no token is needed.
+    """Refuses a caller who asks too often.
+
+    A caller is a token's subject in its tenant, or an address where no token is needed.
 
     Args:
         app: what lies behind.
@@ -171,8 +174,9 @@ class RateLimitMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Refuses bodies that are too large: at once by their declared length, else when
-    too many bytes have arrived.
+    """Refuses bodies that are too large.
+
+    It does so at once by their declared length, else when too many bytes have arrived.
 
     FastAPI's own ``max_body_size`` answers in plain text.
 
@@ -216,8 +220,9 @@ def rate_limited(
     open_paths: Collection[str],
     exempt_paths: Collection[str],
 ) -> list[Middleware]:
-    """``authentication`` between the two rate limits, the outermost first; alone where
-    there is no limit.
+    """``authentication`` between the two rate limits, the outermost first.
+
+    It stands alone where there is no limit.
 
     Args:
         authentication: answers 401, or lets in whom ``request.state.principal`` names.

@@ -1,18 +1,18 @@
-"""Whether a sync would be able to read a source, as the answer that people and programs get."""
+"""Whether a sync would be able to read a source, and what to do where it would not."""
 
 from __future__ import annotations
 
-from activekg_pipelines.administration.services import AdminServices
-from activekg_pipelines.administration.shapes import ConnectionTest
+from activekg_pipelines.administration.schemas import ConnectionTest
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.connectors.store import stored_config
 from activekg_pipelines.errors import EncryptionError, ObjectError, SourceError
+from activekg_pipelines.services import Services
 from activekg_pipelines.sources.config import SourceConfig
 from activekg_pipelines.sources.probe import probe, warning_about
 from activekg_pipelines.sources.registry import provider
 
 
-def try_configuration(services: AdminServices, kind: str, config: SourceConfig) -> ConnectionTest:
+def try_configuration(services: Services, kind: str, config: SourceConfig) -> ConnectionTest:
     """Test a configuration that is not registered; nothing is stored.
 
     Args:
@@ -42,7 +42,7 @@ def try_configuration(services: AdminServices, kind: str, config: SourceConfig) 
     )
 
 
-def try_connector(services: AdminServices, connector: Connector) -> ConnectionTest:
+def try_connector(services: Services, connector: Connector) -> ConnectionTest:
     """Test a registered connector with its stored credentials.
 
     Raises:

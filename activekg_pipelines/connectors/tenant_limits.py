@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow, class_row
 
 from activekg_pipelines.database.queries import load_queries
 
-_SQL = load_queries(Path(__file__).with_name("limits.sql"))
+_SQL = load_queries(Path(__file__).with_name("tenant_limits.sql"))
 
 
 @dataclass(frozen=True, slots=True)
