@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
+
+from pydantic import SecretStr
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.services import Services
@@ -18,7 +21,11 @@ def change(services: Services, connector_id: UUID, patch: ConfigPatch) -> Connec
 def secrets_of(services: Services, connector_id: UUID) -> dict[str, str]:
     """A connector's secrets in clear."""
     with services.database.transaction() as conn:
-        secrets = services.connectors.secrets(conn, connector_id)
+        return in_clear(services.connectors.secrets(conn, connector_id))
+
+
+def in_clear(secrets: Mapping[str, SecretStr]) -> dict[str, str]:
+    """Secrets as a customer writes them."""
     return {name: secret.get_secret_value() for name, secret in secrets.items()}
 
 

@@ -28,19 +28,24 @@ if TYPE_CHECKING:
 RunStatus = Literal["waiting", "running", "succeeded", "failed", "expired"]
 
 
+class OtherConfigView(BaseModel):
+    """A configuration whose provider is not installed in this process."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    poll_interval_seconds: int
+    enabled: bool
+
+
 if TYPE_CHECKING:
-
-    class ConfigView(BaseModel):
-        """What the configurations of all providers have."""
-
-        name: str
-        poll_interval_seconds: int
-        enabled: bool
-
+    ConfigView: TypeAlias = OtherConfigView
     ProviderName: TypeAlias = str
 else:
     # Of each provider's configuration, the form in which its secrets are masked.
-    ConfigView = reduce(or_, (view_of(one.config) for one in providers().values()))
+    ConfigView = reduce(
+        or_, [*(view_of(one.config) for one in providers().values()), OtherConfigView]
+    )
     ProviderName = Literal[tuple(providers())]
 
 
@@ -114,13 +119,21 @@ class ConnectorView(Schema):
         Args:
             rows: the connector, then what else has fields.
             more: fields that no row has.
-
-        Raises:
-            InvalidConnector: its provider is not installed here.
         """
         connector = cast("Connector", rows[0])
-        config = masked(stored_config(connector), connector.secret_hints)
-        return super().of(*rows, config=config, **more)
+        return super().of(*rows, config=_config_view(connector), **more)
+
+
+def _config_view(connector: Connector) -> BaseModel:
+    if connector.provider in providers():
+        return masked(stored_config(connector), connector.secret_hints)
+    # One package that is missing must not hide the other connectors of a list.
+    return OtherConfigView(
+        name=connector.name,
+        poll_interval_seconds=connector.poll_interval_seconds,
+        enabled=connector.enabled,
+        **connector.config,
+    )
 
 
 class TenantLimitsView(Schema):

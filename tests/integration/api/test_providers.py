@@ -9,6 +9,8 @@ import pytest
 from activekg_pipelines.administration.tokens import mint_token
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
+from activekg_pipelines.sources.memory import MemoryConfig, MemoryStore, memory_provider
+from activekg_pipelines.sources.registry import registered
 from tests.integration.api.conftest import (
     CONFIGS,
     Caller,
@@ -17,7 +19,7 @@ from tests.integration.api.conftest import (
 )
 from tests.integration.syncing import sync
 from tests.places import SERVICE_ACCOUNT, GcsPlace, Place, key_file, private_key
-from tests.registry import secrets_of
+from tests.registry import in_clear, secrets_of
 
 over_http = pytest.mark.parametrize("place", ["s3", "gcs"], indirect=True)
 google_only = pytest.mark.parametrize("place", ["gcs"], indirect=True)
@@ -26,7 +28,7 @@ google_only = pytest.mark.parametrize("place", ["gcs"], indirect=True)
 def registration(place: Place, **changes: Any) -> dict[str, Any]:
     """What a customer sends."""
     config = place.config(**changes)
-    values = config.own() | config.secrets()
+    values = config.own() | in_clear(config.secrets())
     return {"tenant_id": "acme_corp", "provider": place.provider.name, "config": values}
 
 
@@ -47,7 +49,7 @@ def test_a_connector_is_registered_shown_tested_listed_and_removed(
     assert created["provider"] == place.provider.name
     assert created["location"] == place.uri("documents/")
     assert created["config"]["bucket"] == place.name
-    for secret in place.config().secrets().values():
+    for secret in in_clear(place.config().secrets()).values():
         assert secret not in str(created)
 
     assert acme.post(f"{CONFIGS}/{created['id']}/test").json() == {
@@ -125,7 +127,7 @@ def test_the_key_file_is_kept_encrypted_and_shown_by_its_address(
         "poll_interval_seconds": 900,
         "enabled": True,
     }
-    assert secrets_of(admin, created["id"]) == place.config().secrets()
+    assert secrets_of(admin, created["id"]) == in_clear(place.config().secrets())
     with admin.database.transaction() as conn:
         stored = conn.execute("SELECT c::text FROM connectors.connectors c").fetchall()
     assert not any(line in str(stored) for line in private_key().splitlines()[1:-1])
@@ -177,3 +179,23 @@ def test_fields_of_another_provider_are_refused(acme: Caller, place: GcsPlace) -
     created = register(acme, place)
     change = {"config": {"region": "us-east-1"}}
     assert_problem(acme.put(f"{CONFIGS}/{created['id']}", change), 422)
+
+
+def test_a_connector_whose_provider_is_not_installed_hides_no_other_one(
+    acme: Caller, admin: Services
+) -> None:
+    with registered(memory_provider(MemoryStore())), admin.database.transaction() as conn:
+        config = MemoryConfig(store="elsewhere", poll_interval_seconds=60)
+        orphan = admin.connectors.create(conn, "acme_corp", "memory", config)
+    other = acme.register()
+    shown = {item["id"]: item for item in acme.get(CONFIGS).json()["items"]}
+    assert shown.keys() == {str(orphan.id), other["id"]}
+    assert shown[str(orphan.id)]["location"] == "memory://elsewhere/"
+    assert shown[str(orphan.id)]["config"] == {
+        "name": "elsewhere",
+        "poll_interval_seconds": 60,
+        "enabled": True,
+        "store": "elsewhere",
+        "prefix": "",
+    }
+    assert acme.get(f"{CONFIGS}/{orphan.id}").json()["provider"] == "memory"

@@ -79,7 +79,10 @@ def test_what_is_no_project_id_is_refused(project: str) -> None:
 def test_a_key_file_is_kept_whole_and_shown_by_its_address() -> None:
     made = config()
     assert made.secret_fields() == ("service_account_json",)
-    assert json.loads(made.secrets()["service_account_json"])["client_email"] == SERVICE_ACCOUNT
+    assert (
+        json.loads(made.secrets()["service_account_json"].get_secret_value())["client_email"]
+        == SERVICE_ACCOUNT
+    )
     assert made.own() == {
         "bucket": "documents",
         "prefix": "",
