@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from activekg_pipelines.errors import ListingOutOfOrder
-from activekg_pipelines.sources.source import Entry
+
+if TYPE_CHECKING:
+    from activekg_pipelines.sources.source import Entry
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html, and the same for
 # https://cloud.google.com/storage/docs/objects#naming
@@ -19,7 +21,7 @@ def check_order(entries: Sequence[Entry], last: bytes, source: str) -> bytes:
 
     Args:
         last: the bytes of the last key before the page.
-        source: a name for the source, for the message.
+        source: where it lies, for the message.
 
     Raises:
         ListingOutOfOrder: a key does not come after the one before it.
@@ -28,7 +30,7 @@ def check_order(entries: Sequence[Entry], last: bytes, source: str) -> bytes:
         key = entry.key.encode("utf-8", "surrogatepass")
         if key <= last:
             raise ListingOutOfOrder(
-                f"The {source} lists its keys out of order, as S3 directory buckets and gateways "
+                f"{source} lists its keys out of order, as S3 directory buckets and gateways "
                 "to folders do. A run reads the whole listing and sorts it."
             )
         last = key

@@ -19,7 +19,6 @@ from activekg_pipelines.errors import ObjectGone
 from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.config import Prefix, SourceConfig
 from activekg_pipelines.sources.download import write_body
-from activekg_pipelines.sources.listing import check_order
 from activekg_pipelines.sources.provider import Provider
 from activekg_pipelines.sources.source import Entry, Fetched, Location, Page, Source
 
@@ -97,16 +96,9 @@ class MemorySource(Source):
         """``memory://store/prefix``."""
         return self._location
 
-    def pages(self, after: str = "", *, deadline: float | None = None) -> Generator[Page]:
-        """The store's pages. ``deadline`` has no effect, because every page comes at once."""
-        last = after.encode()
-        for page in self._store.list(self._location.prefix, after):
-            last = check_order(page.entries, last, "memory store")
-            yield page
-
-    def unordered_pages(self, *, deadline: float | None = None) -> Generator[Page]:
+    def listing(self, after: str = "", *, deadline: float | None = None) -> Generator[Page]:
         """The store's pages, in its own order."""
-        return self._store.list(self._location.prefix)
+        return self._store.list(self._location.prefix, after)
 
     def find(self, key: str) -> Entry | None:
         """The object's entry."""

@@ -57,7 +57,7 @@ class Ordered(Source):
             spool.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             spool.execute("PRAGMA journal_mode = OFF")
             spool.execute("CREATE TABLE entry (key BLOB PRIMARY KEY, rest TEXT) WITHOUT ROWID")
-            with closing(self._source.unordered_pages(deadline=deadline)) as listed:
+            with closing(self._source.listing(deadline=deadline)) as listed:
                 for page in listed:
                     _add(spool, page.entries)
                     if deadline is not None and time.monotonic() >= deadline:
@@ -69,9 +69,9 @@ class Ordered(Source):
                         yield Page([], is_last=False)
             yield from _sorted(spool, after)
 
-    def unordered_pages(self, *, deadline: float | None = None) -> Generator[Page]:
+    def listing(self, after: str = "", *, deadline: float | None = None) -> Generator[Page]:
         """The source's own order."""
-        return self._source.unordered_pages(deadline=deadline)
+        return self._source.listing(after, deadline=deadline)
 
     def find(self, key: str) -> Entry | None:
         """As the source finds it."""

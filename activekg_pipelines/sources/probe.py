@@ -42,7 +42,7 @@ def probe(source: Source) -> Found:
     sample: Entry | None = None
     last: Page | None = None
     # In any order: a source that lists otherwise can be read, too.
-    pages = source.unordered_pages(deadline=time.monotonic() + _LISTING_SECONDS)
+    pages = source.listing(deadline=time.monotonic() + _LISTING_SECONDS)
     with closing(pages):
         for number, last in enumerate(pages, start=1):
             objects += len(last.entries)

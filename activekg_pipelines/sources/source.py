@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
+
+from activekg_pipelines.sources.listing import check_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,30 +137,35 @@ class Source(ABC):
         """Where it lies, and the names of its objects."""
 
     @abstractmethod
-    def pages(self, after: str = "", *, deadline: float | None = None) -> Generator[Page]:
-        """The listing in ascending order of the keys' bytes; at least one page.
+    def listing(self, after: str = "", *, deadline: float | None = None) -> Generator[Page]:
+        """The listing in the source's own order; at least one page.
 
         Args:
-            after: the last key that is known already; "" for the first page.
+            after: the last key that is known already; "" for the first page. A source
+                that does not list in order is always listed completely.
             deadline: moment of ``time.monotonic()`` after which it does not wait any
                 longer for a page. It waits ten seconds at least for each. None for the
                 longer time-outs of a run.
 
         Raises:
             SourceError: the source cannot be listed.
-            ListingOutOfOrder: it does not list in order.
         """
 
-    @abstractmethod
-    def unordered_pages(self, *, deadline: float | None = None) -> Generator[Page]:
-        """The complete listing, in the source's own order.
+    def pages(self, after: str = "", *, deadline: float | None = None) -> Generator[Page]:
+        """The listing in ascending order of the keys' bytes; at least one page.
 
         Args:
-            deadline: as for :meth:`pages`.
+            after, deadline: as for :meth:`listing`.
 
         Raises:
-            SourceError: as for :meth:`pages`.
+            SourceError: as for :meth:`listing`.
+            ListingOutOfOrder: it does not list in order.
         """
+        last = after.encode()
+        with closing(self.listing(after, deadline=deadline)) as listed:
+            for page in listed:
+                last = check_order(page.entries, last, str(self.location))
+                yield page
 
     @abstractmethod
     def find(self, key: str) -> Entry | None:

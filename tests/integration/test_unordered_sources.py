@@ -180,7 +180,7 @@ from activekg_pipelines.sources.source import Entry, Location, Page
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 class Backwards(MemorySource):
-    def unordered_pages(self, *, deadline=None):
+    def listing(self, after="", *, deadline=None):
         for begin in range(count, 0, -1000):
             numbers = range(begin, max(begin - 1000, 0), -1)
             yield Page([entry(number) for number in numbers], is_last=begin <= 1000)

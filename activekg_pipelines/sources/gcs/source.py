@@ -52,7 +52,7 @@ from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.download import CHUNK_BYTES, write_body
 from activekg_pipelines.sources.gcs import GOOGLE_TOKENS, GcsConfig, ServiceAccount
 from activekg_pipelines.sources.gcs.errors import object_error, source_error
-from activekg_pipelines.sources.listing import check_order, in_utc, why_not_storable
+from activekg_pipelines.sources.listing import in_utc, why_not_storable
 from activekg_pipelines.sources.network.addresses import (
     EVERYWHERE,
     AddressRule,
@@ -126,17 +126,9 @@ class GcsSource(Source):
         """``gs://bucket/prefix``."""
         return self._location
 
-    def pages(self, after: str = "", *, deadline: float | None = None) -> Generator[Page]:
-        """Objects.list from a key on."""
-        last = after.encode()
-        with closing(self._list(self._location.prefix, after, deadline)) as listed:
-            for page in listed:
-                last = check_order(page.entries, last, f"bucket {self._bucket!r}")
-                yield page
-
-    def unordered_pages(self, *, deadline: float | None = None) -> Generator[Page]:
+    def listing(self, after: str = "", *, deadline: float | None = None) -> Generator[Page]:
         """Objects.list by the store's own page tokens."""
-        return self._list(self._location.prefix, "", deadline)
+        return self._list(self._location.prefix, after, deadline)
 
     def find(self, key: str) -> Entry | None:
         """Ask the listing, which tells of an absent object and of an absent bucket apart."""

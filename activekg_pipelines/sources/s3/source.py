@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 
 from activekg_pipelines.errors import FetchFailed, SourceUnavailable
 from activekg_pipelines.sources.download import CHUNK_BYTES, write_body
-from activekg_pipelines.sources.listing import check_order, in_utc, why_not_storable
+from activekg_pipelines.sources.listing import in_utc, why_not_storable
 from activekg_pipelines.sources.network.deadline import give_up_at
 from activekg_pipelines.sources.s3.errors import error_code, object_error, source_error
 from activekg_pipelines.sources.source import Entry, Fetched, Location, Page, Source
@@ -60,17 +60,9 @@ class S3Source(Source):
         """``s3://bucket/prefix``."""
         return self._location
 
-    def pages(self, after: str = "", *, deadline: float | None = None) -> Generator[Page]:
-        """ListObjectsV2 from a key on. A run's patience is what many delete markers need."""
-        last = after.encode()
-        with closing(self._list(self._prefix, after, deadline)) as listed:
-            for page in listed:
-                last = check_order(page.entries, last, f"bucket {self._bucket!r}")
-                yield page
-
-    def unordered_pages(self, *, deadline: float | None = None) -> Generator[Page]:
+    def listing(self, after: str = "", *, deadline: float | None = None) -> Generator[Page]:
         """ListObjectsV2 by the store's own continuation tokens."""
-        return self._list(self._prefix, "", deadline)
+        return self._list(self._prefix, after, deadline)
 
     def find(self, key: str) -> Entry | None:
         """Ask the listing and not the object, whose absence S3 tells only who may list."""

@@ -121,7 +121,7 @@ def test_only_keys_under_the_prefix_are_listed(place: Place) -> None:
     with opened(place, prefix="reports/") as source:
         assert keys(source) == ["reports/a.txt", "reports/b c.txt"]
         assert keys(source, "reports/a.txt") == ["reports/b c.txt"]
-        assert [e.key for p in source.unordered_pages() for e in p.entries] == keys(source)
+        assert [e.key for p in source.listing() for e in p.entries] == keys(source)
     with opened(place, prefix="rep") as source:
         assert len(keys(source)) == 4
 
@@ -136,7 +136,7 @@ def test_fifteen_hundred_objects_come_in_two_pages(place: Place) -> None:
         assert (len(second.entries), second.is_last) == (500, True)
         assert keys(source, "1000.txt") == names[1001:]
         assert probe(source).objects == 1500
-        assert [e.key for p in source.unordered_pages() for e in p.entries] == names
+        assert [e.key for p in source.listing() for e in p.entries] == names
 
 
 def test_a_thousand_objects_are_the_last_page_or_an_empty_one_is(place: Place) -> None:

@@ -219,7 +219,7 @@ def test_a_listing_out_of_order_is_noticed(google: GoogleServer) -> None:
     google.api = [answer({"items": [item("a/2"), item("a/1")]})]
     with closing(opened(google)) as source, pytest.raises(ListingOutOfOrder):
         keys(source)
-        (page,) = source.unordered_pages()
+        (page,) = source.listing()
         assert [entry.key for entry in page.entries] == ["a/2", "a/1"]
 
 
