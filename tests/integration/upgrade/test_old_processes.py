@@ -25,6 +25,7 @@ from activekg_pipelines.sources.memory import MemoryConfig, MemoryStore, memory_
 from activekg_pipelines.sources.registry import registered
 from tests.integration.syncing import drain, in_transaction, scan, states
 from tests.integration.upgrade.old_version import SQL, EncryptionError, OldProcess
+from tests.registry import secrets_of
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket, S3ConfigPatch
 
 KEYS = (ACCESS_KEY_ID, SECRET_ACCESS_KEY)
@@ -117,7 +118,7 @@ def test_what_the_old_version_changes_the_new_one_sees(
     old.update(connector.id, OTHER_KEYS)
     now = services.connector(connector.id)
     assert now.secret_hints == {"access_key_id": "AKIA…1234"}
-    assert in_transaction(services, services.connectors.secrets, connector.id) == {
+    assert secrets_of(services, connector.id) == {
         "access_key_id": OTHER_KEYS[0],
         "secret_access_key": OTHER_KEYS[1],
     }
@@ -249,7 +250,7 @@ def test_the_old_version_cannot_turn_another_providers_connector_into_one_of_s3(
     with pytest.raises(RaiseException, match=sentence):
         old.update(of_memory.id, **changes)
     assert services.connector(of_memory.id) == of_memory
-    assert in_transaction(services, services.connectors.secrets, of_memory.id) == {}
+    assert secrets_of(services, of_memory.id) == {}
 
 
 def test_the_old_version_pauses_and_removes_connectors_of_every_provider(

@@ -17,9 +17,10 @@ from activekg_pipelines.database.migrate import current_revision, newest_revisio
 from activekg_pipelines.ledger.run_counts import RunCounts
 from activekg_pipelines.ledger.states import ScanCounts
 from activekg_pipelines.services import Services
-from tests.integration.syncing import drain, found, in_transaction, make_retries_due, query, scan
+from tests.integration.syncing import drain, found, make_retries_due, query, scan
 from tests.integration.syncing import states as states_of
 from tests.integration.upgrade.conftest import Rows, rows_of
+from tests.registry import secrets_of
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket
 
 
@@ -74,7 +75,7 @@ def test_connectors_read_where_they_read_before_with_the_secrets_that_they_had(
     for connector in upgraded.values():
         assert connector.lists_in_order
         assert connector.secret_hints == {"access_key_id": "AKIA…MPLE"}
-        assert in_transaction(services, services.connectors.secrets, connector.id) == {
+        assert secrets_of(services, connector.id) == {
             "access_key_id": ACCESS_KEY_ID,
             "secret_access_key": SECRET_ACCESS_KEY,
         }
