@@ -150,7 +150,7 @@ _CONTROLS: Final = {
     code: chr(code).encode("unicode_escape").decode() for code in (*_INVISIBLE, *_DIRECTIONAL)
 }
 _SECRET_NAME: Final = re.compile(
-    r"(?i)[\w.-]*(?:password|passwd|pwd|passphrase|secret|token|credential|authorization|api_?key|kek)[\w.-]*"
+    r"(?i)[\w.-]*(?:password|passwd|pwd|passphrase|secret|token|credential|authorization|api_?key|private_?key|kek)[\w.-]*"
 )
 # The two groups of each pattern stay; the text between them is removed.
 _PATTERNS: Final = (
@@ -160,7 +160,7 @@ _PATTERNS: Final = (
         r"""(?ix) (
             [\w.-]*
             (?: password | passwd | pwd | passphrase | secret | token | signature | credential
-              | api_?key | kek )
+              | api_?key | private_?key | kek )
             [\w.-]*
             ["']? \s* (?: = | (?<=["']) : | : (?= \s* ["'] ) ) \s*
         ) (?: "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | [^\s,;&)}\]"']+ ) ()"""
@@ -173,6 +173,12 @@ _PATTERNS: Final = (
     # Fernet token, and Fernet key: 32 bytes in URL-safe base64.
     re.compile(r"()\bgAAAA[\w-]{16,}=*()"),
     re.compile(r"()(?<![\w+/=-])[\w-]{43}=(?![\w=])()"),
+    # A private key in PEM form, its line ends written out or not.
+    re.compile(
+        r"(?s)()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)()"
+    ),
+    # Google's access token.
+    re.compile(r"()\bya29\.[\w.-]+()"),
     # AWS access key id.
     re.compile(r"()\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b()"),
 )
@@ -180,7 +186,7 @@ _PATTERNS: Final = (
 # objects are left as they are. Upper and lower case and a digit tell it from a SHA-1 in
 # hexadecimal and from long words.
 _AWS_SECRET: Final = re.compile(
-    r"(s3://\S+)|(?<![A-Za-z0-9+/=])(?=[^a-z]{0,39}[a-z])(?=[^A-Z]{0,39}[A-Z])(?=[^0-9+]{0,39}[0-9+])"
+    r"((?:s3|gs)://\S+)|(?<![A-Za-z0-9+/=])(?=[^a-z]{0,39}[a-z])(?=[^A-Z]{0,39}[A-Z])(?=[^0-9+]{0,39}[0-9+])"
     r"[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=])"
 )
 

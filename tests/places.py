@@ -13,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -294,3 +295,7 @@ def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
 
 def _bytes(body: bytes | str) -> bytes:
     return body.encode() if isinstance(body, str) else body
+
+
+OTHER_S3 = replace(provider("s3"), title="Another package")
+"""A provider that takes a name which another one has."""

@@ -18,6 +18,7 @@ from pydantic import (
     WrapValidator,
     create_model,
 )
+from pydantic_core import PydanticCustomError
 
 from activekg_pipelines.administration import connection_test, operations, removal
 from activekg_pipelines.administration.paging import Page, PageQuery, by_time, page_of
@@ -63,9 +64,11 @@ def _registration(one: Provider) -> type[RegistrationOf]:
     return made
 
 
-def _unchecked(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+def _unchecked(value: Any, _: ValidatorFunctionWrapHandler) -> Any:
     """Let any object pass: only the connector says which provider's rules hold."""
-    return value if isinstance(value, dict) else check(value)
+    if isinstance(value, dict):
+        return value
+    raise PydanticCustomError("dict_type", "must be an object with the fields to change")
 
 
 if TYPE_CHECKING:
@@ -86,7 +89,7 @@ else:
 class Changes(Body):
     """New values for some fields of a connector's configuration."""
 
-    config: PatchFields
+    config: PatchFields = Field(repr=False)
 
     def patch(self, kind: str) -> ConfigPatch:
         """The changes by the rules of a provider.
@@ -98,7 +101,10 @@ class Changes(Body):
             return patch_of(provider(kind).config).model_validate(self.config)
         except ValidationError as error:
             raise RequestValidationError(
-                [one | {"loc": ("body", "config", *one["loc"])} for one in error.errors()]
+                [
+                    one | {"loc": ("body", "config", *one["loc"])}
+                    for one in error.errors(include_input=False, include_url=False)
+                ]
             ) from None
 
 

@@ -273,8 +273,15 @@ def _field(item: Mapping[str, Any]) -> FieldProblem:
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
         # pydantic names the body, in which it looked for the field.
         names.append(item["ctx"]["discriminator"].strip("'"))
-    elif names and names[0] in providers():
+    elif _names_a_body(location, names, kind):
         # Not a field: which of the bodies it is.
         del names[0]
     rule = _RULES.get(kind) or str(item["msg"]).removeprefix("Value error, ")
     return FieldProblem(location=str(location), field=".".join(names), rule=rule)
+
+
+def _names_a_body(location: str, names: Sequence[str], kind: str) -> bool:
+    """Whether the first name is a provider's, which is no field but one of several bodies."""
+    if location != "body" or not names or names[0] not in providers():
+        return False
+    return len(names) > 1 or kind != "extra_forbidden"

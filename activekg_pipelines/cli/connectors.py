@@ -22,7 +22,14 @@ from activekg_pipelines.cli.console import (
     resolve,
     table,
 )
-from activekg_pipelines.cli.sources import SourceCommand, asked_secrets, given, named
+from activekg_pipelines.cli.sources import (
+    SourceCommand,
+    asked_secrets,
+    check_complete,
+    check_given,
+    given,
+    named,
+)
 from activekg_pipelines.errors import ConnectorLimit
 from activekg_pipelines.ledger.states import Mode
 
@@ -75,6 +82,8 @@ def add(
 
     kind = registry.provider(provider).config
     values = given(context)
+    check_given(provider, kind, values)
+    check_complete(kind, values)
     shared = {"name": name, "poll_interval_seconds": poll_interval, "enabled": not paused}
     config = _validated(kind, {**shared, **values, **asked_secrets(kind, values)})
     from activekg_pipelines.administration.operations import register
@@ -203,8 +212,9 @@ def update(
 ) -> None:
     """Change a connector; what is not given stays, and "" takes away what may be absent.
 
-    A new access key asks for its secret. It comes from AWS_SECRET_ACCESS_KEY, or is
-    asked for without being shown.
+    A new access key id asks for its secret, and --credentials for all new credentials.
+    They come from the environment, as for `connectors add`, or are asked for without
+    being shown.
 
     \b
     Examples:
@@ -221,7 +231,9 @@ def update(
     if not values and poll_interval is None and not credentials:
         raise typer.BadParameter("Say what to change: activekg-pipelines connectors update --help")
     with administration() as services:
-        kind = registry.provider(resolve(services, connector).provider).config
+        found = resolve(services, connector)
+    kind = registry.provider(found.provider).config
+    check_given(found.provider, kind, values)
     patch_model = patch_of(kind)
     changes: dict[str, Any] = {
         field: None if value == "" and field in patch_model.NULLABLE else value

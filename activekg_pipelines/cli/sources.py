@@ -59,6 +59,33 @@ def named(field: str) -> str:
     return f"the {field.replace('_', ' ')}"
 
 
+def check_given(kind: str, config: type[SourceConfig], values: Mapping[str, str]) -> None:
+    """Refuse options that a provider does not have.
+
+    Raises:
+        typer.BadParameter: it does not have one that was given.
+    """
+    if foreign := [name for name in values if name not in config.model_fields]:
+        options = ", ".join(map(named, foreign))
+        raise typer.BadParameter(f"{options}: not an option of provider {kind}")
+
+
+def check_complete(config: type[SourceConfig], values: Mapping[str, str]) -> None:
+    """Refuse a registration that leaves out what nobody is asked for.
+
+    Raises:
+        typer.BadParameter: an option is missing.
+    """
+    secret = config.secret_fields()
+    missing = [
+        name
+        for name, field in config.model_fields.items()
+        if field.is_required() and name not in secret and name not in values
+    ]
+    if missing:
+        raise typer.BadParameter(f"Missing option {', '.join(map(named, missing))}")
+
+
 def asked_secrets(config: type[SourceConfig], values: Mapping[str, str]) -> dict[str, str]:
     """The secrets of a configuration: as given, from the environment, or asked for.
 
@@ -163,7 +190,7 @@ def _options() -> dict[str, Any]:
 def _option(name: str, field: FieldInfo, owners: list[str]) -> Any:
     asked = any(_is_asked(one) for one in field.metadata)
     words = [
-        "Asked for where it is needed and not given." if asked else field.description or "",
+        "Asked for when it is not given." if asked else field.description or "",
         f"Default: {field.default}." if isinstance(field.default, str) and field.default else "",
         f"({', '.join(owners)})" if owners else "",
     ]

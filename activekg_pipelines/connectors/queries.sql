@@ -13,9 +13,9 @@ SELECT count(*), nullif(coalesce(
 FROM connectors.connectors WHERE tenant_id = %(tenant_id)s
 
 -- name: locations
--- What the tenant has registered of a provider already.
+-- What the tenant has registered already. Two providers may name their objects alike.
 SELECT id, name, location FROM connectors.connectors
-WHERE tenant_id = %(tenant_id)s AND provider = %(provider)s
+WHERE tenant_id = %(tenant_id)s
 
 -- name: insert
 INSERT INTO connectors.connectors (
@@ -127,7 +127,7 @@ ORDER BY id LIMIT %(limit)s
 -- name: replace_secrets
 -- Only where the secrets have not changed since they were read: new credentials must not
 -- be replaced by old ones that were encrypted again.
--- The credentials stay the same, so updated_at does too, and running syncs keep their S3 clients.
+-- The credentials stay the same, so updated_at does too, and running syncs keep their clients.
 WITH replaced AS (
     UPDATE connectors.connectors c SET secrets = i.new, kek_version = %(active)s
     FROM unnest(%(ids)s::uuid[], %(old)s::bytea[], %(versions)s::int[], %(new)s::bytea[])

@@ -62,7 +62,7 @@ class ConnectorStore:
         name = config.name or config.default_name()
         connector_id = uuid4()
         token, version = self._keyring.encrypt(kind, connector_id, config.secrets())
-        self._check_overlap(conn, tenant_id, kind, config.location(), ignore=None)
+        self._check_overlap(conn, tenant_id, config.location(), ignore=None)
         self._check_limit(conn, tenant_id)
         try:
             with conn.transaction():
@@ -175,7 +175,7 @@ class ConnectorStore:
         before, after = stored_config(old), changed_config(old, patch)
         secrets = after.secrets()
         after.check(self._settings)
-        self._check_overlap(conn, old.tenant_id, old.provider, after.location(), ignore=old.id)
+        self._check_overlap(conn, old.tenant_id, after.location(), ignore=old.id)
         token, version = None, None
         if secrets:
             token, version = self._keyring.encrypt(old.provider, old.id, secrets)
@@ -266,13 +266,12 @@ class ConnectorStore:
     def _check_overlap(
         conn: Connection[TupleRow],
         tenant_id: str,
-        kind: str,
         location: Location,
         *,
         ignore: UUID | None,
     ) -> None:
         conn.execute(_SQL["lock_tenant"], {"tenant_id": tenant_id})
-        registered = conn.execute(_SQL["locations"], {"tenant_id": tenant_id, "provider": kind})
+        registered = conn.execute(_SQL["locations"], {"tenant_id": tenant_id})
         for other_id, name, other in registered:
             if other_id != ignore and location.overlaps(Location.parse(other)):
                 raise ConnectorConflict(

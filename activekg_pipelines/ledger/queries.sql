@@ -150,6 +150,11 @@ FROM (
     WHERE o.connector_id = %(connector_id)s AND o.missing_since_scan IS NOT NULL
 ) m
 
+-- name: missing_objects
+SELECT key, etag FROM connectors.objects
+WHERE connector_id = %(connector_id)s AND missing_since_scan <= %(scan_id)s AND state <> 'deleted'
+ORDER BY key LIMIT %(limit)s
+
 -- name: delete_missing
 -- Marks the next batch of objects deleted that the completed listing did not see. The
 -- caller removes their documents.

@@ -230,6 +230,13 @@ class Ledger:
         )
         return int(missing) if held_back else 0
 
+    def missing_objects(
+        self, conn: Connection[TupleRow], scan: Scan, *, limit: int
+    ) -> list[tuple[str, str]]:
+        """Key and ETag of the first objects that the listing did not show."""
+        parameters = {"connector_id": scan.connector_id, "scan_id": scan.id, "limit": limit}
+        return [(row[0], row[1]) for row in conn.execute(_SQL["missing_objects"], parameters)]
+
     def delete_missing(
         self, conn: Connection[TupleRow], scan: Scan, *, limit: int
     ) -> tuple[int, list[UUID]]:

@@ -32,7 +32,7 @@ from activekg_pipelines.ledger.states import ListedObject, Scan, ScanCounts
 from activekg_pipelines.ledger.store import PageComparison
 from activekg_pipelines.logs import logs_connector
 from activekg_pipelines.services import Services
-from activekg_pipelines.sources.source import Entry, Page
+from activekg_pipelines.sources.source import Entry, Page, Source
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,10 @@ _DELETE_BATCH = 500
 # twice as long after each further one.
 _BACKOFF_SECONDS = 60
 _MAX_BACKOFF_SECONDS = 3600
+# A page that met so many is listed again: the connector may have changed meanwhile.
+_DEADLOCKS = 5
+# Missing objects that are looked for one by one, where a resumed listing ends.
+_LOOKED_FOR = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +125,17 @@ def scan_connector(
                         break
                     counts += compared.counts
                     after_page()
-                    if page.is_last and from_start and resumed:
-                        counts += _complete(services, connector, scan, after_page).counts
+                    if page.is_last:
+                        check = source if resumed else None
+                        done = _complete(services, connector, scan, after_page, check)
+                        counts += done.counts
+                        if not (from_start and resumed):
+                            return replace(done, counts=counts)
                         resumed = False
                         break
-                    if page.is_last:
-                        done = _complete(services, connector, scan, after_page)
-                        return replace(done, counts=counts + done.counts)
                     if page.entries:
                         scan = replace(scan, start_after=page.entries[-1].key)
-                    if _must_stop(services, deadline, run if may_yield else None):
+                    if _must_stop(services, deadline, run if may_yield else None, source):
                         return ScanResult(counts, completed=False)
             # Another process advanced the scan, perhaps of another source by now, or the
             # listing from the start follows.
@@ -152,6 +157,28 @@ def scan_connector(
     except SourceError as error:
         _record_error(services, connector, scan, error)
         raise
+
+
+def _check_missing(services: Services, connector: Connector, scan: Scan, source: Source) -> None:
+    """Look for what a listing in several parts did not show.
+
+    Within one part disorder shows itself. A part that begins at a key can hide it: keys
+    that come later in the source's own order and earlier in that of bytes are in no part.
+
+    Raises:
+        ListingOutOfOrder: a missing object is there.
+    """
+    if not source.lists_in_order:
+        return
+    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+        missing = services.ledger.missing_objects(conn, scan, limit=_LOOKED_FOR)
+    for key, etag in missing:
+        entry = source.find(key, in_order=False)
+        if entry is not None and entry.etag == etag:
+            raise ListingOutOfOrder(
+                f"{connector.uri(key)} is there, and the listing did not show it: the source lists "
+                "its keys out of order. A run reads the whole listing and sorts it."
+            )
 
 
 def _note_unordered(services: Services, connector: Connector) -> None:
@@ -195,10 +222,12 @@ def _open_scan(services: Services, connector: Connector) -> Scan:
         )
 
 
-def _must_stop(services: Services, deadline: float | None, run: str | None) -> bool:
+def _must_stop(services: Services, deadline: float | None, run: str | None, source: Source) -> bool:
     if deadline is not None and time.monotonic() >= deadline:
         return True
-    if run is None:
+    # A sorted listing is not given up half-way: the next run would have to read all of it
+    # again.
+    if run is None or not source.lists_in_order:
         return False
     with services.database.transaction() as conn:
         return services.ledger.must_yield(conn, run)
@@ -211,12 +240,14 @@ def _compare(
         with services.database.transaction(tenant_id=connector.tenant_id) as conn:
             services.connectors.resume_polls(conn, connector.id)
     listed = [_listed(entry, services.settings.activekg_max_file_bytes) for entry in page.entries]
-    try:
-        return _apply(services, connector, scan, page, listed)
-    except DeadlockDetected:
-        # A run locked the same objects in another order, and Postgres chose this
-        # transaction as the victim: the page is compared again.
-        return None
+    for _ in range(_DEADLOCKS):
+        try:
+            return _apply(services, connector, scan, page, listed)
+        except DeadlockDetected:
+            # A run locked the same objects in another order, and Postgres chose this
+            # transaction as the victim: the page is compared again.
+            continue
+    return None
 
 
 def _apply(
@@ -236,8 +267,14 @@ def _apply(
 
 
 def _complete(
-    services: Services, connector: Connector, scan: Scan, after_batch: Callable[[], None]
+    services: Services,
+    connector: Connector,
+    scan: Scan,
+    after_batch: Callable[[], None],
+    check: Source | None,
 ) -> ScanResult:
+    if check is not None:
+        _check_missing(services, connector, scan, check)
     with services.database.transaction(tenant_id=connector.tenant_id) as conn:
         held_back = services.ledger.deletions_held_back(
             conn,

@@ -207,7 +207,10 @@ class ConfigPatch(BaseModel):
 def patch_of(config: type[SourceConfig]) -> type[ConfigPatch]:
     """The model of changes to a configuration: every field but the name, none required."""
     fields = {name: field for name, field in config.model_fields.items() if name != "name"}
-    nullable = frozenset(name for name, field in fields.items() if _may_be_null(field))
+    secret = config.secret_fields()
+    nullable = frozenset(
+        name for name, field in fields.items() if _may_be_null(field) and name not in secret
+    )
 
     def describe(schema: dict[str, Any]) -> None:
         for name, described in schema["properties"].items():
@@ -259,7 +262,23 @@ def view_of(config: type[SourceConfig]) -> type[BaseModel]:
 
 
 def _is_secret(field: FieldInfo) -> bool:
-    return field.annotation is SecretStr or SecretStr in get_args(field.annotation)
+    """Whether a field holds a secret, with or without rules of its own.
+
+    Raises:
+        TypeError: it holds something made of secrets, which is not stored.
+    """
+    if field.annotation is SecretStr or set(get_args(field.annotation)) == {SecretStr, type(None)}:
+        return True
+    if _holds_secret(field.annotation):
+        raise TypeError(
+            "A secret field is a SecretStr, or SecretStr | None with its rules in Annotated "
+            "around the whole."
+        )
+    return False
+
+
+def _holds_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
 
 
 def _may_be_null(field: FieldInfo) -> bool:

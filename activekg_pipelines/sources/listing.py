@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from activekg_pipelines.errors import ListingOutOfOrder
 
 if TYPE_CHECKING:
-    from activekg_pipelines.sources.source import Entry
+    from activekg_pipelines.sources.source import Entry, Page
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html, and the same for
 # https://cloud.google.com/storage/docs/objects#naming
@@ -30,11 +31,28 @@ def check_order(entries: Sequence[Entry], last: bytes, source: str) -> bytes:
         key = entry.key.encode("utf-8", "surrogatepass")
         if key <= last:
             raise ListingOutOfOrder(
-                f"{source} lists its keys out of order, as S3 directory buckets and gateways "
-                "to folders do. A run reads the whole listing and sorts it."
+                f"{source} lists its keys out of order, as gateways to folders do. "
+                "A run reads the whole listing and sorts it."
             )
         last = key
     return last
+
+
+def entry_of(key: str, pages: Generator[Page], *, in_order: bool) -> Entry | None:
+    """The entry of one key among those that begin with it; None where there is none.
+
+    Args:
+        pages: of a listing of all keys that begin with it; closed afterwards.
+        in_order: the key itself comes first.
+    """
+    with closing(pages):
+        for page in pages:
+            for entry in page.entries:
+                if entry.key == key:
+                    return entry
+                if in_order:
+                    return None
+    return None
 
 
 def why_not_storable(key: str) -> str | None:
@@ -43,7 +61,7 @@ def why_not_storable(key: str) -> str | None:
         # Sources allow it and Postgres does not. Keys do not have it in practice.
         return "with the character NUL"
     if len(key.encode("utf-8", "surrogatepass")) > _MAX_KEY_BYTES:
-        return "longer than S3 allows"
+        return f"longer than {_MAX_KEY_BYTES:,} bytes"
     return None
 
 

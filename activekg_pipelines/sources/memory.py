@@ -100,7 +100,7 @@ class MemorySource(Source):
         """The store's pages, in its own order."""
         return self._store.list(self._location.prefix, after)
 
-    def find(self, key: str) -> Entry | None:
+    def find(self, key: str, *, in_order: bool = True) -> Entry | None:
         """The object's entry."""
         found = self._store.get(key)
         return found and found[1]

@@ -52,30 +52,40 @@ class Ordered(Source):
             SourceUnavailable: the deadline passed before the listing was read. A part
                 of a listing cannot be sorted.
         """
-        # With "", SQLite makes a temporary file and removes it with the connection.
-        with closing(sqlite3.connect("", isolation_level=None)) as spool:
-            spool.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            spool.execute("PRAGMA journal_mode = OFF")
-            spool.execute("CREATE TABLE entry (key BLOB PRIMARY KEY, rest TEXT) WITHOUT ROWID")
-            with closing(self._source.listing(deadline=deadline)) as listed:
-                for page in listed:
-                    _add(spool, page.entries)
-                    if deadline is not None and time.monotonic() >= deadline:
-                        raise SourceUnavailable(
-                            "The store lists its keys out of order, and its listing is too long "
-                            "to be sorted while somebody waits. A sync does it."
-                        )
-                    if not page.is_last:
-                        yield Page([], is_last=False)
-            yield from _sorted(spool, after)
+        try:
+            # With "", SQLite makes a temporary file and removes it with the connection.
+            with closing(sqlite3.connect("", isolation_level=None)) as spool:
+                spool.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+                spool.execute("PRAGMA journal_mode = OFF")
+                spool.execute("CREATE TABLE entry (key BLOB PRIMARY KEY, rest TEXT) WITHOUT ROWID")
+                yield from self._read(spool, deadline)
+                yield from _sorted(spool, after)
+        except sqlite3.Error as error:
+            raise SourceUnavailable(
+                f"The listing could not be sorted in a temporary file ({error}).",
+                fix="Free temporary disk, or set TMPDIR to a larger one.",
+            ) from None
+
+    def _read(self, spool: sqlite3.Connection, deadline: float | None) -> Generator[Page]:
+        with closing(self._source.listing(deadline=deadline)) as listed:
+            for page in listed:
+                _add(spool, page.entries)
+                if page.is_last:
+                    return
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise SourceUnavailable(
+                        "The store lists its keys out of order, and its listing is too long to be "
+                        "sorted while somebody waits. A sync does it."
+                    )
+                yield Page([], is_last=False)
 
     def listing(self, after: str = "", *, deadline: float | None = None) -> Generator[Page]:
         """The source's own order."""
         return self._source.listing(after, deadline=deadline)
 
-    def find(self, key: str) -> Entry | None:
+    def find(self, key: str, *, in_order: bool = True) -> Entry | None:
         """As the source finds it."""
-        return self._source.find(key)
+        return self._source.find(key, in_order=False)
 
     def fetch(self, key: str, etag: str, target: Path, *, max_bytes: int) -> Fetched:
         """As the source fetches it."""

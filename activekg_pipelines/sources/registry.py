@@ -6,6 +6,7 @@ entry point of the group ``activekg_pipelines.sources`` that names a :class:`Pro
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -16,6 +17,8 @@ from activekg_pipelines.errors import InvalidConnector
 from activekg_pipelines.sources.gcs import PROVIDER as GCS
 from activekg_pipelines.sources.provider import Provider
 from activekg_pipelines.sources.s3 import PROVIDER as S3
+
+logger = logging.getLogger(__name__)
 
 BUILT_IN: Final = (S3, GCS)
 ENTRY_POINTS: Final = "activekg_pipelines.sources"
@@ -60,9 +63,15 @@ def registered(added: Provider) -> Iterator[None]:
 def _registered() -> Mapping[str, Provider]:
     found = {one.name: one for one in BUILT_IN}
     for entry in entry_points(group=ENTRY_POINTS):
-        one = entry.load()
+        try:
+            one = entry.load()
+        except Exception:
+            # Whatever another package does at its import.
+            # Its connectors say that their provider is missing; all others go on.
+            logger.exception("The source provider %s cannot be loaded.", entry.value)
+            continue
         if found.setdefault(one.name, one) is not one:
-            raise InvalidConnector(
-                f"Two packages register the source provider {one.name!r}: remove one of them."
+            logger.error(
+                "The source provider %s is left out: the name %r is taken.", entry.value, one.name
             )
     return found

@@ -168,8 +168,13 @@ class Source(ABC):
                 yield page
 
     @abstractmethod
-    def find(self, key: str) -> Entry | None:
-        """The object as a listing would show it now; None where it is not listed."""
+    def find(self, key: str, *, in_order: bool = True) -> Entry | None:
+        """The object as a listing would show it now; None where it is not listed.
+
+        Args:
+            in_order: the source lists in order, so that of all keys that begin with this
+                one it comes first.
+        """
 
     @abstractmethod
     def fetch(self, key: str, etag: str, target: Path, *, max_bytes: int) -> Fetched:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -12,11 +13,13 @@ import pytest
 
 from activekg_pipelines.audit.audit import audit_connector
 from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.errors import SourceUnavailable
 from activekg_pipelines.ledger.states import Trigger
 from activekg_pipelines.pipeline.preview import Change, preview_sync
 from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.memory import MemoryConfig, MemoryStore, memory_provider
+from activekg_pipelines.sources.ordered import Ordered
 from activekg_pipelines.sources.registry import registered
 from tests.integration.syncing import drain, found, in_transaction, start_run, states
 
@@ -148,6 +151,40 @@ def test_a_listing_that_turned_out_unordered_half_way_marks_nothing_as_missing(
     result = scan_in_run(services, services.connector(memory.id))
     assert (result.completed, result.counts.deleted, result.held_back) == (True, 0, 0)
     assert {state for state, _ in states(services, memory).values()} == {"skipped"}
+
+
+def test_a_listing_in_parts_that_hides_its_disorder_deletes_nothing_that_is_there(
+    services: Services, store: MemoryStore, memory: Connector
+) -> None:
+    store.page_size = 1
+    for key in FOLDERS:
+        store.put(key, f"The text of {key}.".encode())
+    scan_connector(services, memory, budget_seconds=None)
+    drain(services, memory)
+    # The same store now walks folders: the first tick sees the one key, and what comes
+    # after it in the order of bytes is nothing.
+    store.order = lambda _: FOLDERS
+    tick = scan_connector(services, services.connector(memory.id), budget_seconds=0)
+    assert (tick.completed, tick.counts.listed) == (False, 1)
+    following = scan_connector(services, services.connector(memory.id), budget_seconds=20)
+    assert (following.completed, following.left_to_run) == (False, True)
+    assert states(services, memory) == {key: ("indexed", None) for key in FOLDERS}
+    assert scan_in_run(services, services.connector(memory.id)).counts.deleted == 0
+
+
+def test_a_full_disk_is_an_error_of_the_source(
+    services: Services, store: MemoryStore, memory: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("a.txt", b"text")
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("activekg_pipelines.sources.ordered._add", full)
+    ordered = Ordered(services.source(memory))
+    with pytest.raises(SourceUnavailable, match="disk is full") as refused:
+        next(ordered.pages())
+    assert "TMPDIR" in refused.value.fix
 
 
 def test_another_source_is_given_the_benefit_of_the_doubt(

@@ -52,7 +52,7 @@ from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.download import CHUNK_BYTES, write_body
 from activekg_pipelines.sources.gcs import GOOGLE_TOKENS, GcsConfig, ServiceAccount
 from activekg_pipelines.sources.gcs.errors import object_error, source_error
-from activekg_pipelines.sources.listing import in_utc, why_not_storable
+from activekg_pipelines.sources.listing import entry_of, in_utc, why_not_storable
 from activekg_pipelines.sources.network.addresses import (
     EVERYWHERE,
     AddressRule,
@@ -130,11 +130,9 @@ class GcsSource(Source):
         """Objects.list by the store's own page tokens."""
         return self._list(self._location.prefix, after, deadline)
 
-    def find(self, key: str) -> Entry | None:
+    def find(self, key: str, *, in_order: bool = True) -> Entry | None:
         """Ask the listing, which tells of an absent object and of an absent bucket apart."""
-        with closing(self._list(key, "", None)) as pages:
-            found = (entry for page in pages for entry in page.entries if entry.key == key)
-            return next(found, None)
+        return entry_of(key, self._list(key, "", None), in_order=in_order)
 
     def fetch(self, key: str, etag: str, target: Path, *, max_bytes: int) -> Fetched:
         """Objects.get of the present version, as it is stored.

@@ -36,7 +36,7 @@ class S3Config(SourceConfig):
     ]
     endpoint_url: EndpointUrl | None = Field(
         default=None,
-        description="Address of an S3-compatible store that the operator allows; null for AWS.",
+        description="Address of a store that the operator allows. Without it: AWS.",
     )
 
     def location(self) -> Location:

@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 
 from activekg_pipelines.errors import FetchFailed, SourceUnavailable
 from activekg_pipelines.sources.download import CHUNK_BYTES, write_body
-from activekg_pipelines.sources.listing import in_utc, why_not_storable
+from activekg_pipelines.sources.listing import entry_of, in_utc, why_not_storable
 from activekg_pipelines.sources.network.deadline import give_up_at
 from activekg_pipelines.sources.s3.errors import error_code, object_error, source_error
 from activekg_pipelines.sources.source import Entry, Fetched, Location, Page, Source
@@ -64,11 +64,9 @@ class S3Source(Source):
         """ListObjectsV2 by the store's own continuation tokens."""
         return self._list(self._prefix, after, deadline)
 
-    def find(self, key: str) -> Entry | None:
+    def find(self, key: str, *, in_order: bool = True) -> Entry | None:
         """Ask the listing and not the object, whose absence S3 tells only who may list."""
-        with closing(self._list(key, "", None)) as pages:
-            found = (entry for page in pages for entry in page.entries if entry.key == key)
-            return next(found, None)
+        return entry_of(key, self._list(key, "", None), in_order=in_order)
 
     def fetch(self, key: str, etag: str, target: Path, *, max_bytes: int) -> Fetched:
         """GetObject of the listed version; of the present one where that is gone."""
