@@ -168,7 +168,7 @@ def test_a_listing_in_parts_that_hides_its_disorder_deletes_nothing_that_is_ther
     assert (tick.completed, tick.counts.listed) == (False, 1)
     following = scan_connector(services, services.connector(memory.id), budget_seconds=20)
     assert (following.completed, following.left_to_run) == (False, True)
-    assert states(services, memory) == {key: ("indexed", None) for key in FOLDERS}
+    assert states(services, memory) == dict.fromkeys(FOLDERS, ("indexed", None))
     assert scan_in_run(services, services.connector(memory.id)).counts.deleted == 0
 
 

@@ -44,7 +44,7 @@ class Hidden(SourceConfig):
 
 
 class Several(SourceConfig):
-    passwords: list[SecretStr] = []
+    passwords: tuple[SecretStr, ...] = ()
 
 
 def test_a_secret_may_be_absent_and_is_not_taken_away_by_null() -> None:
