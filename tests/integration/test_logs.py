@@ -237,6 +237,13 @@ def test_what_looks_like_a_secret_is_removed_wherever_it_stands(
             "https://b.s3/k?X-Amz-Signature=[redacted]&x=1",
         ),
         ("Authorization: Bearer abcdefgh12345", "Authorization: Bearer [redacted]"),
+        ("private_key=hunter2 of b", "private_key=[redacted] of b"),
+        ("got ya29.a0AfH6-SM_Bx.y from Google", "got [redacted] from Google"),
+        (
+            "key -----BEGIN RSA PRIVATE KEY-----\\nMIIE\\n-----END RSA PRIVATE KEY----- read",
+            "key [redacted] read",
+        ),
+        ("cut: -----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg", "cut: [redacted]"),
     ],
 )
 def test_named_secrets_are_removed_and_the_rest_stays(text: str, clean: str) -> None:
@@ -248,6 +255,7 @@ def test_named_secrets_are_removed_and_the_rest_stays(text: str, clean: str) -> 
     [
         "S3 connector synced 15 objects for tenant acme_corp",
         "Skipping s3://bucket/Reports/2025/Q1/Engineering/Summary/final/v2 - ETag unchanged",
+        "Skipping gs://bucket/Reports/2025/Q1/Engineering/Summary/final/v2 - unchanged",
         "Failed to fetch s3://bucket/doc.pdf: NoSuchKey",
         "Run 0f8fad5b-d9cb-469f-a165-70867728950e of commit "
         "da39a3ee5e6b4b0d3255bfef95601890afd80709",

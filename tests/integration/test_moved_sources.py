@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+from activekg_pipelines.administration import operations, removal
 from activekg_pipelines.administration.operations import reconfigure
-from activekg_pipelines.administration.removal import DocumentFate
+from activekg_pipelines.administration.removal import DocumentFate, DocumentsAffected
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import ConnectorChanged
 from activekg_pipelines.services import Services
@@ -70,6 +72,30 @@ def test_whoever_read_the_old_bucket_gets_nothing_to_do(
         f"s3://{other_bucket.name}/a.txt",
         f"s3://{other_bucket.name}/b.txt",
     }
+
+
+def test_a_move_that_somebody_else_made_meanwhile_still_asks_about_the_documents(
+    services: Services,
+    admin: Services,
+    connector: Connector,
+    bucket: Bucket,
+    other_bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other_bucket.put("b.txt", "The text of b.")
+
+    def look_first(*args: Any) -> int:
+        left = removal.leave_in_batches(*args)
+        monkeypatch.undo()
+        sync(services, move(admin, connector, other_bucket))
+        return left
+
+    monkeypatch.setattr(operations, "leave_in_batches", look_first)
+    # At this moment it names the bucket that the connector reads already.
+    with pytest.raises(DocumentsAffected):
+        reconfigure(admin, connector.id, S3ConfigPatch(bucket=bucket.name))
+    assert services.connector(connector.id).location.container == other_bucket.name
+    assert documents(services) == {f"s3://{other_bucket.name}/b.txt"}
 
 
 def test_two_changes_at_once_are_both_kept(

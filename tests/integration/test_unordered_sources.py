@@ -120,6 +120,22 @@ def test_a_listing_that_has_to_be_sorted_gets_its_run_without_a_wait(
     assert Trigger.SCAN not in scans_asked_for()
 
 
+def test_a_sorted_listing_is_not_given_up_half_way_when_others_wait(
+    services: Services, store: MemoryStore, memory: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services.ledger, "is_asked_for", lambda *_: False)
+    monkeypatch.setattr(services.ledger, "must_yield", lambda *_: True)
+    # More than one page, sorted or not.
+    for number in range(1001):
+        store.put(f"{number:04}.png", b"x")
+    assert not scan_in_run(services, memory).completed
+    store.order = shuffled
+    scan_connector(services, memory, budget_seconds=20)
+    connector = services.connector(memory.id)
+    assert not connector.lists_in_order
+    assert scan_in_run(services, connector).completed
+
+
 def test_no_order_of_a_listing_loses_or_deletes_an_object(
     services: Services, store: MemoryStore, memory: Connector
 ) -> None:

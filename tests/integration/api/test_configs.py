@@ -105,6 +105,19 @@ def test_unknown_fields_are_refused_at_every_level(acme: Caller) -> None:
     assert_problem(acme.get(CONFIGS, colour="red"), 422)
 
 
+def test_changes_that_are_no_object_get_one_sentence(acme: Caller) -> None:
+    created = acme.post(CONFIGS, registration()).json()
+    for config in ([], "x", 7, None):
+        problem = assert_problem(acme.put(f"{CONFIGS}/{created['id']}", {"config": config}), 422)
+        assert problem["errors"] == [
+            {
+                "location": "body",
+                "field": "config",
+                "rule": "must be an object with the fields to change",
+            }
+        ]
+
+
 def test_broken_bodies_are_the_callers_fault(acme: Caller, subtests: pytest.Subtests) -> None:
     cases = [
         b'{"tenant_id": "acme_corp", "provider": "s3", "config": {"bucket": "abc", "prefix": '

@@ -256,6 +256,24 @@ def test_a_poll_is_one_listing_for_each_page_and_no_download(
 
 
 @over_http
+def test_one_key_is_looked_for_in_one_page_where_keys_come_in_order(
+    services: Services, place: Place, via_proxy: Connector, proxy: FaultProxy
+) -> None:
+    place.put_many({f"a0{number:04}.txt": "x" for number in range(2001)})
+    place.put("a", "The one.")
+    source = services.source(via_proxy)
+    found = source.find("a")
+    assert found is not None
+    assert found.key == "a"
+    assert source.find("a0") is None
+    assert [request.operation for request in proxy.requests] == [LIST, LIST]
+    proxy.requests.clear()
+    # Out of order it may stand behind all that begin with it.
+    assert source.find("a0", in_order=False) is None
+    assert [request.operation for request in proxy.requests] == [LIST] * 3
+
+
+@over_http
 def test_a_listing_that_fails_half_way_deletes_nothing_and_goes_on(
     services: Services, place: Place, via_proxy: Connector, proxy: FaultProxy
 ) -> None:

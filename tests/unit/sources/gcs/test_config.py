@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -12,9 +12,12 @@ from pydantic import SecretStr, ValidationError
 from activekg_pipelines.errors import InvalidConnector
 from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.config import patch_of, view_of
-from activekg_pipelines.sources.gcs import GOOGLE_TOKENS, PROVIDER, GcsConfig
+from activekg_pipelines.sources.gcs import GOOGLE_TOKENS, PROVIDER, GcsConfig, ServiceAccount
 from activekg_pipelines.sources.registry import provider
 from tests.places import SERVICE_ACCOUNT, key_file, private_key
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 
 def config(**changes: object) -> GcsConfig:
@@ -127,12 +130,34 @@ def test_a_key_file_with_something_amiss_is_refused(changes: dict[str, Any], wor
     assert words in sentences(service_account_json=key_file(**changes))
 
 
+def _made_up_rsa_key(bits: int) -> RSAPrivateKey:
+    """Of numbers that are no primes: to look for primes takes as long as to test them."""
+    from cryptography.hazmat.primitives.asymmetric.rsa import (
+        RSAPrivateNumbers,
+        RSAPublicNumbers,
+    )
+
+    p, q = 2 ** (bits // 2) - 1, 2 ** (bits // 2) - 3
+    d, e = pow(65537, -1, (p - 1) * (q - 1)), 65537
+    numbers = RSAPrivateNumbers(
+        p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), RSAPublicNumbers(e, p * q)
+    )
+    return numbers.private_key(unsafe_skip_rsa_key_validation=True)
+
+
+def test_whether_a_keys_primes_are_prime_is_not_found_out_at_the_callers_cost() -> None:
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    pem = _made_up_rsa_key(4096).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    assert ServiceAccount.parse(key_file(private_key=pem.decode())).email == SERVICE_ACCOUNT
+
+
 def test_keys_of_other_kinds_are_refused() -> None:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     short = rsa.generate_private_key(public_exponent=65537, key_size=1024)
-    for key in (short, ec.generate_private_key(ec.SECP256R1())):
+    for key in (short, _made_up_rsa_key(8192), ec.generate_private_key(ec.SECP256R1())):
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
         assert "RSA" in sentences(service_account_json=key_file(private_key=pem))
 
