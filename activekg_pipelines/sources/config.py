@@ -46,7 +46,7 @@ def _storable(value: str) -> str:
     except UnicodeEncodeError:
         raise ValueError("must be valid Unicode text") from None
     if len(encoded) > 1024:
-        raise ValueError("must be at most 1,024 bytes long, as S3 keys are")
+        raise ValueError("must be at most 1,024 bytes long, as keys are")
     return value
 
 
