@@ -30,7 +30,8 @@ Every route but `/healthz` and `/readyz` wants `Authorization: Bearer <token>`: 
 signed with `JWT_SECRET_KEY` (HS256) or for `JWT_PUBLIC_KEY` (RS256, ES256), with the claims
 `sub`, `exp`, `aud` (`activekg`), `iss` (`activekg-auth`), `tenant_id`, and `scopes` as a list
 or a string. `activekg-pipelines token --tenant acme_corp` prints one where this installation
-signs its own.
+signs its own. A token lives for 30 days at most (`JWT_MAX_LIFE_SECONDS`), from `iat`, or from
+now where it has none, to `exp`; these are numbers. `sub` has at most 256 printable characters.
 
 | scope | allows |
 |---|---|
