@@ -20,9 +20,11 @@ HEAD = """# API reference
 <!-- Made by docs/make_api_reference.py from the OpenAPI document; change the code, and run it. -->
 
 The running API serves the OpenAPI document of this page at `/_admin/connectors/openapi.json`,
-to any valid token. Bodies and answers are JSON. What does not fit is refused and never dropped:
-unknown fields and parameters, and values of another type. The metrics of `GET /metrics` are
-Prometheus' text format and described in [the guide](S3_CONNECTOR.md#monitoring).
+to any valid token. Bodies and answers are JSON. Every answer has the headers
+`Cache-Control: no-store` and `X-Content-Type-Options: nosniff`. What does not fit is refused
+and never dropped: unknown fields and parameters, and values of another type. The metrics of
+`GET /metrics` are Prometheus' text format and described in
+[the guide](S3_CONNECTOR.md#monitoring).
 
 ## Tokens
 

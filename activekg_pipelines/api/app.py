@@ -27,6 +27,7 @@ from activekg_pipelines.api import (
     runs,
     search,
 )
+from activekg_pipelines.api.answer_headers import AnswerHeadersMiddleware
 from activekg_pipelines.api.auth import AuthenticationMiddleware
 from activekg_pipelines.api.request_limits import (
     BodyLimitMiddleware,
@@ -78,6 +79,7 @@ def create_app(services: Services) -> FastAPI:
         # office's), and before a byte of the body is read, so that bodies that are too
         # large count as requests.
         middleware=[
+            Middleware(AnswerHeadersMiddleware),
             *rate_limited(
                 authentication, settings, open_paths=open_paths, exempt_paths=health.OPEN_PATHS
             ),
