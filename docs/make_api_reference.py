@@ -91,6 +91,7 @@ _GROUPS = {
     "runs": "Runs",
     "objects": "Objects and dead letters",
     "keys": "Keys",
+    "actions": "Who did what",
     "search": "Search",
     "health": "Health",
 }

@@ -17,6 +17,7 @@ from starlette.middleware import Middleware
 
 from activekg_pipelines.administration.tokens import TokenVerifier
 from activekg_pipelines.api import (
+    actions,
     configs,
     health,
     keys,
@@ -127,7 +128,14 @@ def _description() -> dict[str, Any]:
 
 def _include_documented_routes(app: FastAPI) -> None:
     admin = APIRouter(prefix=ADMIN_PREFIX)
-    for router in (configs.router, runs.router, objects.router, preview.router, keys.router):
+    for router in (
+        configs.router,
+        runs.router,
+        objects.router,
+        preview.router,
+        keys.router,
+        actions.router,
+    ):
         admin.include_router(router)
     for router in (admin, search.router):
         app.include_router(router, responses=too_many_requests())

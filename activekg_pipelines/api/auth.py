@@ -17,6 +17,7 @@ from activekg_pipelines.administration.tokens import (
     TokenVerifier,
 )
 from activekg_pipelines.api.problems import ProblemError, problem
+from activekg_pipelines.connectors.actions import Actor, Via, acting
 
 # Open to everybody; a token that is brought along is checked, for an answer that says
 # more.
@@ -67,6 +68,10 @@ class AuthenticationMiddleware:
                 await refusal(scope, receive, send)
                 return
             scope.setdefault("state", {})["principal"] = principal
+            actor = Actor(principal.subject, Via.API, by_operator=principal.is_super_admin)
+            with acting(actor):
+                await self._app(scope, receive, send)
+            return
         await self._app(scope, receive, send)
 
 

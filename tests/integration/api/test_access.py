@@ -43,6 +43,7 @@ ROUTES = [
     ("POST", "/_admin/connectors/rotate_keys", {"dry_run": True}),
     ("GET", RUNS, None),
     ("GET", RUNS + "?config_id={id}", None),
+    ("GET", "/_admin/connectors/actions", None),
     ("GET", "/search?q=roof", None),
     ("GET", OPENAPI_PATH, None),
 ]
