@@ -288,6 +288,8 @@ def _type(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
         return ", ".join(_value(value) for value in schema["enum"])
     if schema["type"] == "array":
         return f"list{_bounds(schema, 'Items', ' items')} of {_type(schema['items'], schemas)}"
+    if schema.get("additionalProperties") is True:
+        return "object"
     if schema["type"] == "object":
         return f"object of {_type(schema['additionalProperties'], schemas)}"
     name = _FORMATS.get(schema.get("format", ""), schema["type"])
