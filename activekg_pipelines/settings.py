@@ -102,6 +102,12 @@ class Keys(_Section):
         le=300,
         description="By how much the clocks of issuer and API may differ.",
     )
+    jwt_max_life_seconds: Annotated[int, Unit("seconds")] = Field(
+        default=30 * 24 * 3600,
+        ge=60,
+        description="How long a token may live, from `iat` (without that, from now) to `exp`. A "
+        "longer one is refused.",
+    )
 
 
 class AdminApi(_Section):

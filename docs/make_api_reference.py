@@ -20,9 +20,11 @@ HEAD = """# API reference
 <!-- Made by docs/make_api_reference.py from the OpenAPI document; change the code, and run it. -->
 
 The running API serves the OpenAPI document of this page at `/_admin/connectors/openapi.json`,
-to any valid token. Bodies and answers are JSON. What does not fit is refused and never dropped:
-unknown fields and parameters, and values of another type. The metrics of `GET /metrics` are
-Prometheus' text format and described in [the guide](S3_CONNECTOR.md#monitoring).
+to any valid token. Bodies and answers are JSON. Every answer has the headers
+`Cache-Control: no-store` and `X-Content-Type-Options: nosniff`. What does not fit is refused
+and never dropped: unknown fields and parameters, and values of another type. The metrics of
+`GET /metrics` are Prometheus' text format and described in
+[the guide](S3_CONNECTOR.md#monitoring).
 
 ## Tokens
 
@@ -30,7 +32,8 @@ Every route but `/healthz` and `/readyz` wants `Authorization: Bearer <token>`: 
 signed with `JWT_SECRET_KEY` (HS256) or for `JWT_PUBLIC_KEY` (RS256, ES256), with the claims
 `sub`, `exp`, `aud` (`activekg`), `iss` (`activekg-auth`), `tenant_id`, and `scopes` as a list
 or a string. `activekg-pipelines token --tenant acme_corp` prints one where this installation
-signs its own.
+signs its own. A token lives for 30 days at most (`JWT_MAX_LIFE_SECONDS`), from `iat`, or from
+now where it has none, to `exp`; these are numbers. `sub` has at most 256 printable characters.
 
 | scope | allows |
 |---|---|
@@ -88,6 +91,7 @@ _GROUPS = {
     "runs": "Runs",
     "objects": "Objects and dead letters",
     "keys": "Keys",
+    "actions": "Who did what",
     "search": "Search",
     "health": "Health",
 }
@@ -284,6 +288,8 @@ def _type(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
         return ", ".join(_value(value) for value in schema["enum"])
     if schema["type"] == "array":
         return f"list{_bounds(schema, 'Items', ' items')} of {_type(schema['items'], schemas)}"
+    if schema.get("additionalProperties") is True:
+        return "object"
     if schema["type"] == "object":
         return f"object of {_type(schema['additionalProperties'], schemas)}"
     name = _FORMATS.get(schema.get("format", ""), schema["type"])

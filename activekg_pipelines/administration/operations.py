@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
 from activekg_pipelines.administration.removal import (
     DocumentFate,
     SettledDocuments,
@@ -20,6 +23,7 @@ from activekg_pipelines.administration.removal import (
     lock,
     origin,
 )
+from activekg_pipelines.connectors.actions import ActionKind, record
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.database.pool import act_for
 from activekg_pipelines.database.queries import load_queries
@@ -75,6 +79,14 @@ def register(services: Services, tenant_id: str, kind: str, config: SourceConfig
     """
     with services.database.transaction(tenant_id=tenant_id) as conn:
         connector = services.connectors.create(conn, tenant_id, kind, config)
+        record(
+            conn,
+            ActionKind.CONNECTOR_REGISTERED,
+            tenant_id,
+            connector,
+            provider=kind,
+            location=str(connector.location),
+        )
         # Before the commit: a connector without a partition could not be synced by
         # hand, one that failed to be registered leaves at worst a partition that the
         # next try takes up.
@@ -126,6 +138,7 @@ def reconfigure(
         if moves and origin(old) != origin(new):
             left += leave_source(services, conn, old, new, documents)
             new = services.connectors.get(conn, connector_id, tenant_id)
+        _record_change(conn, old, new, patch, left, documents)
     if (old.enabled, old.poll_interval_seconds) != (new.enabled, new.poll_interval_seconds):
         services.orchestrator.reload()
     return Reconfigured(left, documents if left else None, new)
@@ -197,7 +210,17 @@ def replay_dead_letters(
         "error_type": error_type,
     }
     with services.database.transaction(tenant_id=connector.tenant_id) as conn:
-        return conn.execute(_SQL["replay_dead_letters"], parameters).rowcount
+        replayed = conn.execute(_SQL["replay_dead_letters"], parameters).rowcount
+        if replayed:
+            record(
+                conn,
+                ActionKind.DEAD_LETTERS_REPLAYED,
+                connector.tenant_id,
+                connector,
+                objects=replayed,
+                error_type=error_type,
+            )
+    return replayed
 
 
 def confirm_deletions(
@@ -211,8 +234,50 @@ def confirm_deletions(
     connector = services.connector(connector_id, tenant_id)
     with services.database.transaction(tenant_id=connector.tenant_id) as conn:
         deletions = services.connectors.confirm_deletions(conn, connector.id)
+        if deletions:
+            record(
+                conn,
+                ActionKind.DELETIONS_CONFIRMED,
+                connector.tenant_id,
+                connector,
+                deletions=deletions,
+            )
     if deletions == 0 or not connector.enabled:
         return DeletionsConfirmed(deletions, None)
     with services.database.transaction() as conn:
         sync_id = services.ledger.request_manual_run(conn, connector.id, connector.tenant_id)
     return DeletionsConfirmed(deletions, sync_id)
+
+
+def _record_change(
+    conn: Connection[TupleRow],
+    old: Connector,
+    new: Connector,
+    patch: ConfigPatch,
+    documents: int,
+    fate: DocumentFate | None,
+) -> None:
+    before, after = _shown(old), _shown(new)
+    changed = {
+        name: {"from": before.get(name), "to": after.get(name)}
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    }
+    secrets = [name for name in patch.SECRETS if name in patch.changes()]
+    if not changed and not secrets:
+        return
+    details: dict[str, object] = {"changed": changed}
+    if secrets:
+        details["secrets"] = secrets
+    if documents:
+        details |= {"documents": documents, "fate": fate}
+    record(conn, ActionKind.CONNECTOR_CHANGED, new.tenant_id, new, **details)
+
+
+def _shown(connector: Connector) -> dict[str, object]:
+    """What a connector's fields are, without its secrets."""
+    return {
+        **connector.config,
+        "poll_interval_seconds": connector.poll_interval_seconds,
+        "enabled": connector.enabled,
+    }

@@ -71,8 +71,8 @@ class Cursor(Generic[Position]):
 
 TimeAndId = tuple[AwareDatetime, UUID]
 by_time: Cursor[tuple[datetime, UUID]] = Cursor(TypeAdapter(TimeAndId))
-# Cursors come from outside like all else: a key that Postgres cannot take is refused
-# here.
+# Cursors come from outside like all else: what Postgres cannot take is refused here.
+by_number: Cursor[int] = Cursor(TypeAdapter(Annotated[int, Field(ge=0, lt=2**63, strict=True)]))
 by_key: Cursor[str] = Cursor(TypeAdapter(Key))
 
 

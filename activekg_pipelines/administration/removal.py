@@ -17,6 +17,7 @@ from uuid import UUID
 from psycopg import Connection, Rollback
 from psycopg.rows import TupleRow
 
+from activekg_pipelines.connectors.actions import ActionKind, record
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.connectors.store import stored_config
 from activekg_pipelines.database.pool import act_for
@@ -105,6 +106,13 @@ def remove(
         # is away.
         services.orchestrator.remove_partition(connector.partition_key)
         upto = _newest_object(conn, connector_id)
+        record(
+            conn,
+            ActionKind.CONNECTOR_REMOVAL_BEGUN,
+            connector.tenant_id,
+            connector,
+            fate=documents,
+        )
     goes = documents is DocumentFate.REMOVE
     removed = 0
     while True:
@@ -118,6 +126,14 @@ def remove(
                 rest = _lock_objects(conn, connector)
                 removed += _forget_objects(services, conn, connector, rest, remove_documents=goes)
                 services.connectors.delete(conn, connector_id, tenant_id)
+                record(
+                    conn,
+                    ActionKind.CONNECTOR_REMOVED,
+                    connector.tenant_id,
+                    connector,
+                    documents=removed,
+                    fate=documents,
+                )
                 # A tick that had begun before may have added it again.
                 services.orchestrator.remove_partition(connector.partition_key)
                 break
@@ -184,6 +200,15 @@ def leave_in_batches(
             if len(batch) < _BATCH:
                 # Few enough to go in the transaction that changes the connector.
                 return left
+            if left == 0:
+                record(
+                    conn,
+                    ActionKind.CONNECTOR_CHANGE_BEGUN,
+                    old.tenant_id,
+                    old,
+                    location=str(new.location),
+                    fate=fate,
+                )
             left += _forget_objects(
                 services, conn, old, batch, remove_documents=fate is DocumentFate.REMOVE
             )

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
+from activekg_pipelines.connectors.actions import ActionKind, Via
 from activekg_pipelines.connectors.models import ConnectorStatus
 from activekg_pipelines.connectors.store import stored_config
 from activekg_pipelines.ledger.run_counts import COUNTERS, Unit
@@ -389,3 +390,37 @@ class KeyRotation(Schema):
     failed: list[KeyRotationFailure]
     dry_run: bool
     active_version: int
+
+
+class ActionView(Schema):
+    """What somebody did to a connector or a tenant."""
+
+    id: int
+    at: datetime
+    tenant_id: str | None = Field(description="Null for what the operator did to no tenant.")
+    actor: str = Field(description="The token's subject, or the operating system's user.")
+    via: Via
+    by_operator: bool = Field(description="By a super admin or at the command line.")
+    action: ActionKind
+    config_id: UUID | None = Field(validation_alias="connector_id")
+    partition_key: str | None = Field(description="What the connector was called then.")
+    details: dict[str, Any] = Field(description="What was done, by name; never a secret.")
+
+
+class TenantCount(Schema):
+    """Rows of a removed tenant in one table, or in a part of Dagster's storage."""
+
+    place: str
+    removed: int
+    left: int
+
+
+class TenantRemovalView(Schema):
+    """What became of a tenant; shown by the command line only."""
+
+    tenant_id: str
+    is_complete: bool = Field(description="Nothing is left.")
+    counts: list[TenantCount]
+    others: dict[str, int] = Field(
+        description="Rows in tables of other software in this database; they are not touched."
+    )

@@ -20,10 +20,13 @@ from activekg_pipelines.errors import ActiveKGError, SettingsError
 from activekg_pipelines.settings import Settings
 
 MAX_TOKEN_BYTES: Final = 8 * 1024
+# It stands in logs, in the record of actions and in terminals.
+_MAX_SUBJECT_CHARACTERS: Final = 256
 
 _ASYMMETRIC: Final = frozenset({"RS256", "ES256"})
-# RFC 7518, section 3.2: a key as long as the hash.
+# RFC 7518, section 3.2: a key as long as the hash; section 3.3: what RS256 needs.
 _MIN_SECRET_BYTES: Final = 32
+_MIN_RSA_BITS: Final = 2048
 _HOW_TO_MAKE_A_SECRET: Final = (
     "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"  # noqa: S105
 )
@@ -120,7 +123,9 @@ class TokenVerifier:
         """
         if len(token) > MAX_TOKEN_BYTES:
             raise TokenRefused(f"The token is longer than {MAX_TOKEN_BYTES:,} bytes.")
-        return _principal(self._claims(token))
+        claims = self._claims(token)
+        _check_life(claims, self._settings.jwt_max_life_seconds)
+        return _principal(claims)
 
     def _claims(self, token: str) -> dict[str, Any]:
         try:
@@ -197,6 +202,7 @@ def mint_token(
     if tenant_id is not None:
         claims["tenant_id"] = tenant_id
     try:
+        _check_life(claims, settings.jwt_max_life_seconds)
         _principal(claims)
     except TokenRefused as error:
         raise SettingsError(str(error)) from None
@@ -224,19 +230,49 @@ def _verification_key(settings: Settings) -> str:
         key = settings.jwt_public_key.get_secret_value()
     else:
         raise SettingsError("JWT_ALGORITHM must be HS256, RS256 or ES256.")
+    name = "JWT_SECRET_KEY" if algorithm == "HS256" else "JWT_PUBLIC_KEY"
     try:
         # Also refuses a public key as an HS256 secret: everybody could sign with it.
-        jwt.get_algorithm_by_name(algorithm).prepare_key(key)
+        prepared: Any = jwt.get_algorithm_by_name(algorithm).prepare_key(key)
     except (jwt.PyJWTError, ValueError, TypeError):
-        name = "JWT_SECRET_KEY" if algorithm == "HS256" else "JWT_PUBLIC_KEY"
         raise SettingsError(f"{name} is no usable key for JWT_ALGORITHM={algorithm}.") from None
+    if hasattr(prepared, "private_bytes"):
+        raise SettingsError(
+            f"{name} is a private key. Set the public one: whoever checks tokens must not be able "
+            "to sign them."
+        )
+    if algorithm == "RS256" and prepared.key_size < _MIN_RSA_BITS:
+        raise SettingsError(
+            f"{name} is an RSA key of {prepared.key_size:,} bits; at least {_MIN_RSA_BITS:,} are "
+            "needed."
+        )
     return key
 
 
+def _check_life(claims: dict[str, Any], most_seconds: int) -> None:
+    """Refuse times that are no numbers, and a life that is too long.
+
+    PyJWT has compared them with the clock. It takes "7" and true for numbers.
+    """
+    for name in ("exp", "iat", "nbf"):
+        if type(claims.get(name, 0)) not in {int, float}:
+            raise TokenRefused(f"The token's {name} claim is not a number.")
+    # An issuer that leaves out iat is held to what is left of the life.
+    now = time.time()
+    if not claims["exp"] <= min(claims.get("iat", now), now) + most_seconds:
+        raise TokenRefused(f"The token lives longer than {most_seconds:,} seconds.")
+
+
 def _principal(claims: dict[str, Any]) -> Principal:
-    subject = claims["sub"]
+    subject: str = claims["sub"]
     if not subject:
         raise TokenRefused("The token has an empty sub claim.")
+    # Also a surrogate that stands alone is not printable; no database could store it.
+    if len(subject) > _MAX_SUBJECT_CHARACTERS or not subject.isprintable():
+        raise TokenRefused(
+            f"The token's sub claim must have at most {_MAX_SUBJECT_CHARACTERS} characters, all of "
+            "them printable."
+        )
     scopes = _scopes(claims)
     tenant_id = claims.get("tenant_id")
     if tenant_id is None:
@@ -249,7 +285,7 @@ def _principal(claims: dict[str, Any]) -> Principal:
             tenant_id = _tenant_ids.validate_python(tenant_id, strict=True)
         except ValidationError:
             raise TokenRefused("The token's tenant_id claim is not a valid tenant id.") from None
-    return Principal(str(subject), tenant_id, scopes)
+    return Principal(subject, tenant_id, scopes)
 
 
 def _scopes(claims: dict[str, Any]) -> frozenset[str]:

@@ -17,6 +17,7 @@ from starlette.middleware import Middleware
 
 from activekg_pipelines.administration.tokens import TokenVerifier
 from activekg_pipelines.api import (
+    actions,
     configs,
     health,
     keys,
@@ -27,6 +28,7 @@ from activekg_pipelines.api import (
     runs,
     search,
 )
+from activekg_pipelines.api.answer_headers import AnswerHeadersMiddleware
 from activekg_pipelines.api.auth import AuthenticationMiddleware
 from activekg_pipelines.api.request_limits import (
     BodyLimitMiddleware,
@@ -78,6 +80,7 @@ def create_app(services: Services) -> FastAPI:
         # office's), and before a byte of the body is read, so that bodies that are too
         # large count as requests.
         middleware=[
+            Middleware(AnswerHeadersMiddleware),
             *rate_limited(
                 authentication, settings, open_paths=open_paths, exempt_paths=health.OPEN_PATHS
             ),
@@ -125,7 +128,14 @@ def _description() -> dict[str, Any]:
 
 def _include_documented_routes(app: FastAPI) -> None:
     admin = APIRouter(prefix=ADMIN_PREFIX)
-    for router in (configs.router, runs.router, objects.router, preview.router, keys.router):
+    for router in (
+        configs.router,
+        runs.router,
+        objects.router,
+        preview.router,
+        keys.router,
+        actions.router,
+    ):
         admin.include_router(router)
     for router in (admin, search.router):
         app.include_router(router, responses=too_many_requests())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -17,6 +17,23 @@ from activekg_pipelines.administration.tokens import (
     TokenVerifier,
 )
 from activekg_pipelines.api.problems import ProblemError, problem
+from activekg_pipelines.connectors.actions import Actor, Via, acting
+
+# Open to everybody; a token that is brought along is checked, for an answer that says
+# more.
+_MORE_WITH_A_TOKEN: Final = frozenset({"/readyz"})
+
+
+def is_open(scope: Scope, open_paths: Collection[str]) -> bool:
+    """Whether nobody looks for a token in this request.
+
+    Args:
+        scope: of an HTTP request.
+        open_paths: paths that need no token.
+    """
+    path = scope["path"]
+    brings_one = path in _MORE_WITH_A_TOKEN and "authorization" in Headers(scope=scope)
+    return path in open_paths and not brings_one
 
 
 class AuthenticationMiddleware:
@@ -39,7 +56,7 @@ class AuthenticationMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] == "http" and scope["path"] not in self._open_paths:
+        if scope["type"] == "http" and not is_open(scope, self._open_paths):
             try:
                 principal = self._verifier.verify(_bearer_token(Headers(scope=scope)))
             except TokenRefused as error:
@@ -51,6 +68,10 @@ class AuthenticationMiddleware:
                 await refusal(scope, receive, send)
                 return
             scope.setdefault("state", {})["principal"] = principal
+            actor = Actor(principal.subject, Via.API, by_operator=principal.is_super_admin)
+            with acting(actor):
+                await self._app(scope, receive, send)
+            return
         await self._app(scope, receive, send)
 
 

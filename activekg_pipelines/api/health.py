@@ -1,16 +1,18 @@
 """Routes ``/healthz`` and ``/readyz``.
 
-They are open to everybody, so they name what fails and quote nothing.
+They are open to everybody. Which part fails, and why, is told to tokens only, and quotes
+nothing even there.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter, Response
-from pydantic import BaseModel
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
 
 from activekg_pipelines.administration.checks import CHECKS, Installation, findings
+from activekg_pipelines.api.problems import documented
 from activekg_pipelines.api.requests import ServicesOfApp
 
 router = APIRouter(tags=["health"])
@@ -43,7 +45,9 @@ class Readiness(BaseModel):
     """Whether every part works."""
 
     status: Literal["ready", "not_ready"]
-    checks: list[CheckView]
+    checks: list[CheckView] | None = Field(
+        default=None, description="Part by part; only for a request with a token."
+    )
 
 
 @router.get("/healthz")
@@ -53,16 +57,26 @@ def healthz() -> Alive:
 
 
 @router.get(
-    "/readyz", responses={503: {"model": Readiness, "description": "A part does not work."}}
+    "/readyz",
+    response_model_exclude_none=True,
+    responses={
+        503: {"model": Readiness, "description": "A part does not work."},
+        **documented(401),
+    },
 )
-def readyz(response: Response, services: ServicesOfApp) -> Readiness:
-    """Whether everything that syncs and searches need works, part by part."""
+def readyz(request: Request, response: Response, services: ServicesOfApp) -> Readiness:
+    """Whether everything that syncs and searches need works. A request with a token of
+    any scope is told part by part; a wrong one is refused.
+    """
     with Installation(services, connect_seconds=_CONNECT_TIMEOUT_SECONDS) as installation:
         found = list(findings(installation, _READINESS))
     ready = all(finding.ok for finding in found)
     response.status_code = 200 if ready else 503
+    status: Literal["ready", "not_ready"] = "ready" if ready else "not_ready"
+    if not hasattr(request.state, "principal"):
+        return Readiness(status=status)
     return Readiness(
-        status="ready" if ready else "not_ready",
+        status=status,
         checks=[
             CheckView(
                 name=_NAMES.get(finding.name, finding.name),

@@ -22,6 +22,7 @@ from starlette.routing import Match
 from activekg_pipelines.administration.operations import ConnectorDisabled
 from activekg_pipelines.administration.paging import InvalidCursor
 from activekg_pipelines.administration.tokens import OtherTenant
+from activekg_pipelines.api.answer_headers import ANSWER_HEADERS
 from activekg_pipelines.errors import (
     ActiveKGError,
     ConnectorConflict,
@@ -262,7 +263,10 @@ def _on_database_error(_: Request, __: Exception) -> Response:
 
 
 def _on_bug(_: Request, __: Exception) -> Response:
-    return problem(500, "Something went wrong here; the log of the API says what.")
+    # The framework sends it past every middleware.
+    return problem(
+        500, "Something went wrong here; the log of the API says what.", headers=ANSWER_HEADERS
+    )
 
 
 def _field(item: Mapping[str, Any]) -> FieldProblem:

@@ -26,6 +26,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from activekg_pipelines.administration.tokens import Principal
+from activekg_pipelines.api.auth import is_open
 from activekg_pipelines.api.problems import documented, problem
 from activekg_pipelines.errors import SettingsError
 from activekg_pipelines.settings import Settings
@@ -128,7 +129,7 @@ class RefusalLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http" or scope["path"] in self._open_paths:
+        if scope["type"] != "http" or is_open(scope, self._open_paths):
             await self._app(scope, receive, send)
             return
         client = _address(scope)

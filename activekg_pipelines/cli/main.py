@@ -10,6 +10,7 @@ import sys
 import typer
 
 from activekg_pipelines.cli import (
+    actions,
     audit,
     connectors,
     dead_letters,
@@ -21,6 +22,7 @@ from activekg_pipelines.cli import (
     preview,
     search,
     tenant_limits,
+    tenants,
 )
 from activekg_pipelines.cli.console import EXIT_CODES, KnownErrors
 
@@ -57,7 +59,9 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.command("preview")(preview.preview)
 app.command("audit")(audit.audit)
 app.add_typer(tenant_limits.app, name="limits")
+app.add_typer(tenants.app, name="tenants")
 app.command("rotate-keys")(keys.rotate)
+app.command("actions")(actions.actions)
 app.command("search")(search.search)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)

@@ -5,6 +5,7 @@ They work on the database: no token of a tenant can set what it may use.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -113,6 +114,7 @@ def set_limits(
       activekg-pipelines limits set acme_corp --objects 500000 --bytes-per-day 10000000000
     """
     from activekg_pipelines.administration.schemas import TenantLimitsView
+    from activekg_pipelines.connectors.actions import ActionKind, record
     from activekg_pipelines.connectors.tenant_limits import TenantLimits
 
     if connectors is None and objects is None and bytes_per_day is None:
@@ -122,7 +124,9 @@ def set_limits(
     with administration() as services:
         store = services.tenant_limits
         with services.database.transaction() as conn:
-            store.set(conn, tenant, TenantLimits(connectors, objects, bytes_per_day))
+            given = TenantLimits(connectors, objects, bytes_per_day)
+            store.set(conn, tenant, given)
+            record(conn, ActionKind.LIMITS_CHANGED, tenant, **asdict(given))
             usage = store.usage(conn, tenant)
     if as_json:
         print_json(TenantLimitsView.of(usage))
@@ -141,11 +145,14 @@ def clear(tenant: Tenant, as_json: AsJson = False) -> None:
       activekg-pipelines limits clear acme_corp
     """
     from activekg_pipelines.administration.schemas import TenantLimitsView
+    from activekg_pipelines.connectors.actions import ActionKind, record
 
     with administration() as services:
         store = services.tenant_limits
         with services.database.transaction() as conn:
             cleared = store.clear(conn, tenant)
+            if cleared:
+                record(conn, ActionKind.LIMITS_CHANGED, tenant, cleared=True)
             usage = store.usage(conn, tenant)
     if as_json:
         print_json(TenantLimitsView.of(usage))

@@ -139,7 +139,7 @@ WITH replaced AS (
     SELECT tenant_id, count(*) FROM replaced GROUP BY tenant_id ORDER BY tenant_id
     ON CONFLICT (tenant_id) DO UPDATE SET rotated = k.rotated + EXCLUDED.rotated
 )
-SELECT count(*) FROM replaced
+SELECT tenant_id, count(*) FROM replaced GROUP BY tenant_id ORDER BY tenant_id
 
 -- name: count_old_versions
 SELECT count(*) FROM connectors.connectors

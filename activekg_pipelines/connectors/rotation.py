@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from activekg_pipelines.connectors.actions import ActionKind, record_each
 from activekg_pipelines.connectors.encryption import KeyRing
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.database.queries import load_queries
@@ -140,7 +141,7 @@ def _reencrypt(
 
 def _write(database: Database, active: int, rows: list[tuple[_Envelope, bytes]]) -> int:
     with database.transaction() as conn:
-        row = conn.execute(
+        by_tenant = conn.execute(
             _SQL["replace_secrets"],
             {
                 "active": active,
@@ -149,8 +150,16 @@ def _write(database: Database, active: int, rows: list[tuple[_Envelope, bytes]])
                 "versions": [old.version for old, _ in rows],
                 "new": [token for _, token in rows],
             },
-        ).fetchone()
-    return int(row[0]) if row else 0
+        ).fetchall()
+        record_each(
+            conn,
+            ActionKind.KEYS_ROTATED,
+            {
+                tenant_id: {"connectors": connectors, "key_version": active}
+                for tenant_id, connectors in by_tenant
+            },
+        )
+    return sum(connectors for _, connectors in by_tenant)
 
 
 def _count(database: Database, scope: dict[str, Any]) -> int:

@@ -15,6 +15,8 @@ from activekg_pipelines.orchestrator.webserver import Webserver
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
+    from activekg_pipelines.orchestrator.tenant_history import TenantHistory
+
 
 class Orchestrator:
     """Dagster as API and command line need it. Safe to use from several threads.
@@ -71,6 +73,28 @@ class Orchestrator:
             OrchestratorError: Dagster's storage cannot be reached.
         """
         return self._partitions.count()
+
+    def count_tenant(self, tenant_id: str) -> TenantHistory:
+        """What Dagster holds of a tenant.
+
+        Raises:
+            OrchestratorError: Dagster's storage cannot be reached.
+            UnknownStorage: it is not PostgreSQL.
+        """
+        from activekg_pipelines.orchestrator.tenant_history import count_tenant
+
+        return self._partitions.with_instance(lambda instance: count_tenant(instance, tenant_id))
+
+    def forget_tenant(self, tenant_id: str) -> None:
+        """Delete what Dagster holds of a tenant, but the runs that are not finished.
+
+        Raises:
+            OrchestratorError: Dagster's storage cannot be reached.
+            UnknownStorage: it is not PostgreSQL.
+        """
+        from activekg_pipelines.orchestrator.tenant_history import forget_tenant
+
+        self._partitions.with_instance(lambda instance: forget_tenant(instance, tenant_id))
 
     def reload(self) -> None:
         """Have the webserver load the definitions again, soon and in the background.

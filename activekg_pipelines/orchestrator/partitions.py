@@ -44,7 +44,7 @@ class PartitionStore:
         Raises:
             OrchestratorError: Dagster's storage cannot be reached.
         """
-        self._with_instance(lambda instance: instance.add_dynamic_partitions(PARTITIONS_DEF, [key]))
+        self.with_instance(lambda instance: instance.add_dynamic_partitions(PARTITIONS_DEF, [key]))
 
     def remove(self, key: str) -> None:
         """Forget a partition. An unknown one is no error.
@@ -52,7 +52,7 @@ class PartitionStore:
         Raises:
             OrchestratorError: Dagster's storage cannot be reached.
         """
-        self._with_instance(lambda instance: instance.delete_dynamic_partition(PARTITIONS_DEF, key))
+        self.with_instance(lambda instance: instance.delete_dynamic_partition(PARTITIONS_DEF, key))
 
     def count(self) -> int:
         """How many partitions Dagster's storage knows.
@@ -60,7 +60,7 @@ class PartitionStore:
         Raises:
             OrchestratorError: Dagster's storage cannot be reached.
         """
-        return self._with_instance(
+        return self.with_instance(
             lambda instance: len(instance.get_dynamic_partitions(PARTITIONS_DEF))
         )
 
@@ -71,7 +71,12 @@ class PartitionStore:
                 self._instance.dispose()
                 self._instance = None
 
-    def _with_instance(self, action: Callable[[DagsterInstance], T]) -> T:
+    def with_instance(self, action: Callable[[DagsterInstance], T]) -> T:
+        """Do something else with the instance that partitions are kept in.
+
+        Raises:
+            OrchestratorError: Dagster's storage cannot be reached.
+        """
         from dagster import DagsterError
         from sqlalchemy.exc import SQLAlchemyError
 

@@ -62,6 +62,9 @@ def _http_url(value: str) -> str:
     # fail.
     if "@" in value:
         raise ValueError("must hold no user name or password")
+    # Before the next line: the Kelvin sign in lower case is a k.
+    if not value.isascii():
+        raise ValueError("must hold no character outside ASCII")
     if not (match := _ENDPOINT.fullmatch(value.lower())):
         raise ValueError(
             "must be http:// or https://, a host of letters, digits, hyphens and dots, and "
@@ -77,9 +80,22 @@ def _http_url(value: str) -> str:
     return value.lower().rstrip("/")
 
 
+def _key_characters(value: SecretStr) -> SecretStr:
+    # The sentence holds no part of the key.
+    if not all("!" <= character <= "~" for character in value.get_secret_value()):
+        raise ValueError(
+            "must hold no blank, no line end and no character outside ASCII; a key that was "
+            "copied may have one at its end"
+        )
+    return value
+
+
 ConnectorName = Annotated[str, Field(pattern=_NAME), AfterValidator(no_dots)]
 Key = Annotated[str, AfterValidator(_storable)]
 Prefix = Annotated[Key, Field(description="Only keys that begin with it.")]
+# It goes into a header, or a signature is made with it: a blank that nobody sees is a
+# refusal that nobody understands.
+AccessKey = Annotated[SecretStr, AfterValidator(_key_characters)]
 EndpointUrl = Annotated[str, Field(max_length=255), AfterValidator(_http_url)]
 # Strict: a value of another JSON type is a mistake of the client.
 PollInterval = Annotated[

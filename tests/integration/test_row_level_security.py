@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from activekg_pipelines import graph
 from activekg_pipelines.administration.operations import reconfigure
 from activekg_pipelines.administration.removal import DocumentFate, remove
+from activekg_pipelines.administration.tenants import remove_tenant
 from activekg_pipelines.audit.walk import SQL as AUDIT_SQL
 from activekg_pipelines.database.migrate import migrate
 from activekg_pipelines.database.queries import load_queries
@@ -432,6 +433,9 @@ def test_everything_works_for_a_role_that_row_level_security_binds(
     assert found(services, "text", tenant_id="tenant_a") == {f"s3://{bucket.name}/docs/d.txt"}
     assert remove(services, other.id, DocumentFate.REMOVE).documents == 3
     assert found(services, "text", tenant_id="tenant_b") == set()
+    removal = remove_tenant(services, "tenant_a")
+    assert removal.is_complete
+    assert {"nodes", "edges"} <= {count.place for count in removal.counts if count.removed}
     services.database.close()
 
 

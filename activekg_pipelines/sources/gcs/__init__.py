@@ -27,6 +27,7 @@ _MAX_LABEL: Final = 63
 # ones begin with a domain: "example.com:project".
 _PROJECT: Final = r"^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$"
 _EMAIL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*@[A-Za-z0-9][A-Za-z0-9.-]*")
+_WORD: Final = re.compile(r"[!-~]*")
 # A key file has 2.4 kB.
 _MAX_KEY_FILE: Final = 16 * 1024
 _RSA_BITS: Final = range(2048, 4097)
@@ -85,13 +86,12 @@ class ServiceAccount:
             raise ValueError("must have an e-mail address as `client_email`")
         private_key = _text(values, "private_key")
         _check_private_key(private_key)
-        project, key_id = values.get("project_id"), values.get("private_key_id")
         return cls(
             email,
-            project if isinstance(project, str) else None,
+            _word(values, "project_id"),
             _token_uri(_text(values, "token_uri")),
             private_key,
-            key_id if isinstance(key_id, str) else None,
+            _word(values, "private_key_id"),
         )
 
     @classmethod
@@ -248,6 +248,17 @@ def _text(values: dict[str, Any], name: str) -> str:
     value = values.get(name)
     if not isinstance(value, str) or not value:
         raise ValueError(f"must have a text as `{name}`. {_ANOTHER_KEY}")
+    return value
+
+
+def _word(values: dict[str, Any], name: str) -> str | None:
+    value = values.get(name)
+    if not isinstance(value, str):
+        return None
+    if not _WORD.fullmatch(value):
+        raise ValueError(
+            f"must hold no blank, no line end and no character outside ASCII in its `{name}`"
+        )
     return value
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from activekg_pipelines.settings import Settings
-from activekg_pipelines.sources.config import Asked, EndpointUrl, Prefix, SourceConfig
+from activekg_pipelines.sources.config import AccessKey, Asked, EndpointUrl, Prefix, SourceConfig
 from activekg_pipelines.sources.network.addresses import check_endpoint
 from activekg_pipelines.sources.source import Location
 
@@ -25,12 +25,12 @@ class S3Config(SourceConfig):
     prefix: Prefix = ""
     region: Annotated[str, Field(pattern=_REGION, description="AWS region.")] = "us-east-1"
     access_key_id: Annotated[
-        SecretStr,
+        AccessKey,
         Field(min_length=16, max_length=128),
         Asked("AWS_ACCESS_KEY_ID", "AWS access key id", hidden=False, is_option=True),
     ]
     secret_access_key: Annotated[
-        SecretStr,
+        AccessKey,
         Field(min_length=32, max_length=256),
         Asked("AWS_SECRET_ACCESS_KEY", "AWS secret access key"),
     ]

@@ -23,6 +23,7 @@ from activekg_pipelines.graph.nodes import Document
 from activekg_pipelines.graph.search import SearchHit
 from activekg_pipelines.orchestrator.health import Check
 from activekg_pipelines.orchestrator.partitions import OrchestratorError
+from activekg_pipelines.orchestrator.tenant_history import TenantHistory
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.source import Location
@@ -54,6 +55,14 @@ class RecordingOrchestrator:
     def remove_partition(self, key: str) -> None:
         self._require()
         self.partitions.discard(key)
+
+    def count_tenant(self, tenant_id: str) -> TenantHistory:
+        partitions = sum(key.startswith(f"{tenant_id}/") for key in self.partitions)
+        return TenantHistory(partitions, runs=0, events=0, check_evaluations=0, sensors=0)
+
+    def forget_tenant(self, tenant_id: str) -> None:
+        self._require()
+        self.partitions = {key for key in self.partitions if not key.startswith(f"{tenant_id}/")}
 
     def reload(self) -> None:
         self.reloads += 1

@@ -24,6 +24,7 @@ from tests.integration.api.conftest import (
     assert_problem,
     registration,
 )
+from tests.tokens import forged, signed
 
 ROUTES = [
     ("POST", CONFIGS, registration()),
@@ -42,6 +43,7 @@ ROUTES = [
     ("POST", "/_admin/connectors/rotate_keys", {"dry_run": True}),
     ("GET", RUNS, None),
     ("GET", RUNS + "?config_id={id}", None),
+    ("GET", "/_admin/connectors/actions", None),
     ("GET", "/search?q=roof", None),
     ("GET", OPENAPI_PATH, None),
 ]
@@ -115,6 +117,45 @@ def test_every_class_of_bad_token_is_401(client: TestClient, app_settings: Setti
     assert_problem(answer({}, None, "none"), 401)
     assert_problem(answer({}, secret * 2, "HS512"), 401)
     assert_problem(answer({}, "another-secret-that-is-long-enough-too"), 401)
+
+
+def test_a_hostile_token_with_the_right_signature_is_401_and_never_500(
+    client: TestClient, app_settings: Settings, subtests: pytest.Subtests
+) -> None:
+    assert app_settings.jwt_secret_key is not None
+    secret = app_settings.jwt_secret_key.get_secret_value()
+    good = {
+        "sub": "alice",
+        "tenant_id": "acme_corp",
+        "scopes": ["connectors:admin"],
+        "aud": "activekg",
+        "iss": "activekg-auth",
+        "exp": int(time.time()) + 600,
+    }
+    changes: list[dict[str, Any]] = [
+        {"exp": True}, {"exp": "9" * 12}, {"exp": float("nan")}, {"exp": float("inf")},
+        {"exp": 10**400}, {"exp": 1e300}, {"exp": []}, {"iat": True}, {"nbf": "0"},
+        {"sub": 7}, {"sub": ["alice"]}, {"sub": "a\r\nb"}, {"sub": "\u202ea"}, {"sub": "\ud800"},
+        {"sub": "a" * 5000}, {"tenant_id": ["acme_corp"]}, {"tenant_id": {"": 1}},
+        {"tenant_id": True}, {"tenant_id": "acme\n"}, {"tenant_id": "\u202eacme"},
+        {"scopes": 7}, {"scopes": {"a": 1}}, {"scopes": [["connectors:admin"]]},
+        {"aud": 7}, {"aud": [["activekg"]]}, {"iss": ["activekg-auth"]}, {"iss": {}},
+        {"jti": 7}, {"padding": "x" * 60_000},
+    ]  # fmt: skip
+    headers: list[dict[str, Any]] = [
+        {"alg": "none"}, {"alg": ["HS256"]}, {"alg": "RS256"}, {"kid": 7}, {"crit": ["exp"]},
+        {"b64": False, "crit": ["b64"]},
+    ]  # fmt: skip
+    tokens = {
+        **{repr(change)[:40]: forged(good | change, secret) for change in changes},
+        **{repr(header): forged(good, secret, **header) for header in headers},
+        "nested": signed(b'{"sub":' + b"[" * 2500, secret),
+        "no object": signed(b"[]", secret),
+        "long number": signed(b'{"exp":' + b"9" * 5000 + b"}", secret),
+    }
+    for name, token in tokens.items():
+        with subtests.test(token=name):
+            assert_problem(Caller(client, token).get(CONFIGS), 401, "unauthenticated")
 
 
 def test_a_header_that_is_no_bearer_token_is_401(

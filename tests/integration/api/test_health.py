@@ -14,12 +14,20 @@ from cryptography.fernet import Fernet
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
+from activekg_pipelines.administration.tokens import mint_token
 from activekg_pipelines.api.app import OPENAPI_PATH, create_app
 from activekg_pipelines.connectors.encryption import KeyRing
 from activekg_pipelines.errors import ModelError
 from activekg_pipelines.orchestrator.health import Check
 from activekg_pipelines.services import Services
-from tests.integration.api.conftest import CONFIGS, Caller, RecordingOrchestrator, assert_problem
+from activekg_pipelines.settings import Settings
+from tests.integration.api.conftest import (
+    CONFIGS,
+    Caller,
+    RecordingOrchestrator,
+    assert_problem,
+    registration,
+)
 from tests.parts import with_parts
 from tests.s3_bucket import SECRET_ACCESS_KEY
 
@@ -32,8 +40,8 @@ def test_a_process_that_answers_is_healthy(anonymous: Caller) -> None:
     assert anonymous.get("/healthz").json() == {"status": "ok"}
 
 
-def test_ready_when_every_part_is(anonymous: Caller) -> None:
-    answer = anonymous.get("/readyz")
+def test_ready_when_every_part_is(reader: Caller) -> None:
+    answer = reader.get("/readyz")
     assert answer.status_code == 200
     assert answer.json()["status"] == "ready"
     assert checks_of(answer) == {
@@ -46,39 +54,61 @@ def test_ready_when_every_part_is(anonymous: Caller) -> None:
     }
 
 
-def test_a_daemon_without_heartbeat_is_named(
+def test_without_a_token_nothing_but_ready_or_not_is_told(
     anonymous: Caller, orchestrator: RecordingOrchestrator
 ) -> None:
+    assert anonymous.get("/readyz").json() == {"status": "ready"}
     orchestrator.checks[-1] = Check("dagster_daemon", False, "no heartbeat from: SENSOR")
     answer = anonymous.get("/readyz")
+    assert (answer.status_code, answer.json()) == (503, {"status": "not_ready"})
+
+
+def test_a_wrong_token_is_refused_there_too_and_counts_as_one(
+    client: TestClient, acme: Caller, app_settings: Settings
+) -> None:
+    for token in ("garbage", f"{acme.token}x", mint_token(app_settings, "a", "t", [], 600)[:-2]):
+        assert_problem(Caller(client, token).get("/readyz"), 401, "unauthenticated")
+        assert Caller(client, token).get("/healthz").status_code == 200
+
+
+def test_a_daemon_without_heartbeat_is_named(
+    acme: Caller, orchestrator: RecordingOrchestrator
+) -> None:
+    orchestrator.checks[-1] = Check("dagster_daemon", False, "no heartbeat from: SENSOR")
+    answer = acme.get("/readyz")
     assert answer.status_code == 503
     assert [name for name, ok in checks_of(answer).items() if not ok] == ["dagster_daemon"]
 
 
-def with_services(admin: Services, **changes: Any) -> TestClient:
-    return TestClient(create_app(with_parts(admin, **changes)), raise_server_exceptions=False)
+def with_services(caller: Caller, admin: Services, **changes: Any) -> Caller:
+    app = create_app(with_parts(admin, **changes))
+    return Caller(TestClient(app, raise_server_exceptions=False), caller.token)
 
 
 def test_a_missing_key_is_named_once_something_needs_it(acme: Caller, admin: Services) -> None:
     acme.register()
     ring = KeyRing({2: SecretStr(Fernet.generate_key().decode())}, 2)
-    answer = with_services(admin, keyring=ring).get("/readyz")
+    answer = with_services(acme, admin, keyring=ring).get("/readyz")
     assert answer.status_code == 503
     assert [name for name, ok in checks_of(answer).items() if not ok] == ["encryption_key"]
 
 
-def test_a_database_that_was_never_migrated_is_named(admin: Services, empty_dsn: str) -> None:
+def test_a_database_that_was_never_migrated_is_named(
+    acme: Caller, admin: Services, empty_dsn: str
+) -> None:
     settings = admin.settings.model_copy(update={"activekg_dsn": SecretStr(empty_dsn)})
-    answer = with_services(admin, settings=settings).get("/readyz")
+    answer = with_services(acme, admin, settings=settings).get("/readyz")
     assert answer.status_code == 503
     assert checks_of(answer)["database"]
     assert not checks_of(answer)["migrations"]
 
 
-def test_a_database_that_is_away_is_named_without_its_address(admin: Services) -> None:
+def test_a_database_that_is_away_is_named_without_its_address(
+    acme: Caller, admin: Services
+) -> None:
     dsn = "postgresql://user:topsecret@127.0.0.1:1/nowhere"
     settings = admin.settings.model_copy(update={"activekg_dsn": SecretStr(dsn)})
-    answer = with_services(admin, settings=settings).get("/readyz")
+    answer = with_services(acme, admin, settings=settings).get("/readyz")
     assert answer.status_code == 503
     assert [name for name, ok in checks_of(answer).items() if not ok] == [
         "database",
@@ -101,6 +131,37 @@ def test_failures_inside_are_problems_that_quote_nothing(
 ) -> None:
     with patch.object(type(admin.connectors), "page", side_effect=error):
         assert_problem(acme.get(CONFIGS), status)
+
+
+def test_every_answer_says_that_nobody_keeps_it_or_guesses_its_type(
+    acme: Caller, root: Caller, anonymous: Caller, admin: Services, subtests: pytest.Subtests
+) -> None:
+    calls = {
+        "answer": (lambda: acme.get(CONFIGS), 200),
+        "created": (lambda: acme.post(CONFIGS, registration()), 201),
+        "health": (lambda: anonymous.get("/healthz"), 200),
+        "readiness": (lambda: anonymous.get("/readyz"), 200),
+        "metrics": (lambda: root.get("/metrics"), 200),
+        "document": (lambda: acme.get(OPENAPI_PATH), 200),
+        "no token": (lambda: anonymous.get(CONFIGS), 401),
+        "forbidden": (lambda: acme.get("/search", q="roof"), 403),
+        "unknown": (lambda: acme.get("/no/such/address"), 404),
+        "wrong method": (lambda: acme.request("PATCH", CONFIGS), 405),
+        "too large": (lambda: acme.request("POST", CONFIGS, content=b"x" * 1_000_001), 413),
+        "invalid": (lambda: acme.post(CONFIGS, {}), 422),
+        "bug": (lambda: bug(acme, admin), 500),
+    }
+    for name, (call, status) in calls.items():
+        with subtests.test(answer=name):
+            answer = call()
+            assert answer.status_code == status
+            assert answer.headers["cache-control"] == "no-store"
+            assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def bug(caller: Caller, admin: Services) -> Any:
+    with patch.object(type(admin.connectors), "page", side_effect=RuntimeError):
+        return caller.get(CONFIGS)
 
 
 def test_the_openapi_document_names_every_error_as_a_problem(acme: Caller) -> None:

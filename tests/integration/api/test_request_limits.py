@@ -143,6 +143,14 @@ def test_probes_are_never_limited(limited: Connect) -> None:
         assert Caller(client, None).get("/readyz").status_code == 200
 
 
+def test_tokens_are_not_guessed_at_readiness_without_a_limit(limited: Connect) -> None:
+    client = limited()
+    for _ in range(3):
+        assert_problem(Caller(client, "a.b.c").get("/readyz"), 401)
+    assert_problem(Caller(client, "a.b.c").get("/readyz"), 429)
+    assert Caller(client, None).get("/readyz").status_code == 200
+
+
 def test_open_metrics_are_limited_by_address(admin: Services) -> None:
     with ExitStack() as opened:
         connect = _connect(admin, opened, "3/minute", activekg_metrics="open")

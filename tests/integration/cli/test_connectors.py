@@ -77,6 +77,18 @@ def test_values_that_break_a_rule_are_wrong_usage(
     assert rule in result.stderr
 
 
+@pytest.mark.parametrize("odd", ["\n", "\r", " ", "é"])
+def test_a_pasted_key_with_an_odd_character_is_refused_by_a_sentence(
+    cli: CommandLine, bucket: Bucket, services: Services, odd: str
+) -> None:
+    add = ["connectors", "add", "--tenant", "acme_corp", "--bucket", bucket.name]
+    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY}
+    for name, key in keys.items():
+        result = cli(*add, code=2, **keys | {name: key + odd})
+        assert "must hold no blank, no line end" in " ".join(result.stderr.split())
+    assert list(services.every_connector()) == []
+
+
 def test_refusals_are_one_sentence(cli: CommandLine, bucket: Bucket) -> None:
     cli.add(bucket)
     keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY}

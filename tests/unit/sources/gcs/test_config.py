@@ -152,6 +152,14 @@ def test_whether_a_keys_primes_are_prime_is_not_found_out_at_the_callers_cost() 
     assert ServiceAccount.parse(key_file(private_key=pem.decode())).email == SERVICE_ACCOUNT
 
 
+@pytest.mark.parametrize("field", ["project_id", "private_key_id", "client_email"])
+@pytest.mark.parametrize("odd", [" ", "\n", "\u200b", "é", "\u202e"])
+def test_a_key_file_with_an_odd_character_is_refused(field: str, odd: str) -> None:
+    whole = json.loads(key_file())
+    words = sentences(service_account_json=json.dumps(whole | {field: f"{whole[field]}{odd}"}))
+    assert f"`{field}`" in words
+
+
 def test_keys_of_other_kinds_are_refused() -> None:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
