@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from activekg_pipelines.administration import reads
+from activekg_pipelines.administration.reads import RunRow
 from activekg_pipelines.administration.removal import (
     DocumentFate,
     SettledDocuments,
@@ -23,7 +25,7 @@ from activekg_pipelines.administration.removal import (
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.database.pool import act_for
 from activekg_pipelines.database.queries import load_queries
-from activekg_pipelines.errors import ConnectorConflict
+from activekg_pipelines.errors import ConnectorConflict, SyncNotFound
 from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.config import ConfigPatch, SourceConfig
@@ -35,6 +37,12 @@ class ConnectorDisabled(ConnectorConflict):
     """The connector is paused, and a paused connector is not synced."""
 
     fix = "Resume it first."
+
+
+class SyncEnded(ConnectorConflict):
+    """The sync has ended already."""
+
+    fix = "Look at the history of syncs."
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +97,13 @@ def reconfigure(
     patch: ConfigPatch,
     tenant_id: str | None = None,
     documents: DocumentFate | None = None,
+    *,
+    by: str = "an operator",
 ) -> Reconfigured:
     """Change the given fields.
 
-    A new bucket or prefix starts a new listing, and takes documents out of reach.
+    Pausing a connector cancels its syncs, those under way and those that wait. A new
+    bucket or prefix starts a new listing, and takes documents out of reach.
 
     Many documents go in batches, before the change itself. Where that is cut short, the
     connector is as it was, and its next scan brings back what is gone already; the same
@@ -102,6 +113,7 @@ def reconfigure(
         patch: the new values.
         tenant_id: whose it must be; None for any tenant's.
         documents: what becomes of documents that the connector no longer covers.
+        by: who pauses it, as people will read it.
 
     Raises:
         ConnectorNotFound, ConnectorConflict, InvalidConnector: as
@@ -126,6 +138,11 @@ def reconfigure(
         if moves and origin(old) != origin(new):
             left += leave_source(services, conn, old, new, documents)
             new = services.connectors.get(conn, connector_id, tenant_id)
+    if old.enabled and not new.enabled:
+        # Afterwards: runs lock their row first, and the connector then. What started
+        # since then stops as well.
+        with services.database.transaction() as conn:
+            services.ledger.cancel_runs(conn, connector_id, by=f"{by}, who paused the connector")
     if (old.enabled, old.poll_interval_seconds) != (new.enabled, new.poll_interval_seconds):
         services.orchestrator.reload()
     return Reconfigured(left, documents if left else None, new)
@@ -167,6 +184,55 @@ def request_sync(
             conn, connector.id, connector.tenant_id, mode=mode
         )
     return SyncRequested(sync_id, queued)
+
+
+def cancel_sync(
+    services: Services, sync_id: UUID, tenant_id: str | None = None, *, by: str
+) -> RunRow:
+    """Stop a sync; its run ends within seconds.
+
+    What it finished is stored, and what it had taken up is given back. The rest waits for
+    the next poll, or for a sync that somebody asks for. A sync that is being cancelled
+    already is no error.
+
+    Args:
+        tenant_id: whose it must be; None for any tenant's.
+        by: who asks, as people will read it.
+
+    Returns:
+        The sync as it is now. One that runs is ``cancelled`` once its run has ended.
+
+    Raises:
+        SyncNotFound: it does not exist, or is another tenant's.
+        SyncEnded: it has ended, and nobody cancelled it.
+    """
+    with services.database.transaction() as conn:
+        sync = reads.run(conn, sync_id)
+        if sync is None or tenant_id not in {None, sync.tenant_id}:
+            raise SyncNotFound(f"No sync has the id {sync_id}.")
+        services.ledger.cancel_runs(conn, sync.connector_id, by=by, sync_id=sync_id)
+        now = reads.run(conn, sync_id)
+    if now is None:
+        raise SyncNotFound(f"No sync has the id {sync_id}.")
+    if now.cancelled_by is None:
+        raise SyncEnded(f"The sync has ended already: it {now.status}.")
+    return now
+
+
+def cancel_syncs(
+    services: Services, connector_id: UUID, tenant_id: str | None = None, *, by: str
+) -> list[UUID]:
+    """Stop all syncs of a connector, as :func:`cancel_sync` stops one.
+
+    Returns:
+        The ids of those that end; none where none waited or ran.
+
+    Raises:
+        ConnectorNotFound: it does not exist, or is another tenant's.
+    """
+    connector = services.connector(connector_id, tenant_id)
+    with services.database.transaction() as conn:
+        return services.ledger.cancel_runs(conn, connector.id, by=by)
 
 
 def replay_dead_letters(

@@ -1,5 +1,6 @@
 -- part: select_runs
-SELECT r.id, r.connector_id, r.tenant_id, r.trigger, r.mode, r.status,
+SELECT r.id, r.connector_id, r.tenant_id, r.trigger, r.mode, {run_status} AS status,
+    r.cancelled_by, r.launch_error, r.waits_for,
     r.requested_at, r.started_at, r.finished_at,
     extract(epoch FROM coalesce(r.finished_at, now()) - r.started_at)::float8 AS duration_seconds,
     {run_counters},
@@ -11,7 +12,7 @@ FROM connectors.runs r
 {select_runs}
 WHERE (%(tenant_id)s::text IS NULL OR r.tenant_id = %(tenant_id)s)
   AND (%(connector_id)s::uuid IS NULL OR r.connector_id = %(connector_id)s)
-  AND (%(status)s::text IS NULL OR r.status = %(status)s)
+  AND (%(status)s::text IS NULL OR {run_status} = %(status)s)
   AND (%(since)s::timestamptz IS NULL OR r.requested_at >= %(since)s)
   AND (%(after_time)s::timestamptz IS NULL
        OR (r.requested_at, r.id) < (%(after_time)s, %(after_id)s::uuid))

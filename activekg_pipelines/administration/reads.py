@@ -32,6 +32,9 @@ class RunRow:
     trigger: str
     mode: str
     status: str
+    cancelled_by: str | None
+    launch_error: str | None
+    waits_for: str | None
     requested_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -96,7 +99,7 @@ def runs(
     Args:
         tenant_id: only this tenant's; None for every tenant's.
         connector_id: only this connector's.
-        status: only those that are waiting, running, succeeded, failed or expired.
+        status: only those in this status, one of :data:`schemas.RunStatus`.
         since: only those asked for at or after this time.
         after: ``requested_at`` and ``id`` of the last one of the page before.
         limit: rows at most.

@@ -232,7 +232,7 @@ def change(
     patch = body.patch(services.connector(config_id, caller.boundary).provider)
     try:
         changed = operations.reconfigure(
-            services, config_id, patch, caller.boundary, query.documents
+            services, config_id, patch, caller.boundary, query.documents, by=caller.subject
         )
     except DocumentsAffected as error:
         raise ProblemError(

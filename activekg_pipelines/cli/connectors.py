@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from uuid import UUID
 
 import typer
 
@@ -15,6 +16,7 @@ from activekg_pipelines.cli.console import (
     fail,
     moment,
     out,
+    person,
     print_fields,
     print_json,
     print_more,
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound="BaseModel")
 
 app = typer.Typer(
-    help="Register, look at, change, test, sync, pause, remove sources.",
+    help="Register, look at, change, test, sync, cancel, pause, remove sources.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -373,8 +375,48 @@ def sync(
 
 
 @app.command()
+def cancel(
+    connector: ConnectorName,
+    sync_id: Annotated[
+        UUID | None,
+        typer.Option("--sync", help="Only this sync; by default all that wait or run."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stop a connector's syncs. What they finished is stored.
+
+    The rest waits for the next poll, or for a sync that somebody asks for.
+
+    \b
+    Examples:
+      activekg-pipelines connectors cancel acme_corp/my-documents
+      activekg-pipelines connectors cancel acme_corp/my-documents --sync SYNC_ID
+    """
+    from activekg_pipelines.administration import operations
+    from activekg_pipelines.administration.schemas import SyncsCancelled
+
+    with administration() as services:
+        found = resolve(services, connector)
+        if sync_id is None:
+            ids = operations.cancel_syncs(services, found.id, by=person())
+        else:
+            ids = [operations.cancel_sync(services, sync_id, found.tenant_id, by=person()).id]
+    if as_json:
+        print_json(SyncsCancelled(sync_ids=ids))
+    elif ids:
+        out.print(
+            f"{len(ids)} syncs end within seconds; see: activekg-pipelines runs "
+            f"{found.partition_key}",
+            soft_wrap=True,
+            markup=False,
+        )
+    else:
+        out.print("No sync waits or runs.")
+
+
+@app.command()
 def pause(connector: ConnectorName, as_json: AsJson = False) -> None:
-    """Stop syncing a connector. Its documents stay searchable.
+    """Stop syncing a connector, also a sync under way. Its documents stay searchable.
 
     \b
     Example:
@@ -469,7 +511,7 @@ def _enable(name: str, *, enabled: bool, as_json: bool) -> None:
     with administration() as services:
         found = resolve(services, name)
         patch = patch_of(provider(found.provider).config).model_validate({"enabled": enabled})
-        changed = reconfigure(services, found.id, patch).connector
+        changed = reconfigure(services, found.id, patch, by=person()).connector
     if as_json:
         print_json(ConnectorView.of(changed))
     else:

@@ -129,6 +129,17 @@ def resolve(services: Services, name: str) -> Connector:
         ) from None
 
 
+def person() -> str:
+    """Who uses the command line, for what is recorded about it."""
+    import getpass
+
+    try:
+        return f"{getpass.getuser()} (command line)"
+    except (KeyError, OSError):
+        # A container may run as a user that has no name.
+        return "the command line"
+
+
 def print_json(value: BaseModel | Mapping[str, Any]) -> None:
     """A shape of the API on standard output."""
     data = value if isinstance(value, Mapping) else value.model_dump(mode="json")

@@ -30,7 +30,10 @@ def runs(
     ] = None,
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
     status: Annotated[
-        Literal["waiting", "running", "succeeded", "failed", "expired"] | None,
+        Literal[
+            "waiting", "running", "succeeded", "failed", "expired", "cancelled", "launch_failed"
+        ]
+        | None,
         typer.Option(help="Only these."),
     ] = None,
     since: Annotated[

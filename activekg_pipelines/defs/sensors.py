@@ -81,6 +81,9 @@ def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
             notes.append(f"{len(connectors) - number} connectors wait for the next tick.")
             break
         try:
+            if connector.runs_held:
+                with services.database.transaction(tenant_id=tenant_id) as conn:
+                    services.ledger.release_hold(conn, connector.id)
             result = scan_connector(services, connector, budget_seconds=budget)
         except ActiveKGError as error:
             # The error is kept with the connector. A connector that cannot be read must
@@ -170,21 +173,25 @@ def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     return dg.SkipReason(f"{len(lost)} runs showed no sign of life and count as failed.")
 
 
-def report_lost_runs(services: Services, instance: dg.DagsterInstance, lost: Sequence[str]) -> None:
+def report_lost_runs(
+    services: Services, instance: dg.DagsterInstance, lost: Sequence[tuple[str, bool]]
+) -> None:
     """Have Dagster count runs as failed. It starts those again that have retries left.
+
+    One whose end somebody had asked for counts as cancelled, and is not started again.
 
     Dagster's default launcher watches its processes from the code server alone. Where
     both die together, the run would keep its slot in the queue for the longest time that
     a run may take.
     """
-    for run_id in lost:
+    reason = "The run's process showed no sign of life; its objects are free for others."
+    for run_id, cancelled in lost:
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
-            instance.report_run_failed(
-                run, "The run's process showed no sign of life; its objects are free for others."
-            )
+            report = instance.report_run_canceled if cancelled else instance.report_run_failed
+            report(run, reason)
     with services.database.transaction() as conn:
-        services.ledger.acknowledge_lost(conn, lost)
+        services.ledger.acknowledge_lost(conn, [run_id for run_id, _ in lost])
 
 
 def build_sensors() -> Sequence[dg.SensorDefinition]:
