@@ -1,11 +1,16 @@
 -- part: select_runs
 SELECT r.id, r.connector_id, r.tenant_id, r.trigger, r.mode, {run_status} AS status,
-    r.cancelled_by, r.launch_error, r.waits_for,
+    r.cancelled_by, r.launch_error, {waits_for} AS waits_for,
     r.requested_at, r.started_at, r.finished_at,
     extract(epoch FROM coalesce(r.finished_at, now()) - r.started_at)::float8 AS duration_seconds,
     {run_counters},
     r.errors, r.dagster_run_id
 FROM connectors.runs r
+
+-- part: waits_for
+CASE WHEN r.status = 'waiting' THEN coalesce(r.waits_for, CASE WHEN r.emitted_at IS NULL
+    THEN 'the sensor work_queue, which asks Dagster for a run'
+    ELSE 'Dagster''s daemon, which makes the run' END) END
 
 -- name: runs
 -- Newest first, after a cursor (the last row's requested_at and id).
@@ -22,6 +27,11 @@ LIMIT %(limit)s
 -- name: run
 {select_runs}
 WHERE r.id = %(id)s
+
+-- name: waits_for
+SELECT {waits_for} FROM connectors.runs r
+WHERE r.connector_id = %(connector_id)s AND r.status = 'waiting'
+ORDER BY r.requested_at LIMIT 1
 
 -- name: objects
 -- By key, after a cursor (the last row's key).

@@ -124,6 +124,12 @@ def run(conn: Connection[TupleRow], run_id: UUID) -> RunRow | None:
     return _run_row(row) if row else None
 
 
+def waits_for(conn: Connection[TupleRow], connector_id: UUID) -> str | None:
+    """What a connector's oldest sync that has not begun waits for; None where none waits."""
+    row = conn.execute(_SQL["waits_for"], {"connector_id": connector_id}).fetchone()
+    return str(row[0]) if row else None
+
+
 def run_url(services: Services, row: RunRow) -> str | None:
     """Where people look at a sync's run in Dagster, once it has one."""
     return services.orchestrator.run_url(row.dagster_run_id) if row.dagster_run_id else None

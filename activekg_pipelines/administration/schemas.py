@@ -164,6 +164,9 @@ class ConnectorDetail(ConnectorView):
 
     objects: dict[str, int] = Field(description="Objects by state.")
     limits: TenantLimitsView
+    waits_for: str | None = Field(
+        description="What its oldest sync that has not begun waits for; null where none waits."
+    )
 
 
 class ChangedConnector(ConnectorView):

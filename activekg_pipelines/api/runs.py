@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BeforeValidator, Field
 
 from activekg_pipelines.administration import operations, reads
+from activekg_pipelines.administration.launches import look_at_dagster
 from activekg_pipelines.administration.paging import Page, PageQuery, by_time, page_of
 from activekg_pipelines.administration.schemas import RunStatus, RunView
 from activekg_pipelines.api.auth import Admin
@@ -51,6 +52,7 @@ def list_runs(
     see.
     """
     tenant_id = caller.acting_for(query.tenant_id)
+    look_at_dagster(services)
     if query.config_id is not None:
         services.connector(query.config_id, caller.boundary)
     after = by_time.decode(query.cursor)

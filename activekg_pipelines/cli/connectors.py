@@ -169,14 +169,18 @@ def show(connector: ConnectorName, as_json: AsJson = False) -> None:
     Example:
       activekg-pipelines connectors show acme_corp/my-documents
     """
+    from activekg_pipelines.administration import reads
+    from activekg_pipelines.administration.launches import look_at_dagster
     from activekg_pipelines.administration.schemas import ConnectorDetail
 
     with administration() as services:
+        look_at_dagster(services)
         found = resolve(services, connector)
         with services.database.transaction() as conn:
             states = services.ledger.progress(conn, found.id)
             usage = services.tenant_limits.usage(conn, found.tenant_id)
-        detail = ConnectorDetail.of(found, objects=states, limits=usage)
+            waits_for = reads.waits_for(conn, found.id)
+        detail = ConnectorDetail.of(found, objects=states, limits=usage, waits_for=waits_for)
     if as_json:
         print_json(detail)
         return
@@ -188,6 +192,7 @@ def show(connector: ConnectorName, as_json: AsJson = False) -> None:
                 ", ".join(f"{count} {state}" for state, count in sorted(detail.objects.items()))
                 or "none yet",
             ),
+            ("sync waits for", detail.waits_for),
             (
                 "downloads wait until",
                 detail.limits.waits_until and moment(detail.limits.waits_until),
@@ -351,8 +356,13 @@ def sync(
         print_json(view)
     if view.status != "succeeded":
         where = f" See {view.dagster_run_url}" if view.dagster_run_url else ""
-        why = f" {now.last_error_message}" if now.last_error_message else ""
-        fail(f"The sync {view.status}.{why}{where}")
+        ended = {
+            "cancelled": f"was cancelled by {view.cancelled_by}",
+            "launch_failed": "could not be started",
+        }.get(view.status, view.status)
+        said = view.launch_error or now.last_error_message
+        why = f" {said}" if said else ""
+        fail(f"The sync {ended}.{why}{where}")
     if not as_json:
         did = {name: count for name, count in view.objects.model_dump().items() if count}
         out.print(

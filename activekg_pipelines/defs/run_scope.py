@@ -28,13 +28,13 @@ from activekg_pipelines.errors import (
 )
 from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.logs import log_fields
+from activekg_pipelines.orchestrator.launches import SYNC_ID_TAG
 from activekg_pipelines.pipeline.lease import Lease, lease
 from activekg_pipelines.pipeline.stop import Stop
 from activekg_pipelines.services import Services, services
 
 logger = logging.getLogger(__name__)
 
-SYNC_ID_TAG = "activekg/sync_id"
 SOURCE_OBJECTS, EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS = (
     dg.AssetKey(name) for name in ("source_objects", "extracted_text", "document_embeddings")
 )

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import dagster as dg
 
+from activekg_pipelines.administration.launches import record_launches
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.defs.assets import extract_and_index, scan_metadata, source_objects
 from activekg_pipelines.defs.jobs import sync_connector
@@ -21,11 +22,11 @@ from activekg_pipelines.defs.run_scope import (
     DOCUMENT_EMBEDDINGS,
     EXTRACTED_TEXT,
     SOURCE_OBJECTS,
-    SYNC_ID_TAG,
 )
 from activekg_pipelines.errors import ActiveKGError, SourceError
 from activekg_pipelines.ledger import planner
 from activekg_pipelines.ledger.states import Mode, RunRequest, Trigger, Work
+from activekg_pipelines.orchestrator.launches import SYNC_ID_TAG, launches_of
 from activekg_pipelines.orchestrator.sensors import (
     WORK_QUEUE_SENSOR,
     keep_stopped_sensors_stopped,
@@ -160,13 +161,16 @@ def _runs_to_emit(services: Services, connector_id: UUID | None = None) -> list[
     minimum_interval_seconds=_LOST_RUNS_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Tells Dagster of runs whose process died with the code server, so that they "
-    "free their slots in the queue.",
+    "free their slots in the queue; and the ledger of runs that Dagster could not start.",
 )
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """One statement when no run is lost."""
+    """Two statements when no run is lost, and none waits."""
     opened = services()
     with opened.database.transaction() as conn:
         lost = opened.ledger.lost_runs(conn)
+        asked = opened.ledger.syncs_at_dagster(conn)
+    if asked:
+        record_launches(opened, launches_of(context.instance, asked))
     if not lost:
         return dg.SkipReason("No run is lost.")
     report_lost_runs(opened, context.instance, lost)

@@ -19,15 +19,13 @@ from psycopg import Error as DatabaseError
 from psycopg_pool import PoolTimeout
 from sqlalchemy.exc import SQLAlchemyError
 
+from activekg_pipelines.administration.launches import DAGSTER
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import RunCancelled
 from activekg_pipelines.pipeline.stop import Stop
 from activekg_pipelines.services import Services
 
 logger = logging.getLogger(__name__)
-
-DAGSTER = "Dagster"
-"""Who cancels a run where Dagster's UI or command line does. It knows no users."""
 
 _LOOK_SECONDS = 1.0
 # A batch that is encoded, or a page that is compared, ends within that.

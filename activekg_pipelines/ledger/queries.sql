@@ -188,13 +188,17 @@ WITH done AS (
     UPDATE connectors.connectors c SET
         last_scan_completed_at = now(),
         -- The source can be read: what kept it from that is over, and so is the pause
-        -- that it caused. A model that cannot be used is another matter. A run that
-        -- succeeds settles that.
-        last_error_code = CASE WHEN last_error_code = 'model' THEN last_error_code END,
-        last_error_message = CASE WHEN last_error_code = 'model' THEN last_error_message END,
-        last_error_at = CASE WHEN last_error_code = 'model' THEN last_error_at END,
+        -- that it caused. A model that cannot be used, or a run that cannot be started,
+        -- is another matter. A run that succeeds, or that begins, settles that.
+        last_error_code = CASE WHEN last_error_code IN ('model', 'launch_failed')
+            THEN last_error_code END,
+        last_error_message = CASE WHEN last_error_code IN ('model', 'launch_failed')
+            THEN last_error_message END,
+        last_error_at = CASE WHEN last_error_code IN ('model', 'launch_failed')
+            THEN last_error_at END,
         runs_paused_until = CASE
-            WHEN last_error_code IS NULL OR last_error_code = 'model' THEN runs_paused_until
+            WHEN last_error_code IS NULL OR last_error_code IN ('model', 'launch_failed')
+            THEN runs_paused_until
         END,
         deletions_held_back = %(held_back)s, deletions_confirmed = 0,
         objects_over_limit = done.over_limit
@@ -777,9 +781,15 @@ WITH inherited AS (
       )
     RETURNING id
 ), resumed AS (
-    -- Somebody started it at Dagster.
-    UPDATE connectors.connectors SET runs_held = false
-    WHERE id = %(connector_id)s AND runs_held AND EXISTS (SELECT FROM fresh)
+    -- Dagster starts runs again. Who started a run at Dagster wants the rest to go on.
+    UPDATE connectors.connectors SET
+        runs_held = runs_held AND NOT EXISTS (SELECT FROM fresh),
+        last_error_code = nullif(last_error_code, 'launch_failed'),
+        failed_runs = CASE WHEN last_error_code = 'launch_failed' THEN 0 ELSE failed_runs END,
+        runs_paused_until = CASE WHEN last_error_code = 'launch_failed' THEN NULL
+            ELSE runs_paused_until END
+    WHERE id = %(connector_id)s
+      AND (runs_held AND EXISTS (SELECT FROM fresh) OR last_error_code = 'launch_failed')
 )
 SELECT id FROM taken UNION ALL SELECT id FROM fresh
 
@@ -817,6 +827,48 @@ WITH cancelled AS (
     WHERE id = %(connector_id)s AND NOT runs_held AND EXISTS (SELECT FROM cancelled)
 )
 SELECT id FROM cancelled
+
+-- name: syncs_at_dagster
+-- Syncs that Dagster was asked for and that have not begun, oldest first.
+SELECT id FROM connectors.runs WHERE status = 'waiting' AND emitted_at IS NOT NULL
+ORDER BY requested_at LIMIT %(limit)s
+
+-- name: record_launches
+-- What Dagster knows of syncs that have not begun. Written only when it changes. One that
+-- Dagster could not start counts as a failed run of its connector; one that was cancelled
+-- at Dagster is cancelled here.
+WITH known AS (
+    SELECT * FROM unnest(%(ids)s::uuid[], %(waits_for)s::text[], %(errors)s::text[],
+        %(cancelled)s::bool[]) AS k (id, waits_for, error, cancelled)
+), locked AS (
+    SELECT r.id, k.waits_for, k.error, k.cancelled FROM connectors.runs r JOIN known k USING (id)
+    WHERE r.status = 'waiting'
+      AND (r.waits_for IS DISTINCT FROM k.waits_for OR k.error IS NOT NULL OR k.cancelled)
+    ORDER BY r.id FOR UPDATE OF r
+), written AS (
+    UPDATE connectors.runs r SET
+        waits_for = l.waits_for, launch_error = l.error,
+        cancelled_by = CASE WHEN l.cancelled THEN %(by)s END,
+        status = CASE WHEN l.waits_for IS NULL THEN 'failed' ELSE 'waiting' END,
+        finished_at = CASE WHEN l.waits_for IS NULL THEN now() END
+    FROM locked l WHERE r.id = l.id
+    RETURNING r.connector_id, r.launch_error, r.cancelled_by
+), ended AS (
+    SELECT connector_id, max(launch_error) AS error, bool_or(cancelled_by IS NOT NULL) AS cancelled
+    FROM written GROUP BY connector_id
+    HAVING bool_or(launch_error IS NOT NULL OR cancelled_by IS NOT NULL)
+)
+UPDATE connectors.connectors k SET
+    runs_held = k.runs_held OR e.cancelled,
+    last_error_code = CASE WHEN e.error IS NULL THEN k.last_error_code ELSE 'launch_failed' END,
+    last_error_message = coalesce(e.error, k.last_error_message),
+    last_error_at = CASE WHEN e.error IS NULL THEN k.last_error_at ELSE now() END,
+    failed_runs = k.failed_runs + (e.error IS NOT NULL)::int,
+    runs_paused_until = CASE WHEN e.error IS NULL THEN k.runs_paused_until
+        ELSE now() + make_interval(secs => (%(backoff)s::float8[])[
+            least(k.failed_runs + 1, cardinality(%(backoff)s::float8[]))
+        ]) END
+FROM ended e WHERE k.id = e.connector_id
 
 -- name: release_hold
 UPDATE connectors.connectors SET runs_held = false WHERE id = %(connector_id)s AND runs_held

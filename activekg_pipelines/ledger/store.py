@@ -6,10 +6,10 @@ All SQL lies in queries.sql.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, LiteralString, TypeVar
+from typing import Any, LiteralString, Protocol, TypeVar
 from uuid import UUID
 
 from psycopg import Connection
@@ -47,10 +47,28 @@ _RUN_BUCKETS = {
 }
 Row = TypeVar("Row")
 
+# Dagster is asked about so many syncs at once. The others wait longer anyway.
+_MOST_ASKED = 500
 _RUN_BACKOFF = planner.backoff_table(base=30.0, cap=3600.0)
 # A full queue is no reason to queue more. Dagster is asked again after two minutes, after
 # four, and so on, up to 17 hours.
 _EMISSION_BACKOFF = planner.backoff_table(base=120.0, cap=120.0 * 2**9)
+
+
+class Launched(Protocol):
+    """What is known of a sync that has not begun; see the orchestrator's ``Launch``."""
+
+    @property
+    def waits_for(self) -> str | None:
+        """What keeps it from beginning."""
+
+    @property
+    def error(self) -> str | None:
+        """Why it could not be started."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Somebody cancelled it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -799,6 +817,31 @@ class Ledger:
         """
         parameters = {"connector_id": connector_id, "by": by, "id": sync_id, "run": run}
         return [row[0] for row in conn.execute(_SQL["cancel_runs"], parameters)]
+
+    def syncs_at_dagster(self, conn: Connection[TupleRow]) -> list[UUID]:
+        """Ids of syncs that Dagster was asked for and that have not begun, oldest first."""
+        return [row[0] for row in conn.execute(_SQL["syncs_at_dagster"], {"limit": _MOST_ASKED})]
+
+    def record_launches(
+        self, conn: Connection[TupleRow], launches: Mapping[UUID, Launched], *, by: str
+    ) -> None:
+        """Record what Dagster knows of syncs that have not begun.
+
+        Args:
+            launches: by the syncs' ids.
+            by: who cancelled those that were cancelled.
+        """
+        conn.execute(
+            _SQL["record_launches"],
+            {
+                "ids": list(launches),
+                "waits_for": [one.waits_for for one in launches.values()],
+                "errors": [one.error for one in launches.values()],
+                "cancelled": [one.cancelled for one in launches.values()],
+                "by": by,
+                "backoff": _RUN_BACKOFF,
+            },
+        )
 
     def release_hold(self, conn: Connection[TupleRow], connector_id: UUID) -> None:
         """Let the rest of a connector's work go on after a cancellation."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Self
+from uuid import UUID
 
 import httpx
 
 from activekg_pipelines.orchestrator.health import Check, check_dagster
+from activekg_pipelines.orchestrator.instance import SharedInstance
+from activekg_pipelines.orchestrator.launches import Launch, launches_of
 from activekg_pipelines.orchestrator.partitions import PartitionStore
 from activekg_pipelines.orchestrator.reloads import Reloads
 from activekg_pipelines.orchestrator.webserver import Webserver
@@ -36,7 +39,8 @@ class Orchestrator:
         reload_interval_seconds: float = 5.0,
     ) -> None:
         self._webserver = Webserver(webserver_url, transport=transport)
-        self._partitions = PartitionStore(instance)
+        self._instance = SharedInstance(instance)
+        self._partitions = PartitionStore(self._instance)
         self._reloads = Reloads(self._webserver, interval_seconds=reload_interval_seconds)
 
     def __enter__(self) -> Self:
@@ -72,6 +76,14 @@ class Orchestrator:
         """
         return self._partitions.count()
 
+    def launches(self, sync_ids: Collection[UUID]) -> Mapping[UUID, Launch]:
+        """What Dagster knows of syncs that have not begun; those unknown to it are missing.
+
+        Raises:
+            OrchestratorError: Dagster's storage cannot be reached.
+        """
+        return self._instance.use(lambda instance: launches_of(instance, sync_ids))
+
     def reload(self) -> None:
         """Have the webserver load the definitions again, soon and in the background.
 
@@ -91,4 +103,4 @@ class Orchestrator:
         """Wait for the reload that is due, then close connections."""
         self._reloads.wait()
         self._webserver.close()
-        self._partitions.close()
+        self._instance.close()

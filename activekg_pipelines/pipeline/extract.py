@@ -173,7 +173,9 @@ class _Extraction:
         most = self._held.claimable(self._batching.extract_objects, self.taken)
         if most == 0:
             return []
-        with self._services.database.transaction() as conn:
+        with self._held.claiming() as may_claim, self._services.database.transaction() as conn:
+            if not may_claim:
+                return []
             claimed = self._services.ledger.claim_pending(
                 conn,
                 self._connector.id,

@@ -174,7 +174,9 @@ class _Indexing:
         """The next batch, once there is one; None when no text is left and none comes."""
         while most := self._held.claimable(self._batching.index_objects, self.taken):
             seen, more_may_come = self._backlog.observe()
-            with self._services.database.transaction() as conn:
+            with self._held.claiming() as may_claim, self._services.database.transaction() as conn:
+                if not may_claim:
+                    return None
                 claimed = self._services.ledger.claim_extracted(
                     conn,
                     self._connector.id,

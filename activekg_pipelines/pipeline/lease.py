@@ -55,6 +55,8 @@ class Lease:
         self._renew_every = lease_seconds / 3
         self._heartbeat_timeout = lease_seconds * _LEASES_WITHOUT_HEARTBEAT
         self._heartbeat_at = time.monotonic()
+        self._claiming = threading.Lock()
+        self._ended = False
         self.cause: BaseException | None = None
         """What made one of the steps fail first, so that the other has to end, too."""
 
@@ -77,6 +79,21 @@ class Lease:
         if self.stopped or time.monotonic() >= self._deadline:
             return 0
         return min(most, self._max_objects - taken)
+
+    @contextmanager
+    def claiming(self) -> Iterator[bool]:
+        """Whether objects may be claimed still, while the context lasts.
+
+        A thread that an interrupted run has left behind must not claim any: nobody would
+        give them back.
+        """
+        with self._claiming:
+            yield not self._ended
+
+    def end(self) -> None:
+        """Let nobody claim anything more."""
+        with self._claiming:
+            self._ended = True
 
     def go_on(self) -> None:
         """A heartbeat between two pieces of work that can be done later as well.
@@ -147,16 +164,17 @@ def lease(
     finally:
         ended.set()
         try:
-            _release(services, run, renewing)
+            _release(services, held, renewing)
         except Exception:
             raise
         except BaseException:
             # Whoever interrupts the run does not wait until its leases end.
-            _release(services, run, renewing)
+            _release(services, held, renewing)
             raise
 
 
-def _release(services: Services, run: str, renewing: threading.Thread) -> None:
+def _release(services: Services, held: Lease, renewing: threading.Thread) -> None:
     renewing.join()
+    held.end()
     with services.database.transaction() as conn:
-        services.ledger.release_claims(conn, run)
+        services.ledger.release_claims(conn, held.run)

@@ -7,21 +7,22 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import dagster as dg
 import pytest
 
-from activekg_pipelines import services as services_module
 from activekg_pipelines.administration import operations, reads
+from activekg_pipelines.administration.operations import SyncEnded
 from activekg_pipelines.administration.removal import DocumentFate, remove
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.defs.assets import extract_and_index, source_objects
 from activekg_pipelines.defs.jobs import sync_connector
-from activekg_pipelines.defs.sensors import poll_tenant, start_due_work
+from activekg_pipelines.defs.sensors import poll_tenant, report_lost_runs, start_due_work
+from activekg_pipelines.errors import SyncNotFound
+from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.orchestrator.orchestrator import Orchestrator
 from activekg_pipelines.services import Services
-from tests.fault_proxy import FaultProxy, after
+from tests.fault_proxy import LIST, FaultProxy, after, status
 from tests.integration.syncing import in_transaction, query
 from tests.s3_bucket import Bucket, S3ConfigPatch
 
@@ -57,12 +58,6 @@ def execute(
     when: Callable[[], bool],
 ) -> dg.ExecuteInProcessResult:
     """Carry out a run, and do something to it once it is where it should be."""
-    assert request.partition_key is not None
-    running.instance.add_dynamic_partitions("connector", [request.partition_key])
-    job = dg.Definitions(
-        assets=[source_objects, extract_and_index], jobs=[sync_connector]
-    ).resolve_job_def("sync_connector")
-
     failed: list[BaseException] = []
 
     def interfere() -> None:
@@ -77,18 +72,27 @@ def execute(
 
     thread = threading.Thread(target=interfere)
     thread.start()
-    result = job.execute_in_process(
-        instance=running.instance,
-        partition_key=request.partition_key,
-        asset_selection=request.asset_selection,
-        run_config=request.run_config,
-        tags=dict(request.tags),
-        raise_on_error=False,
-    )
+    result = carry_out(running.instance, request)
     thread.join()
     if failed:
         raise failed[0]
     return result
+
+
+def carry_out(
+    instance: dg.DagsterInstance, request: dg.RunRequest, **tags: str
+) -> dg.ExecuteInProcessResult:
+    """Carry out a run as its process does."""
+    assert request.partition_key is not None
+    instance.add_dynamic_partitions("connector", [request.partition_key])
+    return sync_job().execute_in_process(
+        instance=instance,
+        partition_key=request.partition_key,
+        asset_selection=request.asset_selection,
+        run_config=request.run_config,
+        tags={**request.tags, **tags},
+        raise_on_error=False,
+    )
 
 
 @pytest.fixture
@@ -176,3 +180,145 @@ def test_a_run_that_somebody_stops_ends_soon_and_is_not_started_again(
         )
         assert not poll_tenant(services, "acme_corp").run_requests
     assert start_due_work(services).run_requests
+
+
+def test_a_connector_that_is_removed_while_it_is_synced_ends_its_run_as_cancelled(
+    running: Running, one_hangs: Connector
+) -> None:
+    services = running.services
+    services.orchestrator = Orchestrator("http://127.0.0.1:9", instance=lambda: running.instance)
+    (request,) = poll_tenant(services, "acme_corp").run_requests or []
+    result = execute(
+        running,
+        request,
+        then=lambda: remove(services, one_hangs.id, DocumentFate.REMOVE),
+        when=two_done(services),
+    )
+    assert running.run.status is dg.DagsterRunStatus.CANCELED
+    events = str(result.all_events)
+    assert "The connector was removed while it was synced. Nothing more is written" in events
+    assert "not a valid range" not in events
+    assert rows(services) == []
+
+
+def test_a_listing_that_hangs_is_left_as_well(
+    running: Running, bucket: Bucket, proxy: FaultProxy, via_proxy: Connector
+) -> None:
+    bucket.put("a.txt", "A note.")
+    over = threading.Event()
+    proxy.inject(LIST, None, after(lambda: over.wait(_HANGS_SECONDS)))
+    (request,) = start_due_work(running.services).run_requests or []
+    execute(running, request, then=running.terminate, when=lambda: proxy.count(LIST) > 0)
+    over.set()
+    assert running.run.status is dg.DagsterRunStatus.CANCELED
+    assert rows(running.services)[0].status == "cancelled"
+
+
+def test_a_run_that_waits_for_its_next_try_is_left_as_well(
+    running: Running, proxy: FaultProxy, via_proxy: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = dg.RetryPolicy(max_retries=3, delay=3600)
+    monkeypatch.setattr("activekg_pipelines.defs.run_scope._RETRIES", hours)
+    proxy.inject(LIST, None, status(503, "SlowDown"))
+    services = running.services
+    (request,) = start_due_work(services).run_requests or []
+    result = execute(
+        running,
+        request,
+        then=lambda: operations.cancel_syncs(services, via_proxy.id, by="ada"),
+        when=lambda: services.connector(via_proxy.id).last_error_code is not None,
+    )
+    assert running.run.status is dg.DagsterRunStatus.CANCELED
+    assert not [event for event in result.all_events if event.is_step_up_for_retry]
+    assert [(row.status, row.cancelled_by) for row in rows(services)] == [("cancelled", "ada")]
+
+
+def test_a_process_that_has_to_end_gives_its_objects_back_and_its_run_is_not_cancelled(
+    running: Running, one_hangs: Connector
+) -> None:
+    services = running.services
+    (request,) = poll_tenant(services, "acme_corp").run_requests or []
+    execute(
+        running,
+        request,
+        then=lambda: os.kill(os.getpid(), signal.SIGTERM),
+        when=two_done(services),
+    )
+    assert running.run.status is dg.DagsterRunStatus.FAILURE, "Dagster starts it again"
+    assert leased(services) == 0
+    (row,) = rows(services)
+    assert (row.status, row.cancelled_by) == ("failed", None)
+
+
+def test_a_sync_that_is_cancelled_before_its_run_begins_is_not_carried_out(
+    services: Services, instance: dg.DagsterInstance, bucket: Bucket, connector: Connector
+) -> None:
+    bucket.put("a.txt", "A note.")
+    (request,) = start_due_work(services).run_requests or []
+    (row,) = rows(services)
+    cancelled = operations.cancel_sync(services, row.id, by="ada")
+    assert (cancelled.status, cancelled.started_at) == ("cancelled", None)
+    assert not start_due_work(services).run_requests
+
+    carry_out(instance, request)
+    (run,) = instance.get_runs()
+    assert run.status is dg.DagsterRunStatus.CANCELED
+    assert [row.status for row in rows(services)] == ["cancelled"]
+    assert states(services) == {}
+    # Who executes it again at Dagster wants it.
+    again = carry_out(
+        instance,
+        request,
+        **{"dagster/parent_run_id": run.run_id, "dagster/root_run_id": run.run_id},
+    )
+    assert again.success
+    assert states(services) == {"a.txt": "indexed"}
+
+
+def test_a_cancelled_run_whose_process_died_is_not_started_again_by_dagster(
+    services: Services, instance: dg.DagsterInstance, bucket: Bucket, connector: Connector
+) -> None:
+    bucket.put("a.txt", "A note.")
+    run = instance.create_run_for_job(sync_job(), status=dg.DagsterRunStatus.STARTED)
+    in_transaction(
+        services,
+        services.ledger.start_run,
+        connector.id,
+        connector.tenant_id,
+        run.run_id,
+        request_id=None,
+        parent_run=None,
+        with_scan=True,
+        mode=Mode.CHANGED,
+    )
+    operations.cancel_syncs(services, connector.id, by="ada")
+    query(
+        services,
+        "UPDATE connectors.runs SET heartbeat_at = now() - interval '1 hour' RETURNING id",
+    )
+    assert not start_due_work(services).run_requests
+    report_lost_runs(services, instance, in_transaction(services, services.ledger.lost_runs))
+    (run,) = instance.get_runs()
+    assert run.status is dg.DagsterRunStatus.CANCELED
+    assert [row.status for row in rows(services)] == ["cancelled"]
+
+
+def test_what_has_ended_cannot_be_cancelled_and_another_tenants_is_not_found(
+    services: Services, instance: dg.DagsterInstance, bucket: Bucket, connector: Connector
+) -> None:
+    bucket.put("a.txt", "A note.")
+    carry_out(instance, (start_due_work(services).run_requests or [])[0])
+    (row,) = rows(services)
+    with pytest.raises(SyncEnded, match="ended already: it succeeded"):
+        operations.cancel_sync(services, row.id, by="ada")
+    with pytest.raises(SyncNotFound):
+        operations.cancel_sync(services, row.id, "other", by="ada")
+    assert operations.cancel_syncs(services, connector.id, by="ada") == []
+    assert not services.connector(connector.id).runs_held
+
+
+def sync_job() -> dg.JobDefinition:
+    """The job of the definitions."""
+    return dg.Definitions(
+        assets=[source_objects, extract_and_index], jobs=[sync_connector]
+    ).resolve_job_def("sync_connector")
