@@ -799,8 +799,14 @@ SELECT id FROM taken UNION ALL SELECT id FROM fresh
 SELECT cancelled_by FROM connectors.runs
 WHERE cancelled_by IS NOT NULL AND (
     dagster_run_id = %(run)s
-    OR id = %(request_id)s AND %(parent_run)s::text IS NULL
     OR dagster_run_id = %(parent_run)s AND %(is_retry)s
+    OR id = %(request_id)s AND (
+        %(parent_run)s::text IS NULL
+        -- In place of one that never began.
+        OR %(is_retry)s AND NOT EXISTS (
+            SELECT FROM connectors.runs WHERE dagster_run_id = %(parent_run)s
+        )
+    )
 )
 LIMIT 1
 

@@ -6,8 +6,15 @@ from collections.abc import Sequence
 
 import dagster as dg
 import pytest
+from dagster._core.events import EngineEventData
 from dagster._core.launcher import LaunchRunContext, RunLauncher
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._core.test_utils import create_run_for_test
+from dagster._utils.error import SerializableErrorInfo
 
 from activekg_pipelines.administration import reads
 from activekg_pipelines.administration.launches import look_at_dagster
@@ -15,7 +22,7 @@ from activekg_pipelines.connectors.models import Connector, ConnectorStatus
 from activekg_pipelines.defs.sensors import lost_runs, poll_tenant, start_due_work
 from activekg_pipelines.orchestrator.orchestrator import Orchestrator
 from activekg_pipelines.services import Services
-from tests.integration.syncing import in_transaction, query
+from tests.integration.syncing import in_transaction
 from tests.integration.test_dagster_runs import execute
 from tests.s3_bucket import Bucket
 
@@ -47,21 +54,27 @@ def asked(at_dagster: Services, bucket: Bucket, connector: Connector) -> dg.RunR
     return request
 
 
-def new_run(
-    instance: dg.DagsterInstance, request: dg.RunRequest, status: dg.DagsterRunStatus
-) -> str:
-    """What the daemon makes of a request."""
-    return create_run_for_test(
-        instance, job_name="sync_connector", tags=dict(request.tags), status=status
-    ).run_id
+def new_run(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.DagsterRun:
+    """What the daemon makes of a request: a run in the queue."""
+    location = RegisteredCodeLocationOrigin("activekg_pipelines.definitions")
+    run = create_run_for_test(
+        instance,
+        job_name="sync_connector",
+        tags=dict(request.tags),
+        remote_job_origin=RemoteJobOrigin(
+            RemoteRepositoryOrigin(location, "__repository__"), "sync_connector"
+        ),
+    )
+    instance.report_dagster_event(dg.DagsterEvent.job_enqueue(run), run.run_id)
+    return run
 
 
-def fail_to_launch(instance: dg.DagsterInstance, run_id: str) -> None:
+def fail_to_launch(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     launcher = NoImage()
     launcher.register_instance(instance)
     instance._run_launcher = launcher
     with pytest.raises(RuntimeError):
-        instance.launch_run(run_id, None)  # type: ignore[arg-type]
+        instance.launch_run(run.run_id, None)  # type: ignore[arg-type]
 
 
 def rows(services: Services) -> Sequence[reads.RunRow]:
@@ -91,12 +104,16 @@ def test_until_its_run_begins_a_sync_says_what_it_waits_for(
     assert waits_for() == "the sensor work_queue, which asks Dagster for a run"
     (request,) = start_due_work(at_dagster).run_requests or []
     assert waits_for() == "Dagster's daemon, which makes the run"
-    run_id = new_run(instance, request, dg.DagsterRunStatus.QUEUED)
+    run = new_run(instance, request)
     assert waits_for() == "a place in Dagster's queue"
-    run = instance.get_run_by_id(run_id)
-    assert run is not None
+    instance.report_engine_event(
+        "Run dequeue failed to reach the user code server",
+        run,
+        EngineEventData.engine_error(SerializableErrorInfo("No connection.", [], None)),
+    )
+    assert waits_for() == "another try to start it: No connection."
     instance.report_dagster_event(
-        dg.DagsterEvent(event_type_value="PIPELINE_STARTING", job_name=run.job_name), run_id
+        dg.DagsterEvent(event_type_value="PIPELINE_STARTING", job_name=run.job_name), run.run_id
     )
     assert waits_for() == "its process, which loads the definitions"
 
@@ -109,9 +126,9 @@ def test_a_run_that_dagster_could_not_start_says_why_on_connector_and_sync(
     asked: dg.RunRequest,
     how: str,
 ) -> None:
-    fail_to_launch(instance, new_run(instance, asked, dg.DagsterRunStatus.NOT_STARTED))
+    fail_to_launch(instance, new_run(instance, asked))
     # Dagster tries again, and may do so for long.
-    new_run(instance, asked, dg.DagsterRunStatus.QUEUED)
+    new_run(instance, asked)
     if how == "the sensor":
         tick(instance)
     else:
@@ -124,17 +141,11 @@ def test_a_run_that_dagster_could_not_start_says_why_on_connector_and_sync(
     shown = at_dagster.connector(connector.id)
     assert shown.status is ConnectorStatus.ERROR
     assert (shown.last_error_code, shown.last_error_message) == ("launch_failed", row.launch_error)
-    # Not every few seconds, and no poll hides it.
+    # Not every few seconds, and no poll hides it. A run that begins settles it.
     assert not start_due_work(at_dagster).run_requests
-    poll_tenant(at_dagster, "acme_corp")
+    (request,) = poll_tenant(at_dagster, "acme_corp").run_requests or []
     assert at_dagster.connector(connector.id).last_error_code == "launch_failed"
-    # After its backoff the next one is asked for, and one that begins settles it.
-    query(
-        at_dagster,
-        "UPDATE connectors.connectors SET runs_paused_until = now() RETURNING id",
-    )
-    requests = start_due_work(at_dagster).run_requests or []
-    assert execute(instance, requests[0]).success
+    assert execute(instance, request).success
     assert at_dagster.connector(connector.id).last_error_code is None
     assert rows(at_dagster)[0].status == "succeeded"
 
@@ -145,7 +156,7 @@ def test_a_run_that_dagster_starts_after_all_is_the_same_sync(
     connector: Connector,
     asked: dg.RunRequest,
 ) -> None:
-    fail_to_launch(instance, new_run(instance, asked, dg.DagsterRunStatus.NOT_STARTED))
+    fail_to_launch(instance, new_run(instance, asked))
     tick(instance)
     assert execute(instance, asked).success
     (row,) = rows(at_dagster)
@@ -158,8 +169,7 @@ def test_a_run_that_is_cancelled_in_dagsters_queue_cancels_its_sync(
     connector: Connector,
     asked: dg.RunRequest,
 ) -> None:
-    run = instance.get_run_by_id(new_run(instance, asked, dg.DagsterRunStatus.QUEUED))
-    assert run is not None
+    run = new_run(instance, asked)
     instance.report_run_canceling(run)
     instance.report_run_canceled(run)
     tick(instance)
