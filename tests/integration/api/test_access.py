@@ -42,6 +42,7 @@ ROUTES = [
     ("POST", "/_admin/connectors/rotate_keys", {"dry_run": True}),
     ("GET", RUNS, None),
     ("GET", RUNS + "?config_id={id}", None),
+    ("POST", RUNS + "/{sync_id}/cancel", None),
     ("GET", "/search?q=roof", None),
     ("GET", OPENAPI_PATH, None),
 ]
