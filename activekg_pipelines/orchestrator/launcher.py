@@ -40,7 +40,7 @@ class OneProcessLauncher(DefaultRunLauncher):
 
     def _is_under_way(self, run_id: str) -> bool:
         """Whether the code server that was asked for the run has a process for it."""
-        client = self._get_grpc_client_for_termination(run_id)
+        client = self._get_grpc_client_for_termination(run_id)  # type: ignore[no-untyped-call]
         if client is None:
             return False
         current = deserialize_value(client.get_current_runs(), GetCurrentRunsResult)

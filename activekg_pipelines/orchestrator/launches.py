@@ -14,7 +14,7 @@ from activekg_pipelines.logs import redact
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterRun, EventLogEntry
-    from dagster._utils.error import SerializableErrorInfo
+    from dagster_shared.error import SerializableErrorInfo
 
 SYNC_ID_TAG: Final = "activekg/sync_id"
 """Tag of a run: the sync that it was asked for with."""

@@ -66,7 +66,8 @@ def leased(system: System, config_id: str) -> int:
 
 
 def newest(system: System, config_id: str) -> dict[str, Any]:
-    return system.runs(config_id)[0]
+    """The newest sync; one that waits where there is none yet."""
+    return next(iter(system.runs(config_id)), {"status": "waiting"})
 
 
 def ended(system: System, config_id: str) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.test_utils import create_run_for_test
-from dagster._utils.error import SerializableErrorInfo
+from dagster_shared.error import SerializableErrorInfo
 
 from activekg_pipelines.administration import reads
 from activekg_pipelines.administration.launches import look_at_dagster
