@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
@@ -40,6 +41,7 @@ class Orchestrator:
     ) -> None:
         self._webserver = Webserver(webserver_url, transport=transport)
         self._instance = SharedInstance(instance)
+        self._asking = threading.Lock()
         self._partitions = PartitionStore(self._instance)
         self._reloads = Reloads(self._webserver, interval_seconds=reload_interval_seconds)
 
@@ -79,10 +81,18 @@ class Orchestrator:
     def launches(self, sync_ids: Collection[UUID]) -> Mapping[UUID, Launch]:
         """What Dagster knows of syncs that have not begun; those unknown to it are missing.
 
+        Nothing while another thread asks: a storage that hangs must not hold all of a
+        process's threads.
+
         Raises:
             OrchestratorError: Dagster's storage cannot be reached.
         """
-        return self._instance.use(lambda instance: launches_of(instance, sync_ids))
+        if not self._asking.acquire(blocking=False):
+            return {}
+        try:
+            return self._instance.use(lambda instance: launches_of(instance, sync_ids))
+        finally:
+            self._asking.release()
 
     def reload(self) -> None:
         """Have the webserver load the definitions again, soon and in the background.

@@ -119,7 +119,12 @@ def extract(
             # A download that is not waited for may write there still.
             ignore_cleanup_errors=True,
         ) as folder,
-        threads(settings.activekg_download_threads, name="download") as downloads,
+        threads(
+            settings.activekg_download_threads,
+            name="download",
+            # Nobody stores any more what they fetch.
+            are_left=lambda: held.stopped,
+        ) as downloads,
         # When the run ends early, it is closed before the threads, which wait for it.
         Sandbox(
             services.limits, workers=settings.activekg_parse_workers, documents=Path(folder)

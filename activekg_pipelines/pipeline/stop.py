@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -42,20 +42,25 @@ class Stop:
 
 
 @contextmanager
-def threads(workers: int, *, name: str) -> Iterator[ThreadPoolExecutor]:
+def threads(
+    workers: int, *, name: str, are_left: Callable[[], bool] = lambda: False
+) -> Iterator[ThreadPoolExecutor]:
     """Threads that are waited for, unless the run is interrupted.
 
     What they do then may take longer than anybody waits: a store that answers a byte a
     second, a model that is loaded. They hold no lease any more, so what they finish is
     not written.
+
+    Args:
+        are_left: whether they are not waited for either when the work has ended.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix=name)
     try:
         yield pool
     except Exception:
-        pool.shutdown()
+        pool.shutdown(wait=not are_left())
         raise
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
-    pool.shutdown()
+    pool.shutdown(wait=not are_left())
