@@ -14,12 +14,14 @@ from enum import Enum
 from uuid import UUID
 
 import dagster as dg
+from psycopg.errors import ForeignKeyViolation
 from pydantic import Field
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.defs.stopping import watched
 from activekg_pipelines.errors import (
     ActiveKGError,
+    ConnectorChanged,
     ConnectorNotFound,
     ConnectorRemoved,
     ModelError,
@@ -47,6 +49,10 @@ _RETRY_TAG = "dagster/retry_number"
 _RETRIES = dg.RetryPolicy(
     max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
+
+
+# What the work meets when its connector is removed under it. Each may mean something else.
+_OF_A_REMOVAL = (ConnectorChanged, ConnectorNotFound, ForeignKeyViolation)
 
 
 class SyncMode(Enum):
@@ -140,6 +146,9 @@ def run_scope(
                     )
                     _check(opened, context.run.run_id)
                 except Exception as error:
+                    stop.check()
+                    if isinstance(error, _OF_A_REMOVAL):
+                        _check(opened, context.run.run_id)
                     if retry.may_help(error):
                         retry.wait(error, stop)
                     raise
@@ -200,9 +209,12 @@ def _start(
 
 
 def _check(opened: Services, run: str) -> None:
-    """End a run whose connector was removed while it worked on its last objects.
+    """End a run whose connector was removed, or that was cancelled, at the last moment.
 
-    Dagster would call its partition invalid.
+    Of a connector that is gone, Dagster would call the partition invalid.
+
+    Raises:
+        RunCancelled: with the sentence that says so.
     """
     with opened.database.transaction() as conn:
         opened.ledger.check_run(conn, run)

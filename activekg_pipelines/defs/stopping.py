@@ -43,6 +43,7 @@ def watched(
         run: Dagster's run id.
 
     Raises:
+        RunCancelled: at the end of the work, where somebody cancelled the run meanwhile.
         dagster.DagsterExecutionInterruptedError: in the work, where that did not end by
             itself, or where the process has to end and nobody cancelled the run.
     """
@@ -55,8 +56,11 @@ def watched(
         finally:
             watch.ended.set()
             thread.join()
-    if watch.signalled and watch.stop.cause is None:
-        # It came too late for the work, and is Dagster's again.
+    if watch.signalled:
+        # It came too late for the work.
+        watch.ask()
+        watch.stop.check()
+        # The process has to end, which is Dagster's again.
         signal.raise_signal(signal.SIGINT)
 
 
@@ -108,7 +112,7 @@ class _Watch:
         while not self.ended.wait(_LOOK_SECONDS):
             # Read first: Dagster stores a cancellation before it sends the signal.
             signalled = self.signalled
-            self._ask()
+            self.ask()
             if self.stop.cause is not None:
                 logger.info("%s", self.stop.cause.message)
                 break
@@ -119,7 +123,8 @@ class _Watch:
         while not self.ended.wait(_GRACE_SECONDS):
             self._interrupt()
 
-    def _ask(self) -> None:
+    def ask(self) -> None:
+        """Ask Dagster and the ledger once."""
         try:
             if self._is_cancelled_at_dagster():
                 with self._services.database.transaction() as conn:

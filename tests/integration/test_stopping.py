@@ -31,7 +31,7 @@ from tests.s3_bucket import Bucket, S3ConfigPatch
 
 # Longer than any run may take: what ends before was stopped.
 _HANGS_SECONDS = 600.0
-_ENDS_WITHIN_SECONDS = 60.0
+_BEGINS_WITHIN_SECONDS = 120.0
 
 
 class Running:
@@ -65,7 +65,7 @@ def execute(
 
     def interfere() -> None:
         try:
-            deadline = time.monotonic() + _ENDS_WITHIN_SECONDS
+            deadline = time.monotonic() + _BEGINS_WITHIN_SECONDS
             while not when():
                 assert time.monotonic() < deadline, "the run never came so far"
                 time.sleep(0.05)
@@ -122,13 +122,21 @@ def running(
 
 
 @pytest.fixture
-def one_hangs(bucket: Bucket, proxy: FaultProxy, via_proxy: Connector) -> Iterator[Connector]:
-    """Three documents, of which the last one does not arrive during the test."""
-    over = threading.Event()
+def arrives() -> Iterator[threading.Event]:
+    """Lets the document arrive that hangs."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.fixture
+def one_hangs(
+    bucket: Bucket, proxy: FaultProxy, via_proxy: Connector, arrives: threading.Event
+) -> Connector:
+    """Three documents, of which the last one does not arrive."""
     bucket.put_many({name: f"A note, {name}." for name in ("a.txt", "b.txt", "c.txt")})
-    proxy.inject("GET", "c.txt", after(lambda: over.wait(_HANGS_SECONDS)))
-    yield via_proxy
-    over.set()
+    proxy.inject("GET", "c.txt", after(lambda: arrives.wait(_HANGS_SECONDS)))
+    return via_proxy
 
 
 def states(services: Services) -> dict[str, str]:
@@ -199,15 +207,31 @@ def test_a_run_that_somebody_stops_ends_soon_and_is_not_started_again(
 def test_a_connector_that_is_removed_while_it_is_synced_ends_its_run_as_cancelled(
     running: Running, one_hangs: Connector
 ) -> None:
+    removed_while_it_is_synced(running, one_hangs, then=lambda: None)
+
+
+def test_a_removal_that_the_run_notices_at_its_end_only_is_none_of_dagsters_errors(
+    running: Running,
+    one_hangs: Connector,
+    arrives: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("activekg_pipelines.defs.stopping._LOOK_SECONDS", 3600.0)
+    removed_while_it_is_synced(running, one_hangs, then=arrives.set)
+
+
+def removed_while_it_is_synced(
+    running: Running, connector: Connector, *, then: Callable[[], object]
+) -> None:
     services = running.services
     services.orchestrator = Orchestrator("http://127.0.0.1:9", instance=lambda: running.instance)
     (request,) = poll_tenant(services, "acme_corp").run_requests or []
-    result = execute(
-        running,
-        request,
-        then=lambda: remove(services, one_hangs.id, DocumentFate.REMOVE),
-        when=two_done(services),
-    )
+
+    def interfere() -> None:
+        remove(services, connector.id, DocumentFate.REMOVE)
+        then()
+
+    result = execute(running, request, then=interfere, when=two_done(services))
     assert running.run.status is dg.DagsterRunStatus.CANCELED
     events = str(result.all_events)
     assert "The connector was removed while it was synced. Nothing more is written" in events
@@ -216,14 +240,16 @@ def test_a_connector_that_is_removed_while_it_is_synced_ends_its_run_as_cancelle
 
 
 def test_a_listing_that_hangs_is_left_as_well(
-    running: Running, bucket: Bucket, proxy: FaultProxy, via_proxy: Connector
+    running: Running,
+    bucket: Bucket,
+    proxy: FaultProxy,
+    via_proxy: Connector,
+    arrives: threading.Event,
 ) -> None:
     bucket.put("a.txt", "A note.")
-    over = threading.Event()
-    proxy.inject(LIST, None, after(lambda: over.wait(_HANGS_SECONDS)))
+    proxy.inject(LIST, None, after(lambda: arrives.wait(_HANGS_SECONDS)))
     (request,) = start_due_work(running.services).run_requests or []
     execute(running, request, then=running.terminate, when=lambda: proxy.count(LIST) > 0)
-    over.set()
     assert running.run.status is dg.DagsterRunStatus.CANCELED
     assert rows(running.services)[0].status == "cancelled"
 
