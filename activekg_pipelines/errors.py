@@ -5,10 +5,11 @@ A class's docstring is its default message, which people read.
 ActiveKGError
 ├── SettingsError                 the environment or a configuration file is unusable
 ├── RegistryError                 a connector request cannot be carried out
-│   ├── ConnectorNotFound
+│   ├── ConnectorNotFound, SyncNotFound
 │   ├── ConnectorConflict
 │   ├── ConnectorLimit
 │   └── InvalidConnector
+├── RunCancelled                  somebody stopped the run; ConnectorRemoved with its connector
 ├── EncryptionError               a stored secret cannot be read
 ├── ModelError                    the embedding model cannot be used
 ├── SourceError                   the source as a whole cannot be used; the run or scan stops
@@ -84,6 +85,10 @@ class ConnectorNotFound(RegistryError):
     """No such connector."""
 
 
+class SyncNotFound(RegistryError):
+    """There is no such sync."""
+
+
 class ConnectorConflict(RegistryError):
     """The connector collides with another one of the same tenant."""
 
@@ -96,6 +101,28 @@ class ConnectorLimit(RegistryError):
 
 class InvalidConnector(RegistryError):
     """The connector's configuration is not valid."""
+
+
+class RunCancelled(ActiveKGError):
+    """Somebody stopped the run. What it finished is stored; the rest waits for the next poll
+    or sync.
+    """
+
+    fix = "Sync the connector when the rest should be indexed."
+
+    @classmethod
+    def by(cls, who: str) -> RunCancelled:
+        """The error that names who stopped the run."""
+        return cls(
+            f"The sync was cancelled by {who}. What it finished is stored; the rest waits for the "
+            "next poll or sync."
+        )
+
+
+class ConnectorRemoved(RunCancelled):
+    """The connector was removed while it was synced. Nothing more is written for it."""
+
+    fix = "Register it again if its documents should be searchable."
 
 
 class EncryptionError(ActiveKGError):

@@ -442,6 +442,14 @@ READ_ELSEWHERE: Final = (
         "Folder of the instance's `dagster.yaml`. Dagster reads it.",
     ),
     Variable(
+        "DAGSTER_GRPC_TIMEOUT_SECONDS",
+        Runs,
+        "whole number of seconds",
+        "`60`; `up` sets `180`",
+        "How long Dagster waits for the code server, also until a run's process has loaded the "
+        "definitions. As long as `run_monitoring` waits for a run to start.",
+    ),
+    Variable(
         "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS",
         Runs,
         "whole number of seconds",

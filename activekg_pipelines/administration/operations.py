@@ -15,6 +15,8 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from activekg_pipelines.administration import reads
+from activekg_pipelines.administration.reads import RunRow
 from activekg_pipelines.administration.removal import (
     DocumentFate,
     SettledDocuments,
@@ -23,11 +25,11 @@ from activekg_pipelines.administration.removal import (
     lock,
     origin,
 )
-from activekg_pipelines.connectors.actions import ActionKind, record
+from activekg_pipelines.connectors.actions import ActionKind, record, who_acts
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.database.pool import act_for
 from activekg_pipelines.database.queries import load_queries
-from activekg_pipelines.errors import ConnectorConflict
+from activekg_pipelines.errors import ConnectorConflict, SyncNotFound
 from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.config import ConfigPatch, SourceConfig
@@ -39,6 +41,12 @@ class ConnectorDisabled(ConnectorConflict):
     """The connector is paused, and a paused connector is not synced."""
 
     fix = "Resume it first."
+
+
+class SyncEnded(ConnectorConflict):
+    """The sync has ended already."""
+
+    fix = "Look at the history of syncs."
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +112,8 @@ def reconfigure(
 ) -> Reconfigured:
     """Change the given fields.
 
-    A new bucket or prefix starts a new listing, and takes documents out of reach.
+    Pausing a connector cancels its syncs, those under way and those that wait. A new
+    bucket or prefix starts a new listing, and takes documents out of reach.
 
     Many documents go in batches, before the change itself. Where that is cut short, the
     connector is as it was, and its next scan brings back what is gone already; the same
@@ -114,6 +123,7 @@ def reconfigure(
         patch: the new values.
         tenant_id: whose it must be; None for any tenant's.
         documents: what becomes of documents that the connector no longer covers.
+        by: who pauses it, as people will read it.
 
     Raises:
         ConnectorNotFound, ConnectorConflict, InvalidConnector: as
@@ -139,6 +149,12 @@ def reconfigure(
             left += leave_source(services, conn, old, new, documents)
             new = services.connectors.get(conn, connector_id, tenant_id)
         _record_change(conn, old, new, patch, left, documents)
+    if old.enabled and not new.enabled:
+        # Afterwards: runs lock their row first, and the connector then. What started
+        # since then stops as well.
+        with services.database.transaction() as conn:
+            by = f"{who_acts()}, who paused the connector"
+            services.ledger.cancel_runs(conn, connector_id, by=by)
     if (old.enabled, old.poll_interval_seconds) != (new.enabled, new.poll_interval_seconds):
         services.orchestrator.reload()
     return Reconfigured(left, documents if left else None, new)
@@ -180,6 +196,72 @@ def request_sync(
             conn, connector.id, connector.tenant_id, mode=mode
         )
     return SyncRequested(sync_id, queued)
+
+
+def cancel_sync(services: Services, sync_id: UUID, tenant_id: str | None = None) -> RunRow:
+    """Stop a sync; its run ends within seconds.
+
+    What it finished is stored, and what it had taken up is given back. The rest waits for
+    the next poll, or for a sync that somebody asks for. A sync that is being cancelled
+    already is no error.
+
+    Args:
+        tenant_id: whose it must be; None for any tenant's.
+
+    Returns:
+        The sync as it is now. One that runs is ``cancelled`` once its run has ended.
+
+    Raises:
+        SyncNotFound: it does not exist, or is another tenant's.
+        SyncEnded: it has ended, and nobody cancelled it.
+    """
+    with services.database.transaction() as conn:
+        sync = reads.run(conn, sync_id)
+        if sync is None or tenant_id not in {None, sync.tenant_id}:
+            raise SyncNotFound(f"No sync has the id {sync_id}.")
+        _cancel(services, conn, services.connectors.get(conn, sync.connector_id), sync_id)
+        now = reads.run(conn, sync_id)
+    if now is None:
+        raise SyncNotFound(f"No sync has the id {sync_id}.")
+    if now.cancelled_by is None:
+        raise SyncEnded(f"The sync has ended already: it {now.status}.")
+    return now
+
+
+def cancel_syncs(
+    services: Services, connector_id: UUID, tenant_id: str | None = None
+) -> list[UUID]:
+    """Stop all syncs of a connector, as :func:`cancel_sync` stops one.
+
+    Returns:
+        The ids of those that end; none where none waited or ran.
+
+    Raises:
+        ConnectorNotFound: it does not exist, or is another tenant's.
+    """
+    connector = services.connector(connector_id, tenant_id)
+    with services.database.transaction() as conn:
+        return _cancel(services, conn, connector)
+
+
+def _cancel(
+    services: Services,
+    conn: Connection[TupleRow],
+    connector: Connector,
+    sync_id: UUID | None = None,
+) -> list[UUID]:
+    act_for(conn, connector.tenant_id)
+    by = str(who_acts())
+    ids = services.ledger.cancel_runs(conn, connector.id, by=by, sync_id=sync_id)
+    if ids:
+        record(
+            conn,
+            ActionKind.SYNC_CANCELLED,
+            connector.tenant_id,
+            connector,
+            syncs=[str(one) for one in ids],
+        )
+    return ids
 
 
 def replay_dead_letters(

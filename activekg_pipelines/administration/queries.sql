@@ -1,17 +1,23 @@
 -- part: select_runs
-SELECT r.id, r.connector_id, r.tenant_id, r.trigger, r.mode, r.status,
+SELECT r.id, r.connector_id, r.tenant_id, r.trigger, r.mode, {run_status} AS status,
+    r.cancelled_by, r.launch_error, {waits_for} AS waits_for,
     r.requested_at, r.started_at, r.finished_at,
     extract(epoch FROM coalesce(r.finished_at, now()) - r.started_at)::float8 AS duration_seconds,
     {run_counters},
     r.errors, r.dagster_run_id
 FROM connectors.runs r
 
+-- part: waits_for
+CASE WHEN r.status = 'waiting' THEN coalesce(r.waits_for, CASE WHEN r.emitted_at IS NULL
+    THEN 'the sensor work_queue, which asks Dagster for a run'
+    ELSE 'Dagster''s daemon, which makes the run' END) END
+
 -- name: runs
 -- Newest first, after a cursor (the last row's requested_at and id).
 {select_runs}
 WHERE (%(tenant_id)s::text IS NULL OR r.tenant_id = %(tenant_id)s)
   AND (%(connector_id)s::uuid IS NULL OR r.connector_id = %(connector_id)s)
-  AND (%(status)s::text IS NULL OR r.status = %(status)s)
+  AND (%(status)s::text IS NULL OR {run_status} = %(status)s)
   AND (%(since)s::timestamptz IS NULL OR r.requested_at >= %(since)s)
   AND (%(after_time)s::timestamptz IS NULL
        OR (r.requested_at, r.id) < (%(after_time)s, %(after_id)s::uuid))
@@ -21,6 +27,11 @@ LIMIT %(limit)s
 -- name: run
 {select_runs}
 WHERE r.id = %(id)s
+
+-- name: waits_for
+SELECT {waits_for} FROM connectors.runs r
+WHERE r.connector_id = %(connector_id)s AND r.status = 'waiting'
+ORDER BY r.requested_at LIMIT 1
 
 -- name: objects
 -- By key, after a cursor (the last row's key).

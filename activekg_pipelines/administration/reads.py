@@ -32,6 +32,9 @@ class RunRow:
     trigger: str
     mode: str
     status: str
+    cancelled_by: str | None
+    launch_error: str | None
+    waits_for: str | None
     requested_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -96,7 +99,7 @@ def runs(
     Args:
         tenant_id: only this tenant's; None for every tenant's.
         connector_id: only this connector's.
-        status: only those that are waiting, running, succeeded, failed or expired.
+        status: only those in this status, one of :data:`schemas.RunStatus`.
         since: only those asked for at or after this time.
         after: ``requested_at`` and ``id`` of the last one of the page before.
         limit: rows at most.
@@ -119,6 +122,12 @@ def run(conn: Connection[TupleRow], run_id: UUID) -> RunRow | None:
     """One sync, or None where there is none (any more)."""
     row = conn.cursor(row_factory=dict_row).execute(_SQL["run"], {"id": run_id}).fetchone()
     return _run_row(row) if row else None
+
+
+def waits_for(conn: Connection[TupleRow], connector_id: UUID) -> str | None:
+    """What a connector's oldest sync that has not begun waits for; None where none waits."""
+    row = conn.execute(_SQL["waits_for"], {"connector_id": connector_id}).fetchone()
+    return str(row[0]) if row else None
 
 
 def run_url(services: Services, row: RunRow) -> str | None:

@@ -26,7 +26,9 @@ from activekg_pipelines.sources.registry import providers
 if TYPE_CHECKING:
     from activekg_pipelines.connectors.models import Connector
 
-RunStatus = Literal["waiting", "running", "succeeded", "failed", "expired"]
+RunStatus = Literal[
+    "waiting", "running", "succeeded", "failed", "expired", "cancelled", "launch_failed"
+]
 
 
 class OtherConfigView(BaseModel):
@@ -163,6 +165,9 @@ class ConnectorDetail(ConnectorView):
 
     objects: dict[str, int] = Field(description="Objects by state.")
     limits: TenantLimitsView
+    waits_for: str | None = Field(
+        description="What its oldest sync that has not begun waits for; null where none waits."
+    )
 
 
 class ChangedConnector(ConnectorView):
@@ -202,6 +207,12 @@ class SyncAccepted(Schema):
     objects_queued: int | None = None
 
 
+class SyncsCancelled(Schema):
+    """Syncs that end within seconds."""
+
+    sync_ids: list[UUID]
+
+
 class DeletionsConfirmed(Schema):
     """Deletions that may go on now."""
 
@@ -228,6 +239,11 @@ class _Run(Schema):
     trigger: Trigger
     mode: Mode
     status: RunStatus
+    cancelled_by: str | None = Field(
+        description="Who asked for its end. It still runs until its status is `cancelled`."
+    )
+    waits_for: str | None = Field(description="What it waits for before it can run.")
+    launch_error: str | None = Field(description="Dagster's reason why it could not start.")
     requested_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

@@ -20,7 +20,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from activekg_pipelines.administration import connection_test, operations, removal
+from activekg_pipelines.administration import connection_test, operations, reads, removal
+from activekg_pipelines.administration.launches import look_at_dagster
 from activekg_pipelines.administration.paging import Page, PageQuery, by_time, page_of
 from activekg_pipelines.administration.removal import DocumentFate, DocumentsAffected
 from activekg_pipelines.administration.schemas import (
@@ -203,11 +204,13 @@ def try_configuration(body: Registration, caller: Admin, services: ServicesOfApp
 @router.get("/{config_id}", responses=documented(401, 403, 404, 422, 503))
 def show(config_id: UUID, caller: Admin, services: ServicesOfApp) -> ConnectorDetail:
     """One connector."""
+    look_at_dagster(services)
     connector = services.connector(config_id, caller.boundary)
     with services.database.transaction() as conn:
         states = services.ledger.progress(conn, connector.id)
         usage = services.tenant_limits.usage(conn, connector.tenant_id)
-    return ConnectorDetail.of(connector, objects=states, limits=usage)
+        waits_for = reads.waits_for(conn, connector.id)
+    return ConnectorDetail.of(connector, objects=states, limits=usage, waits_for=waits_for)
 
 
 @router.put(

@@ -31,6 +31,7 @@ from activekg_pipelines.errors import (
     EncryptionError,
     InvalidConnector,
     ModelError,
+    SyncNotFound,
 )
 from activekg_pipelines.orchestrator.partitions import OrchestratorError
 from activekg_pipelines.sources.registry import providers
@@ -51,6 +52,7 @@ _STATUS: Final[Mapping[type[ActiveKGError], int]] = {
     OtherTenant: 403,
     InvalidCursor: 422,
     ConnectorNotFound: 404,
+    SyncNotFound: 404,
     ConnectorConflict: 409,
     ConnectorLimit: 409,
     InvalidConnector: 422,
@@ -82,7 +84,7 @@ _CODES: Final[Mapping[int, str]] = {
 _MEANINGS: Final[Mapping[int, str]] = {
     401: "The token is missing, or none that this installation accepts.",
     403: "The token's scopes do not allow it, or the request names another tenant.",
-    404: "There is no such connector, or it is another tenant's.",
+    404: "There is no such connector or sync, or it is another tenant's.",
     409: "The connectors as they are do not allow it.",
     413: "The body is too large.",
     422: "The request breaks a rule; `errors` names fields and rules.",

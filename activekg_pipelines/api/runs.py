@@ -8,7 +8,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BeforeValidator, Field
 
-from activekg_pipelines.administration import reads
+from activekg_pipelines.administration import operations, reads
+from activekg_pipelines.administration.launches import look_at_dagster
 from activekg_pipelines.administration.paging import Page, PageQuery, by_time, page_of
 from activekg_pipelines.administration.schemas import RunStatus, RunView
 from activekg_pipelines.api.auth import Admin
@@ -51,6 +52,7 @@ def list_runs(
     see.
     """
     tenant_id = caller.acting_for(query.tenant_id)
+    look_at_dagster(services)
     if query.config_id is not None:
         services.connector(query.config_id, caller.boundary)
     after = by_time.decode(query.cursor)
@@ -70,3 +72,15 @@ def list_runs(
         lambda row: RunView.of(row, dagster_run_url=reads.run_url(services, row)),
         lambda row: by_time.encode((row.requested_at, row.id)),
     )
+
+
+@router.post(
+    "/{sync_id}/cancel", status_code=202, responses=documented(401, 403, 404, 409, 422, 503)
+)
+def cancel(sync_id: UUID, caller: Admin, services: ServicesOfApp) -> RunView:
+    """Stop a sync. What it finished is stored; the rest waits for the next poll or sync.
+
+    A run ends within seconds; its status is `cancelled` then.
+    """
+    row = operations.cancel_sync(services, sync_id, caller.boundary)
+    return RunView.of(row, dagster_run_url=reads.run_url(services, row))

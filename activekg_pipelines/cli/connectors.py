@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from uuid import UUID
 
 import typer
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound="BaseModel")
 
 app = typer.Typer(
-    help="Register, look at, change, test, sync, pause, remove sources.",
+    help="Register, look at, change, test, sync, cancel, pause, remove sources.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -167,14 +168,18 @@ def show(connector: ConnectorName, as_json: AsJson = False) -> None:
     Example:
       activekg-pipelines connectors show acme_corp/my-documents
     """
+    from activekg_pipelines.administration import reads
+    from activekg_pipelines.administration.launches import look_at_dagster
     from activekg_pipelines.administration.schemas import ConnectorDetail
 
     with administration() as services:
+        look_at_dagster(services)
         found = resolve(services, connector)
         with services.database.transaction() as conn:
             states = services.ledger.progress(conn, found.id)
             usage = services.tenant_limits.usage(conn, found.tenant_id)
-        detail = ConnectorDetail.of(found, objects=states, limits=usage)
+            waits_for = reads.waits_for(conn, found.id)
+        detail = ConnectorDetail.of(found, objects=states, limits=usage, waits_for=waits_for)
     if as_json:
         print_json(detail)
         return
@@ -186,6 +191,7 @@ def show(connector: ConnectorName, as_json: AsJson = False) -> None:
                 ", ".join(f"{count} {state}" for state, count in sorted(detail.objects.items()))
                 or "none yet",
             ),
+            ("sync waits for", detail.waits_for),
             (
                 "downloads wait until",
                 detail.limits.waits_until and moment(detail.limits.waits_until),
@@ -349,8 +355,13 @@ def sync(
         print_json(view)
     if view.status != "succeeded":
         where = f" See {view.dagster_run_url}" if view.dagster_run_url else ""
-        why = f" {now.last_error_message}" if now.last_error_message else ""
-        fail(f"The sync {view.status}.{why}{where}")
+        ended = {
+            "cancelled": f"was cancelled by {view.cancelled_by}",
+            "launch_failed": "could not be started",
+        }.get(view.status, view.status)
+        said = view.launch_error or now.last_error_message
+        why = f" {said}" if said else ""
+        fail(f"The sync {ended}.{why}{where}")
     if not as_json:
         did = {name: count for name, count in view.objects.model_dump().items() if count}
         out.print(
@@ -373,8 +384,48 @@ def sync(
 
 
 @app.command()
+def cancel(
+    connector: ConnectorName,
+    sync_id: Annotated[
+        UUID | None,
+        typer.Option("--sync", help="Only this sync; by default all that wait or run."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stop a connector's syncs. What they finished is stored.
+
+    The rest waits for the next poll, or for a sync that somebody asks for.
+
+    \b
+    Examples:
+      activekg-pipelines connectors cancel acme_corp/my-documents
+      activekg-pipelines connectors cancel acme_corp/my-documents --sync SYNC_ID
+    """
+    from activekg_pipelines.administration import operations
+    from activekg_pipelines.administration.schemas import SyncsCancelled
+
+    with administration() as services:
+        found = resolve(services, connector)
+        if sync_id is None:
+            ids = operations.cancel_syncs(services, found.id)
+        else:
+            ids = [operations.cancel_sync(services, sync_id, found.tenant_id).id]
+    if as_json:
+        print_json(SyncsCancelled(sync_ids=ids))
+    elif ids:
+        out.print(
+            f"{len(ids)} syncs end within seconds; see: activekg-pipelines runs "
+            f"{found.partition_key}",
+            soft_wrap=True,
+            markup=False,
+        )
+    else:
+        out.print("No sync waits or runs.")
+
+
+@app.command()
 def pause(connector: ConnectorName, as_json: AsJson = False) -> None:
-    """Stop syncing a connector. Its documents stay searchable.
+    """Stop syncing a connector, also a sync under way. Its documents stay searchable.
 
     \b
     Example:

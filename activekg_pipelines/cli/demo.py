@@ -230,7 +230,7 @@ def _watch(demo: _Demo, config_id: str, sync_id: str | None) -> None:
             }
             for name, bar in bars.items():
                 progress.update(bar, completed=done[name], total=max(known, 1))
-            if run["status"] == "failed":
+            if run["status"] in {"failed", "cancelled"}:
                 raise StackError(f"The run failed: {run['errors']}. See {run['dagster_run_url']}")
             # A run that was interrupted before leaves work that another run finishes.
             if run["status"] == "succeeded" and done["embedded"] == known:

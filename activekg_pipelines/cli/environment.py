@@ -143,6 +143,9 @@ def _dagster(home: Path) -> dict[str, str]:
         "ACTIVEKG_DAGSTER_FILES": str(folder / "files"),
         # Ticks list for 20 seconds at most. A slow source must not end them.
         "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "120",
+        # A run's process loads the definitions before its launch counts as done. On a
+        # busy machine that takes minutes.
+        "DAGSTER_GRPC_TIMEOUT_SECONDS": "180",
     }
     return {name: os.environ.get(name) or value for name, value in defaults.items()}
 

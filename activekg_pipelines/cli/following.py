@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from activekg_pipelines.services import Services
 
 _POLL_SECONDS = 0.5
+# Dagster is asked that seldom why the sync does not begin.
+_LOOK_SECONDS = 5.0
 # The work queue looks every three seconds, and a run's process starts in a few more.
 _SLOW_START_SECONDS = 30.0
 _OPEN = frozenset({"waiting", "running"})
@@ -42,6 +44,7 @@ def follow_sync(
             connector.
     """
     from activekg_pipelines.administration import reads
+    from activekg_pipelines.administration.launches import look_at_dagster
 
     started = time.monotonic()
     columns = (
@@ -53,6 +56,7 @@ def follow_sync(
     )
     with Progress(*columns, console=err, transient=True) as progress:
         bar = progress.add_task("waits", total=None)
+        look_at = _LOOK_SECONDS
         while True:
             with services.database.transaction() as conn:
                 row = reads.run(conn, sync_id)
@@ -62,6 +66,9 @@ def follow_sync(
             if row.status not in _OPEN:
                 return row
             waited = time.monotonic() - started
+            if row.status == "waiting" and waited >= look_at:
+                look_at_dagster(services)
+                look_at = waited + _LOOK_SECONDS
             if waited >= seconds:
                 raise CommandFailed(
                     f"The sync {sync_id} did not end within {seconds:.0f} seconds. It goes on; "
@@ -80,9 +87,9 @@ def follow_sync(
 
 def _description(row: RunRow, waited: float) -> str:
     if row.status == "waiting" and waited > _SLOW_START_SECONDS:
-        return "still waits: does Dagster run? activekg-pipelines doctor"
+        return f"waits for {row.waits_for}; does Dagster run? activekg-pipelines doctor"
     return (
-        "waits for a run"
+        f"waits for {row.waits_for}"
         if row.status == "waiting"
         else f"runs: {row.counts.extracted} extracted, {row.counts.indexed} indexed"
     )

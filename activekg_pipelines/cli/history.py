@@ -30,7 +30,10 @@ def runs(
     ] = None,
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
     status: Annotated[
-        Literal["waiting", "running", "succeeded", "failed", "expired"] | None,
+        Literal[
+            "waiting", "running", "succeeded", "failed", "expired", "cancelled", "launch_failed"
+        ]
+        | None,
         typer.Option(help="Only these."),
     ] = None,
     since: Annotated[
@@ -49,11 +52,13 @@ def runs(
       activekg-pipelines runs --status failed --since 2026-01-31
     """
     from activekg_pipelines.administration import reads
+    from activekg_pipelines.administration.launches import look_at_dagster
     from activekg_pipelines.administration.paging import by_time, page_of
     from activekg_pipelines.administration.schemas import RunView
     from activekg_pipelines.ledger.run_counts import COUNTERS
 
     with administration() as services:
+        look_at_dagster(services)
         connector_id = resolve(services, connector).id if connector else None
         with services.database.transaction() as conn:
             rows = reads.runs(

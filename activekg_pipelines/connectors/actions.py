@@ -69,6 +69,10 @@ class Actor:
     via: Via
     by_operator: bool
 
+    def __str__(self) -> str:
+        """As people read it."""
+        return self.name if self.via is Via.API else f"{self.name} (command line)"
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -105,6 +109,11 @@ def acting(actor: Actor) -> Iterator[None]:
         yield
     finally:
         _actor.reset(before)
+
+
+def who_acts() -> Actor:
+    """Whoever :func:`acting` names; otherwise the user of this process."""
+    return _actor.get() or Actor(_user_name(), Via.COMMAND_LINE, by_operator=True)
 
 
 def record(
@@ -183,17 +192,13 @@ def page(
 
 
 def _action(action: ActionKind) -> dict[str, Any]:
-    actor = _actor.get() or _user_of_process()
+    actor = who_acts()
     return {
         "actor": actor.name,
         "via": actor.via,
         "by_operator": actor.by_operator,
         "action": action,
     }
-
-
-def _user_of_process() -> Actor:
-    return Actor(_user_name(), Via.COMMAND_LINE, by_operator=True)
 
 
 def _user_name() -> str:

@@ -54,6 +54,7 @@ class Connector:
         config: the provider's own fields that are no secrets.
         location: where the source lies.
         lists_in_order: the source lists its keys in order; otherwise runs sort them.
+        runs_held: after a cancellation, nothing starts by itself until the next poll.
         secret_hints: what may be shown of the secrets, by field.
     """
 
@@ -80,6 +81,7 @@ class Connector:
     deletions_confirmed: int
     objects_over_limit: int
     failed_polls: int
+    runs_held: bool
     generation: int
 
     @property

@@ -80,7 +80,7 @@ UPDATE connectors.connectors SET
     secrets = coalesce(%(secrets)s, secrets), kek_version = coalesce(%(kek_version)s, kek_version),
     secret_hints = coalesce(%(secret_hints)s, secret_hints),
     last_error_code = NULL, last_error_message = NULL, last_error_at = NULL, failed_runs = 0,
-    runs_paused_until = NULL,
+    runs_paused_until = NULL, runs_held = runs_held AND enabled = %(enabled)s,
     failed_polls = 0, polls_paused_until = NULL, updated_at = now()
 WHERE id = %(id)s
 RETURNING *

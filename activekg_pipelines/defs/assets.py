@@ -23,23 +23,18 @@ from activekg_pipelines.ledger.run_counts import RunCounts, Step
 from activekg_pipelines.pipeline.extract import extract_pending
 from activekg_pipelines.pipeline.index import index_extracted
 from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
+from activekg_pipelines.pipeline.stop import Stop
 from activekg_pipelines.pipeline.sync import extract_and_index as extract_and_index_pending
 
 logger = logging.getLogger(__name__)
 
 _GROUP = "documents"
-# For a source or a Postgres that does not answer: longer than a failover takes. Objects
-# have their own retries, in the ledger.
-_RETRIES = dg.RetryPolicy(
-    max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-)
 # A request that waited long was emitted more than once, and another run answers it.
 _SUPERSEDED: dict[str, Any] = {"superseded": True}
 
 
 @dg.asset(
     partitions_def=connector_partitions,
-    retry_policy=_RETRIES,
     group_name=_GROUP,
     code_version="1",
 )
@@ -57,7 +52,7 @@ def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  
             budget_seconds=None,
             from_start=True,
             run=scope.run,
-            after_page=held.heartbeat,
+            after_page=held.go_on,
         )
         with scope.services.database.transaction() as conn:
             scope.services.ledger.count_run(conn, scope.run, RunCounts.of_scan(result.counts))
@@ -95,7 +90,6 @@ def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  
     ],
     can_subset=True,
     partitions_def=connector_partitions,
-    retry_policy=_RETRIES,
 )
 def extract_and_index(
     context: dg.AssetExecutionContext, config: SyncConfig
@@ -125,12 +119,17 @@ def extract_and_index(
 class _Bounds(TypedDict):
     max_objects: int
     budget_seconds: float
+    stop: Stop
 
 
 def _work(scope: RunScope, *, extracts: bool, indexes: bool) -> None:
     before = _counts(scope)
     of_run = (scope.services, scope.connector, scope.run)
-    bounds: _Bounds = {"max_objects": scope.max_objects, "budget_seconds": scope.budget_seconds}
+    bounds: _Bounds = {
+        "max_objects": scope.max_objects,
+        "budget_seconds": scope.budget_seconds,
+        "stop": scope.stop,
+    }
     taken = 0
     if not indexes:
         taken = extract_pending(*of_run, **bounds)

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import dagster as dg
 
+from activekg_pipelines.administration.launches import record_launches
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.defs.assets import extract_and_index, scan_metadata, source_objects
 from activekg_pipelines.defs.jobs import sync_connector
@@ -21,11 +22,11 @@ from activekg_pipelines.defs.run_scope import (
     DOCUMENT_EMBEDDINGS,
     EXTRACTED_TEXT,
     SOURCE_OBJECTS,
-    SYNC_ID_TAG,
 )
 from activekg_pipelines.errors import ActiveKGError, SourceError
 from activekg_pipelines.ledger import planner
 from activekg_pipelines.ledger.states import Mode, RunRequest, Trigger, Work
+from activekg_pipelines.orchestrator.launches import SYNC_ID_TAG, launches_of
 from activekg_pipelines.orchestrator.sensors import (
     WORK_QUEUE_SENSOR,
     keep_stopped_sensors_stopped,
@@ -81,6 +82,9 @@ def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
             notes.append(f"{len(connectors) - number} connectors wait for the next tick.")
             break
         try:
+            if connector.runs_held:
+                with services.database.transaction(tenant_id=tenant_id) as conn:
+                    services.ledger.release_hold(conn, connector.id)
             result = scan_connector(services, connector, budget_seconds=budget)
         except ActiveKGError as error:
             # The error is kept with the connector. A connector that cannot be read must
@@ -157,34 +161,41 @@ def _runs_to_emit(services: Services, connector_id: UUID | None = None) -> list[
     minimum_interval_seconds=_LOST_RUNS_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Tells Dagster of runs whose process died with the code server, so that they "
-    "free their slots in the queue.",
+    "free their slots in the queue; and the ledger of runs that Dagster could not start.",
 )
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """One statement when no run is lost."""
+    """Two statements when no run is lost, and none waits."""
     opened = services()
     with opened.database.transaction() as conn:
         lost = opened.ledger.lost_runs(conn)
+        asked = opened.ledger.syncs_at_dagster(conn)
+    if asked:
+        record_launches(opened, launches_of(context.instance, asked))
     if not lost:
         return dg.SkipReason("No run is lost.")
     report_lost_runs(opened, context.instance, lost)
     return dg.SkipReason(f"{len(lost)} runs showed no sign of life and count as failed.")
 
 
-def report_lost_runs(services: Services, instance: dg.DagsterInstance, lost: Sequence[str]) -> None:
+def report_lost_runs(
+    services: Services, instance: dg.DagsterInstance, lost: Sequence[tuple[str, bool]]
+) -> None:
     """Have Dagster count runs as failed. It starts those again that have retries left.
+
+    One whose end somebody had asked for counts as cancelled, and is not started again.
 
     Dagster's default launcher watches its processes from the code server alone. Where
     both die together, the run would keep its slot in the queue for the longest time that
     a run may take.
     """
-    for run_id in lost:
+    reason = "The run's process showed no sign of life; its objects are free for others."
+    for run_id, cancelled in lost:
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
-            instance.report_run_failed(
-                run, "The run's process showed no sign of life; its objects are free for others."
-            )
+            report = instance.report_run_canceled if cancelled else instance.report_run_failed
+            report(run, reason)
     with services.database.transaction() as conn:
-        services.ledger.acknowledge_lost(conn, lost)
+        services.ledger.acknowledge_lost(conn, [run_id for run_id, _ in lost])
 
 
 def build_sensors() -> Sequence[dg.SensorDefinition]:

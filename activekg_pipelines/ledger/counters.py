@@ -39,7 +39,7 @@ class Counter(StrEnum):
 
 
 SUM: Final = "sum"
-RUN_STATUSES: Final = ("succeeded", "failed")
+RUN_STATUSES: Final = ("succeeded", "failed", "cancelled")
 
 # Upper bounds in seconds. A run of three small objects takes 3 s, one that uses its
 # complete budget an hour.

@@ -188,13 +188,17 @@ WITH done AS (
     UPDATE connectors.connectors c SET
         last_scan_completed_at = now(),
         -- The source can be read: what kept it from that is over, and so is the pause
-        -- that it caused. A model that cannot be used is another matter. A run that
-        -- succeeds settles that.
-        last_error_code = CASE WHEN last_error_code = 'model' THEN last_error_code END,
-        last_error_message = CASE WHEN last_error_code = 'model' THEN last_error_message END,
-        last_error_at = CASE WHEN last_error_code = 'model' THEN last_error_at END,
+        -- that it caused. A model that cannot be used, or a run that cannot be started,
+        -- is another matter. A run that succeeds, or that begins, settles that.
+        last_error_code = CASE WHEN last_error_code IN ('model', 'launch_failed')
+            THEN last_error_code END,
+        last_error_message = CASE WHEN last_error_code IN ('model', 'launch_failed')
+            THEN last_error_message END,
+        last_error_at = CASE WHEN last_error_code IN ('model', 'launch_failed')
+            THEN last_error_at END,
         runs_paused_until = CASE
-            WHEN last_error_code IS NULL OR last_error_code = 'model' THEN runs_paused_until
+            WHEN last_error_code IS NULL OR last_error_code IN ('model', 'launch_failed')
+            THEN runs_paused_until
         END,
         deletions_held_back = %(held_back)s, deletions_confirmed = 0,
         objects_over_limit = done.over_limit
@@ -632,8 +636,8 @@ WITH finished AS (
             SELECT FROM connectors.runs r WHERE r.connector_id = c.id AND r.status = 'waiting'
         ) AS waiting,
         -- Whatever made the last runs or polls fail, further runs every few seconds
-        -- would not help.
-        coalesce(c.runs_paused_until > now(), false)
+        -- would not help. What somebody stopped waits for the next poll.
+        c.runs_held OR coalesce(c.runs_paused_until > now(), false)
             OR coalesce(c.polls_paused_until > now(), false)
             OR c.failed_polls > 1 AS paused
     FROM connectors.connectors c CROSS JOIN LATERAL (
@@ -659,8 +663,8 @@ WHERE waiting OR NOT paused AND (due > 0 OR scan_reason IS NOT NULL) AND live < 
 
 -- name: lost_runs
 -- Runs that were closed because they had no heartbeat, and that Dagster does not yet know
--- to be lost.
-SELECT dagster_run_id FROM connectors.runs WHERE lost_at IS NOT NULL
+-- to be lost; and whether somebody had asked for their end.
+SELECT dagster_run_id, cancelled_by IS NOT NULL FROM connectors.runs WHERE lost_at IS NOT NULL
 
 -- name: acknowledge_lost
 UPDATE connectors.runs SET lost_at = NULL WHERE dagster_run_id = ANY(%(runs)s::text[])
@@ -689,7 +693,11 @@ FROM (
 
 -- name: request_manual_run
 -- A second request while one waits joins it, and has it asked for at once. The runs
--- that it was asked for with may have been cancelled before they started.
+-- that it was asked for with may have been lost before they started. What waits after a
+-- cancellation goes on with it.
+WITH resumed AS (
+    UPDATE connectors.connectors SET runs_held = false WHERE id = %(connector_id)s AND runs_held
+)
 INSERT INTO connectors.runs (connector_id, tenant_id, trigger, with_scan, mode)
 VALUES (%(connector_id)s, %(tenant_id)s, 'manual', true, %(mode)s)
 ON CONFLICT (connector_id, mode) WHERE status = 'waiting' AND trigger = 'manual'
@@ -740,17 +748,19 @@ WITH inherited AS (
     UPDATE connectors.objects SET claimed_by = NULL, claim_expires_at = NULL, deaths = deaths + 1
     WHERE claimed_by = %(parent_run)s
 ), candidates AS (
-    SELECT id, 1 AS preference FROM connectors.runs WHERE dagster_run_id = %(run)s
+    SELECT id, 1 AS preference FROM connectors.runs
+    WHERE dagster_run_id = %(run)s AND cancelled_by IS NULL
     UNION ALL
     SELECT id, 2 FROM connectors.runs
-    WHERE dagster_run_id = %(parent_run)s AND status <> 'succeeded'
+    WHERE dagster_run_id = %(parent_run)s AND status <> 'succeeded' AND cancelled_by IS NULL
     UNION ALL
-    SELECT id, 3 FROM connectors.runs WHERE id = %(request_id)s AND dagster_run_id IS NULL
+    SELECT id, 3 FROM connectors.runs
+    WHERE id = %(request_id)s AND dagster_run_id IS NULL AND cancelled_by IS NULL
 ), taken AS (
     UPDATE connectors.runs SET
         dagster_run_id = %(run)s, status = 'running',
         started_at = coalesce(started_at, now()), heartbeat_at = now(),
-        finished_at = NULL, lost_at = NULL
+        finished_at = NULL, lost_at = NULL, launch_error = NULL, waits_for = NULL
     WHERE id = (SELECT id FROM candidates ORDER BY preference LIMIT 1)
       AND connector_id = %(connector_id)s
     RETURNING id
@@ -760,15 +770,114 @@ WITH inherited AS (
          emitted_at, started_at, heartbeat_at)
     SELECT %(connector_id)s, %(tenant_id)s, 'dagster', %(with_scan)s, %(mode)s, %(run)s, 'running',
         now(), now(), now()
-    WHERE NOT EXISTS (SELECT FROM taken) AND (
+    WHERE NOT EXISTS (SELECT FROM taken)
+      AND NOT EXISTS (SELECT FROM connectors.runs WHERE dagster_run_id = %(run)s)
+      AND (
         %(parent_run)s::text IS NOT NULL
         OR NOT EXISTS (
-            SELECT FROM connectors.runs WHERE id = %(request_id)s AND dagster_run_id IS NOT NULL
+            SELECT FROM connectors.runs
+            WHERE id = %(request_id)s AND (dagster_run_id IS NOT NULL OR cancelled_by IS NOT NULL)
         )
-    )
+      )
     RETURNING id
+), resumed AS (
+    -- Dagster starts runs again. Who started a run at Dagster wants the rest to go on.
+    UPDATE connectors.connectors SET
+        runs_held = runs_held AND NOT EXISTS (SELECT FROM fresh),
+        last_error_code = nullif(last_error_code, 'launch_failed'),
+        failed_runs = CASE WHEN last_error_code = 'launch_failed' THEN 0 ELSE failed_runs END,
+        runs_paused_until = CASE WHEN last_error_code = 'launch_failed' THEN NULL
+            ELSE runs_paused_until END
+    WHERE id = %(connector_id)s
+      AND (runs_held AND EXISTS (SELECT FROM fresh) OR last_error_code = 'launch_failed')
 )
 SELECT id FROM taken UNION ALL SELECT id FROM fresh
+
+-- name: who_cancelled
+-- Who asked for the end of a run, or of the sync that it was started for. A run that
+-- Dagster starts by itself in place of a cancelled one is cancelled, too.
+SELECT cancelled_by FROM connectors.runs
+WHERE cancelled_by IS NOT NULL AND (
+    dagster_run_id = %(run)s
+    OR dagster_run_id = %(parent_run)s AND %(is_retry)s
+    OR id = %(request_id)s AND (
+        %(parent_run)s::text IS NULL
+        -- In place of one that never began.
+        OR %(is_retry)s AND NOT EXISTS (
+            SELECT FROM connectors.runs WHERE dagster_run_id = %(parent_run)s
+        )
+    )
+)
+LIMIT 1
+
+-- name: why_stop
+-- Who asked for the end of a run that is under way. No row: it is gone with its
+-- connector.
+SELECT cancelled_by FROM connectors.runs WHERE dagster_run_id = %(run)s
+
+-- name: cancel_runs
+-- Ends the syncs that wait, and asks those that run to end. The rest of the connector's
+-- work waits for the next poll, or for a sync that somebody asks for. Returns what ends.
+WITH cancelled AS (
+    UPDATE connectors.runs SET
+        cancelled_by = %(by)s, waits_for = NULL,
+        status = CASE WHEN status = 'waiting' THEN 'failed' ELSE status END,
+        finished_at = CASE WHEN status = 'waiting' THEN now() END
+    WHERE status IN ('waiting', 'running') AND cancelled_by IS NULL
+      AND connector_id = %(connector_id)s
+      AND (%(id)s::uuid IS NULL OR id = %(id)s)
+      AND (%(run)s::text IS NULL OR dagster_run_id = %(run)s)
+    RETURNING id
+), held AS (
+    UPDATE connectors.connectors SET runs_held = true
+    WHERE id = %(connector_id)s AND NOT runs_held AND EXISTS (SELECT FROM cancelled)
+)
+SELECT id FROM cancelled
+
+-- name: syncs_at_dagster
+-- Syncs that Dagster was asked for and that have not begun, oldest first.
+SELECT id FROM connectors.runs WHERE status = 'waiting' AND emitted_at IS NOT NULL
+ORDER BY requested_at LIMIT %(limit)s
+
+-- name: record_launches
+-- What Dagster knows of syncs that have not begun. Written only when it changes. One that
+-- Dagster could not start counts as a failed run of its connector; one that was cancelled
+-- at Dagster is cancelled here.
+WITH known AS (
+    SELECT * FROM unnest(%(ids)s::uuid[], %(waits_for)s::text[], %(errors)s::text[],
+        %(cancelled)s::bool[]) AS k (id, waits_for, error, cancelled)
+), locked AS (
+    SELECT r.id, k.waits_for, k.error, k.cancelled FROM connectors.runs r JOIN known k USING (id)
+    WHERE r.status = 'waiting'
+      AND (r.waits_for IS DISTINCT FROM k.waits_for OR k.error IS NOT NULL OR k.cancelled)
+    ORDER BY r.id FOR UPDATE OF r
+), written AS (
+    UPDATE connectors.runs r SET
+        waits_for = l.waits_for, launch_error = l.error,
+        cancelled_by = CASE WHEN l.cancelled THEN %(by)s END,
+        status = CASE WHEN l.waits_for IS NULL THEN 'failed' ELSE 'waiting' END,
+        finished_at = CASE WHEN l.waits_for IS NULL THEN now() END
+    FROM locked l WHERE r.id = l.id
+    RETURNING r.connector_id, r.launch_error, r.cancelled_by
+), ended AS (
+    SELECT connector_id, max(launch_error) AS error, bool_or(cancelled_by IS NOT NULL) AS cancelled
+    FROM written GROUP BY connector_id
+    HAVING bool_or(launch_error IS NOT NULL OR cancelled_by IS NOT NULL)
+)
+UPDATE connectors.connectors k SET
+    runs_held = k.runs_held OR e.cancelled,
+    last_error_code = CASE WHEN e.error IS NULL THEN k.last_error_code ELSE 'launch_failed' END,
+    last_error_message = coalesce(e.error, k.last_error_message),
+    last_error_at = CASE WHEN e.error IS NULL THEN k.last_error_at ELSE now() END,
+    failed_runs = k.failed_runs + (e.error IS NOT NULL)::int,
+    runs_paused_until = CASE WHEN e.error IS NULL THEN k.runs_paused_until
+        ELSE now() + make_interval(secs => (%(backoff)s::float8[])[
+            least(k.failed_runs + 1, cardinality(%(backoff)s::float8[]))
+        ]) END
+FROM ended e WHERE k.id = e.connector_id
+
+-- name: release_hold
+UPDATE connectors.connectors SET runs_held = false WHERE id = %(connector_id)s AND runs_held
 
 -- name: is_asked_for
 -- Whether a person started a run, here or at Dagster. A run that the ledger does not
@@ -786,15 +895,15 @@ SELECT coalesce((
 
 -- name: finish_run
 -- Closes a run. Its duration is counted each time it stops running: once, or once more
--- when it is tried again.
+-- when it is tried again. One that somebody cancelled says nothing about the next.
 WITH before AS (
     SELECT id, status FROM connectors.runs WHERE dagster_run_id = %(run)s FOR UPDATE
 ), closed AS (
     UPDATE connectors.runs r SET
         status = %(status)s, finished_at = now(), heartbeat_at = now()
     FROM before b WHERE r.id = b.id
-    RETURNING r.connector_id, r.tenant_id, r.status, b.status AS status_before, r.started_at,
-        clock_timestamp() AS ended_at
+    RETURNING r.connector_id, r.tenant_id, {run_status} AS status, b.status AS status_before,
+        r.started_at, clock_timestamp() AS ended_at
 ), paused AS (
     UPDATE connectors.connectors k SET
         failed_runs = CASE WHEN c.status = 'failed' THEN k.failed_runs + 1 ELSE 0 END,
@@ -810,7 +919,8 @@ WITH before AS (
             ELSE k.last_error_code
         END
     FROM closed c
-    WHERE k.id = c.connector_id AND (c.status = 'failed' OR k.failed_runs > 0)
+    WHERE k.id = c.connector_id
+      AND (c.status = 'failed' OR c.status = 'succeeded' AND k.failed_runs > 0)
 ), finished AS (
     SELECT * FROM closed WHERE status_before = 'running'
 )

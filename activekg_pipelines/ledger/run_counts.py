@@ -148,6 +148,10 @@ SQL_PARTS: Final[Mapping[str, str]] = {
     "run_counters": ", ".join(_NAMES),
     "run_counter_values": ", ".join(f"%({name})s" for name in _NAMES),
     "add_run_counters": ", ".join(f"{name} = {name} + %({name})s" for name in _NAMES),
+    # To processes of the version before, what was cancelled or not started is a failed run.
+    "run_status": "CASE WHEN r.status <> 'failed' THEN r.status"
+    " WHEN r.cancelled_by IS NOT NULL THEN 'cancelled'"
+    " WHEN r.launch_error IS NOT NULL THEN 'launch_failed' ELSE 'failed' END",
     "settled_by_extraction": " + ".join(
         counter.name
         for counter in COUNTERS

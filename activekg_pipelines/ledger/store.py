@@ -6,10 +6,10 @@ All SQL lies in queries.sql.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, LiteralString, TypeVar
+from typing import Any, LiteralString, Protocol, TypeVar
 from uuid import UUID
 
 from psycopg import Connection
@@ -17,7 +17,7 @@ from psycopg.errors import ForeignKeyViolation
 from psycopg.rows import TupleRow, class_row
 
 from activekg_pipelines.database.queries import load_queries
-from activekg_pipelines.errors import ConnectorChanged
+from activekg_pipelines.errors import ConnectorChanged, ConnectorRemoved, RunCancelled
 from activekg_pipelines.ledger import planner, retention
 from activekg_pipelines.ledger.counters import RUN_BUCKETS, Counter, Increments, histogram_label
 from activekg_pipelines.ledger.reconsidered import EXTRACTOR_CODES, refused_by_name
@@ -47,10 +47,28 @@ _RUN_BUCKETS = {
 }
 Row = TypeVar("Row")
 
+# Dagster is asked about so many syncs at once. The others wait longer anyway.
+_MOST_ASKED = 500
 _RUN_BACKOFF = planner.backoff_table(base=30.0, cap=3600.0)
 # A full queue is no reason to queue more. Dagster is asked again after two minutes, after
 # four, and so on, up to 17 hours.
 _EMISSION_BACKOFF = planner.backoff_table(base=120.0, cap=120.0 * 2**9)
+
+
+class Launched(Protocol):
+    """What is known of a sync that has not begun; see the orchestrator's ``Launch``."""
+
+    @property
+    def waits_for(self) -> str | None:
+        """What keeps it from beginning."""
+
+    @property
+    def error(self) -> str | None:
+        """Why it could not be started."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Somebody cancelled it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -739,9 +757,103 @@ class Ledger:
         """Whether the run has used its time slice, and a tenant with fewer runs waits."""
         return bool(_one(conn, "must_yield", {"run": run, **self._time_slice()})[0])
 
-    def lost_runs(self, conn: Connection[TupleRow]) -> list[str]:
-        """Dagster's ids of runs that :meth:`work` closed, until :meth:`acknowledge_lost`."""
-        return [row[0] for row in conn.execute(_SQL["lost_runs"])]
+    def who_cancelled(
+        self,
+        conn: Connection[TupleRow],
+        run: str,
+        *,
+        request_id: UUID | None,
+        parent_run: str | None,
+        is_retry: bool,
+    ) -> str | None:
+        """Who asked for the end of a run before it began; None for nobody.
+
+        Args:
+            run, request_id, parent_run: as for :meth:`start_run`.
+            is_retry: Dagster started the run by itself in place of its parent.
+        """
+        parameters = {
+            "run": run,
+            "request_id": request_id,
+            "parent_run": parent_run,
+            "is_retry": is_retry,
+        }
+        row = conn.execute(_SQL["who_cancelled"], parameters).fetchone()
+        return str(row[0]) if row else None
+
+    def check_run(self, conn: Connection[TupleRow], run: str) -> None:
+        """Make sure that nobody asked for the end of a run that is under way.
+
+        Raises:
+            RunCancelled: somebody did, or the connector was removed.
+        """
+        row = conn.execute(_SQL["why_stop"], {"run": run}).fetchone()
+        if row is None:
+            raise ConnectorRemoved
+        if row[0] is not None:
+            raise RunCancelled.by(row[0])
+
+    def cancel_runs(
+        self,
+        conn: Connection[TupleRow],
+        connector_id: UUID,
+        *,
+        by: str,
+        sync_id: UUID | None = None,
+        run: str | None = None,
+    ) -> list[UUID]:
+        """End syncs of a connector that wait, and ask those that run to end.
+
+        Runs look for that each second. The rest of the connector's work waits for the
+        next poll, or for a sync that somebody asks for.
+
+        Args:
+            by: who asks, as people will read it.
+            sync_id: only this sync; None for all.
+            run: only that of this Dagster run; None for all.
+
+        Returns:
+            The ids of those that end.
+        """
+        parameters = {"connector_id": connector_id, "by": by, "id": sync_id, "run": run}
+        return [row[0] for row in conn.execute(_SQL["cancel_runs"], parameters)]
+
+    def syncs_at_dagster(self, conn: Connection[TupleRow]) -> list[UUID]:
+        """Ids of syncs that Dagster was asked for and that have not begun, oldest first."""
+        return [row[0] for row in conn.execute(_SQL["syncs_at_dagster"], {"limit": _MOST_ASKED})]
+
+    def record_launches(
+        self, conn: Connection[TupleRow], launches: Mapping[UUID, Launched], *, by: str
+    ) -> None:
+        """Record what Dagster knows of syncs that have not begun.
+
+        Args:
+            launches: by the syncs' ids.
+            by: who cancelled those that were cancelled.
+        """
+        conn.execute(
+            _SQL["record_launches"],
+            {
+                "ids": list(launches),
+                "waits_for": [one.waits_for for one in launches.values()],
+                "errors": [one.error for one in launches.values()],
+                "cancelled": [one.cancelled for one in launches.values()],
+                "by": by,
+                "backoff": _RUN_BACKOFF,
+            },
+        )
+
+    def release_hold(self, conn: Connection[TupleRow], connector_id: UUID) -> None:
+        """Let the rest of a connector's work go on after a cancellation."""
+        conn.execute(_SQL["release_hold"], {"connector_id": connector_id})
+
+    def lost_runs(self, conn: Connection[TupleRow]) -> list[tuple[str, bool]]:
+        """Runs that :meth:`work` closed, until :meth:`acknowledge_lost`.
+
+        Returns:
+            Of each Dagster's id, and whether somebody had asked for its end.
+        """
+        return [(row[0], row[1]) for row in conn.execute(_SQL["lost_runs"])]
 
     def acknowledge_lost(self, conn: Connection[TupleRow], runs: Sequence[str]) -> None:
         """Record that Dagster knows that these runs are lost."""

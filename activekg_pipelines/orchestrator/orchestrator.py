@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Self
+from uuid import UUID
 
 import httpx
 
 from activekg_pipelines.orchestrator.health import Check, check_dagster
+from activekg_pipelines.orchestrator.instance import SharedInstance
+from activekg_pipelines.orchestrator.launches import Launch, launches_of
 from activekg_pipelines.orchestrator.partitions import PartitionStore
 from activekg_pipelines.orchestrator.reloads import Reloads
 from activekg_pipelines.orchestrator.webserver import Webserver
@@ -38,7 +42,9 @@ class Orchestrator:
         reload_interval_seconds: float = 5.0,
     ) -> None:
         self._webserver = Webserver(webserver_url, transport=transport)
-        self._partitions = PartitionStore(instance)
+        self._instance = SharedInstance(instance)
+        self._asking = threading.Lock()
+        self._partitions = PartitionStore(self._instance)
         self._reloads = Reloads(self._webserver, interval_seconds=reload_interval_seconds)
 
     def __enter__(self) -> Self:
@@ -83,7 +89,7 @@ class Orchestrator:
         """
         from activekg_pipelines.orchestrator.tenant_history import count_tenant
 
-        return self._partitions.with_instance(lambda instance: count_tenant(instance, tenant_id))
+        return self._instance.use(lambda instance: count_tenant(instance, tenant_id))
 
     def forget_tenant(self, tenant_id: str) -> None:
         """Delete what Dagster holds of a tenant, but the runs that are not finished.
@@ -94,7 +100,23 @@ class Orchestrator:
         """
         from activekg_pipelines.orchestrator.tenant_history import forget_tenant
 
-        self._partitions.with_instance(lambda instance: forget_tenant(instance, tenant_id))
+        self._instance.use(lambda instance: forget_tenant(instance, tenant_id))
+
+    def launches(self, sync_ids: Collection[UUID]) -> Mapping[UUID, Launch]:
+        """What Dagster knows of syncs that have not begun; those unknown to it are missing.
+
+        Nothing while another thread asks: a storage that hangs must not hold all of a
+        process's threads.
+
+        Raises:
+            OrchestratorError: Dagster's storage cannot be reached.
+        """
+        if not self._asking.acquire(blocking=False):
+            return {}
+        try:
+            return self._instance.use(lambda instance: launches_of(instance, sync_ids))
+        finally:
+            self._asking.release()
 
     def reload(self) -> None:
         """Have the webserver load the definitions again, soon and in the background.
@@ -115,4 +137,4 @@ class Orchestrator:
         """Wait for the reload that is due, then close connections."""
         self._reloads.wait()
         self._webserver.close()
-        self._partitions.close()
+        self._instance.close()

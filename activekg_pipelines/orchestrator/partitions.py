@@ -1,42 +1,22 @@
-"""The connectors' partitions in Dagster's storage.
-
-Imports Dagster only when a partition is touched: that costs a second, and most commands
-never need it.
-"""
+"""The connectors' partitions in Dagster's storage."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final
 
-from activekg_pipelines.errors import ActiveKGError
+from activekg_pipelines.orchestrator.instance import OrchestratorError, SharedInstance
 
-if TYPE_CHECKING:
-    from dagster import DagsterInstance
-
-T = TypeVar("T")
+__all__ = ["PARTITIONS_DEF", "OrchestratorError", "PartitionStore"]
 
 PARTITIONS_DEF: Final = "connector"
 """Name of the dynamic partitions definition; it has one key for each connector."""
 
 
-class OrchestratorError(ActiveKGError):
-    """Dagster's storage cannot be reached."""
-
-
 class PartitionStore:
-    """Adds, removes and counts partitions. Safe to use from several threads.
+    """Adds, removes and counts partitions. Safe to use from several threads."""
 
-    Args:
-        open_instance: opens Dagster's instance; by default the one that ``DAGSTER_HOME``
-            names. It is opened at the first use.
-    """
-
-    def __init__(self, open_instance: Callable[[], DagsterInstance] | None = None) -> None:
-        self._open_instance = open_instance or _default_instance
-        self._instance: DagsterInstance | None = None
-        self._lock = threading.Lock()
+    def __init__(self, instance: SharedInstance) -> None:
+        self._instance = instance
 
     def add(self, key: str) -> None:
         """Make a partition known. One that is known already is no error.
@@ -44,7 +24,7 @@ class PartitionStore:
         Raises:
             OrchestratorError: Dagster's storage cannot be reached.
         """
-        self.with_instance(lambda instance: instance.add_dynamic_partitions(PARTITIONS_DEF, [key]))
+        self._instance.use(lambda instance: instance.add_dynamic_partitions(PARTITIONS_DEF, [key]))
 
     def remove(self, key: str) -> None:
         """Forget a partition. An unknown one is no error.
@@ -52,7 +32,7 @@ class PartitionStore:
         Raises:
             OrchestratorError: Dagster's storage cannot be reached.
         """
-        self.with_instance(lambda instance: instance.delete_dynamic_partition(PARTITIONS_DEF, key))
+        self._instance.use(lambda instance: instance.delete_dynamic_partition(PARTITIONS_DEF, key))
 
     def count(self) -> int:
         """How many partitions Dagster's storage knows.
@@ -60,41 +40,6 @@ class PartitionStore:
         Raises:
             OrchestratorError: Dagster's storage cannot be reached.
         """
-        return self.with_instance(
+        return self._instance.use(
             lambda instance: len(instance.get_dynamic_partitions(PARTITIONS_DEF))
         )
-
-    def close(self) -> None:
-        """Close the instance."""
-        with self._lock:
-            if self._instance is not None:
-                self._instance.dispose()
-                self._instance = None
-
-    def with_instance(self, action: Callable[[DagsterInstance], T]) -> T:
-        """Do something else with the instance that partitions are kept in.
-
-        Raises:
-            OrchestratorError: Dagster's storage cannot be reached.
-        """
-        from dagster import DagsterError
-        from sqlalchemy.exc import SQLAlchemyError
-
-        try:
-            with self._lock:
-                if self._instance is None:
-                    self._instance = self._open_instance()
-                return action(self._instance)
-        except (DagsterError, SQLAlchemyError, OSError) as error:
-            # Only the kind of the cause is told: it may quote the storage's connection
-            # string.
-            raise OrchestratorError(
-                f"Dagster's storage cannot be used ({type(error).__name__}): check DAGSTER_HOME "
-                "and its dagster.yaml."
-            ) from error
-
-
-def _default_instance() -> DagsterInstance:
-    from dagster import DagsterInstance
-
-    return DagsterInstance.get()

@@ -28,6 +28,7 @@ from activekg_pipelines.pipeline.failures import (
     too_many_deaths,
 )
 from activekg_pipelines.pipeline.lease import Lease, lease
+from activekg_pipelines.pipeline.stop import Stop, threads
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.source import Fetched, Source
@@ -60,6 +61,7 @@ def extract_pending(
     max_objects: int,
     budget_seconds: float,
     batching: Batching = DEFAULT,
+    stop: Stop | None = None,
 ) -> int:
     """Extract the text of the connector's pending objects, without indexing them.
 
@@ -68,17 +70,21 @@ def extract_pending(
         max_objects: objects at most.
         budget_seconds: wall time after which nothing more is claimed.
         batching: the sizes of its batches.
+        stop: says when somebody asked for the end of the run.
 
     Returns:
         How many objects it claimed.
 
     Raises:
+        RunCancelled: somebody did; what was finished is stored.
         SourceError: no object of the source can be read.
     """
     backlog = Backlog(extracts=True, indexes=False, batching=batching)
     with (
         log_fields(run=run),
-        lease(services, run, max_objects=max_objects, budget_seconds=budget_seconds) as held,
+        lease(
+            services, run, max_objects=max_objects, budget_seconds=budget_seconds, stop=stop
+        ) as held,
     ):
         return extract(services, connector, held, backlog, batching)
 
@@ -108,10 +114,17 @@ def extract(
         return 0
     backlog.begin()
     with (
-        tempfile.TemporaryDirectory(prefix="activekg-") as folder,
-        ThreadPoolExecutor(
-            settings.activekg_download_threads, thread_name_prefix="download"
-        ) as threads,
+        tempfile.TemporaryDirectory(
+            prefix="activekg-",
+            # A download that is not waited for may write there still.
+            ignore_cleanup_errors=True,
+        ) as folder,
+        threads(
+            settings.activekg_download_threads,
+            name="download",
+            # Nobody stores any more what they fetch.
+            are_left=lambda: held.stopped,
+        ) as downloads,
         # When the run ends early, it is closed before the threads, which wait for it.
         Sandbox(
             services.limits, workers=settings.activekg_parse_workers, documents=Path(folder)
@@ -126,7 +139,7 @@ def extract(
             services.extractor_version,
         )
         try:
-            extraction.drain(threads, extractor, first)
+            extraction.drain(downloads, extractor, first)
         except SourceError as error:
             extraction.flush()
             with services.database.transaction(tenant_id=connector.tenant_id) as conn:
@@ -134,7 +147,7 @@ def extract(
             raise
         finally:
             # When the run ends early, objects that were not begun are for other runs.
-            threads.shutdown(wait=False, cancel_futures=True)
+            downloads.shutdown(wait=False, cancel_futures=True)
     with services.database.transaction() as conn:
         services.ledger.note_versions(conn, connector.id, services.versions)
     return extraction.taken
@@ -165,7 +178,9 @@ class _Extraction:
         most = self._held.claimable(self._batching.extract_objects, self.taken)
         if most == 0:
             return []
-        with self._services.database.transaction() as conn:
+        with self._held.claiming() as may_claim, self._services.database.transaction() as conn:
+            if not may_claim:
+                return []
             claimed = self._services.ledger.claim_pending(
                 conn,
                 self._connector.id,

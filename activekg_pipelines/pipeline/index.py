@@ -29,6 +29,7 @@ from activekg_pipelines.pipeline.failures import (
     too_many_deaths,
 )
 from activekg_pipelines.pipeline.lease import Lease, lease
+from activekg_pipelines.pipeline.stop import Stop, threads
 from activekg_pipelines.services import Services
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def index_extracted(
     max_objects: int,
     budget_seconds: float,
     batching: Batching = DEFAULT,
+    stop: Stop | None = None,
 ) -> int:
     """Put the connector's extracted texts into the graph, without extracting more.
 
@@ -55,18 +57,22 @@ def index_extracted(
         max_objects: objects at most.
         budget_seconds: wall time after which nothing more is claimed.
         batching: the sizes of its batches.
+        stop: says when somebody asked for the end of the run.
 
     Returns:
         How many objects it claimed.
 
     Raises:
+        RunCancelled: somebody did; what was finished is stored.
         ModelError: the model cannot be loaded, or does not make the vectors that the
             graph holds.
     """
     backlog = Backlog(extracts=False, indexes=True, batching=batching)
     with (
         log_fields(run=run),
-        lease(services, run, max_objects=max_objects, budget_seconds=budget_seconds) as held,
+        lease(
+            services, run, max_objects=max_objects, budget_seconds=budget_seconds, stop=stop
+        ) as held,
     ):
         return index(services, connector, held, backlog, batching)
 
@@ -92,8 +98,8 @@ def index(
     """
     indexing = _Indexing(services, connector, held, backlog, batching)
     with (
-        ThreadPoolExecutor(1, thread_name_prefix="chunk") as chunk_thread,
-        ThreadPoolExecutor(1, thread_name_prefix="swap") as swap_thread,
+        threads(1, name="chunk") as chunk_thread,
+        threads(1, name="swap") as swap_thread,
     ):
         try:
             indexing.drain(chunk_thread, swap_thread)
@@ -168,7 +174,9 @@ class _Indexing:
         """The next batch, once there is one; None when no text is left and none comes."""
         while most := self._held.claimable(self._batching.index_objects, self.taken):
             seen, more_may_come = self._backlog.observe()
-            with self._services.database.transaction() as conn:
+            with self._held.claiming() as may_claim, self._services.database.transaction() as conn:
+                if not may_claim:
+                    return None
                 claimed = self._services.ledger.claim_extracted(
                     conn,
                     self._connector.id,

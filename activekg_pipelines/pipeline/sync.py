@@ -6,7 +6,6 @@ So neither the parsers nor the encoder wait for the other.
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from activekg_pipelines.pipeline.batching import DEFAULT, Batching
 from activekg_pipelines.pipeline.extract import extract
 from activekg_pipelines.pipeline.index import index
 from activekg_pipelines.pipeline.lease import lease
+from activekg_pipelines.pipeline.stop import Stop, threads
 from activekg_pipelines.services import Services
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ def extract_and_index(
     max_objects: int,
     budget_seconds: float,
     batching: Batching = DEFAULT,
+    stop: Stop | None = None,
 ) -> Taken:
     """Extract the connector's pending objects, and index the texts as they come.
 
@@ -50,8 +51,10 @@ def extract_and_index(
         max_objects: objects at most, extracted and indexed each.
         budget_seconds: wall time after which nothing more is claimed.
         batching: the sizes of its batches.
+        stop: says when somebody asked for the end of the run.
 
     Raises:
+        RunCancelled: somebody did; what was finished is stored.
         SourceError: no object of the source can be read.
         ModelError: the model cannot be loaded, or does not make the vectors that the
             graph holds.
@@ -59,8 +62,10 @@ def extract_and_index(
     backlog = Backlog(extracts=True, indexes=True, batching=batching)
     with (
         log_fields(run=run),
-        lease(services, run, max_objects=max_objects, budget_seconds=budget_seconds) as held,
-        ThreadPoolExecutor(1, thread_name_prefix="index") as index_thread,
+        lease(
+            services, run, max_objects=max_objects, budget_seconds=budget_seconds, stop=stop
+        ) as held,
+        threads(1, name="index") as index_thread,
     ):
         indexing = index_thread.submit(
             copy_context().run, index, services, connector, held, backlog, batching

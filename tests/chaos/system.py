@@ -316,6 +316,7 @@ def _environment(
         "ACTIVEKG_DAGSTER_FILES": str(home / "files"),
         "DAGSTER_HOME": str(dagster_home),
         "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "120",
+        "DAGSTER_GRPC_TIMEOUT_SECONDS": "180",
         "ACTIVEKG_API_PORT": str(free_port()),
         "ACTIVEKG_WEBSERVER_URL": f"http://127.0.0.1:{free_port()}",
         "ACTIVEKG_ENDPOINT_ALLOWLIST": proxy.url.removeprefix("http://"),

@@ -407,11 +407,16 @@ def test_a_run_that_is_cancelled_ends_both_steps_and_gives_everything_back(
         threading.Event().wait(TIMEOUT)
     monkeypatch.undo()
     assert claims(services) == {None}
-    assert not [
-        thread.name
+    left = [
+        thread
         for thread in threading.enumerate()
         if thread.name.startswith(("index", "chunk", "swap"))
     ]
+    # The run does not wait for them, and they end by themselves and claim nothing.
+    for thread in left:
+        thread.join(TIMEOUT)
+    assert not [thread.name for thread in left if thread.is_alive()]
+    assert claims(services) == {None}
     drain(services, connector)
     assert graph_of(services) == (40, 40, 40)
 

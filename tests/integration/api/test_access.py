@@ -44,6 +44,7 @@ ROUTES = [
     ("GET", RUNS, None),
     ("GET", RUNS + "?config_id={id}", None),
     ("GET", "/_admin/connectors/actions", None),
+    ("POST", RUNS + "/{sync_id}/cancel", None),
     ("GET", "/search?q=roof", None),
     ("GET", OPENAPI_PATH, None),
 ]

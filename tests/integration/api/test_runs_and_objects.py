@@ -21,6 +21,31 @@ def test_a_sync_that_was_asked_for_appears_in_the_history(acme: Caller) -> None:
     assert run["started_at"] is run["duration_seconds"] is run["dagster_run_url"] is None
 
 
+def test_a_sync_that_waits_or_runs_is_cancelled_and_says_by_whom(
+    acme: Caller, globex: Caller, ledger_rows: LedgerRows
+) -> None:
+    created = acme.register()
+    waiting = acme.post(f"{CONFIGS}/{created['id']}/sync").json()["sync_id"]
+    running = ledger_rows.run(created, status="running", started_at=NOW, dagster_run_id="4f9e")
+    ended = ledger_rows.run(created, status="succeeded")
+    (shown, *_) = acme.get(RUNS, status="waiting").json()["items"]
+    assert shown["waits_for"] == "the sensor work_queue, which asks Dagster for a run"
+    assert acme.get(f"{CONFIGS}/{created['id']}").json()["waits_for"] == shown["waits_for"]
+
+    assert_problem(globex.post(f"{RUNS}/{waiting}/cancel"), 404, "not_found")
+    for _ in range(2):
+        answer = acme.post(f"{RUNS}/{waiting}/cancel")
+        assert answer.status_code == 202
+        assert (answer.json()["status"], answer.json()["cancelled_by"]) == ("cancelled", "alice")
+    # Its run ends by itself.
+    answer = acme.post(f"{RUNS}/{running}/cancel").json()
+    assert (answer["status"], answer["cancelled_by"]) == ("running", "alice")
+    assert_problem(acme.post(f"{RUNS}/{ended}/cancel"), 409, "conflict")
+    assert_problem(acme.post(f"{RUNS}/{uuid4()}/cancel"), 404, "not_found")
+    assert [run["id"] for run in acme.get(RUNS, status="cancelled").json()["items"]] == [waiting]
+    assert acme.get(RUNS, status="failed").json()["items"] == []
+
+
 def test_a_finished_run_shows_what_it_did(acme: Caller, ledger_rows: LedgerRows) -> None:
     created = acme.register()
     ledger_rows.run(

@@ -214,6 +214,19 @@ def test_a_sync_that_fails_or_takes_too_long_fails_the_command(
         )
 
 
+def test_a_connectors_syncs_are_cancelled(cli: CommandLine, bucket: Bucket) -> None:
+    cli.add(bucket)
+    assert "No sync waits or runs" in cli("connectors", "cancel", NAME).stdout
+    sync_id = cli.json("connectors", "sync", NAME)["sync_id"]
+    assert cli.json("connectors", "cancel", NAME, "--sync", sync_id) == {"sync_ids": [sync_id]}
+    (run,) = cli.json("runs", NAME, "--status", "cancelled")["items"]
+    assert run["id"] == sync_id
+    assert run["cancelled_by"].endswith("(command line)")
+    cli.json("connectors", "sync", NAME)
+    assert "1 syncs end" in cli("connectors", "cancel", NAME).stdout
+    cli("connectors", "cancel", NAME, "--sync", NAME, code=2)
+
+
 def test_removing_asks_first_and_says_what_became_of_the_documents(
     cli: CommandLine, bucket: Bucket, services: Services, instance: dg.DagsterInstance
 ) -> None:
