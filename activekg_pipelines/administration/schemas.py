@@ -36,6 +36,7 @@ class OtherConfigView(BaseModel):
     name: str
     poll_interval_seconds: int
     enabled: bool
+    delete_guard_percent: int | None
 
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def _config_view(connector: Connector) -> BaseModel:
         name=connector.name,
         poll_interval_seconds=connector.poll_interval_seconds,
         enabled=connector.enabled,
+        delete_guard_percent=connector.delete_guard_percent,
         **connector.config,
     )
 

@@ -279,7 +279,7 @@ def _complete(
         held_back = services.ledger.deletions_held_back(
             conn,
             scan,
-            share=services.settings.activekg_delete_guard_share,
+            share=services.delete_guard_share(connector),
             min_objects=services.settings.activekg_delete_guard_min_objects,
         )
     counts = ScanCounts() if held_back else _delete_missing(services, connector, scan, after_batch)
