@@ -19,12 +19,14 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import ActiveKGError, ModelError, SourceError
 from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.logs import log_fields
+from activekg_pipelines.orchestrator.checks import withdraw_planned_checks
 from activekg_pipelines.pipeline.lease import Lease, lease
 from activekg_pipelines.services import Services, services
 
 SYNC_ID_TAG = "activekg/sync_id"
-SOURCE_OBJECTS, EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS = (
-    dg.AssetKey(name) for name in ("source_objects", "extracted_text", "document_embeddings")
+SOURCE, SOURCE_OBJECTS, EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS = (
+    dg.AssetKey(name)
+    for name in ("source", "source_objects", "extracted_text", "document_embeddings")
 )
 _IN_ORDER = (SOURCE_OBJECTS, EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS)
 
@@ -35,6 +37,12 @@ class SyncMode(Enum):
     changed = "changed"
     failed = "failed"
     all = "all"
+    reindex = "reindex"
+
+    @property
+    def of_ledger(self) -> Mode:
+        """What the ledger makes due; for a reindex only what has a text."""
+        return Mode.ALL if self is SyncMode.reindex else Mode(self.value)
 
 
 class SyncConfig(dg.Config):
@@ -43,7 +51,8 @@ class SyncConfig(dg.Config):
     mode: SyncMode = Field(
         default=SyncMode.changed,
         description="changed: new and changed objects and due retries; "
-        "failed: also all failures and dead letters; all: every object again.",
+        "failed: also all failures and dead letters; all: every object again; "
+        "reindex: every stored text into the graph again, without listing and downloading.",
     )
     max_objects: int | None = Field(
         default=None, ge=1, description="Objects at most; by default ACTIVEKG_MAX_OBJECTS_PER_RUN."
@@ -61,6 +70,8 @@ class RunScope:
 
     Attributes:
         run: Dagster's run id.
+        lists: the step lists the source itself, because a person started the run
+            without the asset that does so.
         superseded: another run answers the request that this one was started for.
             Nothing is to be done.
     """
@@ -70,6 +81,7 @@ class RunScope:
     run: str
     max_objects: int
     budget_seconds: float
+    lists: bool = False
     superseded: bool = False
 
     def lease(self) -> AbstractContextManager[Lease]:
@@ -79,7 +91,7 @@ class RunScope:
 
 @contextmanager
 def run_scope(
-    context: dg.AssetExecutionContext, config: SyncConfig | None = None, *, keep_texts: bool = False
+    context: dg.AssetExecutionContext, config: SyncConfig | None = None
 ) -> Iterator[RunScope]:
     """Work on the partition's connector as a part of this Dagster run.
 
@@ -90,6 +102,8 @@ def run_scope(
     config = config or SyncConfig()
     opened = services()
     selected = _selected(context.run)
+    reindexes = config.mode is SyncMode.reindex
+    lists = SOURCE_OBJECTS not in selected and not reindexes
     with _failures_named():
         connector = opened.connector_of_partition(context.partition_key)
         with opened.database.transaction(tenant_id=connector.tenant_id) as conn:
@@ -100,11 +114,14 @@ def run_scope(
                 context.run.run_id,
                 request_id=_sync_id(context.run),
                 parent_run=context.run.parent_run_id,
-                with_scan=SOURCE_OBJECTS in selected,
-                mode=Mode(config.mode.value),
-                keep_texts=keep_texts,
+                with_scan=SOURCE_OBJECTS in selected or lists,
+                mode=config.mode.of_ledger,
+                keep_texts=reindexes,
             )
+            # A run that a sensor asked for lists where its request says so.
+            lists = lists and opened.ledger.is_asked_for(conn, context.run.run_id)
         if sync is None:
+            withdraw_planned_checks(context.instance, context.run.run_id)
             yield RunScope(opened, connector, context.run.run_id, 0, 0.0, superseded=True)
             return
         try:
@@ -117,6 +134,7 @@ def run_scope(
                     context.run.run_id,
                     config.max_objects or opened.settings.activekg_max_objects_per_run,
                     config.time_budget_seconds or opened.settings.activekg_run_budget_seconds,
+                    lists,
                 )
         except BaseException as error:
             if isinstance(error, ActiveKGError) and not isinstance(error, SourceError):

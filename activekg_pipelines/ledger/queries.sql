@@ -563,10 +563,11 @@ WHERE o.connector_id = run.connector_id AND (o.claimed_by IS NULL OR o.claim_exp
   AND CASE %(mode)s
       WHEN 'failed' THEN o.state IN ('failed', 'dead')
           OR o.state = 'extracted' AND o.error_code IS NOT NULL
-      WHEN 'all' THEN o.state IN ('failed', 'dead', 'extracted', 'indexed')
+      WHEN 'all' THEN o.state IN ('extracted', 'indexed')
+          OR NOT %(keep_texts)s AND o.state IN ('failed', 'dead')
           -- What its name or its size of 0 settled would be settled the same way again,
           -- without a download.
-          OR o.state = 'skipped' AND o.size > 0
+          OR NOT %(keep_texts)s AND o.state = 'skipped' AND o.size > 0
              AND right(o.key, 1) <> '/' AND lower(o.key) !~ %(refused_by_name)s
       ELSE false END
 

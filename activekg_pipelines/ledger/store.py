@@ -701,7 +701,8 @@ class Ledger:
             parent_run: the Dagster run that this one retries.
             with_scan: the run lists the source.
             mode: which objects it makes due beside those that are.
-            keep_texts: objects that have a text are indexed again, not extracted again.
+            keep_texts: with mode ``all``: only objects that have a text are made due, and
+                they are indexed again, not extracted again.
 
         Returns:
             The id of the run's row; None when another run answers the request already:
