@@ -74,17 +74,13 @@ ORDER BY c.last_error_code IS NOT NULL, c.last_scan_started_at NULLS FIRST
 
 -- name: turned_listings
 -- Connectors of which Dagster was told something else, or nothing, about their last
--- completed listing. It is late after three poll intervals and five minutes, as the alert
--- has it. A connector that was changed or resumed has as long from then on; until it is
--- listed, its check stays as it was.
+-- completed listing. Until one that was changed is listed, its check stays as it was.
 SELECT c.id, c.partition_key, l.in_time, c.last_scan_completed_at AS completed_at,
     c.poll_interval_seconds, c.last_error_message AS last_error
 FROM connectors.connectors c CROSS JOIN LATERAL (
-    SELECT now() - make_interval(mins => 5, secs => 3 * c.poll_interval_seconds) AS since
-) due CROSS JOIN LATERAL (
     SELECT CASE
-        WHEN c.last_scan_completed_at >= due.since THEN true
-        WHEN greatest(c.last_scan_completed_at, c.created_at, c.updated_at) < due.since THEN false
+        WHEN {listing_is_in_time} THEN true
+        WHEN {listing_is_late} THEN false
         ELSE c.listed_in_time
     END AS in_time
 ) l

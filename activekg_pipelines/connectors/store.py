@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
 from activekg_pipelines.connectors.encryption import KeyRing
+from activekg_pipelines.connectors.listings import LISTING_PARTS
 from activekg_pipelines.connectors.models import Connector, Listing, partition_key
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorConflict, ConnectorLimit, ConnectorNotFound
@@ -27,7 +28,7 @@ from activekg_pipelines.sources.config import ConfigPatch, SourceConfig
 from activekg_pipelines.sources.registry import provider
 from activekg_pipelines.sources.source import Location
 
-_SQL = load_queries(Path(__file__).with_name("queries.sql"))
+_SQL = load_queries(Path(__file__).with_name("queries.sql"), LISTING_PARTS)
 _COLUMNS = tuple(Connector.__dataclass_fields__)
 
 
