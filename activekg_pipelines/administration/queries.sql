@@ -136,7 +136,7 @@ WHERE id = %(connector_id)s
 -- name: replay_dead_letters
 UPDATE connectors.objects SET
     state = 'pending', attempts = 0, deaths = 0, next_attempt_at = NULL,
-    error_code = NULL, error_message = NULL,
+    error_code = NULL, error_message = NULL, found_by = NULL,
     claimed_by = NULL, claim_expires_at = NULL
 WHERE connector_id = %(connector_id)s AND state = 'dead'
   AND (%(keys)s::text[] IS NULL OR key = ANY(%(keys)s::text[]))
@@ -152,6 +152,6 @@ WITH texts_outdated AS (
 )
 UPDATE connectors.objects SET
     state = 'pending', attempts = 0, deaths = 0, next_attempt_at = NULL,
-    error_code = NULL, error_message = NULL,
+    error_code = NULL, error_message = NULL, found_by = NULL,
     claimed_by = NULL, claim_expires_at = NULL
 WHERE connector_id = %(connector_id)s AND key = ANY(%(keys)s::text[]) AND state <> 'deleted'

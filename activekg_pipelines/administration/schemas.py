@@ -251,6 +251,14 @@ else:
         __base__=Schema,
         __doc__="Objects by outcome.",
         **_counter_fields(objects=True),
+        waiting=(
+            int,
+            Field(
+                description="Found by this sync and not settled by it: they wait, or other syncs "
+                "have them. Each object of `added`, `changed` and `again` is in one of `indexed`, "
+                "`unchanged`, `skipped`, `failed`, `dead` and `waiting`."
+            ),
+        ),
     )
     _CountedRun = create_model(
         "_CountedRun",

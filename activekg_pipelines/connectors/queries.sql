@@ -69,6 +69,12 @@ WHERE c.tenant_id = %(tenant_id)s AND c.enabled
     OR c.last_scan_started_at <= now() - make_interval(secs => c.poll_interval_seconds * 0.9)
     OR EXISTS (SELECT FROM connectors.scans s WHERE s.connector_id = c.id AND s.status = 'running')
 )
+-- The run that lists a connector for the first time does so alone: a tick beside it would
+-- make a second row of history.
+AND (c.last_scan_completed_at IS NOT NULL OR NOT EXISTS (
+    SELECT FROM connectors.runs r
+    WHERE r.connector_id = c.id AND r.with_scan AND r.status IN ('waiting', 'running')
+))
 -- One that failed comes last: an endpoint that hangs must not use up the tick before the others.
 ORDER BY c.last_error_code IS NOT NULL, c.last_scan_started_at NULLS FIRST
 

@@ -141,7 +141,7 @@ def extract_and_index(
 
 def _list(scope: RunScope) -> ScanResult:
     with scope.lease() as held:
-        result = scan_connector(
+        return scan_connector(
             scope.services,
             scope.connector,
             budget_seconds=None,
@@ -149,9 +149,6 @@ def _list(scope: RunScope) -> ScanResult:
             run=scope.run,
             after_page=held.heartbeat,
         )
-        with scope.services.database.transaction() as conn:
-            scope.services.ledger.count_run(conn, scope.run, RunCounts.of_scan(result.counts))
-        return result
 
 
 def _materialized(
@@ -215,14 +212,18 @@ def _embeddings(scope: RunScope, *, is_checked: bool) -> dg.MaterializeResult:  
     )
     return dg.MaterializeResult(
         asset_key=DOCUMENT_EMBEDDINGS,
-        metadata=_metadata(scope, Step.INDEXING) | objects,
+        metadata=_metadata(scope, Step.INDEXING) | {"waiting": _counts(scope).waiting} | objects,
         check_results=[check] if is_checked else [],
     )
 
 
 def scan_metadata(result: ScanResult) -> dict[str, Any]:
     """A scan's counts as Dagster metadata."""
-    return {**asdict(result.counts), "deletions_held_back": result.held_back}
+    return {
+        **asdict(result.counts),
+        "skipped": result.counts.skipped,
+        "deletions_held_back": result.held_back,
+    }
 
 
 def _counts(scope: RunScope) -> RunCounts:

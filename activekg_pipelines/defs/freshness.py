@@ -83,5 +83,5 @@ def _evaluation(listing: Listing) -> dg.AssetCheckEvaluation:
     )
 
 
-def _listed_at(moment: datetime | None) -> dict[str, dg.MetadataValue]:  # type: ignore[type-arg]
+def _listed_at(moment: datetime | None) -> dict[str, dg.MetadataValue]:
     return {"listed_at": dg.MetadataValue.timestamp(moment)} if moment else {}
