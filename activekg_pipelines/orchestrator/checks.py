@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from dagster._core.storage.event_log.schema import (
     AssetCheckExecutionsTable,
     SqlEventLogStorageTable,
@@ -55,6 +58,23 @@ def withdraw_planned_checks(instance: dg.DagsterInstance, run_id: str) -> None:
         instance,
         AssetCheckExecutionsTable.c.run_id == run_id,
         AssetCheckExecutionsTable.c.execution_status == "PLANNED",
+    )
+
+
+def checked_materialization(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, partition: str
+) -> AssetCheckEvaluationTargetMaterializationData | None:
+    """What an evaluation is about: the partition's last materialization, if it has one.
+
+    Without it Dagster holds that the check has not been evaluated since.
+    """
+    found = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[partition]), limit=1
+    ).records
+    if not found:
+        return None
+    return AssetCheckEvaluationTargetMaterializationData(
+        storage_id=found[0].storage_id, run_id=found[0].run_id, timestamp=found[0].timestamp
     )
 
 
