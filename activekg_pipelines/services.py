@@ -254,6 +254,11 @@ class Services:
             yield from found
             after = found[-1].created_at, found[-1].id
 
+    def delete_guard_share(self, connector: Connector) -> float:
+        """The share of a connector's objects above which deletions are held back."""
+        percent = connector.delete_guard_percent
+        return self.settings.activekg_delete_guard_share if percent is None else percent / 100
+
     def source(self, connector: Connector) -> Source:
         """The connector's source, opened again when its configuration changed.
 

@@ -339,11 +339,12 @@ class Runs(_Section):
         default=3600.0, gt=0, description="What that time grows to at most."
     )
     activekg_delete_guard_share: float = Field(
-        default=0.5,
+        default=0.2,
         gt=0,
         le=1,
         description="A scan that would delete more than this share of a connector's objects "
-        "deletes nothing until somebody confirms it.",
+        "deletes nothing until somebody confirms it. A connector's `delete_guard_percent` "
+        "overrides it.",
     )
     activekg_delete_guard_min_objects: Annotated[int, Unit("objects")] = Field(
         default=10, ge=0, description="Up to as many objects are deleted without a confirmation."

@@ -33,6 +33,8 @@ _PGVECTOR = (0, 8)
 # S3 refuses requests that are 15 minutes off, the admin API tokens that are
 # JWT_LEEWAY_SECONDS off: 30 by default.
 _CLOCK_SECONDS = 30.0
+# Connectors that a finding names.
+_SHOWN = 5
 _SENTENCE: Final = "The sandbox reads this."
 _PAGE: Final = f"<html><head><title>A page</title></head><body><p>{_SENTENCE}</p></body></html>"
 
@@ -67,6 +69,7 @@ class Check:
         look: says how the part is; what it raises makes the part broken.
         fix: what to do where the error says nothing better.
         needs: the part without which nobody can know.
+        of_connectors: it looks at what tenants registered, and not at the installation.
         is_broken: of whoever needs this part: "unknown, because …".
         for_readiness: nothing syncs or is searched without it.
     """
@@ -77,6 +80,7 @@ class Check:
     needs: str | None = None
     is_broken: str = ""
     for_readiness: bool = False
+    of_connectors: bool = False
 
 
 class Broken(ActiveKGError):
@@ -324,6 +328,21 @@ def _temporary_space(installation: Installation) -> str:
     return f"{folder} has {free / 1e9:.1f} GB free"
 
 
+def _connectors(kind: reads.Trouble, wrong: str) -> Callable[[Installation], str]:
+    def look(installation: Installation) -> str:
+        found = reads.troubled(installation.conn, kind, shown=_SHOWN)
+        if not found:
+            return "none"
+        connectors = found[0].connectors
+        more = f"; and {connectors - len(found)} more" if connectors > len(found) else ""
+        raise Broken(
+            f"{connectors} connectors {wrong}",
+            quoted="; ".join(f"{one.partition_key}: {one.trouble}" for one in found) + more,
+        )
+
+    return look
+
+
 CHECKS: Final = (
     Check(
         "token_key",
@@ -416,6 +435,34 @@ CHECKS: Final = (
         _temporary_space,
         fix="Free some, set TMPDIR to another disk, or lower ACTIVEKG_DOWNLOAD_THREADS or "
         "ACTIVEKG_MAX_FILE_BYTES.",
+    ),
+    Check(
+        "connector_errors",
+        _connectors(reads.Trouble.ERRORS, "cannot be synced"),
+        fix="Correct what the error names, then test the connector.",
+        needs="migrations",
+        of_connectors=True,
+    ),
+    Check(
+        "dead_letters",
+        _connectors(reads.Trouble.DEAD_LETTERS, "have objects that are not tried again"),
+        fix="Remove the causes, then replay them.",
+        needs="migrations",
+        of_connectors=True,
+    ),
+    Check(
+        "held_deletions",
+        _connectors(reads.Trouble.HELD_DELETIONS, "wait for their deletions to be confirmed"),
+        fix="Correct bucket and prefix, or confirm the deletions.",
+        needs="migrations",
+        of_connectors=True,
+    ),
+    Check(
+        "late_listings",
+        _connectors(reads.Trouble.LATE_LISTINGS, "were last listed too long ago"),
+        fix="Start Dagster's daemon and the sensors, or lengthen the poll interval.",
+        needs="migrations",
+        of_connectors=True,
     ),
 )
 """All checks, in the order in which they are shown."""

@@ -132,7 +132,7 @@ def reconfigure(
             nothing was changed.
     """
     # By the patch alone: what the connector is now, somebody else may be changing.
-    moves = not patch.changes().keys() <= {"poll_interval_seconds", "enabled", *patch.SECRETS}
+    moves = not patch.changes().keys() <= {*SourceConfig.SHARED, *patch.SECRETS}
     left_before = (
         leave_in_batches(services, connector_id, patch, tenant_id, documents) if moves else 0
     )

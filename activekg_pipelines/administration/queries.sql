@@ -57,6 +57,39 @@ FROM connectors.connectors ORDER BY kek_version, id
 SELECT provider, config, array_agg(partition_key) AS partition_keys FROM connectors.connectors
 GROUP BY provider, config ORDER BY min(partition_key)
 
+-- name: troubles
+-- What of enabled connectors needs somebody, by kind: the first so many connectors, what is
+-- wrong with each, and how many connectors there are. Dead letters are counted up to a
+-- bound, in an index of theirs.
+WITH troubles AS (
+    SELECT 'errors' AS kind, c.partition_key,
+        c.last_error_code || ': ' || c.last_error_message AS trouble
+    FROM connectors.connectors c WHERE c.enabled AND c.last_error_code IS NOT NULL
+    UNION ALL
+    SELECT 'dead_letters', c.partition_key, d.letters::text
+    FROM connectors.connectors c CROSS JOIN LATERAL (
+        SELECT count(*) AS letters FROM (
+            SELECT FROM connectors.objects o
+            WHERE o.connector_id = c.id AND o.state = 'dead' LIMIT %(most)s
+        ) bounded
+    ) d
+    WHERE c.enabled AND d.letters > 0
+    UNION ALL
+    SELECT 'held_deletions', c.partition_key, c.deletions_held_back::text
+    FROM connectors.connectors c
+    WHERE c.enabled AND c.deletions_held_back > c.deletions_confirmed
+    UNION ALL
+    SELECT 'late_listings', c.partition_key,
+        coalesce(to_char(c.last_scan_completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), 'never')
+    FROM connectors.connectors c WHERE c.enabled AND {listing_is_late}
+)
+SELECT partition_key, trouble, connectors FROM (
+    SELECT t.*, count(*) OVER () AS connectors,
+        row_number() OVER (ORDER BY t.partition_key COLLATE "C") AS nth
+    FROM troubles t WHERE kind = %(kind)s
+) counted
+WHERE nth <= %(shown)s ORDER BY nth
+
 -- name: lock_connector
 -- Nothing can be added to the connector's ledger until the transaction ends: a new row
 -- needs a share of this lock.
@@ -114,7 +147,7 @@ WHERE id = %(connector_id)s
 -- name: replay_dead_letters
 UPDATE connectors.objects SET
     state = 'pending', attempts = 0, deaths = 0, next_attempt_at = NULL,
-    error_code = NULL, error_message = NULL,
+    error_code = NULL, error_message = NULL, found_by = NULL,
     claimed_by = NULL, claim_expires_at = NULL
 WHERE connector_id = %(connector_id)s AND state = 'dead'
   AND (%(keys)s::text[] IS NULL OR key = ANY(%(keys)s::text[]))
@@ -130,6 +163,6 @@ WITH texts_outdated AS (
 )
 UPDATE connectors.objects SET
     state = 'pending', attempts = 0, deaths = 0, next_attempt_at = NULL,
-    error_code = NULL, error_message = NULL,
+    error_code = NULL, error_message = NULL, found_by = NULL,
     claimed_by = NULL, claim_expires_at = NULL
 WHERE connector_id = %(connector_id)s AND key = ANY(%(keys)s::text[]) AND state <> 'deleted'

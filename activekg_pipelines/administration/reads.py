@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,12 +15,13 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row, dict_row
 
+from activekg_pipelines.connectors.listings import LISTING_PARTS
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.ledger.run_counts import COUNTERS, SQL_PARTS, RunCounts
 from activekg_pipelines.ledger.states import ObjectState
 from activekg_pipelines.services import Services
 
-_SQL = load_queries(Path(__file__).with_name("queries.sql"), SQL_PARTS)
+_SQL = load_queries(Path(__file__).with_name("queries.sql"), {**SQL_PARTS, **LISTING_PARTS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,48 @@ def credentials_by_key_version(conn: Connection[TupleRow]) -> list[CredentialsRo
 def configurations(conn: Connection[TupleRow]) -> list[ConfigurationRow]:
     """What sources are configured with, each configuration once."""
     rows = conn.cursor(row_factory=class_row(ConfigurationRow)).execute(_SQL["configurations"])
+    return rows.fetchall()
+
+
+class Trouble(StrEnum):
+    """What of a connector needs somebody."""
+
+    ERRORS = "errors"
+    """It cannot be synced."""
+    DEAD_LETTERS = "dead_letters"
+    HELD_DELETIONS = "held_deletions"
+    """The delete guard waits for a confirmation."""
+    LATE_LISTINGS = "late_listings"
+    """Its last completed listing is older than it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class TroubledConnector:
+    """A connector that needs somebody.
+
+    Attributes:
+        trouble: what is wrong: the error, a number, or when it was listed.
+        connectors: how many have that kind of trouble.
+    """
+
+    partition_key: str
+    trouble: str
+    connectors: int
+
+
+def troubled(
+    conn: Connection[TupleRow], kind: Trouble, *, shown: int, most: int = 10_000
+) -> list[TroubledConnector]:
+    """The first enabled connectors that have a kind of trouble, by partition key.
+
+    Args:
+        shown: connectors at most.
+        most: up to how many dead letters of a connector are counted.
+    """
+    parameters = {"kind": kind, "shown": shown, "most": most}
+    rows = conn.cursor(row_factory=class_row(TroubledConnector)).execute(
+        _SQL["troubles"], parameters
+    )
     return rows.fetchall()
 
 

@@ -39,6 +39,7 @@ class OtherConfigView(BaseModel):
     name: str
     poll_interval_seconds: int
     enabled: bool
+    delete_guard_percent: int | None
 
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ def _config_view(connector: Connector) -> BaseModel:
         name=connector.name,
         poll_interval_seconds=connector.poll_interval_seconds,
         enabled=connector.enabled,
+        delete_guard_percent=connector.delete_guard_percent,
         **connector.config,
     )
 
@@ -266,6 +268,14 @@ else:
         __base__=Schema,
         __doc__="Objects by outcome.",
         **_counter_fields(objects=True),
+        waiting=(
+            int,
+            Field(
+                description="Found by this sync and not settled by it: they wait, or other syncs "
+                "have them. Each object of `added`, `changed` and `again` is in one of `indexed`, "
+                "`unchanged`, `skipped`, `failed`, `dead` and `waiting`."
+            ),
+        ),
     )
     _CountedRun = create_model(
         "_CountedRun",

@@ -122,7 +122,7 @@ class _Repair:
         if orphans is not None and planner.deletions_held_back(
             orphans.count,
             orphans.count + report.objects,
-            share=services.settings.activekg_delete_guard_share,
+            share=services.delete_guard_share(connector),
             min_objects=services.settings.activekg_delete_guard_min_objects,
             confirmed=remove_orphans,
         ):

@@ -63,6 +63,15 @@ def add(
     poll_interval: Annotated[
         int, typer.Option(help="Seconds between two looks, 60 to 3600.")
     ] = 900,
+    delete_guard_percent: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            help="A scan that would delete a larger share of the objects waits for a "
+            "confirmation; by default as the settings say.",
+        ),
+    ] = None,
     paused: Annotated[bool, typer.Option("--paused", help="Register it, but sync nothing yet.")] = (
         False
     ),
@@ -85,7 +94,12 @@ def add(
     values = given(context)
     check_given(provider, kind, values)
     check_complete(kind, values)
-    shared = {"name": name, "poll_interval_seconds": poll_interval, "enabled": not paused}
+    shared = {
+        "name": name,
+        "poll_interval_seconds": poll_interval,
+        "enabled": not paused,
+        "delete_guard_percent": delete_guard_percent,
+    }
     config = _validated(kind, {**shared, **values, **asked_secrets(kind, values)})
     from activekg_pipelines.administration.operations import register
     from activekg_pipelines.administration.schemas import ConnectorView
@@ -207,6 +221,15 @@ def update(
     poll_interval: Annotated[
         int | None, typer.Option(help="Seconds between two looks, 60 to 3600.")
     ] = None,
+    delete_guard_percent: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=100,
+            help="A scan that would delete a larger share of the objects waits for a "
+            "confirmation; 0: as the settings say.",
+        ),
+    ] = None,
     credentials: Annotated[
         bool, typer.Option("--credentials", help="Ask for new credentials.")
     ] = False,
@@ -234,7 +257,8 @@ def update(
     from activekg_pipelines.sources.config import patch_of
 
     values = given(context)
-    if not values and poll_interval is None and not credentials:
+    shared = (poll_interval, delete_guard_percent)
+    if not values and shared == (None, None) and not credentials:
         raise typer.BadParameter("Say what to change: activekg-pipelines connectors update --help")
     with administration() as services:
         found = resolve(services, connector)
@@ -247,6 +271,8 @@ def update(
     }
     if poll_interval is not None:
         changes["poll_interval_seconds"] = poll_interval
+    if delete_guard_percent is not None:
+        changes["delete_guard_percent"] = delete_guard_percent or None
     if credentials or values.keys() & set(kind.secret_fields()):
         changes |= asked_secrets(kind, values)
     patch = _validated(patch_model, changes)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FAILED: Final = 1
 TEST_FAILED: Final = 3
 PART_BROKEN: Final = 4
+CONNECTORS_NEED_SOMEBODY: Final = 5
 
 EXIT_CODES: Final = (
     "Exit codes: 0 done; 1 failed, with a sentence that says why; "

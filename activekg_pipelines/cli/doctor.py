@@ -9,7 +9,13 @@ import typer
 from rich.text import Text
 
 from activekg_pipelines.cli.arguments import AsJson
-from activekg_pipelines.cli.console import PART_BROKEN, out, print_json, printable
+from activekg_pipelines.cli.console import (
+    CONNECTORS_NEED_SOMEBODY,
+    PART_BROKEN,
+    out,
+    print_json,
+    printable,
+)
 from activekg_pipelines.errors import ActiveKGError
 
 if TYPE_CHECKING:
@@ -20,6 +26,9 @@ _SETTINGS: Final = "settings"
 _COMMANDS: Final = {
     "migrations": "activekg-pipelines migrate",
     "dagster_webserver": "activekg-pipelines up",
+    "connector_errors": "activekg-pipelines connectors test TENANT/NAME",
+    "dead_letters": "activekg-pipelines dead-letters replay TENANT/NAME",
+    "held_deletions": "activekg-pipelines connectors confirm-deletes TENANT/NAME",
 }
 # The commands for what works and is better changed.
 _LATER: Final = {"encryption_keys": "activekg-pipelines rotate-keys"}
@@ -32,14 +41,16 @@ def doctor(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check every part and say what to fix.
+    """Check every part and every connector, and say what to fix.
 
     Exits with 4 where a part is broken, or where nobody can know because of one that is.
+    Exits with 5 where all parts work and connectors need somebody.
 
     \b
     Examples:
       activekg-pipelines doctor
       activekg-pipelines doctor --skip dagster_webserver --skip dagster_daemon
+      activekg-pipelines doctor --skip dead_letters
     """
     from activekg_pipelines.administration.checks import CHECKS
 
@@ -73,7 +84,9 @@ def doctor(
     elif healthy:
         out.print("Everything works.")
     if not healthy:
-        raise typer.Exit(PART_BROKEN)
+        of_connectors = {check.name for check in CHECKS if check.of_connectors}
+        wrong = {finding.name for finding in found if not finding.ok}
+        raise typer.Exit(CONNECTORS_NEED_SOMEBODY if wrong <= of_connectors else PART_BROKEN)
 
 
 def _findings(names: Collection[str]) -> Iterator[Finding]:

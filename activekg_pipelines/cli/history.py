@@ -84,6 +84,7 @@ def runs(
         print_json(page)
         return
     shown = {counter.name: counter.heading for counter in COUNTERS if counter.heading}
+    shown["waiting"] = "WAITING"
     made = table(
         "REQUESTED",
         "CONNECTOR",

@@ -46,6 +46,23 @@ class LastError:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """Whether a connector's source was listed lately enough.
+
+    Attributes:
+        completed_at: when its last completed listing ended; None where none did yet.
+        last_error: why it cannot be listed, in a sentence, where that is known.
+    """
+
+    id: UUID
+    partition_key: str
+    in_time: bool
+    completed_at: datetime | None
+    poll_interval_seconds: int
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Connector:
     """A registered connector as it is stored, without its secrets.
 
@@ -55,6 +72,8 @@ class Connector:
         location: where the source lies.
         lists_in_order: the source lists its keys in order; otherwise runs sort them.
         runs_held: after a cancellation, nothing starts by itself until the next poll.
+        delete_guard_percent: share of its objects above which a scan deletes nothing
+            without a confirmation; None for the installation's.
         secret_hints: what may be shown of the secrets, by field.
     """
 
@@ -68,6 +87,7 @@ class Connector:
     lists_in_order: bool
     poll_interval_seconds: int
     enabled: bool
+    delete_guard_percent: int | None
     secret_hints: Mapping[str, str]
     kek_version: int
     created_at: datetime

@@ -20,10 +20,11 @@ WHERE tenant_id = %(tenant_id)s
 -- name: insert
 INSERT INTO connectors.connectors (
     id, tenant_id, provider, name, partition_key, config, location, poll_interval_seconds, enabled,
-    secrets, kek_version, secret_hints
+    delete_guard_percent, secrets, kek_version, secret_hints
 ) VALUES (
     %(id)s, %(tenant_id)s, %(provider)s, %(name)s, %(partition_key)s, %(config)s, %(location)s,
-    %(poll_interval_seconds)s, %(enabled)s, %(secrets)s, %(kek_version)s, %(secret_hints)s
+    %(poll_interval_seconds)s, %(enabled)s, %(delete_guard_percent)s,
+    %(secrets)s, %(kek_version)s, %(secret_hints)s
 )
 
 -- name: lock
@@ -68,8 +69,33 @@ WHERE c.tenant_id = %(tenant_id)s AND c.enabled
     OR c.last_scan_started_at <= now() - make_interval(secs => c.poll_interval_seconds * 0.9)
     OR EXISTS (SELECT FROM connectors.scans s WHERE s.connector_id = c.id AND s.status = 'running')
 )
+-- The run that lists a connector for the first time does so alone: a tick beside it would
+-- make a second row of history.
+AND (c.last_scan_completed_at IS NOT NULL OR NOT EXISTS (
+    SELECT FROM connectors.runs r
+    WHERE r.connector_id = c.id AND r.with_scan AND r.status IN ('waiting', 'running')
+))
 -- One that failed comes last: an endpoint that hangs must not use up the tick before the others.
 ORDER BY c.last_error_code IS NOT NULL, c.last_scan_started_at NULLS FIRST
+
+-- name: turned_listings
+-- Connectors of which Dagster was told something else, or nothing, about their last
+-- completed listing. Until one that was changed is listed, its check stays as it was.
+SELECT c.id, c.partition_key, l.in_time, c.last_scan_completed_at AS completed_at,
+    c.poll_interval_seconds, c.last_error_message AS last_error
+FROM connectors.connectors c CROSS JOIN LATERAL (
+    SELECT CASE
+        WHEN {listing_is_in_time} THEN true
+        WHEN {listing_is_late} THEN false
+        ELSE c.listed_in_time
+    END AS in_time
+) l
+WHERE c.enabled AND l.in_time IS DISTINCT FROM c.listed_in_time
+ORDER BY c.id LIMIT %(limit)s
+
+-- name: note_listings
+UPDATE connectors.connectors c SET listed_in_time = t.in_time
+FROM unnest(%(ids)s::uuid[], %(in_time)s::boolean[]) AS t (id, in_time) WHERE c.id = t.id
 
 -- name: update
 UPDATE connectors.connectors SET
@@ -77,6 +103,7 @@ UPDATE connectors.connectors SET
     -- Another source may list otherwise.
     lists_in_order = lists_in_order OR %(moved)s,
     poll_interval_seconds = %(poll_interval_seconds)s, enabled = %(enabled)s,
+    delete_guard_percent = %(delete_guard_percent)s,
     secrets = coalesce(%(secrets)s, secrets), kek_version = coalesce(%(kek_version)s, kek_version),
     secret_hints = coalesce(%(secret_hints)s, secret_hints),
     last_error_code = NULL, last_error_message = NULL, last_error_at = NULL, failed_runs = 0,

@@ -6,7 +6,7 @@ method works in the caller's transaction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -14,12 +14,13 @@ from uuid import UUID, uuid4
 
 from psycopg import Connection
 from psycopg.errors import UniqueViolation
-from psycopg.rows import TupleRow, dict_row
+from psycopg.rows import TupleRow, class_row, dict_row
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
 from activekg_pipelines.connectors.encryption import KeyRing
-from activekg_pipelines.connectors.models import Connector, partition_key
+from activekg_pipelines.connectors.listings import LISTING_PARTS
+from activekg_pipelines.connectors.models import Connector, Listing, partition_key
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorConflict, ConnectorLimit, ConnectorNotFound
 from activekg_pipelines.settings import Settings
@@ -27,7 +28,7 @@ from activekg_pipelines.sources.config import ConfigPatch, SourceConfig
 from activekg_pipelines.sources.registry import provider
 from activekg_pipelines.sources.source import Location
 
-_SQL = load_queries(Path(__file__).with_name("queries.sql"))
+_SQL = load_queries(Path(__file__).with_name("queries.sql"), LISTING_PARTS)
 _COLUMNS = tuple(Connector.__dataclass_fields__)
 
 
@@ -78,6 +79,7 @@ class ConnectorStore:
                         "location": str(config.location()),
                         "poll_interval_seconds": config.poll_interval_seconds,
                         "enabled": config.enabled,
+                        "delete_guard_percent": config.delete_guard_percent,
                         "secrets": token,
                         "kek_version": version,
                         "secret_hints": Jsonb(config.hints()),
@@ -157,6 +159,23 @@ class ConnectorStore:
         """
         return _fetch(conn, "due_for_poll", {"tenant_id": tenant_id})
 
+    def turned_listings(self, conn: Connection[TupleRow], *, limit: int) -> list[Listing]:
+        """Connectors whose last listing has become late, or is no longer, by id.
+
+        Args:
+            limit: connectors at most.
+        """
+        cursor = conn.cursor(row_factory=class_row(Listing))
+        return cursor.execute(_SQL["turned_listings"], {"limit": limit}).fetchall()
+
+    def note_listings(self, conn: Connection[TupleRow], listings: Sequence[Listing]) -> None:
+        """Remember what Dagster was told of these connectors."""
+        parameters = {
+            "ids": [listing.id for listing in listings],
+            "in_time": [listing.in_time for listing in listings],
+        }
+        conn.execute(_SQL["note_listings"], parameters)
+
     def update(
         self,
         conn: Connection[TupleRow],
@@ -186,6 +205,7 @@ class ConnectorStore:
             "moved": before.origin() != after.origin(),
             "poll_interval_seconds": after.poll_interval_seconds,
             "enabled": after.enabled,
+            "delete_guard_percent": after.delete_guard_percent,
             "secrets": token,
             "kek_version": version,
             "secret_hints": Jsonb(after.hints()) if secrets else None,
@@ -292,6 +312,7 @@ def stored_config(
         "name": connector.name,
         "poll_interval_seconds": connector.poll_interval_seconds,
         "enabled": connector.enabled,
+        "delete_guard_percent": connector.delete_guard_percent,
     }
     kind = provider(connector.provider).config
     return kind.stored({**connector.config, **shared}, secrets or {})

@@ -14,8 +14,11 @@ from activekg_pipelines.defs.partitions import connector_partitions
 from activekg_pipelines.defs.run_scope import (
     DOCUMENT_EMBEDDINGS,
     EXTRACTED_TEXT,
+    SOURCE,
+    SOURCE_OBJECTS,
     RunScope,
     SyncConfig,
+    SyncMode,
     run_scope,
 )
 from activekg_pipelines.extraction import EXTRACTOR_VERSION
@@ -29,34 +32,32 @@ from activekg_pipelines.pipeline.sync import extract_and_index as extract_and_in
 logger = logging.getLogger(__name__)
 
 _GROUP = "documents"
-# A request that waited long was emitted more than once, and another run answers it.
-_SUPERSEDED: dict[str, Any] = {"superseded": True}
+source = dg.AssetSpec(
+    SOURCE,
+    partitions_def=connector_partitions,
+    group_name=_GROUP,
+    description="What a tenant registered: a bucket and a prefix. Nothing here materializes it. "
+    "Its check says whether it is listed as often as it should be.",
+)
 
 
 @dg.asset(
+    deps=[source],
     partitions_def=connector_partitions,
     group_name=_GROUP,
     code_version="1",
+    # A run that another one has superseded materializes nothing.
+    output_required=False,
 )
-def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def source_objects(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
     """Every object of the connector's source, compared with the ledger by change token.
 
     Objects that have vanished are deleted.
     """
-    with run_scope(context) as scope, scope.lease() as held:
-        if scope.superseded:
-            return dg.MaterializeResult(metadata=_SUPERSEDED)
-        result = scan_connector(
-            scope.services,
-            scope.connector,
-            budget_seconds=None,
-            from_start=True,
-            run=scope.run,
-            after_page=held.go_on,
-        )
-        with scope.services.database.transaction() as conn:
-            scope.services.ledger.count_run(conn, scope.run, RunCounts.of_scan(result.counts))
-        return dg.MaterializeResult(metadata=scan_metadata(result))
+    with run_scope(context) as scope:
+        listed = None if scope.superseded else _list(scope)
+    if listed is not None:
+        yield dg.MaterializeResult(metadata=scan_metadata(listed))
 
 
 @dg.multi_asset(
@@ -85,6 +86,7 @@ def source_objects(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  
         dg.AssetCheckSpec(
             "every_object_indexed",
             asset=DOCUMENT_EMBEDDINGS,
+            partitions_def=connector_partitions,
             description="No object of the connector failed or is a dead letter.",
         )
     ],
@@ -96,7 +98,7 @@ def extract_and_index(
 ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
     """One step for both, so that no encoder waits for the last text.
 
-    Each of the two can be materialized alone.
+    Each can be materialized alone. What comes before it is brought up to date then, too.
     """
     selected = context.selected_asset_keys
     if not selected:
@@ -107,13 +109,49 @@ def extract_and_index(
             "materialized.",
             allow_retries=False,
         )
-    extracts, indexes = EXTRACTED_TEXT in selected, DOCUMENT_EMBEDDINGS in selected
-    with run_scope(context, config, keep_texts=not extracts) as scope:
-        if not scope.superseded:
-            _work(scope, extracts=extracts, indexes=indexes)
-        embeddings = _embeddings(scope, is_checked=bool(context.selected_asset_check_keys))
-        results = [_texts(scope)] * extracts + [embeddings] * indexes
+    extracts, indexes = config.mode is not SyncMode.reindex, DOCUMENT_EMBEDDINGS in selected
+    if not extracts and not indexes:
+        raise dg.Failure(
+            description="mode: reindex writes document_embeddings: select that asset.",
+            allow_retries=False,
+        )
+    results: list[dg.MaterializeResult] = []  # type: ignore[type-arg]
+    with run_scope(context, config) as scope:
+        if scope.superseded:
+            return
+        if scope.lists:
+            context.log_event(_materialized(SOURCE_OBJECTS, scope, scan_metadata(_list(scope))))
+        _work(scope, extracts=extracts, indexes=indexes)
+        if extracts:
+            texts = _metadata(scope, Step.EXTRACTION) | _causes(scope)
+            if EXTRACTED_TEXT in selected:
+                results.append(dg.MaterializeResult(asset_key=EXTRACTED_TEXT, metadata=texts))
+            else:
+                context.log_event(_materialized(EXTRACTED_TEXT, scope, texts))
+        if indexes:
+            results.append(_embeddings(scope, is_checked=bool(context.selected_asset_check_keys)))
     yield from results
+
+
+def _list(scope: RunScope) -> ScanResult:
+    with scope.lease() as held:
+        return scan_connector(
+            scope.services,
+            scope.connector,
+            budget_seconds=None,
+            from_start=True,
+            run=scope.run,
+            after_page=held.go_on,
+        )
+
+
+def _materialized(
+    asset: dg.AssetKey, scope: RunScope, metadata: dict[str, Any]
+) -> dg.AssetMaterialization:
+    """An asset that the step brought up to date although nobody selected it."""
+    return dg.AssetMaterialization(
+        asset, partition=scope.connector.partition_key, metadata=metadata
+    )
 
 
 class _Bounds(TypedDict):
@@ -160,34 +198,31 @@ def _work(scope: RunScope, *, extracts: bool, indexes: bool) -> None:
         )
 
 
-def _texts(scope: RunScope) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    metadata = (
-        _SUPERSEDED if scope.superseded else _metadata(scope, Step.EXTRACTION) | _causes(scope)
-    )
-    return dg.MaterializeResult(asset_key=EXTRACTED_TEXT, metadata=metadata)
-
-
 def _embeddings(scope: RunScope, *, is_checked: bool) -> dg.MaterializeResult:  # type: ignore[type-arg]
     with scope.services.database.transaction() as conn:
         states = scope.services.ledger.progress(conn, scope.connector.id)
     failed, dead = states.get("failed", 0), states.get("dead", 0)
     objects = {f"objects_{state}": count for state, count in sorted(states.items())}
     check = dg.AssetCheckResult(
-        passed=scope.superseded or failed + dead == 0,
+        passed=failed + dead == 0,
         check_name="every_object_indexed",
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"failed": failed, "dead": dead} | _causes(scope),
     )
     return dg.MaterializeResult(
         asset_key=DOCUMENT_EMBEDDINGS,
-        metadata=_SUPERSEDED if scope.superseded else _metadata(scope, Step.INDEXING) | objects,
+        metadata=_metadata(scope, Step.INDEXING) | {"waiting": _counts(scope).waiting} | objects,
         check_results=[check] if is_checked else [],
     )
 
 
 def scan_metadata(result: ScanResult) -> dict[str, Any]:
     """A scan's counts as Dagster metadata."""
-    return {**asdict(result.counts), "deletions_held_back": result.held_back}
+    return {
+        **asdict(result.counts),
+        "skipped": result.counts.skipped,
+        "deletions_held_back": result.held_back,
+    }
 
 
 def _counts(scope: RunScope) -> RunCounts:

@@ -13,6 +13,7 @@ import dagster as dg
 from activekg_pipelines.defs.assets import extract_and_index, source_objects
 from activekg_pipelines.defs.checks import audit_connectors
 from activekg_pipelines.defs.jobs import sync_connector
+from activekg_pipelines.defs.run_scope import SOURCE
 from activekg_pipelines.orchestrator.history import OwnDefinitions, purge_history
 from activekg_pipelines.orchestrator.partitions import PARTITIONS_DEF
 from activekg_pipelines.orchestrator.sensors import WORK_QUEUE_SENSOR
@@ -23,7 +24,7 @@ _JOB = "activekg_maintenance"
 
 OWN_DEFINITIONS = OwnDefinitions(
     jobs=(sync_connector.name, audit_connectors.name, _JOB),
-    assets=frozenset(source_objects.keys | extract_and_index.keys),
+    assets=frozenset({SOURCE} | source_objects.keys | extract_and_index.keys),
     partitions_def=PARTITIONS_DEF,
     sensor=WORK_QUEUE_SENSOR,
 )

@@ -30,6 +30,7 @@ from activekg_pipelines.errors import (
 )
 from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.logs import log_fields
+from activekg_pipelines.orchestrator.checks import withdraw_planned_checks
 from activekg_pipelines.orchestrator.launches import SYNC_ID_TAG
 from activekg_pipelines.pipeline.lease import Lease, lease
 from activekg_pipelines.pipeline.stop import Stop
@@ -37,8 +38,9 @@ from activekg_pipelines.services import Services, services
 
 logger = logging.getLogger(__name__)
 
-SOURCE_OBJECTS, EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS = (
-    dg.AssetKey(name) for name in ("source_objects", "extracted_text", "document_embeddings")
+SOURCE, SOURCE_OBJECTS, EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS = (
+    dg.AssetKey(name)
+    for name in ("source", "source_objects", "extracted_text", "document_embeddings")
 )
 _IN_ORDER = (SOURCE_OBJECTS, EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS)
 # Dagster's tag of a run that it started by itself in place of one that failed.
@@ -61,6 +63,12 @@ class SyncMode(Enum):
     changed = "changed"
     failed = "failed"
     all = "all"
+    reindex = "reindex"
+
+    @property
+    def of_ledger(self) -> Mode:
+        """What the ledger makes due; for a reindex only what has a text."""
+        return Mode.ALL if self is SyncMode.reindex else Mode(self.value)
 
 
 class SyncConfig(dg.Config):
@@ -69,7 +77,8 @@ class SyncConfig(dg.Config):
     mode: SyncMode = Field(
         default=SyncMode.changed,
         description="changed: new and changed objects and due retries; "
-        "failed: also all failures and dead letters; all: every object again.",
+        "failed: also all failures and dead letters; all: every object again; "
+        "reindex: every stored text into the graph again, without listing and downloading.",
     )
     max_objects: int | None = Field(
         default=None, ge=1, description="Objects at most; by default ACTIVEKG_MAX_OBJECTS_PER_RUN."
@@ -88,6 +97,8 @@ class RunScope:
     Attributes:
         run: Dagster's run id.
         stop: says when somebody asked for the end of the run.
+        lists: the step lists the source itself, because a person started the run
+            without the asset that does so.
         superseded: another run answers the request that this one was started for.
             Nothing is to be done.
     """
@@ -98,6 +109,7 @@ class RunScope:
     max_objects: int
     budget_seconds: float
     stop: Stop
+    lists: bool = False
     superseded: bool = False
 
     def lease(self) -> AbstractContextManager[Lease]:
@@ -107,7 +119,7 @@ class RunScope:
 
 @contextmanager
 def run_scope(
-    context: dg.AssetExecutionContext, config: SyncConfig | None = None, *, keep_texts: bool = False
+    context: dg.AssetExecutionContext, config: SyncConfig | None = None
 ) -> Iterator[RunScope]:
     """Work on the partition's connector as a part of this Dagster run.
 
@@ -124,8 +136,9 @@ def run_scope(
             connector = opened.connector_of_partition(context.partition_key)
         except ConnectorNotFound as error:
             raise ConnectorRemoved(error.message) from None
-        sync = _start(opened, connector, context, config, keep_texts=keep_texts)
-        if sync is None:
+        started = _start(opened, connector, context, config)
+        if started is None:
+            withdraw_planned_checks(context.instance, context.run.run_id)
             yield RunScope(opened, connector, context.run.run_id, 0, 0.0, Stop(), superseded=True)
             return
         try:
@@ -143,6 +156,7 @@ def run_scope(
                         config.max_objects or opened.settings.activekg_max_objects_per_run,
                         config.time_budget_seconds or opened.settings.activekg_run_budget_seconds,
                         stop,
+                        lists=started.lists,
                     )
                     _check(opened, context.run.run_id)
                 except Exception as error:
@@ -171,20 +185,29 @@ def run_scope(
             _finish(opened, context.run.run_id, succeeded=True)
 
 
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A run that is bound to its row.
+
+    Attributes:
+        lists: as :class:`RunScope` has it.
+    """
+
+    lists: bool
+
+
 def _start(
-    opened: Services,
-    connector: Connector,
-    context: dg.AssetExecutionContext,
-    config: SyncConfig,
-    *,
-    keep_texts: bool,
-) -> UUID | None:
+    opened: Services, connector: Connector, context: dg.AssetExecutionContext, config: SyncConfig
+) -> _Started | None:
     """Bind the run to its row; None when another run answers the request.
 
     Raises:
         RunCancelled: somebody cancelled the sync before this step began.
     """
     run = context.run
+    selected = _selected(run)
+    reindexes = config.mode is SyncMode.reindex
+    lists = SOURCE_OBJECTS not in selected and not reindexes
     with opened.database.transaction(tenant_id=connector.tenant_id) as conn:
         cancelled_by = opened.ledger.who_cancelled(
             conn,
@@ -195,17 +218,20 @@ def _start(
         )
         if cancelled_by is not None:
             raise RunCancelled.by(cancelled_by)
-        return opened.ledger.start_run(
+        sync = opened.ledger.start_run(
             conn,
             connector.id,
             connector.tenant_id,
             run.run_id,
             request_id=_sync_id(run),
             parent_run=run.parent_run_id,
-            with_scan=SOURCE_OBJECTS in _selected(run),
-            mode=Mode(config.mode.value),
-            keep_texts=keep_texts,
+            with_scan=SOURCE_OBJECTS in selected or lists,
+            mode=config.mode.of_ledger,
+            keep_texts=reindexes,
         )
+        # A run that a sensor asked for lists where its request says so.
+        asked_for = opened.ledger.is_asked_for(conn, run.run_id)
+    return None if sync is None else _Started(lists=lists and asked_for)
 
 
 def _check(opened: Services, run: str) -> None:

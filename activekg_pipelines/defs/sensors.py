@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Sequence
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import dagster as dg
 
@@ -81,11 +81,12 @@ def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
         if number and time.monotonic() >= deadline:
             notes.append(f"{len(connectors) - number} connectors wait for the next tick.")
             break
+        sync_id = uuid4()
         try:
             if connector.runs_held:
                 with services.database.transaction(tenant_id=tenant_id) as conn:
                     services.ledger.release_hold(conn, connector.id)
-            result = scan_connector(services, connector, budget_seconds=budget)
+            result = scan_connector(services, connector, budget_seconds=budget, found_by=sync_id)
         except ActiveKGError as error:
             # The error is kept with the connector. A connector that cannot be read must
             # not keep the tenant's others from being polled.
@@ -99,7 +100,7 @@ def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
         notes.append(f"{connector.name}: {_found(result)}")
         if result.counts.added or result.counts.changed or result.counts.deleted:
             events.append(_materialization(connector, result))
-            requests += _request_runs(services, connector, result)
+            requests += _request_runs(services, connector, result, sync_id)
     return _result(requests, events, "; ".join(notes) or "No connector is due.")
 
 
@@ -218,13 +219,21 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
     ]
 
 
-def _request_runs(services: Services, connector: Connector, result: ScanResult) -> list[RunRequest]:
+def _request_runs(
+    services: Services, connector: Connector, result: ScanResult, sync_id: UUID
+) -> list[RunRequest]:
     due = result.counts.due
     # One run. Where more are wanted, `work_queue` asks for them seconds later: it knows
     # what runs already.
     with services.database.transaction(tenant_id=connector.tenant_id) as conn:
         services.ledger.record_poll(
-            conn, connector.id, connector.tenant_id, result.counts, needs_run=due > 0
+            conn,
+            connector.id,
+            connector.tenant_id,
+            result.counts,
+            sync_id=sync_id,
+            needs_run=due > 0,
+            lists=connector.last_scan_completed_at is None and not result.completed,
         )
     return _runs_to_emit(services, connector.id) if due else []
 

@@ -142,4 +142,6 @@ def deletions_held_back(
         confirmed: how many deletions were confirmed. If there are more, they are held
             back again.
     """
-    return missing > confirmed and missing > min_objects and missing > share * known
+    # A quotient is exact where the share is reached, and a product is not:
+    # 29 > 0.29 * 100.
+    return missing > max(confirmed, min_objects) and missing / known > share

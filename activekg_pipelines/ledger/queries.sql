@@ -91,10 +91,12 @@ WITH listed AS (
       AND CASE WHEN EXISTS (SELECT FROM compared WHERE is_new) THEN EXISTS (SELECT FROM room) END
 ), written AS (
     INSERT INTO connectors.objects AS o
-        (connector_id, tenant_id, key, etag, size, modified_at, state, error_code, error_message)
+        (connector_id, tenant_id, key, etag, size, modified_at, state, error_code, error_message,
+         found_by)
     SELECT %(connector_id)s, %(tenant_id)s, key, etag, size, modified_at,
         CASE WHEN skip_code IS NULL THEN 'pending' ELSE 'skipped' END::connectors.object_state,
-        skip_code, skip_message
+        skip_code, skip_message,
+        coalesce((SELECT id FROM connectors.runs WHERE dagster_run_id = %(run)s), %(found_by)s)
     FROM taken
     -- In key order, as in every statement that locks several objects. Two that lock
     -- them in different orders could wait for each other.
@@ -105,7 +107,8 @@ WITH listed AS (
         error_code = EXCLUDED.error_code, error_message = EXCLUDED.error_message,
         detected_at = now(), missing_since_scan = NULL,
         attempts = 0, deaths = 0, next_attempt_at = NULL,
-        claimed_by = NULL, claim_expires_at = NULL
+        claimed_by = NULL, claim_expires_at = NULL,
+        found_by = EXCLUDED.found_by, failed_by = NULL
     RETURNING o.id, o.document_id, o.state
 ), locked AS (
     -- In key order, as above.
@@ -377,7 +380,7 @@ WITH incoming AS (
     UPDATE connectors.objects o SET
         state = 'extracted', etag = i.etag, size = i.size, modified_at = i.modified_at,
         error_code = NULL, error_message = NULL, next_attempt_at = NULL, attempts = 0, deaths = 0,
-        claimed_by = NULL, claim_expires_at = NULL
+        claimed_by = NULL, claim_expires_at = NULL, failed_by = NULL
     FROM incoming i WHERE o.id = i.id AND o.claimed_by = %(run)s
     RETURNING o.id, o.tenant_id
 ), stored AS (
@@ -415,12 +418,12 @@ WITH incoming AS (
         END,
         etag = i.etag, size = i.size, modified_at = i.modified_at,
         error_code = NULL, error_message = NULL, next_attempt_at = NULL, attempts = 0, deaths = 0,
-        claimed_by = NULL, claim_expires_at = NULL
+        claimed_by = NULL, claim_expires_at = NULL, failed_by = NULL
     FROM incoming i JOIN connectors.texts t ON t.object_id = i.id
     WHERE o.id = i.id AND o.claimed_by = %(run)s
-    RETURNING o.document_id, o.etag, o.size, o.modified_at, o.state
+    RETURNING o.id, o.document_id, o.etag, o.size, o.modified_at, o.state
 )
-SELECT document_id, etag, size, modified_at FROM held WHERE state = 'indexed'
+SELECT id, document_id, etag, size, modified_at FROM held WHERE state = 'indexed'
 
 -- name: store_failures
 -- Records failures. Returns the documents that the graph must forget: those of objects
@@ -443,6 +446,9 @@ WITH incoming AS (
         error_code = i.code, error_message = i.message, attempts = o.attempts + 1, deaths = 0,
         next_attempt_at = now() + make_interval(secs => i.delay),
         claimed_by = NULL, claim_expires_at = NULL,
+        failed_by = CASE WHEN i.state = 'failed' THEN (
+            SELECT id FROM connectors.runs WHERE dagster_run_id = %(run)s
+        ) END,
         document_id = CASE WHEN i.forget THEN NULL ELSE o.document_id END,
         indexed_etag = CASE WHEN i.forget THEN NULL ELSE o.indexed_etag END,
         indexed_text_hash = CASE WHEN i.forget THEN NULL ELSE o.indexed_text_hash END,
@@ -457,10 +463,13 @@ SELECT held.id, before.document_id FROM held LEFT JOIN before ON before.id = hel
 
 -- name: lock_claimed
 -- The objects whose lease the run still holds, locked until the write commits. A run
--- that was overtaken writes nothing.
-SELECT id FROM connectors.objects
-WHERE id = ANY(%(ids)s::bigint[]) AND claimed_by = %(run)s
-ORDER BY key FOR UPDATE
+-- that was overtaken writes nothing. With each object comes what the run's sync counts of
+-- it already.
+SELECT o.id, coalesce(o.found_by = r.id, false) AS found_here,
+    CASE WHEN o.failed_by = r.id THEN o.error_code END AS failed_here
+FROM connectors.objects o LEFT JOIN connectors.runs r ON r.dagster_run_id = %(run)s
+WHERE o.id = ANY(%(ids)s::bigint[]) AND o.claimed_by = %(run)s
+ORDER BY o.key FOR UPDATE OF o
 
 -- name: store_indexed
 -- Records what was indexed. Returns the seconds since each was detected; none for one
@@ -470,7 +479,7 @@ UPDATE connectors.objects o SET
     document_id = i.document_id, chunks = i.chunks,
     indexed_text_hash = t.text_hash, chunker_version = %(chunker)s, encoder_version = %(encoder)s,
     attempts = 0, deaths = 0, next_attempt_at = NULL, error_code = NULL, error_message = NULL,
-    claimed_by = NULL, claim_expires_at = NULL
+    claimed_by = NULL, claim_expires_at = NULL, failed_by = NULL
 FROM unnest(%(ids)s::bigint[], %(document_ids)s::uuid[], %(chunks)s::int[])
     AS i (id, document_id, chunks)
 JOIN connectors.texts t ON t.object_id = i.id
@@ -497,14 +506,14 @@ WITH run AS (
     UPDATE connectors.runs SET
         {add_run_counters},
         errors = CASE WHEN %(errors)s::jsonb = '{}' THEN errors ELSE (
-            SELECT jsonb_object_agg(code, n) FROM (
+            SELECT coalesce(jsonb_object_agg(code, n), '{}') FROM (
                 SELECT code, sum(n::bigint) AS n
                 FROM (
                     SELECT * FROM jsonb_each_text(errors)
                     UNION ALL
                     SELECT * FROM jsonb_each_text(%(errors)s::jsonb)
                 ) e (code, n)
-                GROUP BY code
+                GROUP BY code HAVING sum(n::bigint) <> 0
             ) summed
         ) END,
         heartbeat_at = now()
@@ -561,16 +570,18 @@ UPDATE connectors.objects o SET
     state = CASE
             WHEN (%(keep_texts)s OR %(mode)s = 'failed') AND o.state IN ('extracted', 'indexed')
             THEN 'extracted' ELSE 'pending' END::connectors.object_state,
-    attempts = 0, next_attempt_at = NULL, claimed_by = NULL, claim_expires_at = NULL
+    attempts = 0, next_attempt_at = NULL, claimed_by = NULL, claim_expires_at = NULL,
+    found_by = NULL
 FROM run
 WHERE o.connector_id = run.connector_id AND (o.claimed_by IS NULL OR o.claim_expires_at < now())
   AND CASE %(mode)s
       WHEN 'failed' THEN o.state IN ('failed', 'dead')
           OR o.state = 'extracted' AND o.error_code IS NOT NULL
-      WHEN 'all' THEN o.state IN ('failed', 'dead', 'extracted', 'indexed')
+      WHEN 'all' THEN o.state IN ('extracted', 'indexed')
+          OR NOT %(keep_texts)s AND o.state IN ('failed', 'dead')
           -- What its name or its size of 0 settled would be settled the same way again,
           -- without a download.
-          OR o.state = 'skipped' AND o.size > 0
+          OR NOT %(keep_texts)s AND o.state = 'skipped' AND o.size > 0
              AND right(o.key, 1) <> '/' AND lower(o.key) !~ %(refused_by_name)s
       ELSE false END
 
@@ -677,11 +688,13 @@ RETURNING id
 -- name: record_poll
 -- Records what a tick's scan found. It asks for a run, or counts as a sync of its own:
 -- where no run is needed, where one waits already that will take up what was found, or
--- where nothing may be downloaded today.
+-- where nothing may be downloaded today. The run that is asked for while the connector's
+-- first listing is under way goes on with that, so that a first sync is one row.
 INSERT INTO connectors.runs
-    (connector_id, tenant_id, trigger, with_scan, status, started_at, finished_at,
+    (id, connector_id, tenant_id, trigger, with_scan, status, started_at, finished_at,
      {run_counters})
-SELECT %(connector_id)s, %(tenant_id)s, 'poll', false,
+SELECT %(sync_id)s, %(connector_id)s, %(tenant_id)s,
+    CASE WHEN asks AND %(lists)s THEN 'registered' ELSE 'poll' END, asks AND %(lists)s,
     CASE WHEN asks THEN 'waiting' ELSE 'succeeded' END,
     CASE WHEN NOT asks THEN now() END, CASE WHEN NOT asks THEN now() END,
     {run_counter_values}

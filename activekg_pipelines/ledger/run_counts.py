@@ -7,14 +7,15 @@ Dagster's metadata and the metrics derive from that line.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter as Errors
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Final
 
 from activekg_pipelines.errors import Disposition, ObjectError
 from activekg_pipelines.ledger.counters import Counter, Increments, latency_increments
-from activekg_pipelines.ledger.states import ScanCounts
+from activekg_pipelines.ledger.states import HeldObject, ScanCounts
 
 
 class Step(StrEnum):
@@ -81,11 +82,17 @@ def _counter(
 _SCAN, _EXTRACTION, _INDEXING = Step.SCAN, Step.EXTRACTION, Step.INDEXING
 _ITEMS, _VECTORS = Counter.ITEMS, Counter.EMBEDDINGS
 _SAME_BYTES: Final = "A new ETag over the same bytes."
+_AGAIN: Final = (
+    "Settled by this sync, and found by an earlier one: retries, replays, what was left."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class RunCounts:
     """What a run did, or a part of one; ``errors`` are objects by error code.
+
+    Each object that its sync found stands in one of indexed, unchanged, skipped, failed,
+    dead and waiting; so does each one taken up again. ``extracted`` is a step on the way.
 
     The order is that of the API's fields and of the table's columns.
     """
@@ -95,10 +102,13 @@ class RunCounts:
     changed: int = _counter(_SCAN, heading="CHANGED")
     # Without a metric: the scan adds to it in the transactions that delete.
     deleted: int = _counter(_SCAN, heading="DELETED")
+    again: int = _counter(_INDEXING, heading="AGAIN", description=_AGAIN)
     extracted: int = _counter(_EXTRACTION)
     indexed: int = _counter(_INDEXING, heading="INDEXED", metric=(_ITEMS, "success"))
-    unchanged: int = _counter(_EXTRACTION, description=_SAME_BYTES, metric=(_ITEMS, "unchanged"))
-    skipped: int = _counter(_EXTRACTION, metric=(_ITEMS, "skipped"))
+    unchanged: int = _counter(
+        _EXTRACTION, heading="SAME", description=_SAME_BYTES, metric=(_ITEMS, "unchanged")
+    )
+    skipped: int = _counter(_EXTRACTION, heading="SKIPPED", metric=(_ITEMS, "skipped"))
     failed: int = _counter(_EXTRACTION, heading="FAILED", metric=(_ITEMS, "failed"))
     dead: int = _counter(_EXTRACTION, heading="DEAD", metric=(_ITEMS, "dead"))
     bytes_fetched: int = _counter(_EXTRACTION, Unit.BYTES, metric=(Counter.BYTES, ""))
@@ -111,7 +121,23 @@ class RunCounts:
     def of_scan(cls, counts: ScanCounts) -> RunCounts:
         """What a scan adds to the run, or to the poll, that made it."""
         names = (counter.name for counter in COUNTERS if counter.step is Step.SCAN)
-        return cls(**{name: getattr(counts, name) for name in names})
+        return cls(**{name: getattr(counts, name) for name in names}, skipped=counts.skipped)
+
+    @property
+    def waiting(self) -> int:
+        """Objects that the sync found and did not settle: they wait, or others have them.
+
+        Never less than 0. What was counted before there was `again` does not add up.
+        """
+        settled = self.indexed + self.unchanged + self.skipped + self.failed + self.dead
+        return max(0, self.added + self.changed + self.again - settled)
+
+    def without(self, other: RunCounts) -> RunCounts:
+        """These counts less others."""
+        errors = Errors(self.errors)
+        errors.subtract(other.errors)
+        values = {name: value - getattr(other, name) for name, value in self.values().items()}
+        return RunCounts(**values, errors=dict(errors))
 
     def values(self) -> dict[str, int]:
         """Every count but the errors, by name."""
@@ -124,6 +150,28 @@ class RunCounts:
             for counter in COUNTERS
             if counter.step is step
         }
+
+
+def taken_up(
+    held: Mapping[int, HeldObject], settled: Collection[int]
+) -> tuple[RunCounts, RunCounts]:
+    """What objects add to a run's counts beside their outcomes.
+
+    Args:
+        held: the objects that have an outcome now.
+        settled: those of them that ended in a state; the others have a text now.
+
+    Returns:
+        What is added, and what is taken back: failures that the same sync counted of
+        them. Each object stands in one state then.
+    """
+    again = sum(
+        (id_ in settled) - (one.failed_here is not None)
+        for id_, one in held.items()
+        if not one.found_here
+    )
+    failures = [one.failed_here for one in held.values() if one.failed_here is not None]
+    return RunCounts(again=again), RunCounts(failed=len(failures), errors=dict(Errors(failures)))
 
 
 COUNTERS: Final = tuple(

@@ -111,6 +111,11 @@ class ScanCounts:
     due: int = 0
     over_limit: int = 0
 
+    @property
+    def skipped(self) -> int:
+        """New and changed ones whose name or size already says that nothing is to be read."""
+        return self.added + self.changed - self.due
+
     def __add__(self, other: ScanCounts) -> ScanCounts:
         return ScanCounts(
             self.listed + other.listed,
@@ -214,9 +219,25 @@ class FailedObject:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldObject:
+    """An object whose lease the run still holds, and what the run has counted of it.
+
+    Attributes:
+        found_here: the run's sync found this version of it.
+        failed_here: the error that the sync counts for it, where an earlier attempt of the
+            same sync failed.
+    """
+
+    id: int
+    found_here: bool
+    failed_here: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class DocumentMetadata:
     """New metadata of a document whose text did not change."""
 
+    object_id: int
     document_id: UUID
     etag: str
     size: int

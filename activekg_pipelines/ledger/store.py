@@ -28,6 +28,7 @@ from activekg_pipelines.ledger.states import (
     DocumentMetadata,
     ExtractedText,
     FailedObject,
+    HeldObject,
     IndexedDocument,
     ListedObject,
     Mode,
@@ -49,6 +50,7 @@ Row = TypeVar("Row")
 
 # Dagster is asked about so many syncs at once. The others wait longer anyway.
 _MOST_ASKED = 500
+_NOTHING = RunCounts()
 _RUN_BACKOFF = planner.backoff_table(base=30.0, cap=3600.0)
 # A full queue is no reason to queue more. Dagster is asked again after two minutes, after
 # four, and so on, up to 17 hours.
@@ -169,7 +171,14 @@ class Ledger:
                 return Scan(row[0], connector_id, tenant_id, row[1])
 
     def compare_page(
-        self, conn: Connection[TupleRow], scan: Scan, page: Sequence[ListedObject], *, is_last: bool
+        self,
+        conn: Connection[TupleRow],
+        scan: Scan,
+        page: Sequence[ListedObject],
+        *,
+        is_last: bool,
+        run: str | None = None,
+        found_by: UUID | None = None,
     ) -> PageComparison | None:
         """Compare a page of the listing with the ledger, and advance the scan past it.
 
@@ -178,6 +187,9 @@ class Ledger:
             page: entries after ``scan.start_after``, ascending by key.
             is_last: nothing follows the page. Later rows of the ledger are missing from
                 the source.
+            run: Dagster's id of the run that scans. What is new or changed counts as found
+                by its sync.
+            found_by: that sync, where no run scans.
 
         Returns:
             None when another process has advanced the scan meanwhile. Nothing was
@@ -205,6 +217,8 @@ class Ledger:
                 "start_after": scan.start_after,
                 "upto": upto,
                 "is_last": is_last,
+                "run": run,
+                "found_by": found_by,
                 "keys": [entry.key for entry in page],
                 "etags": [entry.etag for entry in page],
                 "sizes": [entry.size for entry in page],
@@ -492,11 +506,12 @@ class Ledger:
         )
         return [document_id for _, document_id in rows if document_id is not None]
 
-    def lock_claimed(self, conn: Connection[TupleRow], run: str, ids: Sequence[int]) -> set[int]:
-        """The objects whose lease the run still holds, locked for this transaction."""
-        return {
-            row[0] for row in conn.execute(_SQL["lock_claimed"], {"run": run, "ids": list(ids)})
-        }
+    def lock_claimed(
+        self, conn: Connection[TupleRow], run: str, ids: Sequence[int]
+    ) -> dict[int, HeldObject]:
+        """The objects whose lease the run still holds, by id; locked for this transaction."""
+        held = _fetch(conn, HeldObject, "lock_claimed", {"run": run, "ids": list(ids)})
+        return {one.id: one for one in held}
 
     def store_indexed(
         self, conn: Connection[TupleRow], documents: Sequence[IndexedDocument], versions: Versions
@@ -533,6 +548,7 @@ class Ledger:
         run: str,
         counts: RunCounts,
         *,
+        withdrawn: RunCounts = _NOTHING,
         latencies: Sequence[float] = (),
     ) -> None:
         """Add counts to a run and to its tenant's counters.
@@ -542,14 +558,17 @@ class Ledger:
         Args:
             run: Dagster's run id.
             counts: of this part of the run.
+            withdrawn: what the run counted before and no longer holds. The tenant's
+                counters keep it: it happened.
             latencies: seconds, as :meth:`store_indexed` returns them.
         """
+        remaining = counts.without(withdrawn)
         conn.execute(
             _SQL["count_run"],
             {
                 "run": run,
-                "errors": json.dumps(counts.errors),
-                **counts.values(),
+                "errors": json.dumps(remaining.errors),
+                **remaining.values(),
                 **_columns(increments(counts, latencies)),
             },
         )
@@ -635,19 +654,25 @@ class Ledger:
         tenant_id: str,
         counts: ScanCounts,
         *,
+        sync_id: UUID,
         needs_run: bool,
+        lists: bool = False,
     ) -> None:
         """Put what a tick's scan found into the history.
 
         Args:
+            sync_id: of the row; what the scan found has it.
             needs_run: ask for a run that takes up what was found.
+            lists: the run goes on with the connector's first listing.
         """
         conn.execute(
             _SQL["record_poll"],
             {
                 "connector_id": connector_id,
                 "tenant_id": tenant_id,
+                "sync_id": sync_id,
                 "needs_run": needs_run,
+                "lists": lists,
                 "bytes_per_day": self._bounds.bytes_per_day,
                 **RunCounts.of_scan(counts).values(),
             },
@@ -719,7 +744,8 @@ class Ledger:
             parent_run: the Dagster run that this one retries.
             with_scan: the run lists the source.
             mode: which objects it makes due beside those that are.
-            keep_texts: objects that have a text are indexed again, not extracted again.
+            keep_texts: with mode ``all``: only objects that have a text are made due, and
+                they are indexed again, not extracted again.
 
         Returns:
             The id of the run's row; None when another run answers the request already:

@@ -70,7 +70,7 @@ class HistoryPurge:
     Attributes:
         runs: runs, each with its events, tags and logs.
         tick_events: materializations that ticks reported.
-        check_evaluations: evaluations of checks by runs that are gone.
+        check_evaluations: evaluations of checks by runs that are gone, or by none.
         complete: the time was enough; otherwise the next purge goes on.
     """
 

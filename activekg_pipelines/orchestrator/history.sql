@@ -22,6 +22,9 @@ UNION
 SELECT run_id FROM asset_check_executions WHERE id IN (
     SELECT max(id) FROM asset_check_executions
     WHERE asset_key = ANY(%(assets)s)
+      AND (partition IS NULL OR partition IN (
+          SELECT partition FROM dynamic_partitions WHERE partitions_def_name = %(partitions_def)s
+      ))
     GROUP BY asset_key, check_name, partition
 )
 
@@ -51,16 +54,28 @@ WITH old AS (
 DELETE FROM event_logs WHERE id IN (SELECT id FROM old)
 
 -- name: forget_check_evaluations
--- Evaluations by runs that are gone. Each check's last one stays.
-DELETE FROM asset_check_executions WHERE id IN (
-    SELECT e.id FROM asset_check_executions e
+-- Evaluations by runs that are gone, and those that no run made, with their events. The last
+-- one of each check and partition stays, until the partition is gone.
+WITH old AS (
+    SELECT e.id, e.run_id, e.evaluation_event_storage_id FROM asset_check_executions e
     WHERE e.asset_key = ANY(%(assets)s)
       AND e.create_timestamp < (now() AT TIME ZONE 'UTC') - make_interval(days => %(days)s)
       AND NOT EXISTS (SELECT FROM runs r WHERE r.run_id = e.run_id)
-      AND EXISTS (
-          SELECT FROM asset_check_executions later
-          WHERE later.asset_key = e.asset_key AND later.check_name = e.check_name
-            AND later.partition IS NOT DISTINCT FROM e.partition AND later.id > e.id
+      AND (
+          EXISTS (
+              SELECT FROM asset_check_executions later
+              WHERE later.asset_key = e.asset_key AND later.check_name = e.check_name
+                AND later.partition IS NOT DISTINCT FROM e.partition AND later.id > e.id
+          )
+          OR e.partition IS NOT NULL AND NOT EXISTS (
+              SELECT FROM dynamic_partitions p
+              WHERE p.partitions_def_name = %(partitions_def)s AND p.partition = e.partition
+          )
       )
     LIMIT %(limit)s
+), events AS (
+    DELETE FROM event_logs
+    WHERE run_id = '' AND id IN (SELECT evaluation_event_storage_id FROM old WHERE run_id = '')
 )
+DELETE FROM asset_check_executions WHERE id IN (SELECT id FROM old)
+

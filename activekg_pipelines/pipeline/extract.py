@@ -17,7 +17,13 @@ from pathlib import Path
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import ObjectError, SourceError
 from activekg_pipelines.extraction import Sandbox
-from activekg_pipelines.ledger.states import ClaimedObject, ExtractedText, UnchangedBytes
+from activekg_pipelines.ledger.run_counts import taken_up
+from activekg_pipelines.ledger.states import (
+    ClaimedObject,
+    DocumentMetadata,
+    ExtractedText,
+    UnchangedBytes,
+)
 from activekg_pipelines.logs import log_fields, logs_connector
 from activekg_pipelines.pipeline.backlog import Backlog
 from activekg_pipelines.pipeline.batching import DEFAULT, Batching
@@ -283,6 +289,7 @@ def _store(
         ]
         if texts:
             services.ledger.store_extracted(conn, run, texts)
+        documents: list[DocumentMetadata] = []
         if unchanged:
             documents = services.ledger.store_unchanged(conn, run, unchanged, services.versions)
             services.graph.touch(conn, tenant_id, documents)
@@ -290,15 +297,23 @@ def _store(
             services.graph.remove(
                 conn, tenant_id, services.ledger.store_failures(conn, run, failures)
             )
+        added, withdrawn = taken_up(
+            holding,
+            {failure.object_id for failure in failures}
+            | {document.object_id for document in documents},
+        )
         services.ledger.count_run(
             conn,
             run,
             replace(
                 failure_counts(failures),
-                extracted=len(texts),
-                unchanged=len(unchanged),
+                again=added.again,
+                # Known bytes whose document is not in the graph are only a text, too.
+                extracted=len(texts) + len(unchanged) - len(documents),
+                unchanged=len(documents),
                 bytes_fetched=sum(outcome.bytes_fetched for outcome in outcomes),
             ),
+            withdrawn=withdrawn,
         )
     for outcome in outcomes:
         if outcome.error:

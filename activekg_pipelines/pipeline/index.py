@@ -18,6 +18,7 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.embedding import Encoder, encode_resiliently, verify_encoder
 from activekg_pipelines.errors import EmptyObject, EncoderFailed, ModelError, ObjectError
 from activekg_pipelines.graph.nodes import Document
+from activekg_pipelines.ledger.run_counts import taken_up
 from activekg_pipelines.ledger.states import ClaimedText, IndexedDocument
 from activekg_pipelines.logs import log_fields, logs_connector
 from activekg_pipelines.pipeline.backlog import Backlog
@@ -284,16 +285,19 @@ class _Indexing:
                     conn, tenant_id, services.ledger.store_failures(conn, run, failed_objects)
                 )
             chunks = sum(len(document.chunks) for document in documents.values())
+            added, withdrawn = taken_up(holding, holding)
             services.ledger.count_run(
                 conn,
                 run,
                 replace(
                     failure_counts(failed_objects),
+                    again=added.again,
                     indexed=len(documents),
                     chunks=chunks,
                     embeddings_computed=computed,
                     embeddings_reused=max(0, chunks - computed),
                 ),
+                withdrawn=withdrawn,
                 latencies=latencies,
             )
         for text in batch.claimed:

@@ -282,7 +282,6 @@ class _Comparison:
 
     def deletions_held_back(self) -> bool:
         """Whether the delete-storm guard would hold back the deletions of this listing."""
-        settings = self._services.settings
         with self._services.database.transaction(tenant_id=self._connector.tenant_id) as conn:
             known = conn.execute(
                 _SQL["count_known"], {"connector_id": self._connector.id}
@@ -291,8 +290,8 @@ class _Comparison:
             self.changes[Change.DELETE].objects,
             # A scan counts its deletions after it has added new objects.
             (known[0] if known else 0) + self._new,
-            share=settings.activekg_delete_guard_share,
-            min_objects=settings.activekg_delete_guard_min_objects,
+            share=self._services.delete_guard_share(self._connector),
+            min_objects=self._services.settings.activekg_delete_guard_min_objects,
             confirmed=self._connector.deletions_confirmed,
         )
 

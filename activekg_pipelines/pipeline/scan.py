@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from psycopg.errors import DeadlockDetected
 
@@ -28,6 +29,7 @@ from activekg_pipelines.errors import (
 )
 from activekg_pipelines.extraction import unsupported_by_name
 from activekg_pipelines.ledger import planner
+from activekg_pipelines.ledger.run_counts import RunCounts
 from activekg_pipelines.ledger.states import ListedObject, Scan, ScanCounts
 from activekg_pipelines.ledger.store import PageComparison
 from activekg_pipelines.logs import logs_connector
@@ -78,6 +80,7 @@ def scan_connector(
     budget_seconds: float | None,
     from_start: bool = False,
     run: str | None = None,
+    found_by: UUID | None = None,
     after_page: Callable[[], None] = _nothing,
 ) -> ScanResult:
     """Compare the connector's source with the ledger, from where the last call stopped.
@@ -91,6 +94,7 @@ def scan_connector(
         run: Dagster's id of the run that scans; None for a tick. A run that no person
             asked for only continues a listing. When it has used its time slice and
             others wait, it stops as at the end of a budget, and another run goes on.
+        found_by: the sync that counts what a tick finds. A run's scan counts for the run.
         after_page: called after each page, as the run's heartbeat.
 
     Raises:
@@ -120,14 +124,14 @@ def scan_connector(
                         # The listing is still being read, to be sorted.
                         after_page()
                         continue
-                    compared = _compare(services, connector, scan, page)
+                    compared = _compare(services, connector, scan, page, run, found_by)
                     if compared is None:
                         break
                     counts += compared.counts
                     after_page()
                     if page.is_last:
                         check = source if resumed else None
-                        done = _complete(services, connector, scan, after_page, check)
+                        done = _complete(services, connector, scan, after_page, check, run)
                         counts += done.counts
                         if not (from_start and resumed):
                             return replace(done, counts=counts)
@@ -152,6 +156,7 @@ def scan_connector(
             budget_seconds=budget_seconds,
             from_start=from_start,
             run=run,
+            found_by=found_by,
             after_page=after_page,
         )
     except SourceError as error:
@@ -234,7 +239,12 @@ def _must_stop(services: Services, deadline: float | None, run: str | None, sour
 
 
 def _compare(
-    services: Services, connector: Connector, scan: Scan, page: Page
+    services: Services,
+    connector: Connector,
+    scan: Scan,
+    page: Page,
+    run: str | None,
+    found_by: UUID | None,
 ) -> PageComparison | None:
     if connector.failed_polls:
         with services.database.transaction(tenant_id=connector.tenant_id) as conn:
@@ -242,7 +252,7 @@ def _compare(
     listed = [_listed(entry, services.settings.activekg_max_file_bytes) for entry in page.entries]
     for _ in range(_DEADLOCKS):
         try:
-            return _apply(services, connector, scan, page, listed)
+            return _apply(services, connector, scan, page, listed, run, found_by)
         except DeadlockDetected:
             # A run locked the same objects in another order, and Postgres chose this
             # transaction as the victim: the page is compared again.
@@ -251,16 +261,25 @@ def _compare(
 
 
 def _apply(
-    services: Services, connector: Connector, scan: Scan, page: Page, listed: list[ListedObject]
+    services: Services,
+    connector: Connector,
+    scan: Scan,
+    page: Page,
+    listed: list[ListedObject],
+    run: str | None,
+    found_by: UUID | None,
 ) -> PageComparison | None:
     with services.database.transaction(tenant_id=connector.tenant_id) as conn:
-        compared = services.ledger.compare_page(conn, scan, listed, is_last=page.is_last)
+        compared = services.ledger.compare_page(
+            conn, scan, listed, is_last=page.is_last, run=run, found_by=found_by
+        )
         if compared is not None and compared.now_skipped:
             gone = services.ledger.detach_documents(conn, compared.now_skipped)
             services.graph.remove(conn, connector.tenant_id, gone)
-        if compared is not None:
-            skipped = sum(entry.skip is not None and entry.key in compared.due for entry in listed)
-            services.ledger.count_objects(conn, connector.id, "skipped", skipped)
+        if compared is not None and run is not None:
+            services.ledger.count_run(conn, run, RunCounts.of_scan(compared.counts))
+        elif compared is not None:
+            services.ledger.count_objects(conn, connector.id, "skipped", compared.counts.skipped)
     if compared is not None and logger.isEnabledFor(logging.DEBUG):
         _log_unchanged(connector, page.entries, compared)
     return compared
@@ -272,6 +291,7 @@ def _complete(
     scan: Scan,
     after_batch: Callable[[], None],
     check: Source | None,
+    run: str | None,
 ) -> ScanResult:
     if check is not None:
         _check_missing(services, connector, scan, check)
@@ -279,10 +299,12 @@ def _complete(
         held_back = services.ledger.deletions_held_back(
             conn,
             scan,
-            share=services.settings.activekg_delete_guard_share,
+            share=services.delete_guard_share(connector),
             min_objects=services.settings.activekg_delete_guard_min_objects,
         )
-    counts = ScanCounts() if held_back else _delete_missing(services, connector, scan, after_batch)
+    counts = (
+        ScanCounts() if held_back else _delete_missing(services, connector, scan, after_batch, run)
+    )
     if held_back:
         logger.warning(
             "%d of the documents of connector %s are gone from the bucket. Nothing was deleted: "
@@ -306,7 +328,11 @@ def _complete(
 
 
 def _delete_missing(
-    services: Services, connector: Connector, scan: Scan, after_batch: Callable[[], None]
+    services: Services,
+    connector: Connector,
+    scan: Scan,
+    after_batch: Callable[[], None],
+    run: str | None,
 ) -> ScanCounts:
     deleted = 0
     while True:
@@ -316,6 +342,8 @@ def _delete_missing(
             if batch == 0:
                 services.graph.purge_released(conn)
                 return ScanCounts(deleted=deleted)
+            if run is not None:
+                services.ledger.count_run(conn, run, RunCounts(deleted=batch))
             services.ledger.count_objects(conn, connector.id, "deleted", batch)
         deleted += batch
         after_batch()

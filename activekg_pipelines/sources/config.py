@@ -102,6 +102,7 @@ PollInterval = Annotated[
     int, Field(ge=60, le=3600, strict=True, description="Seconds between two polls.")
 ]
 Enabled = Annotated[bool, Field(strict=True, description="Whether the connector is polled.")]
+DeleteGuard = Annotated[int, Field(ge=1, le=100, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +131,21 @@ class SourceConfig(BaseModel):
     # A validation error would quote what it refuses, and that may be a secret.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    SHARED: ClassVar[tuple[str, ...]] = ("name", "poll_interval_seconds", "enabled")
+    SHARED: ClassVar[tuple[str, ...]] = (
+        "name",
+        "poll_interval_seconds",
+        "enabled",
+        "delete_guard_percent",
+    )
     """Fields that the registry keeps in columns of their own."""
 
     poll_interval_seconds: PollInterval = 900
     enabled: Enabled = True
+    delete_guard_percent: DeleteGuard | None = Field(
+        default=None,
+        description="A scan that would delete a larger share of the objects deletes nothing until "
+        "somebody confirms it; null means as the installation's settings say, and 100 never.",
+    )
     name: ConnectorName | None = Field(
         default=None,
         description="How people and partition keys call the connector. It is made from the "

@@ -879,32 +879,32 @@ def test_the_check_tells_the_drift_of_every_connector(
 
     run = job.execute_in_process(instance=instance)
 
-    (evaluation,) = run.get_asset_check_evaluations()
     assert run.success
-    assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert {
-        name: evaluation.metadata[name].value for name in ("connectors", "drifting", "unreadable")
-    } == {
-        "connectors": 2,
-        "drifting": 1,
-        "unreadable": 1,
+    drift, away = run.get_asset_check_evaluations()
+    assert (drift.partition, away.partition) == (filled.partition_key, other.partition_key)
+    assert (drift.passed, drift.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert {record.data["difference"] for record in drift.metadata["differences"].records} == {
+        "chunk_without_edge",
+        "chunk_count_differs",
+        "chunks_out_of_order",
     }
-    rows = [record.data for record in evaluation.metadata["differences"].records]
-    assert {(row["connector"], row["difference"]) for row in rows} == {
-        (filled.partition_key, "chunk_without_edge"),
-        (filled.partition_key, "chunk_count_differs"),
-        (filled.partition_key, "chunks_out_of_order"),
-        (other.partition_key, "could_not_look"),
-    }
+    assert not away.passed
+    assert "Could not look" in str(away.description)
 
     repair_and_run(services, filled, audit_connector(services, filled))
-    config = {
-        "ops": {"document_embeddings_no_drift": {"config": {"connectors": [filled.partition_key]}}}
-    }
+    config = {"ops": {"audit": {"config": {"connectors": [filled.partition_key]}}}}
     (evaluation,) = job.execute_in_process(
         instance=instance, run_config=config
     ).get_asset_check_evaluations()
     assert evaluation.passed
+    # Each connector has a light of its own, which stands until its next materialization.
+    check = evaluation.asset_check_key
+    shown = instance.event_log_storage.get_asset_check_partition_info([check])
+    assert {one.partition_key: one.latest_execution_status.value for one in shown} == {
+        filled.partition_key: "SUCCEEDED",
+        other.partition_key: "FAILED",
+    }
+    assert all(one.is_current for one in shown)
 
 
 def test_no_sync_evaluates_the_audit_and_nobody_is_audited_unasked(
@@ -941,4 +941,4 @@ def test_a_partition_that_is_materialized_by_hand_has_its_own_connector_audited(
         evaluation.check_name: evaluation for evaluation in run.get_asset_check_evaluations()
     }
     assert evaluations["no_drift"].passed
-    assert evaluations["no_drift"].metadata["connectors"].value == 1
+    assert evaluations["no_drift"].partition == filled.partition_key

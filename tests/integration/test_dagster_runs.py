@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.defs.assets import extract_and_index, source_objects
+from activekg_pipelines.defs.assets import extract_and_index, source, source_objects
 from activekg_pipelines.defs.jobs import sync_connector
 from activekg_pipelines.defs.partitions import connector_partitions
 from activekg_pipelines.defs.run_scope import DOCUMENT_EMBEDDINGS, EXTRACTED_TEXT, SOURCE_OBJECTS
@@ -26,7 +26,7 @@ from activekg_pipelines.sources.s3.source import S3Source
 from tests.integration.syncing import in_transaction
 from tests.s3_bucket import Bucket
 
-ASSETS = [source_objects, extract_and_index]
+ASSETS = [source, source_objects, extract_and_index]
 
 
 def execute(
@@ -239,17 +239,15 @@ def test_texts_and_embeddings_are_materialized_alone_or_together(
             services, services.ledger.progress, connector.id
         )
 
-    assert materialize(EXTRACTED_TEXT) == ([EXTRACTED_TEXT], {"extracted": 1})
+    done = [SOURCE_OBJECTS, EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS]
+    assert materialize(EXTRACTED_TEXT) == (done[:2], {"extracted": 1})
     bucket.put("b.txt", "two")
-    scan_connector(services, connector, budget_seconds=None)
-    assert materialize(DOCUMENT_EMBEDDINGS) == ([DOCUMENT_EMBEDDINGS], {"indexed": 1, "pending": 1})
-    assert materialize(EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS) == (
-        [EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS],
-        {"indexed": 2},
-    )
+    assert materialize(DOCUMENT_EMBEDDINGS) == (done, {"indexed": 2})
     # Again from the stored texts, then again from the bucket.
-    materialize(DOCUMENT_EMBEDDINGS, mode="all")
+    materialize(DOCUMENT_EMBEDDINGS, mode="reindex")
     assert run_rows(services)[-1][3:] == (0, 2)
+    materialize(DOCUMENT_EMBEDDINGS, mode="all")
+    assert run_rows(services)[-1][3:] == (2, 2)
     materialize(
         EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS, mode="all", max_objects=1, time_budget_seconds=600
     )

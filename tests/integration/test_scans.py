@@ -310,12 +310,26 @@ def test_up_to_ten_deletions_pass_whatever_their_share(
     assert graph_of(services) == (0, 0, 0)
 
 
-def test_half_of_the_objects_may_go_at_once(
-    services: Services, bucket: Bucket, dozen: Connector
+def test_a_fifth_of_the_objects_may_go_at_once_and_no_more(
+    services: Services, bucket: Bucket, connector: Connector
 ) -> None:
+    bucket.put_many({f"{number:02}.txt": f"Document {number}." for number in range(60)})
+    scan(services, connector)
     bucket.delete(*numbered(*range(12)))
-    assert scan(services, dozen).counts.deleted == 12
-    assert len(documents(services)) == 12
+    assert scan(services, connector).counts.deleted == 12
+    bucket.delete(*numbered(*range(12, 23)))
+    assert scan(services, connector).held_back == 11
+
+
+@pytest.mark.parametrize(("percent", "held_back"), [(49, 12), (50, 0), (100, 0)])
+def test_a_connector_has_a_guard_of_its_own(
+    services: Services, bucket: Bucket, dozen: Connector, percent: int, held_back: int
+) -> None:
+    own = change(services, dozen.id, S3ConfigPatch(delete_guard_percent=percent))
+    bucket.delete(*numbered(*range(12)))
+    assert scan(services, own).held_back == held_back
+    installation = change(services, dozen.id, S3ConfigPatch(delete_guard_percent=None))
+    assert installation.delete_guard_percent is None
 
 
 def test_a_listing_that_is_empty_by_mistake_deletes_nothing(

@@ -101,14 +101,23 @@ def test_only_permanent_outcomes_remove_the_version_that_is_indexed() -> None:
         (1, 1, False),
         (10, 10, False),
         (11, 11, True),
-        (50, 100, False),
-        (51, 100, True),
+        (20, 100, False),
+        (21, 100, True),
         (0, 0, False),
     ],
 )
 def test_a_storm_of_deletions_is_held_back(missing: int, known: int, held_back: bool) -> None:
-    assert deletions_held_back(missing, known, share=0.5, min_objects=10, confirmed=0) is held_back
-    assert not deletions_held_back(missing, known, share=0.5, min_objects=10, confirmed=missing)
+    assert deletions_held_back(missing, known, share=0.2, min_objects=10, confirmed=0) is held_back
+    assert not deletions_held_back(missing, known, share=0.2, min_objects=10, confirmed=missing)
+
+
+@pytest.mark.parametrize("percent", range(1, 100))
+def test_exactly_the_share_passes_and_one_object_more_does_not(percent: int) -> None:
+    def held_back(missing: int) -> bool:
+        return deletions_held_back(missing, 10_000, share=percent / 100, min_objects=0, confirmed=0)
+
+    assert not held_back(100 * percent)
+    assert held_back(100 * percent + 1)
 
 
 def test_a_confirmation_covers_the_deletions_it_was_given_for_and_no_more() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from activekg_pipelines.administration.schemas import RunObjects, RunView
 from activekg_pipelines.ledger.counters import SUM, Counter
@@ -16,8 +16,9 @@ from activekg_pipelines.ledger.run_counts import (
     Step,
     Unit,
     increments,
+    taken_up,
 )
-from activekg_pipelines.ledger.states import ScanCounts
+from activekg_pipelines.ledger.states import HeldObject, ScanCounts
 
 NAMES = [counter.name for counter in COUNTERS]
 
@@ -43,7 +44,7 @@ def test_statements_name_every_counter() -> None:
 
 def test_the_api_shows_objects_apart_from_what_is_none() -> None:
     objects = [counter.name for counter in COUNTERS if counter.unit is Unit.OBJECTS]
-    assert list(RunObjects.model_fields) == objects
+    assert list(RunObjects.model_fields) == [*objects, "waiting"]
     assert [name for name in RunView.model_fields if name in NAMES] == [
         name for name in NAMES if name not in objects
     ]
@@ -57,8 +58,33 @@ def test_each_step_shows_its_own_counts() -> None:
 
 
 def test_a_scan_counts_what_it_found_and_deleted() -> None:
-    found = ScanCounts(listed=9, added=3, changed=2, missing=1, deleted=1, due=5, over_limit=4)
-    assert RunCounts.of_scan(found) == RunCounts(listed=9, added=3, changed=2, deleted=1)
+    found = ScanCounts(listed=9, added=3, changed=2, missing=1, deleted=1, due=4, over_limit=4)
+    assert RunCounts.of_scan(found) == RunCounts(listed=9, added=3, changed=2, deleted=1, skipped=1)
+
+
+def test_what_a_sync_found_and_did_not_settle_waits() -> None:
+    counts = RunCounts(added=9, changed=2, again=3, extracted=8, indexed=5, unchanged=1, skipped=1)
+    assert counts.waiting == 7
+    assert replace(counts, failed=3, dead=4).waiting == 0
+    # As versions counted that did not know `again`.
+    assert RunCounts(indexed=3).waiting == 0
+
+
+def test_an_object_that_fails_and_is_tried_again_stands_in_one_state() -> None:
+    new, retried, old, old_retried = (
+        HeldObject(1, True, None),
+        HeldObject(2, True, "fetch_failed"),
+        HeldObject(3, False, None),
+        HeldObject(4, False, "fetch_failed"),
+    )
+    held = {one.id: one for one in (new, retried, old, old_retried)}
+    taken_back = RunCounts(failed=2, errors={"fetch_failed": 2})
+    assert taken_up(held, held) == (RunCounts(again=1), taken_back)
+    # A text is no state to end in: what failed waits again.
+    assert taken_up(held, set()) == (RunCounts(again=-1), taken_back)
+    assert RunCounts(failed=3, errors={"corrupt": 1}).without(taken_back) == RunCounts(
+        failed=1, errors={"corrupt": 1, "fetch_failed": -2}
+    )
 
 
 def test_a_part_of_a_run_adds_to_the_metrics_and_leaves_zeros_out() -> None:

@@ -15,6 +15,7 @@ from activekg_pipelines.administration import checks
 from activekg_pipelines.administration.checks import CHECKS, Installation
 from activekg_pipelines.services import Services
 from tests.integration.cli.conftest import CommandLine
+from tests.integration.syncing import query
 from tests.s3_bucket import Bucket
 
 PARTS = ["settings", *(check.name for check in CHECKS)]
@@ -198,3 +199,44 @@ def test_a_sandbox_that_does_not_read_what_is_written(services: Services, page: 
 
 def test_a_part_that_does_not_exist_is_wrong_usage(cli: CommandLine) -> None:
     assert "Known are: settings" in cli("doctor", "--skip", "heart", code=2).stderr
+
+
+TROUBLES = {
+    "connector_errors": "last_error_code = 'no_such_bucket', last_error_message = 'It is gone.',"
+    " last_error_at = now()",
+    "held_deletions": "deletions_held_back = 30",
+    "late_listings": "last_scan_completed_at = now() - interval '1 day',"
+    " created_at = now() - interval '2 days', updated_at = now() - interval '1 day'",
+}
+
+
+@pytest.mark.parametrize(
+    ("part", "shown"),
+    [
+        ("connector_errors", "1 connectors cannot be synced: acme_corp/documents: no_such_bucket"),
+        ("held_deletions", "acme_corp/documents: 30"),
+        ("late_listings", "acme_corp/documents: 20"),
+        ("dead_letters", "acme_corp/documents: 1"),
+    ],
+)
+def test_connectors_that_need_somebody(
+    cli: CommandLine, bucket: Bucket, webserver: str, services: Services, part: str, shown: str
+) -> None:
+    cli.add(bucket)
+    query(
+        services,
+        f"UPDATE connectors.connectors SET {TROUBLES[part]}"
+        if part in TROUBLES
+        else "INSERT INTO connectors.objects (connector_id, tenant_id, key, etag, size,"
+        " modified_at, state, error_code) SELECT id, tenant_id, 'a.pdf', 'e', 1, now(), 'dead',"
+        " 'corrupt' FROM connectors.connectors",
+    )
+    found = findings(cli, *SLOW, code=5, ACTIVEKG_WEBSERVER_URL=webserver)
+    assert broken(found) == {part}
+    assert shown in found[part]["detail"]
+    # Who does not want to hear of it leaves it out, and a broken part says more.
+    findings(cli, *SLOW, "--skip", part, code=0, ACTIVEKG_WEBSERVER_URL=webserver)
+    assert findings(cli, *SLOW)[part]["ok"] is False
+    # Paused on purpose.
+    query(services, "UPDATE connectors.connectors SET enabled = false")
+    findings(cli, *SLOW, code=0, ACTIVEKG_WEBSERVER_URL=webserver)
