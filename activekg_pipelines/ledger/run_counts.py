@@ -152,18 +152,16 @@ class RunCounts:
         }
 
 
-def taken_up(
-    held: Mapping[int, HeldObject], settled: Collection[int]
-) -> tuple[RunCounts, RunCounts]:
-    """What objects add to a run's counts beside their outcomes.
+def taken_up(held: Mapping[int, HeldObject], settled: Collection[int]) -> tuple[int, RunCounts]:
+    """What objects change in a run's counts beside adding their outcomes.
 
     Args:
         held: the objects that have an outcome now.
         settled: those of them that ended in a state; the others have a text now.
 
     Returns:
-        What is added, and what is taken back: failures that the same sync counted of
-        them. Each object stands in one state then.
+        How many the sync takes up again, and what it counts no longer: failures of
+        theirs. Each object stands in one state then.
     """
     again = sum(
         (id_ in settled) - (one.failed_here is not None)
@@ -171,7 +169,7 @@ def taken_up(
         if not one.found_here
     )
     failures = [one.failed_here for one in held.values() if one.failed_here is not None]
-    return RunCounts(again=again), RunCounts(failed=len(failures), errors=dict(Errors(failures)))
+    return again, RunCounts(failed=len(failures), errors=dict(Errors(failures)))
 
 
 COUNTERS: Final = tuple(

@@ -297,7 +297,7 @@ def _store(
             services.graph.remove(
                 conn, tenant_id, services.ledger.store_failures(conn, run, failures)
             )
-        added, withdrawn = taken_up(
+        again, withdrawn = taken_up(
             holding,
             {failure.object_id for failure in failures}
             | {document.object_id for document in documents},
@@ -307,7 +307,7 @@ def _store(
             run,
             replace(
                 failure_counts(failures),
-                again=added.again,
+                again=again,
                 # Known bytes whose document is not in the graph are only a text, too.
                 extracted=len(texts) + len(unchanged) - len(documents),
                 unchanged=len(documents),

@@ -285,13 +285,13 @@ class _Indexing:
                     conn, tenant_id, services.ledger.store_failures(conn, run, failed_objects)
                 )
             chunks = sum(len(document.chunks) for document in documents.values())
-            added, withdrawn = taken_up(holding, holding)
+            again, withdrawn = taken_up(holding, holding)
             services.ledger.count_run(
                 conn,
                 run,
                 replace(
                     failure_counts(failed_objects),
-                    again=added.again,
+                    again=again,
                     indexed=len(documents),
                     chunks=chunks,
                     embeddings_computed=computed,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
@@ -24,6 +23,11 @@ from tests.s3_bucket import Bucket
 
 OUTCOMES = ("indexed", "unchanged", "skipped", "failed", "dead", "waiting")
 CHANCES = ("text", "text", "text", "picture", "empty", "folder", "large", "corrupt", "vanishes")
+
+
+def change_settings(services: Services, **changes: object) -> None:
+    """Settings of this process, which the definitions run in."""
+    services.settings = services.settings.model_copy(update=changes)
 
 
 def history(services: Services) -> list[RunView]:
@@ -73,9 +77,9 @@ def fill(bucket: Bucket, chance: random.Random, prefix: str, number: int) -> lis
 
 @pytest.mark.parametrize("seed", range(3))
 def test_each_object_that_a_sync_found_stands_in_one_state(
-    configured: Callable[..., Services], instance: dg.DagsterInstance, bucket: Bucket, seed: int
+    services: Services, instance: dg.DagsterInstance, bucket: Bucket, seed: int
 ) -> None:
-    services = configured(activekg_max_file_bytes=2000)
+    change_settings(services, activekg_max_file_bytes=2000)
     connector = bucket.register(services)
     chance = random.Random(seed)
 
@@ -120,9 +124,9 @@ def test_each_object_that_a_sync_found_stands_in_one_state(
 
 
 def test_an_object_that_fails_again_and_again_within_a_run_is_counted_once(
-    configured: Callable[..., Services], instance: dg.DagsterInstance, bucket: Bucket
+    services: Services, instance: dg.DagsterInstance, bucket: Bucket
 ) -> None:
-    services = configured(activekg_retry_base_seconds=0.001, activekg_retry_cap_seconds=0.001)
+    change_settings(services, activekg_retry_base_seconds=0.001, activekg_retry_cap_seconds=0.001)
     bucket.register(services)
     bucket.put_many({"gone.txt": "one", "stays.txt": "two"})
     (request,) = requests_of(poll_tenant(services, TENANT))
@@ -172,12 +176,12 @@ def test_a_first_sync_is_one_row_and_one_run_when_a_poll_comes_while_it_waits(
 
 
 def test_a_first_sync_is_one_row_and_one_run_when_a_tick_cannot_list_all(
-    configured: Callable[..., Services],
+    services: Services,
     instance: dg.DagsterInstance,
     bucket: Bucket,
     first: Connector,
 ) -> None:
-    services = configured(activekg_tick_budget_seconds=0.0001)
+    change_settings(services, activekg_tick_budget_seconds=0.0001)
     (request,) = requests_of(poll_tenant(services, TENANT))
     for _ in range(2):
         assert requests_of(poll_tenant(services, TENANT)) == []

@@ -79,9 +79,9 @@ def test_an_object_that_fails_and_is_tried_again_stands_in_one_state() -> None:
     )
     held = {one.id: one for one in (new, retried, old, old_retried)}
     taken_back = RunCounts(failed=2, errors={"fetch_failed": 2})
-    assert taken_up(held, held) == (RunCounts(again=1), taken_back)
+    assert taken_up(held, held) == (1, taken_back)
     # A text is no state to end in: what failed waits again.
-    assert taken_up(held, set()) == (RunCounts(again=-1), taken_back)
+    assert taken_up(held, set()) == (-1, taken_back)
     assert RunCounts(failed=3, errors={"corrupt": 1}).without(taken_back) == RunCounts(
         failed=1, errors={"corrupt": 1, "fetch_failed": -2}
     )
