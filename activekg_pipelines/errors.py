@@ -116,10 +116,7 @@ class ParserUnavailable(ActiveKGError):
     """A parser of this installation cannot be loaded."""
 
     code: ClassVar[str] = "parser_unavailable"
-    fix = (
-        "Install the package again with all its dependencies, in the versions that it names, and "
-        "let `activekg-pipelines doctor` look at it."
-    )
+    fix = "Install the package again with all its dependencies, in the versions that it names."
 
 
 _TEST_AGAIN = "Test again in a few minutes; if it stays, look into the log of the API."

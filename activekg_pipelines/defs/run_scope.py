@@ -16,7 +16,12 @@ import dagster as dg
 from pydantic import Field
 
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.errors import ActiveKGError, ModelError, SourceError
+from activekg_pipelines.errors import (
+    ActiveKGError,
+    ModelError,
+    ParserUnavailable,
+    SourceError,
+)
 from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.logs import log_fields
 from activekg_pipelines.pipeline.lease import Lease, lease
@@ -119,7 +124,11 @@ def run_scope(
                     config.time_budget_seconds or opened.settings.activekg_run_budget_seconds,
                 )
         except BaseException as error:
-            if isinstance(error, ActiveKGError) and not isinstance(error, SourceError):
+            if isinstance(error, ActiveKGError) and not isinstance(
+                # The extraction has recorded these.
+                error,
+                (SourceError, ParserUnavailable),
+            ):
                 # A missing key or model stops the connector as refused credentials do,
                 # and is shown in the same place.
                 code = "model" if isinstance(error, ModelError) else "configuration"

@@ -44,16 +44,15 @@ class Forked:
 class ForkServer:
     """A clean process that forks workers. Several threads may use it.
 
-    Attributes:
+    Args:
         search_path: where its workers look for modules.
-        not_loaded: of each parser that cannot be imported, its name and the reason.
 
     Raises:
         ParserUnavailable: the process cannot be started.
     """
 
     def __init__(self, search_path: tuple[str, ...]) -> None:
-        self.search_path = search_path
+        self.search_path: Final = search_path
         self._lock = threading.Lock()
         ours, theirs = socket.socketpair()
         self._control = Channel(ours)
@@ -90,7 +89,16 @@ class ForkServer:
         finally:
             if self._process.stderr is not None:
                 self._process.stderr.close()
-        self.not_loaded: tuple[str, ...] = tuple(ready["not_loaded"])
+        self._not_loaded: list[str] = ready["not_loaded"]
+
+    def check_parsers(self) -> None:
+        """Raise ParserUnavailable when the process could not load one of the parsers."""
+        if self._not_loaded:
+            raise ParserUnavailable(
+                "A parser of this installation cannot be loaded "
+                f"({one_line('; '.join(self._not_loaded))}): install the package again with all "
+                "its dependencies."
+            )
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
@@ -215,3 +223,8 @@ def fork_server() -> ForkServer:
         if server is None or not server.is_alive() or server.search_path != search_path:
             server = _shared.server = ForkServer(search_path)
         return server
+
+
+def check_parsers() -> None:
+    """Raise ParserUnavailable when a parser of this installation cannot be loaded."""
+    fork_server().check_parsers()

@@ -354,10 +354,7 @@ def _not_loaded(claim: NotLoaded, server: ForkServer) -> ParserCrashed:
     Raises:
         ParserUnavailable: the clean process could not load a parser either.
     """
-    if server.not_loaded:
-        raise ParserUnavailable(
-            f"A parser of this installation cannot be loaded: {'; '.join(server.not_loaded)}"
-        )
+    server.check_parsers()
     return ParserCrashed(f"A parser cannot be loaded: {claim.message}")
 
 

@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
@@ -74,6 +75,9 @@ def _load_parsers() -> list[str]:
             import_module(name)
         except Exception as error:  # noqa: BLE001 - the sandbox tells
             not_loaded.append(f"{name}: {_describe(error)}")
+            # A worker that needs it ends in an ImportError again, whatever it is that
+            # the confinement would make of another attempt.
+            sys.modules[name] = None  # type: ignore[assignment]
     return not_loaded
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.errors import ObjectError, SourceError
+from activekg_pipelines.errors import ObjectError, ParserUnavailable, SourceError
 from activekg_pipelines.extraction import Sandbox
 from activekg_pipelines.ledger.states import ClaimedObject, ExtractedText, UnchangedBytes
 from activekg_pipelines.logs import log_fields, logs_connector
@@ -74,6 +74,7 @@ def extract_pending(
 
     Raises:
         SourceError: no object of the source can be read.
+        ParserUnavailable: a parser of this installation cannot be loaded.
     """
     backlog = Backlog(extracts=True, indexes=False, batching=batching)
     with (
@@ -100,6 +101,7 @@ def extract(
 
     Raises:
         SourceError: no object of the source can be read.
+        ParserUnavailable: a parser of this installation cannot be loaded.
     """
     settings = services.settings
     extraction = _Extraction(services, connector, held, backlog, batching)
@@ -127,7 +129,7 @@ def extract(
         )
         try:
             extraction.drain(threads, extractor, first)
-        except SourceError as error:
+        except (SourceError, ParserUnavailable) as error:
             extraction.flush()
             with services.database.transaction(tenant_id=connector.tenant_id) as conn:
                 services.connectors.record_error(conn, connector.id, error.code, error.message)
