@@ -76,7 +76,7 @@ class ForkServer:
                 stderr=subprocess.PIPE,
                 pass_fds=[theirs.fileno()],
                 # Ctrl-C is for the owner, which then ends this process.
-                start_new_session=True,
+                process_group=0,
             )
         try:
             ready, _ = self._control.receive(deadline=time.monotonic() + _START_SECONDS)
