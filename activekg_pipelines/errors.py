@@ -12,6 +12,7 @@ ActiveKGError
 ├── RunCancelled                  somebody stopped the run; ConnectorRemoved with its connector
 ├── EncryptionError               a stored secret cannot be read
 ├── ModelError                    the embedding model cannot be used
+├── ParserUnavailable             a parser of this installation cannot be used
 ├── SourceError                   the source as a whole cannot be used; the run or scan stops
 │   ├── CredentialsRefused, SourceMissing, ListingDenied, WrongRegion,
 │   ├── ClockSkewed, ListingOutOfOrder, ConnectorChanged,
@@ -138,6 +139,13 @@ class ModelError(ActiveKGError):
     """The embedding model cannot be used."""
 
 
+class ParserUnavailable(ActiveKGError):
+    """A parser of this installation cannot be loaded."""
+
+    code: ClassVar[str] = "parser_unavailable"
+    fix = "Install the package again with all its dependencies, in the versions that it names."
+
+
 _TEST_AGAIN = "Test again in a few minutes; if it stays, look into the log of the API."
 
 
@@ -232,6 +240,11 @@ class ObjectError(ActiveKGError):
     fix = _TEST_AGAIN
     without_text: ClassVar[bool] = False
     """Whether the object's current version is known to hold no text that can be read."""
+    of_parser: ClassVar[bool] = False
+    """Whether its parser's process had to be ended, or ended.
+
+    Such an attempt may cost a minute of a processor, so it is not made often.
+    """
 
 
 class UnsupportedType(ObjectError):
@@ -323,18 +336,21 @@ class ParserCrashed(ObjectError):
     """The parser's process died on this document."""
 
     code = "parser_crash"
+    of_parser = True
 
 
 class ParserDeadline(ObjectError):
     """The parser did not finish this document in time."""
 
     code = "parser_deadline"
+    of_parser = True
 
 
 class ParserMemory(ObjectError):
     """The parser needed more memory than allowed for this document."""
 
     code = "parser_memory"
+    of_parser = True
 
 
 class EncoderFailed(ObjectError):

@@ -327,7 +327,10 @@ class Runs(_Section):
         "may wait as long before it is tried again.",
     )
     activekg_max_attempts: Annotated[int, Unit("attempts")] = Field(
-        default=5, ge=1, description="Attempts at one object before it is a dead letter."
+        default=5,
+        ge=1,
+        description="Attempts at one object before it is a dead letter. Two that its parser does "
+        "not survive are enough.",
     )
     activekg_retry_base_seconds: Annotated[float, Unit("seconds")] = Field(
         default=30.0,

@@ -20,7 +20,12 @@ import psycopg
 from activekg_pipelines.administration import reads
 from activekg_pipelines.administration.tokens import TokenVerifier
 from activekg_pipelines.database.migrate import current_revision, newest_revision
-from activekg_pipelines.errors import ActiveKGError, InvalidConnector, first_line
+from activekg_pipelines.errors import (
+    ActiveKGError,
+    InvalidConnector,
+    ParserUnavailable,
+    first_line,
+)
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.registry import provider
 
@@ -297,9 +302,13 @@ def _model(installation: Installation) -> str:
 
 
 def _sandbox(installation: Installation) -> str:
-    from activekg_pipelines.extraction import Sandbox
+    from activekg_pipelines.extraction import Sandbox, check_parsers
 
     started = time.monotonic()
+    try:
+        check_parsers()
+    except ParserUnavailable as error:
+        raise Broken(error.message, error.fix) from error
     with (
         tempfile.TemporaryDirectory(prefix="activekg-") as folder,
         Sandbox(installation.services.limits, workers=1, documents=Path(folder)) as sandbox,

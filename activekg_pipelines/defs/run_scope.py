@@ -25,6 +25,7 @@ from activekg_pipelines.errors import (
     ConnectorNotFound,
     ConnectorRemoved,
     ModelError,
+    ParserUnavailable,
     RunCancelled,
     SourceError,
 )
@@ -172,7 +173,9 @@ def run_scope(
                     raise
         except BaseException as error:
             if isinstance(error, ActiveKGError) and not isinstance(
-                error, (SourceError, RunCancelled)
+                # Those of sources and parsers are recorded where they are met.
+                error,
+                (SourceError, ParserUnavailable, RunCancelled),
             ):
                 # A missing key or model stops the connector as refused credentials do,
                 # and is shown in the same place.

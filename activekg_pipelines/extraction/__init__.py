@@ -10,6 +10,7 @@ from activekg_pipelines.extraction.detect import HEAD_BYTES, detect, unsupported
 from activekg_pipelines.extraction.dispatch import extract_file
 from activekg_pipelines.extraction.document import JSON, ExtractedDocument
 from activekg_pipelines.extraction.document_limits import Limits, PdfEngine
+from activekg_pipelines.extraction.fork_server import check_parsers
 from activekg_pipelines.extraction.format import Format
 from activekg_pipelines.extraction.registry import (
     EXTRACTOR_VERSION,
@@ -31,6 +32,7 @@ __all__ = [
     "Limits",
     "PdfEngine",
     "Sandbox",
+    "check_parsers",
     "clean_text",
     "clean_title",
     "clean_value",

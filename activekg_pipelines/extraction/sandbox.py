@@ -4,49 +4,52 @@ PDFium aborts the process on a PDF of 778 bytes, every HTML parser has a page th
 it, and a megabyte of ZIP can ask for gigabytes. A document may cost its own attempt,
 never its neighbours' or the run. Workers hold no credentials, and where the kernel
 allows it they reach nothing but their documents.
+
+A hostile document may take a worker over. Then the pools of Python's libraries are no
+border: concurrent.futures, multiprocessing and pebble unpickle what a worker writes,
+which runs it. So workers answer in a protocol of our own, and are supervised here.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
-import ctypes
-import multiprocessing
+import itertools
+import logging
 import os
-import resource
 import signal
 import threading
-from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver
-from multiprocessing.context import ForkServerContext
+import time
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self
 
 from activekg_pipelines.errors import (
-    Corrupt,
     ObjectError,
     ParserCrashed,
     ParserDeadline,
-    ParserMemory,
+    ParserUnavailable,
 )
-from activekg_pipelines.extraction.confinement import confine
 from activekg_pipelines.extraction.dispatch import extract_file
 from activekg_pipelines.extraction.document import ExtractedDocument
 from activekg_pipelines.extraction.document_limits import Limits
-from activekg_pipelines.extraction.registry import FORMATS
+from activekg_pipelines.extraction.fork_server import Forked, ForkServer, fork_server
+from activekg_pipelines.extraction.protocol import (
+    NotLoaded,
+    Outcome,
+    UnexpectedAnswer,
+    decode_outcome,
+    max_answer_bytes,
+)
+from activekg_pipelines.extraction.worker import Extractor
 
-Extractor: TypeAlias = Callable[[Path, str, str | None, Limits], ExtractedDocument]
+logger = logging.getLogger(__name__)
 
-_Task: TypeAlias = "Future[ExtractedDocument | ObjectError]"
-
-# Parsers leak; some 50 documents keep a worker's memory bounded at a cost of 5 ms a
-# document.
+# Parsers leak; some 50 documents keep a worker's memory bounded, and the start of its
+# successor costs each of them a fraction of a millisecond.
 DOCUMENTS_PER_WORKER: Final = 50
-_SECRET_WORDS: Final = ("AWS_", "SECRET", "TOKEN", "PASSWORD", "JWT", "KEK", "DSN")
-_PR_SET_PDEATHSIG: Final = 1
-_MAX_MESSAGE_CHARS: Final = 300
+# A worker that ends before it begins a document says nothing about that document.
+_TRIES: Final = 3
 
 
 class Sandbox:
@@ -74,14 +77,20 @@ class Sandbox:
         documents: Path | None = None,
     ) -> None:
         self._limits = limits or Limits()
-        self._workers = workers or os.cpu_count() or 1
         self._documents_per_worker = documents_per_worker
-        self._extractor = extractor
-        self._documents = documents
+        self._orders = {
+            "limits": asdict(self._limits),
+            "extractor": [extractor.__module__, extractor.__name__],
+            "documents": None if documents is None else str(documents.absolute()),
+        }
+        self._threads = ThreadPoolExecutor(
+            workers or os.cpu_count() or 1, thread_name_prefix="sandbox"
+        )
+        self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        self._pool: Any = None
         self._is_closed = False
-        self._running: dict[Future[ExtractedDocument], tuple[Any, _Task]] = {}
+        self._idle: list[_Worker] = []
+        self._unfinished: dict[Future[ExtractedDocument], _Worker | None] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -98,163 +107,255 @@ class Sandbox:
         """Stop the workers. Extractions that have not finished are cancelled."""
         with self._lock:
             self._is_closed = True
-            pool, self._pool = self._pool, None
-            running = tuple(self._running)
-        for outcome in running:
+            unfinished = tuple(self._unfinished)
+        for outcome in unfinished:
             outcome.cancel()
-        if pool is not None:
-            pool.stop()
-            pool.join()
+        self._threads.shutdown(cancel_futures=True)
+        while self._idle:
+            self._idle.pop().end()
 
     def submit(self, path: Path, key: str, content_type: str | None) -> Future[ExtractedDocument]:
         """Start the extraction of the file at ``path``.
 
         The file must stay there until the future is done. The future's exception, if
         any, is an :class:`~activekg_pipelines.errors.ObjectError`: the document's own,
-        or ParserDeadline, ParserMemory or ParserCrashed. Cancelling the future stops
-        the extraction.
+        or ParserDeadline, ParserMemory or ParserCrashed. It is ParserUnavailable where
+        the fault is not the document's. Cancelling the future stops the extraction.
 
         Raises:
             RuntimeError: the sandbox is closed.
         """
         outcome: Future[ExtractedDocument] = Future()
-        self._start(outcome, (self._extractor, path, key, content_type, self._limits), retries=1)
-        return outcome
-
-    def _start(
-        self, outcome: Future[ExtractedDocument], arguments: tuple[Any, ...], retries: int
-    ) -> None:
+        document = _Document(next(self._numbers), path, key, content_type)
         with self._lock:
             if self._is_closed:
                 raise RuntimeError("The sandbox is closed.")
-            task = self._schedule(arguments)
-            self._running[outcome] = (self._pool, task)
-        outcome.add_done_callback(lambda done: task.cancel() if done.cancelled() else None)
-        task.add_done_callback(lambda done: self._settle(outcome, done, arguments, retries))
+            self._unfinished[outcome] = None
+            self._threads.submit(self._settle, outcome, document)
+        outcome.add_done_callback(self._finished)
+        return outcome
 
-    def _schedule(self, arguments: tuple[Any, ...]) -> _Task:
-        """Hand the work to the pool, or to a new one.
-
-        A worker killed between two documents breaks the old one for good.
-        """
-        if self._pool is not None and not self._pool.active:
-            threading.Thread(target=self._retire, args=(self._pool,), daemon=True).start()
-            self._pool = None
-        self._pool = self._pool or self._new_pool()
-        task: _Task = self._pool.schedule(
-            _run, args=arguments, timeout=self._limits.timeout_seconds
-        )
-        return task
-
-    def _retire(self, pool: Any) -> None:
-        """Stop a broken pool and give up what it had not even started.
-
-        It would never finish or fail that.
-        """
-        pool.stop()
-        pool.join()
+    def _finished(self, outcome: Future[ExtractedDocument]) -> None:
         with self._lock:
-            left = [task for owner, task in self._running.values() if owner is pool]
-        for task in left:
-            task.cancel()
+            worker = self._unfinished.pop(outcome, None)
+            if worker is not None:
+                # It is still at work, so the future was cancelled.
+                worker.interrupt()
 
-    def _settle(
-        self,
-        outcome: Future[ExtractedDocument],
-        task: _Task,
-        arguments: tuple[Any, ...],
-        retries: int,
-    ) -> None:
-        with self._lock:
-            self._running.pop(outcome, None)
-            may_retry = retries > 0 and not self._is_closed
-        if outcome.cancelled():
-            return
-        error = CancelledError() if task.cancelled() else task.exception()
-        # Another document, or none, is to blame for a broken pool.
-        if may_retry and isinstance(error, (CancelledError, BrokenProcessPool)):
-            try:
-                self._start(outcome, arguments, retries - 1)
-            except RuntimeError as closed:
-                error = closed
-            else:
-                return
+    def _settle(self, outcome: Future[ExtractedDocument], document: _Document) -> None:
+        result: ExtractedDocument | BaseException
+        try:
+            result = self._read(outcome, document)
+        except BaseException as error:  # noqa: BLE001 - raised by the future's result
+            result = error
         if not outcome.set_running_or_notify_cancel():
             return
-        result = task.result() if error is None else self._as_object_error(error)
-        if isinstance(result, ObjectError):
+        if isinstance(result, BaseException):
             outcome.set_exception(result)
         else:
             outcome.set_result(result)
 
-    def _new_pool(self) -> Any:
-        from pebble import ProcessPool
+    def _read(
+        self, outcome: Future[ExtractedDocument], document: _Document
+    ) -> ExtractedDocument | ObjectError:
+        for _ in range(_TRIES):
+            worker = self._idle_worker() or self._new_worker()
+            try:
+                self._put_to_work(worker, outcome)
+                result = worker.read(document)
+            except _NotBegunError:
+                continue
+            finally:
+                self._give_back(worker, outcome)
+            if isinstance(result, NotLoaded):
+                return _not_loaded(result, worker.server)
+            return result
+        return ParserCrashed("Process after process ended before it began to read this document.")
 
-        return ProcessPool(
-            max_workers=self._workers,
-            max_tasks=self._documents_per_worker,
-            initializer=_prepare_worker,
-            initargs=(self._limits.memory_bytes, self._documents, self._extractor.__module__),
-            context=_fork_server(),
-        )
+    def _put_to_work(self, worker: _Worker, outcome: Future[ExtractedDocument]) -> None:
+        """From here on, cancelling ``outcome`` interrupts ``worker``."""
+        with self._lock:
+            if outcome.cancelled():
+                raise CancelledError
+            self._unfinished[outcome] = worker
 
-    def _as_object_error(self, error: BaseException) -> ObjectError:
-        if isinstance(error, concurrent.futures.TimeoutError):
+    def _idle_worker(self) -> _Worker | None:
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                worker = self._idle.pop()
+            if worker.is_waiting():
+                return worker
+            worker.end()
+
+    def _new_worker(self) -> _Worker:
+        try:
+            return _Worker(fork_server(), self._orders, self._limits)
+        except EOFError:
+            # The fork server died, which says nothing about the next one.
+            try:
+                return _Worker(fork_server(), self._orders, self._limits)
+            except EOFError:
+                raise ParserUnavailable(
+                    "The process that parsers are started from ends again and again."
+                ) from None
+
+    def _give_back(self, worker: _Worker, outcome: Future[ExtractedDocument]) -> None:
+        with self._lock:
+            is_reused = (
+                # Cancelling may have interrupted it.
+                not outcome.cancelled()
+                and worker.is_well
+                and worker.documents < self._documents_per_worker
+            )
+            if outcome in self._unfinished:
+                self._unfinished[outcome] = None
+            if is_reused:
+                self._idle.append(worker)
+        if not is_reused:
+            worker.end()
+
+
+class _NotBegunError(Exception):
+    """The worker, or the fork server with it, ended through no fault of the document."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    number: int
+    path: Path
+    key: str
+    content_type: str | None
+
+    def request(self) -> dict[str, Any]:
+        return {
+            "number": self.number,
+            "path": str(self.path.absolute()),
+            "key": self.key,
+            "content_type": self.content_type,
+        }
+
+
+class _Worker:
+    """One worker process, which reads one document at a time.
+
+    Attributes:
+        documents: that it has read.
+        is_well: whether it did all that it should, and nothing else.
+
+    Raises:
+        EOFError: the fork server has ended.
+        ParserUnavailable: the worker cannot be started.
+    """
+
+    def __init__(self, server: ForkServer, orders: dict[str, Any], limits: Limits) -> None:
+        self.server = server
+        self.documents = 0
+        self.is_well = True
+        self._limits = limits
+        self._forked: Forked = server.fork(orders)
+        self._channel = self._forked.channel
+        self._status: int | None = None
+        self._has_ended = False
+
+    def interrupt(self) -> None:
+        """Let whoever waits for this worker find that it answers nothing more."""
+        self._channel.interrupt()
+
+    def end(self) -> int | None:
+        """End the process; as :meth:`ForkServer.end`."""
+        if not self._has_ended:
+            self._has_ended = True
+            self.is_well = False
+            self._status = self.server.end(self._forked.process)
+            self._channel.close()
+        return self._status
+
+    def is_waiting(self) -> bool:
+        """Whether it waits for a document, as it should."""
+        try:
+            if not self._channel.has_unread():
+                return True
+        except EOFError:
+            return False
+        logger.warning("A parser's process wrote when it was not asked, and was replaced.")
+        return False
+
+    def read(self, document: _Document) -> Outcome:
+        """Let the worker read one document.
+
+        Raises:
+            _NotBegunError: the worker ended before it had begun.
+        """
+        self.is_well = False
+        self._begin(document)
+        deadline = time.monotonic() + self._limits.timeout_seconds
+        max_chars = self._limits.max_text_chars
+        try:
+            head, body = self._channel.receive(
+                max_body_bytes=max_answer_bytes(max_chars), deadline=deadline
+            )
+            outcome = decode_outcome(head, body, document.number, max_chars)
+            self.documents += 1
+            self.is_well = self._says_nothing_more()
+        except TimeoutError:
             return ParserDeadline(
                 f"The parser did not finish this document in {self._limits.timeout_seconds:g} "
                 "seconds."
             )
-        if isinstance(error, MemoryError):
-            return ParserMemory()
-        code = getattr(error, "exitcode", None)
-        if isinstance(code, int) and code < 0:
+        except UnexpectedAnswer as what:
             return ParserCrashed(
-                f"The parser's process died on this document ({_signal_name(-code)})."
+                f"The parser's process wrote {what}; the document may have taken it over."
+            )
+        except EOFError:
+            return self._death()
+        return outcome
+
+    def _says_nothing_more(self) -> bool:
+        """Whether it is still there, after its answer."""
+        try:
+            if self._channel.has_unread():
+                raise UnexpectedAnswer("more than one answer")
+        except EOFError:
+            return False
+        return True
+
+    def _begin(self, document: _Document) -> None:
+        deadline = time.monotonic() + self._limits.timeout_seconds
+        try:
+            self._channel.send(document.request(), deadline=deadline)
+            head, _ = self._channel.receive(deadline=deadline)
+        except (EOFError, TimeoutError):
+            raise _NotBegunError from None
+        except UnexpectedAnswer as what:
+            head = {"wrote": str(what)}
+        if head != {"begun": document.number}:
+            logger.warning("A parser's process did not begin as it should, and was replaced.")
+            raise _NotBegunError
+
+    def _death(self) -> ParserCrashed:
+        status = self.end()
+        if status is None:
+            raise _NotBegunError
+        if status < 0:
+            return ParserCrashed(
+                f"The parser's process died on this document ({_signal_name(-status)})."
             )
         return ParserCrashed()
 
 
-def _fork_server() -> ForkServerContext:
-    """Return the context whose workers are forked from a server of modules alone.
+def _not_loaded(claim: NotLoaded, server: ForkServer) -> ParserCrashed:
+    """The error of a document whose worker says that a parser cannot be loaded.
 
-    The server has no threads and no locks of this process. It holds the parsers, so
-    that a worker starts in 10 ms instead of a second. A parser that cannot be imported
-    is missed by its own documents only.
+    A document may have made it say so. What the clean process says is true: it has seen
+    no document.
+
+    Raises:
+        ParserUnavailable: the clean process could not load a parser either.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["activekg_pipelines.extraction.bare_main", *FORMATS.preload, __name__]
-    )
-    return context
-
-
-def _run(
-    extractor: Extractor, path: Path, key: str, content_type: str | None, limits: Limits
-) -> ExtractedDocument | ObjectError:
-    """Return the document or the error.
-
-    Errors are returned, not raised, and are of our own classes. One that cannot be
-    unpickled would break the whole pool.
-    """
-    try:
-        return extractor(path, key, content_type, limits)
-    except ObjectError as error:
-        return type(error)(error.message)
-    except MemoryError:
-        return ParserMemory()
-    except ImportError as error:
-        # A broken installation says nothing about the document, which must not be given
-        # up for it.
-        return ParserCrashed(f"A parser cannot be loaded: {_describe(error)}")
-    except Exception as error:  # noqa: BLE001 - told by the thread that started this one
-        if "memory allocation failed" in str(error).lower():
-            return ParserMemory()
-        return Corrupt(f"The document cannot be read: {_describe(error)}")
-
-
-def _describe(error: BaseException) -> str:
-    message = " ".join(str(error).split())[:_MAX_MESSAGE_CHARS]
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+    server.check_parsers()
+    return ParserCrashed(f"A parser cannot be loaded: {claim.message}")
 
 
 def _signal_name(number: int) -> str:
@@ -262,38 +363,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _prepare_worker(memory_bytes: int, documents: Path | None, extractor_module: str) -> None:
-    """Take from a worker what it must not have, before its first document.
-
-    Its memory gets a bound; credentials, network and Ctrl-C go; it dies with the owner
-    of the sandbox.
-    """
-    _die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # pebble's own handler runs in Python, which a parser stuck in C code does not. Such
-    # a worker would live for 3 seconds more.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for name in [
-        name for name in os.environ if any(word in name.upper() for word in _SECRET_WORDS)
-    ]:
-        del os.environ[name]
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    confine(documents, extractor_module)
-
-
-def _die_with_parent() -> None:
-    """Let the kernel end this worker with its parent, even in the middle of a document.
-
-    The parent is the fork server. It ends once nobody holds its pipe any more, as the
-    process that owns the sandbox does. It hands the pipe to its workers too, so one
-    hanging worker would keep them all alive.
-    """
-    os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
-    # Only Linux has prctl; elsewhere a worker ends at its next document, when it finds
-    # its own pipe closed.
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

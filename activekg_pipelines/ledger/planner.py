@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from activekg_pipelines.errors import Disposition, ObjectError
 from activekg_pipelines.ledger.states import FailedObject, ObjectState, Trigger
+
+# The first time, the machine may have been busy. Each further one is a minute of a
+# processor, or gigabytes of memory, for whoever uploads such a document.
+MAX_PARSER_FAILURES: Final = 2
 
 
 def runs_wanted(due: int, live: int, *, max_objects: int, cap: int) -> int:
@@ -91,6 +96,7 @@ def settle(
     error: ObjectError,
     attempts: int,
     *,
+    parser_failures: int = 0,
     max_attempts: int,
     base: float,
     cap: float,
@@ -100,6 +106,8 @@ def settle(
 
     Args:
         attempts: attempts made so far, including this one.
+        parser_failures: of the attempts before this one, those that its parser's process
+            did not survive.
         max_attempts: attempts after which a transient error makes a dead letter.
         base, cap, chance: as for :func:`retry_delay`.
     """
@@ -107,6 +115,8 @@ def settle(
         case Disposition.SKIP:
             return FailedObject(object_id, error, ObjectState.SKIPPED, None)
         case Disposition.DEAD:
+            return FailedObject(object_id, error, ObjectState.DEAD, None)
+        case Disposition.RETRY if error.of_parser and parser_failures + 1 >= MAX_PARSER_FAILURES:
             return FailedObject(object_id, error, ObjectState.DEAD, None)
         case Disposition.RETRY | Disposition.GONE if attempts >= max_attempts:
             return FailedObject(object_id, error, ObjectState.DEAD, None)

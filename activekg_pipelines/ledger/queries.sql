@@ -304,7 +304,8 @@ WITH source AS MATERIALIZED (
         claimed_by = %(run)s, claim_expires_at = now() + make_interval(secs => %(lease)s),
         deaths = o.deaths + chosen.died::int
     FROM chosen WHERE o.id = chosen.id
-    RETURNING o.id, o.key, o.etag, o.size, o.modified_at, o.attempts, o.deaths
+    RETURNING o.id, o.key, o.etag, o.size, o.modified_at, o.attempts, o.deaths,
+        CASE WHEN o.attempts = 0 THEN 0 ELSE o.parser_failures END AS parser_failures
 )
 SELECT c.*, t.content_hash
 FROM claimed c
@@ -431,8 +432,8 @@ SELECT id, document_id, etag, size, modified_at FROM held WHERE state = 'indexed
 WITH incoming AS (
     SELECT * FROM unnest(
         %(ids)s::bigint[], %(states)s::text[], %(codes)s::text[], %(messages)s::text[],
-        %(delays)s::float8[], %(forget)s::bool[]
-    ) AS i (id, state, code, message, delay, forget)
+        %(delays)s::float8[], %(forget)s::bool[], %(of_parser)s::bool[]
+    ) AS i (id, state, code, message, delay, forget, of_parser)
 ), before AS (
     SELECT o.id, o.document_id FROM connectors.objects o JOIN incoming i ON i.id = o.id AND i.forget
     WHERE o.claimed_by = %(run)s
@@ -444,6 +445,9 @@ WITH incoming AS (
             WHEN i.state = 'failed' AND o.state = 'extracted' THEN 'extracted' ELSE i.state
         END::connectors.object_state,
         error_code = i.code, error_message = i.message, attempts = o.attempts + 1, deaths = 0,
+        -- Whatever gives fresh attempts sets those to 0, and knows nothing of this column.
+        parser_failures = CASE WHEN o.attempts = 0 THEN 0 ELSE o.parser_failures END
+            + i.of_parser::int,
         next_attempt_at = now() + make_interval(secs => i.delay),
         claimed_by = NULL, claim_expires_at = NULL,
         failed_by = CASE WHEN i.state = 'failed' THEN (

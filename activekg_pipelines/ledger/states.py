@@ -135,6 +135,7 @@ class ClaimedObject:
     Attributes:
         attempts: failed ones so far.
         deaths: runs that died while they held it.
+        parser_failures: of the attempts, those that its parser's process did not survive.
         content_hash: SHA-256 of the bytes that the stored text came from, if the
             current extractor made that text.
     """
@@ -146,6 +147,7 @@ class ClaimedObject:
     modified_at: datetime
     attempts: int
     deaths: int
+    parser_failures: int
     content_hash: bytes | None
 
 

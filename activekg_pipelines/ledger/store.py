@@ -502,6 +502,7 @@ class Ledger:
                 "messages": [failure.error.message for failure in failures],
                 "delays": [failure.retry_in for failure in failures],
                 "forget": [planner.removes_document(failure) for failure in failures],
+                "of_parser": [failure.error.of_parser for failure in failures],
             },
         )
         return [document_id for _, document_id in rows if document_id is not None]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.errors import ObjectError, SourceError
+from activekg_pipelines.errors import ObjectError, ParserUnavailable, SourceError
 from activekg_pipelines.extraction import Sandbox
 from activekg_pipelines.ledger.run_counts import taken_up
 from activekg_pipelines.ledger.states import (
@@ -84,6 +84,7 @@ def extract_pending(
     Raises:
         RunCancelled: somebody did; what was finished is stored.
         SourceError: no object of the source can be read.
+        ParserUnavailable: a parser of this installation cannot be loaded.
     """
     backlog = Backlog(extracts=True, indexes=False, batching=batching)
     with (
@@ -112,6 +113,7 @@ def extract(
 
     Raises:
         SourceError: no object of the source can be read.
+        ParserUnavailable: a parser of this installation cannot be loaded.
     """
     settings = services.settings
     extraction = _Extraction(services, connector, held, backlog, batching)
@@ -146,7 +148,7 @@ def extract(
         )
         try:
             extraction.drain(downloads, extractor, first)
-        except SourceError as error:
+        except (SourceError, ParserUnavailable) as error:
             extraction.flush()
             with services.database.transaction(tenant_id=connector.tenant_id) as conn:
                 services.connectors.record_error(conn, connector.id, error.code, error.message)

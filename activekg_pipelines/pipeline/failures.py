@@ -30,6 +30,7 @@ def failed(
         object_.id,
         error,
         object_.attempts + 1,
+        parser_failures=object_.parser_failures if isinstance(object_, ClaimedObject) else 0,
         max_attempts=settings.activekg_max_attempts,
         base=settings.activekg_retry_base_seconds,
         cap=settings.activekg_retry_cap_seconds,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
+import resource
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -72,8 +76,88 @@ REACHES: Final[dict[str, Callable[[Path], object]]] = {
     "a program": lambda _: subprocess.run(["/bin/true"], check=True),
     "a process": lambda _: os.fork() or os._exit(0),
     "a signal": lambda _: os.kill(os.getppid(), 0),
+    "a signal to a thread": lambda _: _call("tgkill", os.getppid(), os.getppid(), 0),
+    "a signal to any thread": lambda _: _call("tkill", os.getppid(), 0),
+    "a signal with a value": lambda _: _call("rt_sigqueueinfo", os.getppid(), 0, _ZEROS),
+    "a handle of its parent": lambda _: os.pidfd_open(os.getppid()),
+    "its file's rights": lambda path: path.chmod(0o600),
+    "an open file's rights": lambda path: _with(path, lambda file: os.fchmod(file, 0o600)),
+    "a file's rights by its folder": lambda path: _with(
+        path.parent, lambda folder: os.chmod(path.name, 0o600, dir_fd=folder)
+    ),
+    "a file's rights the new way": lambda path: _call(
+        "fchmodat2", _HERE, os.fsencode(path), 0o600, 0
+    ),
+    "its file's owner": lambda path: os.chown(path, -1, -1),
+    "an open file's owner": lambda path: _with(path, lambda file: os.chown(file, -1, -1)),
+    "a link's owner": lambda path: os.lchown(path, -1, -1),
+    "a file's owner by its folder": lambda path: _with(
+        path.parent, lambda folder: os.chown(path.name, -1, -1, dir_fd=folder)
+    ),
+    "its file's times": os.utime,
+    "its file's length": lambda path: os.truncate(path, 100),
+    "a limit of its parent": lambda _: resource.prlimit(os.getppid(), resource.RLIMIT_CORE),
+    "a limit of its own": lambda _: _call(
+        "setrlimit",
+        resource.RLIMIT_CORE,
+        struct.pack("@LL", *(value & _UNLIMITED for value in _core_limits())),
+    ),
+    "a limit of its own the new way": lambda _: resource.prlimit(
+        0, resource.RLIMIT_CORE, _core_limits()
+    ),
+    "its priority": lambda _: os.setpriority(os.PRIO_PROCESS, 0, 0),
+    "its parent's priority": lambda _: os.setpriority(
+        os.PRIO_PROCESS, os.getppid(), os.getpriority(os.PRIO_PROCESS, os.getppid())
+    ),
+    "its scheduler": lambda _: os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0)),
+    "its scheduler's parameters": lambda _: os.sched_setparam(0, os.sched_param(0)),
+    "its processors": lambda _: os.sched_setaffinity(0, os.sched_getaffinity(0)),
+    "its priority at the disk": lambda _: _call("ioprio_set", 1, 0, 0),
+    "a key ring": lambda _: _call("keyctl", 0, _PROCESS_KEYRING, 1),
+    "a key": lambda _: _call("add_key", b"user", b"name", b"value", 5, _PROCESS_KEYRING),
+    "memory with a name": lambda _: os.memfd_create("name"),
+    "memory of others": lambda _: _call("shmget", 0, 4096, 0o1600),
+    "another namespace": lambda _: _call("unshare", 0),
 }
 """What a parser with a hole might do, by name."""
+
+_HERE: Final = -100
+_PROCESS_KEYRING: Final = -2
+_UNLIMITED: Final = 2**64 - 1
+# A siginfo_t that says it comes from another process, as the kernel wants it.
+_ZEROS: Final = struct.pack("=iii", 0, 0, -1).ljust(128, b"\0")
+_NUMBERS: Final = {
+    "x86_64": {
+        "tgkill": 234, "tkill": 200, "rt_sigqueueinfo": 129, "fchmodat2": 452, "ioprio_set": 251,
+        "keyctl": 250, "add_key": 248, "shmget": 29, "unshare": 272, "setrlimit": 160,
+    },
+    "aarch64": {
+        "tgkill": 131, "tkill": 130, "rt_sigqueueinfo": 138, "fchmodat2": 452, "ioprio_set": 30,
+        "keyctl": 219, "add_key": 217, "shmget": 194, "unshare": 97, "setrlimit": 164,
+    },
+}  # fmt: skip
+
+
+def _call(name: str, *arguments: int | bytes) -> int:
+    """Make a call of the kernel that Python has no function for."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    result = int(libc.syscall(_NUMBERS[platform.machine()][name], *arguments))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), name)
+    return result
+
+
+def _core_limits() -> tuple[int, int]:
+    return resource.getrlimit(resource.RLIMIT_CORE)
+
+
+def _with(path: Path, do: Callable[[int], object]) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        do(opened)
+    finally:
+        os.close(opened)
 
 
 def reaching(path: Path, key: str, content_type: str | None, limits: Limits) -> ExtractedDocument:

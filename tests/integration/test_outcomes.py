@@ -16,7 +16,12 @@ import pytest
 from PIL import Image
 
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.errors import EncoderFailed, EndpointUnreachable, ObjectError
+from activekg_pipelines.errors import (
+    EncoderFailed,
+    EndpointUnreachable,
+    ObjectError,
+    ParserUnavailable,
+)
 from activekg_pipelines.extraction import Sandbox
 from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.services import Services
@@ -357,6 +362,69 @@ def test_a_document_that_kills_hangs_or_bloats_its_parser_costs_only_itself(
         ),
     }
     assert counts.errors == {"parser_crash": 1, "parser_deadline": 1, "parser_memory": 1}
+
+
+def test_a_document_that_its_parser_does_not_survive_twice_is_dead_until_replayed(
+    configured: Callable[..., Services],
+    bucket: Bucket,
+    proxy: FaultProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "activekg_pipelines.pipeline.extract.Sandbox",
+        functools.partial(Sandbox, extractor=misbehave),
+    )
+    services = configured(activekg_parse_timeout_seconds=1.5, activekg_parse_memory_bytes=1024**3)
+    connector = bucket.register(services, endpoint_url=proxy.url)
+    for key in ("abort", "hang", "hog"):
+        bucket.put(key, f"The text of {key}.")
+
+    def attempts() -> dict[str, tuple[str, int]]:
+        ended = outcomes(services, connector)
+        return {key: (end.state, end.attempts) for key, end in ended.items()}
+
+    sync(services, connector)
+    assert attempts() == dict.fromkeys(("abort", "hang", "hog"), ("failed", 1))
+    proxy.inject("GET", "hang", status(500, "InternalError"))
+    make_retries_due(services)
+    drain(services, connector)
+    # A download that fails is no fault of the document.
+    assert attempts() == {"abort": ("dead", 2), "hog": ("dead", 2), "hang": ("failed", 2)}
+    proxy.heal()
+    make_retries_due(services)
+    drain(services, connector)
+    assert attempts()["hang"] == ("dead", 3)
+
+    drain(services, connector, Mode.FAILED)
+    assert attempts() == dict.fromkeys(("abort", "hang", "hog"), ("failed", 1))
+
+
+def test_a_parser_that_cannot_be_loaded_ends_the_run_and_costs_no_object_an_attempt(
+    services: Services,
+    bucket: Bucket,
+    connector: Connector,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "pypdfium2.py").write_text("raise ImportError('libpdfium.so is damaged')")
+    bucket.put("a.txt", "A good text.")
+    bucket.put("b.pdf", pdf(tmp_path, make.lines("A good page.")))
+    scan(services, connector)
+    with monkeypatch.context() as broken:
+        broken.syspath_prepend(tmp_path)
+        with pytest.raises(ParserUnavailable, match=r"pypdfium2: .*libpdfium.so is damaged.*insta"):
+            drain(services, connector)
+    ended = outcomes(services, connector)
+    assert ended["b.pdf"] == Ended("pending", None, None, 0)
+    ((code, message),) = query(
+        services,
+        "SELECT last_error_code, last_error_message FROM connectors.connectors",
+    )
+    assert code == "parser_unavailable"
+    assert "install the package again" in message
+
+    drain(services, connector)
+    assert {state for state, _ in states(services, connector).values()} == {"indexed"}
 
 
 def test_a_text_that_cannot_be_embedded_costs_only_its_own_document_and_no_second_download(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from activekg_pipelines import errors
-from activekg_pipelines.errors import Disposition, ObjectError, SourceError
+from activekg_pipelines.errors import Disposition, ObjectError, ParserUnavailable, SourceError
 
 OUTCOMES = "integration/test_outcomes.py"
 SCANS = "integration/test_scans.py"
@@ -78,6 +78,9 @@ PROVEN_BY: dict[type[errors.ActiveKGError], str] = {
     errors.ModelError: (
         f"{LEASES}::test_a_model_that_cannot_be_used_ends_the_run_and_gives_its_objects_back"
     ),
+    errors.ParserUnavailable: (
+        f"{OUTCOMES}::test_a_parser_that_cannot_be_loaded_ends_the_run_and_costs_no_object_an_attempt"
+    ),
 }
 """The behavioural test of each failure that a run can meet."""
 
@@ -95,6 +98,9 @@ ALSO_PROVEN = {
     ),
     "permanent at once": (
         "unit/test_planner.py::test_permanent_errors_are_dead_letters_at_the_first_attempt"
+    ),
+    "dead after two attempts that its parser did not survive": (
+        f"{OUTCOMES}::test_a_document_that_its_parser_does_not_survive_twice_is_dead_until_replayed"
     ),
     "dead after its attempts, then changed, deleted or replayed": (
         f"{OUTCOMES}::"
@@ -123,6 +129,9 @@ def family(base: type[errors.ActiveKGError]) -> list[type[errors.ActiveKGError]]
     return [kind for child in base.__subclasses__() for kind in (child, *family(child))]
 
 
+OF_CONNECTORS = [*family(SourceError), ParserUnavailable]
+
+
 def documented(project_root: Path, heading: str) -> dict[str, str]:
     """A table of two columns below a heading of the operator's guide.
 
@@ -140,7 +149,7 @@ def test_names_are_distinct_within_each_family() -> None:
         assert len(codes) == len(set(codes))
 
 
-@pytest.mark.parametrize("kind", [*family(ObjectError), *family(SourceError)])
+@pytest.mark.parametrize("kind", [*family(ObjectError), *OF_CONNECTORS])
 def test_its_docstring_is_a_sentence_for_people(kind: type[errors.ActiveKGError]) -> None:
     assert kind.__doc__ is not None
     sentence = " ".join(kind.__doc__.split())
@@ -157,25 +166,31 @@ def test_the_guide_names_what_becomes_of_the_object(
     )
 
 
-@pytest.mark.parametrize("kind", family(SourceError))
+@pytest.mark.parametrize("kind", OF_CONNECTORS)
 def test_the_guide_names_what_becomes_of_the_connector(
-    kind: type[SourceError], project_root: Path
+    kind: type[SourceError | ParserUnavailable], project_root: Path
 ) -> None:
     action = documented(project_root, "Errors of connectors")[kind.code]
-    assert action.startswith("retried" if kind.retryable else "ends the run")
+    is_retried = issubclass(kind, SourceError) and kind.retryable
+    assert action.startswith("retried" if is_retried else "ends the run")
 
 
 def test_the_guide_names_no_error_that_there_is_none() -> None:
     root = Path(__file__).parents[2]
-    for base, heading in (
-        (ObjectError, "Errors of objects"),
-        (SourceError, "Errors of connectors"),
+    for kinds, heading in (
+        (family(ObjectError), "Errors of objects"),
+        (OF_CONNECTORS, "Errors of connectors"),
     ):
-        assert documented(root, heading).keys() == {kind.code for kind in family(base)}  # type: ignore[attr-defined]
+        assert documented(root, heading).keys() == {kind.code for kind in kinds}  # type: ignore[attr-defined]
 
 
 def test_each_failure_has_a_test() -> None:
-    assert set(PROVEN_BY) == {*family(ObjectError), *family(SourceError), errors.ModelError}
+    assert set(PROVEN_BY) == {
+        *family(ObjectError),
+        *family(SourceError),
+        errors.ModelError,
+        errors.ParserUnavailable,
+    }
 
 
 @pytest.mark.parametrize("test", sorted({*PROVEN_BY.values(), *ALSO_PROVEN.values()}))

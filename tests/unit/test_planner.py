@@ -11,6 +11,9 @@ from activekg_pipelines.errors import (
     FetchFailed,
     ObjectError,
     ObjectGone,
+    ParserCrashed,
+    ParserDeadline,
+    ParserMemory,
     RunsDied,
 )
 from activekg_pipelines.ledger.planner import (
@@ -77,6 +80,29 @@ def test_transient_errors_are_retried_until_the_attempts_are_used_up() -> None:
     ]
     assert _settle(FetchFailed(), 1).retry_in == 7.5
     assert _settle(FetchFailed(), 3).retry_in is None
+
+
+@pytest.mark.parametrize("error", [ParserCrashed(), ParserDeadline(), ParserMemory()])
+def test_a_document_that_its_parser_does_not_survive_twice_is_a_dead_letter(
+    error: ObjectError,
+) -> None:
+    def ends(other: ObjectError, attempts: int, before: int) -> ObjectState:
+        return settle(
+            1,
+            other,
+            attempts,
+            parser_failures=before,
+            max_attempts=5,
+            base=10,
+            cap=60,
+            chance=0.5,
+        ).state
+
+    assert ends(error, 1, 0) is ObjectState.FAILED
+    assert ends(error, 2, 1) is ObjectState.DEAD
+    assert ends(error, 4, 0) is ObjectState.FAILED, "the others were downloads that failed"
+    assert ends(error, 4, 1) is ObjectState.DEAD
+    assert ends(FetchFailed(), 2, 1) is ObjectState.FAILED, "it may still be read"
 
 
 def test_objects_without_text_are_skipped_not_failed() -> None:

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,6 +196,18 @@ def test_a_sandbox_that_does_not_read_what_is_written(services: Services, page: 
         (found,) = checks.findings(installation, {"sandbox"})
     assert found.ok is False
     assert found.fix
+
+
+def test_a_parser_that_cannot_be_loaded(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "docx.py").write_text("raise ImportError('half installed')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with Installation(services) as installation:
+        (found,) = checks.findings(installation, {"sandbox"})
+    assert found.ok is False
+    assert "docx: ImportError: half installed" in found.detail
+    assert found.fix.startswith("Install the package again")
 
 
 def test_a_part_that_does_not_exist_is_wrong_usage(cli: CommandLine) -> None:

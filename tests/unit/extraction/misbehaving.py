@@ -44,8 +44,6 @@ def misbehave(path: Path, key: str, content_type: str | None, limits: Limits) ->
             raise ImportError("No module named 'parser'")
         case "lxml memory":
             raise ValueError("Memory allocation failed : growing buffer")
-        case "environment":
-            return _document("\n".join(sorted(os.environ)))
         case "modules":
             return _document(" ".join(sys.modules))
         case "process":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import platform
 import sys
 from collections.abc import Iterator
@@ -13,10 +14,13 @@ import pytest
 from activekg_pipelines.errors import ParserCrashed, TextTooLarge
 from activekg_pipelines.extraction import Limits, Sandbox
 from tests.hostile.watched import REACHES, reaching, reaching_while_watched
+from tests.unit.extraction.test_sandbox import run_script
 
 FILES = {"a file", "the surroundings of its process"}
 CHANGES = {"a new file", "its own file", "a deletion"}
 CALLS = {"a socket", "a local socket", "a program", "a process"}
+MORE_CALLS = REACHES.keys() - FILES - CHANGES - CALLS
+"""What no event of Python's own tells of, and no Landlock forbids on every kernel."""
 
 _LANDLOCK_CREATE = 444
 
@@ -34,9 +38,6 @@ needs_landlock = pytest.mark.skipif(landlock() < 1, reason="the kernel has no La
 needs_seccomp = pytest.mark.skipif(
     not sys.platform.startswith("linux") or platform.machine() not in ("x86_64", "aarch64"),
     reason="the filter of calls is made for Linux on x86_64 and aarch64",
-)
-needs_scopes = pytest.mark.skipif(
-    landlock() < 6, reason="the kernel's Landlock does not hold back signals"
 )
 
 
@@ -63,8 +64,7 @@ def outcome(sandbox: Sandbox, document: Path, what: str) -> str:
     "what",
     [
         *(pytest.param(what, marks=needs_landlock) for what in sorted(FILES | CHANGES)),
-        *(pytest.param(what, marks=needs_seccomp) for what in sorted(CALLS)),
-        pytest.param("a signal", marks=needs_scopes),
+        *(pytest.param(what, marks=needs_seccomp) for what in sorted(CALLS | MORE_CALLS)),
     ],
 )
 def test_a_worker_reaches_nothing_but_its_documents(
@@ -90,8 +90,46 @@ def test_the_watch_of_the_hostile_documents_catches_each_reach(document: Path, w
         assert type(sandbox.submit(document, what, None).exception(timeout=60)) is ParserCrashed
 
 
-def test_every_reach_is_tried() -> None:
-    assert REACHES.keys() == FILES | CHANGES | CALLS | {"a signal"}
+@needs_seccomp
+def test_calls_are_refused_by_kernels_without_landlock(document: Path) -> None:
+    answers = reached(
+        document,
+        sorted(CALLS | MORE_CALLS),
+        # No kernel knows a call of this number.
+        "confinement._LANDLOCK_CREATE = 100_000",
+        f"confinement.confine(Path({str(document.parent)!r}), 'tests.hostile.watched')",
+    )
+    assert set(answers.values()) == {"PermissionError"}, answers
+
+
+@needs_seccomp
+def test_a_process_that_is_not_confined_reaches_all_of_it(document: Path) -> None:
+    """So each of these would be reached if it were not refused."""
+    answers = reached(document, sorted(REACHES), "")
+    assert {what for what, answer in answers.items() if answer != "done"} <= NOT_EVERYWHERE
+    assert all(answer != "PermissionError" for answer in answers.values()), answers
+
+
+NOT_EVERYWHERE = {"a file's rights the new way", "a key ring", "a key"}
+"""Not in every kernel."""
+
+
+def reached(document: Path, what: list[str], *before: str) -> dict[str, str]:
+    """How each of these ends, one after the other, in a new process."""
+    script = [
+        "import json",
+        "from pathlib import Path",
+        "from activekg_pipelines.extraction import Limits, confinement",
+        "from tests.hostile.watched import reaching",
+        f"path = Path({str(document)!r})",
+        *before,
+        "def answer(each):",
+        "    if not path.exists():",
+        "        path.write_text('a text')",
+        "    return reaching(path, each, None, Limits()).text",
+        f"print(json.dumps({{each: answer(each) for each in {what!r}}}))",
+    ]
+    return dict(json.loads(run_script(document.parent.parent, "\n".join(script)).stdout))
 
 
 def test_a_line_of_100_megabytes_is_refused_and_one_of_20_is_read(tmp_path: Path) -> None:

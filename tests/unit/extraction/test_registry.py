@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,9 @@ from activekg_pipelines.extraction import (
     text,
     unsupported_by_name,
 )
+from tests.unit.extraction import documents
 from tests.unit.extraction.misbehaving import misbehave
+from tests.unit.extraction.test_sandbox import run_script
 
 MAGIC = b"{\\rtf1"
 
@@ -100,6 +103,31 @@ def test_workers_hold_the_parsers_of_every_format_before_their_first_document(
     with Sandbox(workers=1, extractor=misbehave) as sandbox:
         loaded = sandbox.submit(note, "modules", None).result(timeout=60).text.split()
     assert {"pypdfium2", "docx", "trafilatura"} <= set(FORMATS.preload) <= set(loaded)
+
+
+def test_what_workers_hold_is_all_that_reading_needs_of_other_packages(tmp_path: Path) -> None:
+    """So a parser that cannot be loaded is known before the first document."""
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    documents.pdf(folder / "a.pdf", documents.lines("A page"))
+    documents.word(folder / "a.docx", documents.paragraph("A paragraph"))
+    (folder / "a.html").write_text("<!doctype html><p>A page")
+    (folder / "a.md").write_text("# A text")
+    (folder / "a.txt").write_bytes("A text, gr\u00fc\u00dfe".encode("cp1252"))
+    script = textwrap.dedent(f"""
+        import sys
+        from importlib import import_module
+        from pathlib import Path
+        from activekg_pipelines.extraction import FORMATS, Limits, extract_file
+        for name in FORMATS.preload:
+            import_module(name)
+        held = set(sys.modules)
+        for path in Path({str(folder)!r}).iterdir():
+            for engine in ("pdfium", "pdfplumber"):
+                assert extract_file(path, path.name, None, Limits(pdf_engine=engine)).text
+        print(*sorted({{name.partition(".")[0] for name in set(sys.modules) - held}}))
+    """)
+    assert run_script(tmp_path, script).stdout.split() == ["activekg_pipelines", "encodings"]
 
 
 def test_importing_the_formats_loads_none_of_their_parsers() -> None:

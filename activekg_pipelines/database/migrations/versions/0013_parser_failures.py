@@ -1,0 +1,12 @@
+"""How many attempts at an object its parser's process did not survive."""
+
+from __future__ import annotations
+
+from activekg_pipelines.database.migrate import run_migration_sql
+
+revision = "0013"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    run_migration_sql(revision)
