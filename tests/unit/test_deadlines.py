@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from activekg_pipelines.sources.network.deadline import give_up_at, seconds_left
+from activekg_pipelines.deadline import give_up_at, seconds_left
 
 
 def test_the_earlier_of_two_deadlines_holds() -> None:
