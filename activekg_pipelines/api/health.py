@@ -6,14 +6,17 @@ nothing even there.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from activekg_pipelines.administration.checks import CHECKS, Installation, findings
+from activekg_pipelines.administration.checks import CHECKS, Finding, Installation, findings
+from activekg_pipelines.api.monitoring import SharedAnswers
 from activekg_pipelines.api.problems import documented
 from activekg_pipelines.api.requests import ServicesOfApp
+from activekg_pipelines.services import Services
 
 router = APIRouter(tags=["health"])
 
@@ -21,7 +24,7 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 
 # Probes come every few seconds and must not pile up behind a database that does not
 # answer.
-_CONNECT_TIMEOUT_SECONDS = 3
+_TIMEOUT_SECONDS = 3
 _READINESS = frozenset(check.name for check in CHECKS if check.for_readiness)
 # Names that whoever watches the route knows.
 _NAMES = {"encryption_keys": "encryption_key"}
@@ -51,7 +54,7 @@ class Readiness(BaseModel):
 
 
 @router.get("/healthz")
-def healthz() -> Alive:
+async def healthz() -> Alive:
     """Whether this process answers; looks at nothing else."""
     return Alive()
 
@@ -64,12 +67,12 @@ def healthz() -> Alive:
         **documented(401),
     },
 )
-def readyz(request: Request, response: Response, services: ServicesOfApp) -> Readiness:
+async def readyz(request: Request, response: Response, services: ServicesOfApp) -> Readiness:
     """Whether everything that syncs and searches need works. A request with a token of
     any scope is told part by part; a wrong one is refused.
     """
-    with Installation(services, connect_seconds=_CONNECT_TIMEOUT_SECONDS) as installation:
-        found = list(findings(installation, _READINESS))
+    shared: SharedAnswers = request.app.state.probes
+    found = await shared.get("readiness", partial(_look, services))
     ready = all(finding.ok for finding in found)
     response.status_code = 200 if ready else 503
     status: Literal["ready", "not_ready"] = "ready" if ready else "not_ready"
@@ -86,3 +89,10 @@ def readyz(request: Request, response: Response, services: ServicesOfApp) -> Rea
             for finding in found
         ],
     )
+
+
+def _look(services: Services) -> list[Finding]:
+    with Installation(
+        services, connect_seconds=_TIMEOUT_SECONDS, answer_seconds=_TIMEOUT_SECONDS
+    ) as installation:
+        return list(findings(installation, _READINESS))

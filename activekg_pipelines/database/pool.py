@@ -6,6 +6,7 @@ transaction.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -15,6 +16,11 @@ from pgvector.psycopg import register_vector
 from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
+
+from activekg_pipelines.deadline import has_deadline, interruptible, seconds_left
+from activekg_pipelines.errors import first_line
+
+logger = logging.getLogger(__name__)
 
 KEEPALIVES: Final = {
     "keepalives_idle": 30,
@@ -27,6 +33,8 @@ KEEPALIVES: Final = {
 The other end may be gone without a message, behind a firewall or in a zone that failed.
 Such a connection ends within a minute. The kernel's defaults take a quarter of an hour.
 """
+
+_CANCEL_SECONDS: Final = 5.0
 
 
 class Database:
@@ -50,6 +58,7 @@ class Database:
         wait_seconds: float = 30.0,
         idle_in_transaction_seconds: int = 120,
     ) -> None:
+        self._wait_seconds = wait_seconds
         self._idle_in_transaction_seconds = idle_in_transaction_seconds
         self._pool: ConnectionPool[Connection[TupleRow]] = ConnectionPool(
             dsn,
@@ -68,15 +77,33 @@ class Database:
     def transaction(self, *, tenant_id: str | None = None) -> Iterator[Connection[TupleRow]]:
         """One transaction: committed at the end, rolled back on an exception.
 
+        Where somebody waits until a moment, neither the wait for a connection nor a
+        statement goes on after it, and the running statement is cancelled when they are
+        gone.
+
         Args:
             tenant_id: sets ``app.current_tenant_id`` for the transaction, so that
                 row-level security holds even where this role may see more.
         """
         self._pool.open()
-        with self._pool.connection() as conn:
-            if tenant_id is not None:
-                act_for(conn, tenant_id)
-            yield conn
+        with self._pool.connection(timeout=seconds_left(self._wait_seconds)) as conn:
+
+            def cancel() -> None:
+                try:
+                    conn.cancel_safe(timeout=_CANCEL_SECONDS)
+                except psycopg.Error as error:
+                    logger.warning(
+                        "A statement that nobody waits for could not be cancelled, and goes on "
+                        "until its timeout: %s",
+                        first_line(error),
+                    )
+
+            with interruptible(cancel):
+                if has_deadline():
+                    _bound_statements(conn)
+                if tenant_id is not None:
+                    act_for(conn, tenant_id)
+                yield conn
 
     def close(self) -> None:
         """Close every connection. The pool cannot be used afterwards."""
@@ -97,6 +124,12 @@ class Database:
             conn.rollback()
         else:
             conn.commit()
+
+
+def _bound_statements(conn: Connection[Any]) -> None:
+    """End the transaction's statements when nobody waits for them any more."""
+    milliseconds = max(1, int(seconds_left(86_400.0) * 1000))
+    conn.execute("SELECT set_config('statement_timeout', %s, true)", (str(milliseconds),))
 
 
 def act_for(conn: Connection[Any], tenant_id: str) -> None:

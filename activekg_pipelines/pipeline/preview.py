@@ -21,7 +21,8 @@ from psycopg.rows import TupleRow
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.database.queries import load_queries
-from activekg_pipelines.errors import ListingOutOfOrder
+from activekg_pipelines.deadline import give_up_at
+from activekg_pipelines.errors import ListingOutOfOrder, SourceError
 from activekg_pipelines.ledger import planner
 from activekg_pipelines.pipeline.scan import needs_no_download
 from activekg_pipelines.services import Services
@@ -33,7 +34,8 @@ _SQL = load_queries(Path(__file__).with_name("preview.sql"))
 SAMPLE_KEYS: Final = 20
 """Keys shown of each class at most."""
 
-# A person waits for the answer: an endpoint that hangs must not take longer.
+# A person waits for the answer: an endpoint that hangs must not take longer, whichever
+# page it hangs at.
 _LISTING_SECONDS: Final = 20.0
 
 _EXTENSION: Final = re.compile(r"\.([A-Za-z0-9]{1,10})$")
@@ -178,11 +180,34 @@ def preview_sync(services: Services, connector: Connector, *, max_pages: int) ->
     source = services.source(connector)
     deadline = time.monotonic() + _LISTING_SECONDS
     try:
-        return _preview(services, connector, source.pages(deadline=deadline), max_pages)
+        pages = _in_time(source.pages(deadline=deadline), deadline)
+        return _preview(services, connector, pages, max_pages)
     except ListingOutOfOrder:
         # No sync has met this listing yet, so that nobody has noted its order.
-        pages = Ordered(source).pages(deadline=deadline)
+        pages = _in_time(Ordered(source).pages(deadline=deadline), deadline)
         return _preview(services, connector, pages, max_pages)
+
+
+def _in_time(pages: Generator[Page], deadline: float) -> Generator[Page]:
+    """The pages that come before the deadline.
+
+    Raises:
+        SourceError: not even one does.
+    """
+    came = False
+    with closing(pages):
+        while True:
+            try:
+                with give_up_at(deadline):
+                    page = next(pages, None)
+            except SourceError:
+                if came and time.monotonic() >= deadline:
+                    return
+                raise
+            if page is None:
+                return
+            came = came or bool(page.entries)
+            yield page
 
 
 def _preview(

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
-from activekg_pipelines.sources.network.deadline import give_up_at
+from activekg_pipelines.deadline import give_up_at
 from activekg_pipelines.sources.source import Entry, Page, Source
 
 # A page holds 1,000 keys; ten of them answer within a few seconds.
@@ -42,8 +42,9 @@ def probe(source: Source) -> Found:
     sample: Entry | None = None
     last: Page | None = None
     # In any order: a source that lists otherwise can be read, too.
-    pages = source.listing(deadline=time.monotonic() + _LISTING_SECONDS)
-    with closing(pages):
+    deadline = time.monotonic() + _LISTING_SECONDS
+    pages = source.listing(deadline=deadline)
+    with closing(pages), give_up_at(deadline):
         for number, last in enumerate(pages, start=1):
             objects += len(last.entries)
             sample = sample or _first_with_content(last.entries)

@@ -47,6 +47,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
+from activekg_pipelines.deadline import give_up_at, seconds_left
 from activekg_pipelines.errors import FetchFailed, SourceUnavailable
 from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.download import CHUNK_BYTES, write_body
@@ -64,7 +65,6 @@ from activekg_pipelines.sources.network.connections import (
     Route,
     routed,
 )
-from activekg_pipelines.sources.network.deadline import give_up_at, seconds_left
 from activekg_pipelines.sources.source import Entry, Fetched, Location, Page, Source
 
 logger = logging.getLogger(__name__)

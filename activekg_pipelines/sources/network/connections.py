@@ -13,6 +13,7 @@ import io
 import socket
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -21,9 +22,9 @@ from urllib.parse import urlsplit
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
+from activekg_pipelines.deadline import interruptible, seconds_left
 from activekg_pipelines.errors import EndpointForbidden, SourceUnavailable
 from activekg_pipelines.sources.network.addresses import AddressRule
-from activekg_pipelines.sources.network.deadline import seconds_left
 
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
@@ -196,9 +197,18 @@ class _PacedBytes(io.RawIOBase):
         if left <= 0:
             raise TimeoutError("The answer comes more slowly than ACTIVEKG_MIN_BYTES_PER_SECOND.")
         self._sock.settimeout(min(left, self._between_pieces))
-        received: int | None = self._raw.readinto(buffer)
+        with interruptible(self._cut):
+            received: int | None = self._raw.readinto(buffer)
         self._give_up_at += (received or 0) * self._seconds_per_byte
         return received
+
+    def _cut(self) -> None:
+        """End the wait in another thread."""
+        # Behind a proxy with TLS there is one more layer around the socket.
+        sock = getattr(self._sock, "socket", self._sock)
+        with suppress(OSError):  # The other end has closed it.
+            # That of TLS would first forget its state, which the reader is using.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._raw.close()

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
+from activekg_pipelines.deadline import give_up_at
 from activekg_pipelines.errors import FetchFailed, SourceUnavailable
 from activekg_pipelines.sources.download import CHUNK_BYTES, write_body
 from activekg_pipelines.sources.listing import entry_of, in_utc, why_not_storable
-from activekg_pipelines.sources.network.deadline import give_up_at
 from activekg_pipelines.sources.s3.errors import error_code, object_error, source_error
 from activekg_pipelines.sources.source import Entry, Fetched, Location, Page, Source
 

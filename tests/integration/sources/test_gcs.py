@@ -19,6 +19,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from activekg_pipelines.deadline import give_up_at
 from activekg_pipelines.errors import (
     AccessDenied,
     ActiveKGError,
@@ -37,7 +38,6 @@ from activekg_pipelines.errors import (
 )
 from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.gcs import GcsConfig, open_gcs
-from activekg_pipelines.sources.network.deadline import give_up_at
 from activekg_pipelines.sources.probe import probe
 from activekg_pipelines.sources.source import Source
 from tests.integration.endpoint_server import Resolver, resolver
