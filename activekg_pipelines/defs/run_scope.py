@@ -16,9 +16,10 @@ import dagster as dg
 from pydantic import Field
 
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.errors import ActiveKGError, ModelError, SourceError
+from activekg_pipelines.errors import ActiveKGError, SourceError
 from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.logs import log_fields
+from activekg_pipelines.pipeline.failures import RUN_FAILED, record_failure
 from activekg_pipelines.pipeline.lease import Lease, lease
 from activekg_pipelines.services import Services, services
 
@@ -119,12 +120,14 @@ def run_scope(
                     config.time_budget_seconds or opened.settings.activekg_run_budget_seconds,
                 )
         except BaseException as error:
-            if isinstance(error, ActiveKGError) and not isinstance(error, SourceError):
-                # A missing key or model stops the connector as refused credentials do,
-                # and is shown in the same place.
-                code = "model" if isinstance(error, ModelError) else "configuration"
-                with opened.database.transaction(tenant_id=connector.tenant_id) as conn:
-                    opened.connectors.record_error(conn, connector.id, code, error.message)
+            if isinstance(error, Exception):
+                record_failure(
+                    opened,
+                    connector,
+                    error,
+                    unexpected=RUN_FAILED,
+                    sentence=error.description if isinstance(error, dg.Failure) else None,
+                )
             _finish(opened, context.run.run_id, succeeded=False)
             raise
         if selected[-1] in context.selected_asset_keys:

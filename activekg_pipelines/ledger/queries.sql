@@ -188,13 +188,20 @@ WITH done AS (
     UPDATE connectors.connectors c SET
         last_scan_completed_at = now(),
         -- The source can be read: what kept it from that is over, and so is the pause
-        -- that it caused. A model that cannot be used is another matter. A run that
-        -- succeeds settles that.
-        last_error_code = CASE WHEN last_error_code = 'model' THEN last_error_code END,
-        last_error_message = CASE WHEN last_error_code = 'model' THEN last_error_message END,
-        last_error_at = CASE WHEN last_error_code = 'model' THEN last_error_at END,
+        -- that it caused. What ended a run is another matter, such as a model that
+        -- cannot be used. A run that succeeds settles that.
+        last_error_code = CASE
+            WHEN last_error_code IN ('model', 'run_failed') THEN last_error_code
+        END,
+        last_error_message = CASE
+            WHEN last_error_code IN ('model', 'run_failed') THEN last_error_message
+        END,
+        last_error_at = CASE
+            WHEN last_error_code IN ('model', 'run_failed') THEN last_error_at
+        END,
         runs_paused_until = CASE
-            WHEN last_error_code IS NULL OR last_error_code = 'model' THEN runs_paused_until
+            WHEN last_error_code IS NULL OR last_error_code IN ('model', 'run_failed')
+            THEN runs_paused_until
         END,
         deletions_held_back = %(held_back)s, deletions_confirmed = 0,
         objects_over_limit = done.over_limit
@@ -806,7 +813,7 @@ WITH before AS (
             ]
         ) END,
         last_error_code = CASE
-            WHEN c.status = 'succeeded' AND k.last_error_code = 'model' THEN NULL
+            WHEN c.status = 'succeeded' AND k.last_error_code IN ('model', 'run_failed') THEN NULL
             ELSE k.last_error_code
         END
     FROM closed c

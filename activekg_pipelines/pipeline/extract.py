@@ -9,13 +9,16 @@ import contextvars
 import hashlib
 import tempfile
 import time
-from collections.abc import Collection
+from collections import ChainMap
+from collections.abc import Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.errors import ObjectError, SourceError
+from activekg_pipelines.database.batches import write_apart
+from activekg_pipelines.errors import NotStorable, ObjectError, SourceError
 from activekg_pipelines.extraction import Sandbox
 from activekg_pipelines.ledger.states import ClaimedObject, ExtractedText, UnchangedBytes
 from activekg_pipelines.logs import log_fields, logs_connector
@@ -25,6 +28,7 @@ from activekg_pipelines.pipeline.failures import (
     failed,
     failure_counts,
     log_failure,
+    not_storable,
     too_many_deaths,
 )
 from activekg_pipelines.pipeline.lease import Lease, lease
@@ -251,6 +255,19 @@ def _store(
     Returns:
         The lengths of the stored texts, by object.
     """
+    stored = write_apart(outcomes, partial(_write, services, connector, run), _refused)
+    return dict(ChainMap(*stored))
+
+
+def _refused(outcome: _Outcome, error: Exception) -> _Outcome:
+    if isinstance(outcome.error, NotStorable):
+        raise error
+    return _Outcome(outcome.claimed, error=not_storable(error), bytes_fetched=outcome.bytes_fetched)
+
+
+def _write(
+    services: Services, connector: Connector, run: str, outcomes: Sequence[_Outcome]
+) -> dict[int, int]:
     tenant_id = connector.tenant_id
     with services.database.transaction(tenant_id=tenant_id) as conn:
         holding = services.ledger.lock_claimed(

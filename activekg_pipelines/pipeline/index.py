@@ -15,8 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from activekg_pipelines.chunking import Chunk, chunk_document
 from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.database.batches import write_apart
 from activekg_pipelines.embedding import Encoder, encode_resiliently, verify_encoder
-from activekg_pipelines.errors import EmptyObject, EncoderFailed, ModelError, ObjectError
+from activekg_pipelines.errors import (
+    EmptyObject,
+    EncoderFailed,
+    ModelError,
+    NotStorable,
+    ObjectError,
+)
 from activekg_pipelines.graph.nodes import Document
 from activekg_pipelines.ledger.states import ClaimedText, IndexedDocument
 from activekg_pipelines.logs import log_fields, logs_connector
@@ -26,6 +33,7 @@ from activekg_pipelines.pipeline.failures import (
     failed,
     failure_counts,
     log_failure,
+    not_storable,
     too_many_deaths,
 )
 from activekg_pipelines.pipeline.lease import Lease, lease
@@ -158,7 +166,7 @@ class _Indexing:
             if self._held.stopped:
                 return
             swapping = swap_thread.submit(
-                copy_context().run, self._swap, batch, known | fresh, failures, len(fresh)
+                copy_context().run, self._swap, batch, known | fresh, failures, set(fresh)
             )
             recent = [recent[1], fresh]
         if swapping is not None:
@@ -196,10 +204,16 @@ class _Indexing:
         for text in claimed:
             if died := too_many_deaths(text.deaths):
                 errors[text.id] = died
-            elif not (made := chunk_document(text.text, encoder.tokenizer, encoder.max_tokens)):
-                errors[text.id] = EmptyObject()
-            else:
+                continue
+            try:
+                made = chunk_document(text.text, encoder.tokenizer, encoder.max_tokens)
+            except EncoderFailed as error:
+                errors[text.id] = error
+                continue
+            if made:
                 chunks[text.id] = made
+            else:
+                errors[text.id] = EmptyObject()
         hashes = list({chunk.text_hash for made in chunks.values() for chunk in made})
         tenant_id = self._connector.tenant_id
         with self._services.database.transaction(tenant_id=tenant_id) as conn:
@@ -235,7 +249,11 @@ class _Indexing:
         return fresh, failures
 
     def _swap(
-        self, batch: _Batch, vectors: Vectors, failures: dict[bytes, EncoderFailed], computed: int
+        self,
+        batch: _Batch,
+        vectors: Vectors,
+        failures: dict[bytes, EncoderFailed],
+        computed: set[bytes],
     ) -> None:
         errors = dict(batch.errors)
         for object_id, made in batch.chunks.items():
@@ -243,15 +261,38 @@ class _Indexing:
                 (failures[chunk.text_hash] for chunk in made if chunk.text_hash in failures), None
             ):
                 errors[object_id] = bad
+
+        def refused(text: ClaimedText, error: Exception) -> ClaimedText:
+            if isinstance(errors.get(text.id), NotStorable):
+                raise error
+            errors[text.id] = not_storable(error)
+            return text
+
+        def write(claimed: Sequence[ClaimedText]) -> None:
+            mine = {chunk.text_hash for text in claimed for chunk in batch.chunks.get(text.id, ())}
+            self._write(claimed, batch.chunks, vectors, errors, len(mine & computed))
+            # A text of two documents was computed once.
+            computed.difference_update(mine)
+
+        write_apart(batch.claimed, write, refused)
+
+    def _write(
+        self,
+        claimed: Sequence[ClaimedText],
+        chunks_of: dict[int, list[Chunk]],
+        vectors: Vectors,
+        errors: dict[int, ObjectError],
+        computed: int,
+    ) -> None:
         services, run, tenant_id = self._services, self._held.run, self._connector.tenant_id
         encoder = self._encoder or self._load_encoder()
         with services.database.transaction(tenant_id=tenant_id) as conn:
-            holding = services.ledger.lock_claimed(conn, run, [text.id for text in batch.claimed])
+            holding = services.ledger.lock_claimed(conn, run, [text.id for text in claimed])
             # An object that changed meanwhile, or that another run claimed, is neither
             # written nor counted.
-            ours = [text for text in batch.claimed if text.id in holding]
+            ours = [text for text in claimed if text.id in holding]
             documents = {
-                text.id: _document(self._connector, text, batch.chunks[text.id], vectors)
+                text.id: _document(self._connector, text, chunks_of[text.id], vectors)
                 for text in ours
                 if text.id not in errors
             }
@@ -288,7 +329,7 @@ class _Indexing:
                 ),
                 latencies=latencies,
             )
-        for text in batch.claimed:
+        for text in claimed:
             if text.id in errors:
                 log_failure("index", self._connector.uri(text.key), errors[text.id])
 

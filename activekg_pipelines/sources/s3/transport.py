@@ -6,6 +6,7 @@ session here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from botocore.awsrequest import (
@@ -19,7 +20,8 @@ from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
-from activekg_pipelines.errors import EndpointForbidden
+from activekg_pipelines.errors import SourceError
+from activekg_pipelines.sources.network.answer_size import ERROR_BYTES
 from activekg_pipelines.sources.network.connections import (
     CONNECT_SECONDS,
     READ_SECONDS,
@@ -69,11 +71,26 @@ class Transport(URLLib3Session):
 
         Raises:
             EndpointForbidden: it leads elsewhere, or to an address that is not allowed.
-            SourceUnavailable: no time is left for it.
+            SourceUnavailable: no time is left for it, or the answer is too large.
         """
         self._route.check(request.url)
         try:
-            return self.send(request)
+            answer = self.send(request)
         except HTTPClientError as error:
             cause = error.kwargs.get("error")
-            raise cause if isinstance(cause, EndpointForbidden) else error from None
+            raise cause if isinstance(cause, SourceError) else error from None
+        if answer.status_code >= 300:
+            # botocore reads all of an error's body.
+            answer.raw = _Beginning(answer.raw)
+        return answer
+
+
+class _Beginning:
+    """The first bytes of an error's body; the connection is closed where more follow."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def stream(self) -> Iterator[bytes]:
+        yield self._raw.read(ERROR_BYTES)
+        self._raw.close()
