@@ -6,6 +6,7 @@ whole.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -122,6 +123,7 @@ class _Batch:
     """Documents of one swap.
 
     Attributes:
+        claimed: without their texts, which the chunks hold.
         chunks, errors: by object.
         known: vectors that the tenant has already for some of their texts, by hash.
     """
@@ -130,6 +132,10 @@ class _Batch:
     chunks: dict[int, list[Chunk]]
     errors: dict[int, ObjectError]
     known: Vectors
+
+    @property
+    def tokens(self) -> int:
+        return sum(chunk.tokens for made in self.chunks.values() for chunk in made)
 
 
 class _Indexing:
@@ -150,6 +156,7 @@ class _Indexing:
         self._backlog = backlog
         self._batching = batching
         self._encoder: Encoder | None = None
+        self._unprepared: deque[ClaimedText] = deque()
 
     def drain(self, chunk_thread: ThreadPoolExecutor, swap_thread: ThreadPoolExecutor) -> None:
         following = chunk_thread.submit(copy_context().run, self._next)
@@ -158,7 +165,10 @@ class _Indexing:
         # they are committed.
         recent: list[Vectors] = [{}, {}]
         while (batch := following.result()) is not None:
-            following = chunk_thread.submit(copy_context().run, self._next)
+            # More than a full batch and one more text of its size: a document of its own.
+            is_large = batch.tokens > 2 * self._batching.index_tokens
+            if not is_large:
+                following = chunk_thread.submit(copy_context().run, self._next)
             known = recent[0] | recent[1] | batch.known
             fresh, failures = self._encode(batch, known)
             if swapping is not None:
@@ -169,11 +179,18 @@ class _Indexing:
                 copy_context().run, self._swap, batch, known | fresh, failures, set(fresh)
             )
             recent = [recent[1], fresh]
+            if is_large:
+                # Such a document alone takes as much memory as several batches.
+                swapping.result()
+                swapping, batch, known, fresh, recent = None, None, {}, {}, [{}, {}]
+                following = chunk_thread.submit(copy_context().run, self._next)
         if swapping is not None:
             swapping.result()
 
     def _next(self) -> _Batch | None:
         """The next batch, once there is one; None when no text is left and none comes."""
+        if self._unprepared:
+            return self._prepare()
         while most := self._held.claimable(self._batching.index_objects, self.taken):
             seen, more_may_come = self._backlog.observe()
             with self._services.database.transaction() as conn:
@@ -188,7 +205,8 @@ class _Indexing:
             if claimed:
                 self.taken += len(claimed)
                 self._backlog.remove(text.id for text in claimed)
-                return self._prepare(claimed)
+                self._unprepared.extend(claimed)
+                return self._prepare()
             if not more_may_come:
                 return None
             if self._encoder is None and self._backlog.begun:
@@ -197,11 +215,16 @@ class _Indexing:
                 self._backlog.wait(seen)
         return None
 
-    def _prepare(self, claimed: Sequence[ClaimedText]) -> _Batch:
+    def _prepare(self) -> _Batch:
+        """Chunk claimed texts, until they are none or the batch has its tokens."""
         encoder = self._encoder or self._load_encoder()
+        claimed: list[ClaimedText] = []
         errors: dict[int, ObjectError] = {}
         chunks: dict[int, list[Chunk]] = {}
-        for text in claimed:
+        tokens = 0
+        while self._unprepared and tokens < self._batching.index_tokens:
+            text = self._unprepared.popleft()
+            claimed.append(replace(text, text=""))
             if died := too_many_deaths(text.deaths):
                 errors[text.id] = died
                 continue
@@ -212,6 +235,7 @@ class _Indexing:
                 continue
             if made:
                 chunks[text.id] = made
+                tokens += sum(chunk.tokens for chunk in made)
             else:
                 errors[text.id] = EmptyObject()
         hashes = list({chunk.text_hash for made in chunks.values() for chunk in made})
@@ -364,8 +388,6 @@ class _Indexing:
 def _document(
     connector: Connector, text: ClaimedText, chunks: list[Chunk], vectors: Vectors
 ) -> Document:
-    import numpy as np
-
     return Document(
         tenant_id=connector.tenant_id,
         external_id=connector.location.external_id(connector.tenant_id, text.key),
@@ -379,5 +401,5 @@ def _document(
         text_hash=text.text_hash,
         facts=text.facts,
         chunks=chunks,
-        vectors=np.stack([vectors[chunk.text_hash] for chunk in chunks]),
+        vectors=[vectors[chunk.text_hash] for chunk in chunks],
     )
