@@ -230,7 +230,8 @@ class _Encoded:
         )
 
 
-_NO_WORDS: Final = _Encoded(*(np.zeros(0, np.int64) for _ in range(4)), np.zeros(0, bool))
+_NOTHING: Final[Positions] = np.zeros(0, np.int64)
+_NO_WORDS: Final = _Encoded(_NOTHING, _NOTHING, _NOTHING, _NOTHING, np.zeros(0, bool))
 
 
 def _encoded(encoding: Encoding) -> _Encoded:

@@ -349,7 +349,7 @@ class _Adapter(HTTPAdapter):
                 break
             meter.count(len(piece))
         answer._content = bytes(kept)
-        answer._content_consumed = True  # type: ignore[attr-defined]
+        answer._content_consumed = True
 
 
 def _keep_to(route: Route, session: Session, settings: Settings) -> None:

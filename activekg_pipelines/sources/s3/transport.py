@@ -7,7 +7,7 @@ session here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.awsrequest import (
     AWSHTTPConnection,
@@ -20,7 +20,7 @@ from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
-from activekg_pipelines.errors import SourceError
+from activekg_pipelines.errors import SourceError, SourceUnavailable
 from activekg_pipelines.sources.network.answer_size import ERROR_BYTES
 from activekg_pipelines.sources.network.connections import (
     CONNECT_SECONDS,
@@ -31,6 +31,10 @@ from activekg_pipelines.sources.network.connections import (
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSResponse
+
+# 1,000 entries have 30 each at most. A million of them take botocore's parser 100 MB and
+# many seconds.
+_MOST_TAGS: Final = 100_000
 
 
 class Transport(URLLib3Session):
@@ -82,6 +86,12 @@ class Transport(URLLib3Session):
         if answer.status_code >= 300:
             # botocore reads all of an error's body.
             answer.raw = _Beginning(answer.raw)
+        elif not request.stream_output and answer.content.count(b"<") > _MOST_TAGS:
+            raise SourceUnavailable(
+                f"The S3 endpoint {self._route.endpoint_url} answered with more than "
+                f"{_MOST_TAGS:,} XML tags where a page of a listing was expected; nothing was "
+                "deleted."
+            )
         return answer
 
 

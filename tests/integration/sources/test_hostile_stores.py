@@ -15,7 +15,7 @@ from activekg_pipelines.quoting import ESCAPES
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.source import Entry, Page
 from tests.fault_proxy import LIST, Answer, Fault, FaultProxy, fault_proxy, status
-from tests.integration.endpoint_server import serve
+from tests.integration.endpoint_server import reply, serve
 from tests.integration.syncing import documents, query, scan, states, sync
 from tests.places import MemoryPlace, Place
 
@@ -101,7 +101,7 @@ def test_keys_that_no_ledger_can_hold_are_left_out_whatever_the_provider(
     with caplog.at_level(logging.WARNING):
         assert sync(services, connector).indexed == 2
     assert states(services, connector).keys() == {"a.txt", "z.txt"}
-    (warning,) = [one.getMessage() for one in caplog.records if "left out" in one.getMessage()]
+    (warning,) = [one.getMessage() for one in caplog.records if "Left out" in one.getMessage()]
     assert warning.startswith("Left out 3 keys of memory://")
     assert preview_sync(services, connector, max_pages=1).listed == 2
 
@@ -161,6 +161,17 @@ def test_a_listing_without_end_is_given_up_while_it_is_read(
         assert server.connections == 1
     last = services.connector(connector.id)
     assert last.last_error_code == "source_unavailable"
+
+
+@s3_only
+def test_a_page_of_a_million_tags_is_given_up_before_it_is_parsed(
+    services: Services, place: Place
+) -> None:
+    body = b"<ListBucketResult>" + b"<a/>" * 1_000_000 + b"</ListBucketResult>"
+    with serve(reply(body)) as server:
+        connector = place.register(services, endpoint_url=server.url)
+        with pytest.raises(SourceUnavailable, match="XML tags"):
+            scan(services, connector)
 
 
 @pytest.mark.parametrize("place", ["gcs"], indirect=True)
