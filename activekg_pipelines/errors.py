@@ -19,7 +19,8 @@ ActiveKGError
 │   └── EndpointForbidden, EndpointUnreachable, SourceUnavailable
 └── ObjectError                   one object cannot be processed; the run goes on
     ├── skipped:   UnsupportedType, TooLarge, EmptyObject, FolderMarker
-    ├── dead:      AccessDenied, Encrypted, Corrupt, NoTextLayer, TextTooLarge, RunsDied
+    ├── dead:      AccessDenied, Encrypted, Corrupt, NoTextLayer, TextTooLarge, RunsDied,
+    │              NotStorable
     ├── retried:   FetchFailed, ParserCrashed, ParserDeadline, ParserMemory, EncoderFailed
     └── vanished:  ObjectGone
 """
@@ -27,7 +28,13 @@ ActiveKGError
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
+
+from activekg_pipelines.quoting import printable
+
+# Enough for the longest key twice, and for what a sentence says about it.
+_MOST_CHARACTERS: Final = 3000
+_MOST_QUOTED: Final = 300
 
 
 class Disposition(StrEnum):
@@ -56,7 +63,8 @@ class ActiveKGError(Exception):
     """Something went wrong in activekg-pipelines.
 
     Args:
-        message: what went wrong; by default the class's docstring.
+        message: what went wrong; by default the class's docstring. It may quote a store
+            or a library: it is kept on one line, plain and bounded.
         fix: what a person does about it; by default the class's own advice.
     """
 
@@ -65,7 +73,7 @@ class ActiveKGError(Exception):
     def __init__(self, message: str | None = None, *, fix: str | None = None) -> None:
         # Docstrings are wrapped; messages are one line.
         default = " ".join((type(self).__doc__ or type(self).__name__).split())
-        super().__init__(message or default)
+        super().__init__(printable(message or default, _MOST_CHARACTERS))
         if fix is not None:
             self.fix = fix
 
@@ -326,6 +334,13 @@ class RunsDied(ObjectError):
     disposition = Disposition.DEAD
 
 
+class NotStorable(ObjectError):
+    """The database refuses what belongs to this object."""
+
+    code = "not_storable"
+    disposition = Disposition.DEAD
+
+
 class FetchFailed(ObjectError):
     """The object could not be downloaded."""
 
@@ -368,4 +383,7 @@ class ObjectGone(ObjectError):
 
 def first_line(error: BaseException) -> str:
     """What a library's exception says in its first line, to be quoted in a sentence."""
-    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    said = str(error).strip()
+    if not said:
+        return type(error).__name__
+    return printable(said.splitlines()[0].rstrip("."), _MOST_QUOTED)

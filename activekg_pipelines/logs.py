@@ -15,6 +15,8 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
+from activekg_pipelines.quoting import ESCAPES, printable
+
 if TYPE_CHECKING:
     from activekg_pipelines.connectors.models import Connector
     from activekg_pipelines.services import Services
@@ -71,7 +73,7 @@ class ContextFields(logging.Filter):
 
 
 class Redaction(logging.Filter):
-    """Removes from each record what looks like a secret.
+    """Removes from each record what looks like a secret, and bounds its length.
 
     No code of this package logs a secret. This is a second protection. It changes the
     record itself, so that handlers of parent loggers get it without the secret, too.
@@ -79,11 +81,12 @@ class Redaction(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass, cleaned."""
-        record.msg, record.args = redact(_message(record)), None
+        record.msg, record.args = redact(_message(record)[:_MOST_CHARACTERS]), None
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:
-            record.exc_text = redact(record.exc_text)
+            lines = record.exc_text.splitlines()[-_MOST_LINES:]
+            record.exc_text = redact("\n".join(printable(line, _MOST_OF_A_LINE) for line in lines))
         for name, value in vars(record).items():
             if name not in _BUILT_IN:
                 vars(record)[name] = (
@@ -103,7 +106,7 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - theirs
         """The record's first line."""
-        return super().formatMessage(record).translate(_CONTROLS)
+        return super().formatMessage(record).translate(ESCAPES)
 
 
 class JsonFormatter(logging.Formatter):
@@ -142,13 +145,10 @@ def configure_logging(level: str, style: str) -> None:
 
 
 _REDACTED: Final = "[redacted]"
-# Control characters, line and paragraph separators, and characters that change the
-# direction of the text after them.
-_INVISIBLE: Final = (*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F)
-_DIRECTIONAL: Final = (*range(0x2028, 0x202F), *range(0x2066, 0x206A))
-_CONTROLS: Final = {
-    code: chr(code).encode("unicode_escape").decode() for code in (*_INVISIBLE, *_DIRECTIONAL)
-}
+# A store's error of a megabyte must not become a line of a megabyte.
+_MOST_CHARACTERS: Final = 16_000
+_MOST_LINES: Final = 400
+_MOST_OF_A_LINE: Final = 2_000
 _SECRET_NAME: Final = re.compile(
     r"(?i)[\w.-]*(?:password|passwd|pwd|passphrase|secret|token|credential|authorization|api_?key|private_?key|kek)[\w.-]*"
 )

@@ -5,12 +5,13 @@ The cuts keep a document's structure, fill chunks evenly and survive edits.
 
 from __future__ import annotations
 
-from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from activekg_pipelines.chunking.structure import Boundary, Span, Structure
+from activekg_pipelines.chunking.structure import Boundary, Span, Structure, StructureReader
 from activekg_pipelines.chunking.words import Words
 
 if TYPE_CHECKING:
@@ -37,23 +38,55 @@ _WORD_MARK_POWER: Final = 64
 # Shorter runs are counted as text. That is cheaper, and ends a chunk that much before
 # its character limit at worst.
 _MANY_BLANKS: Final = 256
+# Two decide whether the last two chunks of a section are balanced, and a third one that
+# the section's end is none because the text ends soon after it.
+_CHUNKS_AHEAD: Final = 4
+
+
+class Packed(NamedTuple):
+    """A chunk with the blanks after it: ``text[start:end]``, and its tokens."""
+
+    start: int
+    end: int
+    tokens: int
 
 
 def pack(
-    text: str, words: Words, structure: Structure, max_tokens: int, max_chars: int
-) -> list[tuple[int, int]]:
-    """Cut the words into chunks within both limits, as ``[first, last)`` of the words.
+    text: str, parts: Iterable[Words], structure: StructureReader, max_tokens: int, max_chars: int
+) -> Iterator[Packed]:
+    """Cut the words into chunks within both limits.
 
     No word may exceed a limit alone. Within a section each cut is the one with the
     largest quality + fill. This rule does not look at where the chunk began, so two
     versions of a text have the same cuts again soon after the point where they differ.
+
+    Args:
+        parts: the words, in order. How they are parted makes no difference to the cuts.
     """
-    if not len(words):
-        return []
-    quality = cut_qualities(words, structure)
-    packer = _Packer(text, words, quality, max_tokens, max_chars)
-    cuts = [0, *_section_cuts(words, structure, max_tokens), len(words)]
-    return [chunk for first, last in pairwise(cuts) for chunk in packer.section(first, last)]
+    words: Words | None = None
+    since_section = 0
+    for part in parts:
+        words = part if words is None else words.followed_by(part)
+        if not len(words):
+            continue
+        here = structure.between(int(words.starts[0]), words.end)
+        quality = cut_qualities(words, here)
+        cuts = _section_cuts(words, here, max_tokens, since_section)
+        packer = _Packer(text, words, quality, max_tokens, max_chars)
+        first = 0
+        for begin, cut in packer.chunks([*cuts, len(words)]):
+            yield Packed(
+                int(words.starts[begin]),
+                int(words.starts[cut]) if cut < len(words) else words.end,
+                int(words.tokens[cut] - words.tokens[begin]),
+            )
+            first = cut
+        # What is left begins like a chunk, and is cut when more of the text is known.
+        section = max((cut for cut in cuts if cut <= first), default=None)
+        since_section = int(
+            words.tokens[first] + (since_section if section is None else -words.tokens[section])
+        )
+        words = words.since(first)
 
 
 def cut_qualities(words: Words, structure: Structure) -> Qualities:
@@ -114,22 +147,30 @@ def _inside(words: Words, spans: list[Span]) -> NDArray[np.bool_]:
     return np.cumsum(depth)[:-1] > 0
 
 
-def _section_cuts(words: Words, structure: Structure, max_tokens: int) -> list[int]:
-    """The words at which a section starts a new chunk, and forced cuts, in order."""
+def _section_cuts(
+    words: Words, structure: Structure, max_tokens: int, since_section: int
+) -> list[int]:
+    """The words at which a section starts a new chunk, and forced cuts, in order.
+
+    Args:
+        since_section: tokens of the section that began before the words.
+    """
     minimum = max_tokens * _SECTION_SHARE
     after_heading = set(_words_at(words, [end for _, end in structure.headings]).tolist())
     headings = (
         set(_words_at(words, [start for start, _ in structure.headings]).tolist()) - after_heading
     )
-    forced = set(words.forced)
+    forced = set(np.flatnonzero(words.forced).tolist())
     cuts: list[int] = []
-    for word in sorted(headings | forced):
-        size = words.tokens[word] - words.tokens[cuts[-1] if cuts else 0]
-        if word in forced or size >= minimum:
+    began = -since_section
+    # Whether a cut lies before the first word was decided with the words before it.
+    for word in sorted((headings | forced) - {0}):
+        if word in forced or words.tokens[word] - began >= minimum:
             cuts.append(word)
-    if cuts and cuts[-1] not in forced and words.tokens[-1] - words.tokens[cuts[-1]] < minimum / 2:
+            began = words.tokens[word]
+    if words.is_last and cuts and cuts[-1] not in forced and words.tokens[-1] - began < minimum / 2:
         cuts.pop()
-    return [cut for cut in cuts if cut]
+    return cuts
 
 
 class _Packer:
@@ -142,13 +183,34 @@ class _Packer:
         self._max_tokens = max_tokens
         self._max_chars = max_chars
 
-    def section(self, first: int, last: int) -> list[tuple[int, int]]:
-        chunks: list[tuple[int, int]] = []
-        while (furthest := self._furthest(first)) < last:
-            cut = self._cut(first, furthest, last)
-            chunks.append((first, cut))
-            first = cut
-        return [*chunks, (first, last)]
+    def chunks(self, sections: list[int]) -> Iterator[tuple[int, int]]:
+        """Chunks as ``[first, last)`` of the words.
+
+        It stops where further words could change a cut.
+
+        Args:
+            sections: where each ends, in order.
+        """
+        first = 0
+        for last in sections:
+            while first < last:
+                if not self._is_settled(first):
+                    return
+                cut = last
+                if (furthest := self._furthest(first)) < last:
+                    cut = self._cut(first, furthest, last)
+                yield first, cut
+                first = cut
+
+    def _is_settled(self, first: int) -> bool:
+        """Whether no further word has a say in where the chunk at ``first`` ends.
+
+        A section's end counts when two chunks are left of it, and one that is near the
+        text's end may be none.
+        """
+        words = self._words
+        ahead = int(words.tokens[-1] - words.tokens[first])
+        return words.is_last or ahead >= _CHUNKS_AHEAD * self._max_tokens
 
     def _furthest(self, first: int) -> int:
         """The last word index at which a chunk that starts at ``first`` may end."""
@@ -181,7 +243,7 @@ def _visible_ends(text: str, words: Words) -> Positions:
 
     A long run of blanks is left out.
     """
-    ends = np.append(words.starts[1:], len(text))
+    ends = np.append(words.starts[1:], words.end)
     for word in np.flatnonzero(ends - words.ends > _MANY_BLANKS):
         start = int(words.starts[word])
         ends[word] = start + len(text[start : ends[word]].rstrip())

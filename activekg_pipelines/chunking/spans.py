@@ -6,17 +6,20 @@ Words, structure and packing come together here, and the limit is made exact.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from activekg_pipelines.chunking.packing import pack
-from activekg_pipelines.chunking.structure import find_structure
+from activekg_pipelines.chunking.structure import StructureReader
 from activekg_pipelines.chunking.tokenizer import blanks_separate, encode_all, is_word_piece
-from activekg_pipelines.chunking.words import find_words, split_oversized
+from activekg_pipelines.chunking.words import read_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from activekg_pipelines.chunking.tokenizer import Tokenizer
+
+
+_SPANS_AT_ONCE: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +43,11 @@ def split(text: str, tokenizer: Tokenizer, max_tokens: int, max_chars: int) -> l
 
 
 def _packed(text: str, tokenizer: Tokenizer, max_tokens: int, max_chars: int) -> list[TokenSpan]:
-    words = find_words(text, tokenizer, blanks_separate=blanks_separate(tokenizer))
-    words = split_oversized(text, words, tokenizer, max_tokens, max_chars)
-    bounds = [*words.starts.tolist(), len(text)]
-    tokens = words.tokens.tolist()
-    return [
-        _stripped(text, bounds[first], bounds[last], tokens[last] - tokens[first])
-        for first, last in pack(text, words, find_structure(text), max_tokens, max_chars)
-    ]
+    words = read_words(
+        text, tokenizer, max_tokens, max_chars, blanks_separate=blanks_separate(tokenizer)
+    )
+    packed = pack(text, words, StructureReader(text), max_tokens, max_chars)
+    return [_stripped(text, start, end, tokens) for start, end, tokens in packed]
 
 
 def _stripped(text: str, start: int, end: int, tokens: int) -> TokenSpan:
@@ -55,13 +55,21 @@ def _stripped(text: str, start: int, end: int, tokens: int) -> TokenSpan:
     return TokenSpan(end - len(part.lstrip()), start + len(part.rstrip()), tokens)
 
 
+def _counted(
+    text: str, spans: list[TokenSpan], tokenizer: Tokenizer
+) -> Iterator[tuple[TokenSpan, int]]:
+    for at in range(0, len(spans), _SPANS_AT_ONCE):
+        some = spans[at : at + _SPANS_AT_ONCE]
+        encodings = encode_all(tokenizer, [text[span.start : span.end] for span in some])
+        for span, encoding in zip(some, encodings, strict=True):
+            yield span, len(encoding.ids)
+
+
 def _measured(
     text: str, spans: list[TokenSpan], tokenizer: Tokenizer, max_tokens: int, max_chars: int
 ) -> Iterator[TokenSpan]:
     """Each span with its own count. One over the limit is split under a lower one."""
-    encodings = encode_all(tokenizer, [text[span.start : span.end] for span in spans])
-    for span, encoding in zip(spans, encodings, strict=True):
-        count = len(encoding.ids)
+    for span, count in _counted(text, spans, tokenizer):
         if count <= max_tokens or span.end - span.start == 1:
             yield TokenSpan(span.start, span.end, count)
             continue

@@ -8,9 +8,17 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Span = tuple[int, int]
 """Code point offsets ``[start, end)``."""
@@ -42,7 +50,7 @@ class Boundary(float, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """A text's block structure.
+    """The block structure of a part of a text.
 
     Positions are code point offsets in ascending order; spans do not overlap. ``rules``
     are the lines of dashes below the heads of tables. They are ``rows`` too.
@@ -82,46 +90,91 @@ _SENTENCE: Final = re.compile(
 )
 
 
-def find_structure(text: str) -> Structure:
-    """Find the Markdown blocks, sentences and lines of ``text``.
+class StructureReader:
+    """Finds the Markdown blocks, sentences and lines of a text, from its start to its end.
 
-    Plain text has paragraphs, sentences and lines only.
+    Plain text has paragraphs, sentences and lines only. What lies before the place that
+    is asked for is forgotten, so that memory does not grow with the text. Only fenced
+    code is found at once: where it begins depends on where it ends.
     """
-    # A pattern anchored to line starts costs 20 ms a megabyte. Looking for its first
-    # character costs nearly nothing.
-    code = _fenced_code(text)
-    headings = _spans(_ATX_HEADING, text) if "#" in text else []
-    if "\n==" in text or "\n--" in text:
-        headings = sorted([*headings, *_spans(_SETEXT_HEADING, text)])
-    return Structure(
-        headings=_outside(code, headings),
-        code=code,
-        rows=_outside(code, _spans(_ROW, text)) if "|" in text else [],
-        rules=_spans(_RULE, text) if "|" in text else [],
-        paragraphs=_ends(_PARAGRAPH, text),
-        items=[match.start() for match in _ITEM.finditer(text)],
-        sentences=_ends(_SENTENCE, text),
-        lines=_ends(_LINE, text),
-    )
+
+    def __init__(self, text: str) -> None:
+        # A pattern anchored to line starts costs 20 ms a megabyte. Looking for its first
+        # character costs nearly nothing.
+        self._code = _fenced_code(text)
+        has_rows, has_setext = "|" in text, "\n==" in text or "\n--" in text
+        self._atx = _Found(_ATX_HEADING if "#" in text else None, text)
+        self._setext = _Found(_SETEXT_HEADING if has_setext else None, text)
+        self._rows = _Found(_ROW if has_rows else None, text)
+        self._rules = _Found(_RULE if has_rows else None, text)
+        self._paragraphs = _Found(_PARAGRAPH, text)
+        self._items = _Found(_ITEM, text)
+        self._sentences = _Found(_SENTENCE, text)
+        self._lines = _Found(_LINE, text)
+
+    def between(self, start: int, end: int) -> Structure:
+        """The structure of ``text[start:end]``, with what reaches into it.
+
+        Args:
+            start, end: code point offsets, neither of them smaller than before.
+        """
+        headings = [*self._atx.spans(start, end), *self._setext.spans(start, end)]
+        code = self._code_between(start, end)
+        return Structure(
+            headings=_outside(code, sorted(headings)),
+            code=code,
+            rows=_outside(code, self._rows.spans(start, end)),
+            rules=self._rules.spans(start, end),
+            paragraphs=self._paragraphs.ends(start, end),
+            items=[item for item, _ in self._items.spans(start, end)],
+            sentences=self._sentences.ends(start, end),
+            lines=self._lines.ends(start, end),
+        )
+
+    def _code_between(self, start: int, end: int) -> list[Span]:
+        first = int(self._code[:, 1].searchsorted(start))
+        last = int(self._code[:, 0].searchsorted(end, "right"))
+        return [(int(begin), int(stop)) for begin, stop in self._code[first:last]]
 
 
-def _spans(pattern: re.Pattern[str], text: str) -> list[Span]:
-    return [match.span() for match in pattern.finditer(text)]
+class _Found:
+    """The matches of a pattern, found as far as they are asked for."""
+
+    def __init__(self, pattern: re.Pattern[str] | None, text: str) -> None:
+        self._matches = iter(pattern.finditer(text) if pattern else ())
+        self._kept: deque[Span] = deque()
+        self._next = self._following()
+
+    def spans(self, start: int, end: int) -> list[Span]:
+        """Those that end at ``start`` or later and begin at ``end`` or before."""
+        while self._next is not None and self._next[0] <= end:
+            self._kept.append(self._next)
+            self._next = self._following()
+        while self._kept and self._kept[0][1] < start:
+            self._kept.popleft()
+        return list(self._kept)
+
+    def ends(self, start: int, end: int) -> list[int]:
+        """Where those end that end within the bounds."""
+        return [stop for _, stop in self.spans(start, end) if stop <= end]
+
+    def _following(self) -> Span | None:
+        match = next(self._matches, None)
+        return match.span() if match else None
 
 
-def _ends(pattern: re.Pattern[str], text: str) -> list[int]:
-    return [match.end() for match in pattern.finditer(text)]
-
-
-def _fenced_code(text: str) -> list[Span]:
-    """Pair opening and closing fences.
+def _fenced_code(text: str) -> NDArray[np.int64]:
+    """int64[n, 2]: pairs of opening and closing fences.
 
     A fence that is never closed opens nothing; CommonMark would let it swallow the rest
     of the document.
     """
-    blocks: list[Span] = []
-    if "```" not in text and "~~~" not in text:
-        return blocks
+    has_fences = "```" in text or "~~~" in text
+    bounds = chain.from_iterable(_fence_pairs(text)) if has_fences else ()
+    return np.fromiter(bounds, np.int64).reshape(-1, 2)
+
+
+def _fence_pairs(text: str) -> Iterator[Span]:
     opened: tuple[int, str] | None = None
     for match in _FENCE.finditer(text):
         fence, info = match[1], match[2].strip()
@@ -129,9 +182,8 @@ def _fenced_code(text: str) -> list[Span]:
             if fence[0] == "~" or "`" not in info:
                 opened = (match.start(), fence)
         elif not info and fence.startswith(opened[1]):
-            blocks.append((opened[0], match.end()))
+            yield opened[0], match.end()
             opened = None
-    return blocks
 
 
 def _outside(blocks: list[Span], spans: list[Span]) -> list[Span]:

@@ -1,4 +1,8 @@
-"""A text as its tokenizer sees it: where each word starts, and its number of tokens."""
+"""A text as its tokenizer sees it: where each word starts, and its number of tokens.
+
+The words come in parts, so that memory does not grow with the text: a text of numbers has
+a word for every two characters.
+"""
 
 from __future__ import annotations
 
@@ -30,41 +34,107 @@ _HASH: Final = np.array([0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E377
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words of a text, in order, as parallel arrays over ``n`` words."""
+    """Some words of a text that follow each other, as parallel arrays over ``n`` words."""
 
     starts: Positions
     """int64[n]: code point offset of each word's first character."""
     ends: Positions
     """int64[n]: code point offset after its last character that the model sees."""
     tokens: Positions
-    """int64[n + 1]: tokens before each word. The last entry is the total."""
+    """int64[n + 1]: of these words, tokens before each. The last entry is the total."""
     marks: NDArray[np.float64]
     """float64[n]: in [0, 1), from the word and its two neighbours only."""
-    forced: list[int]
-    """Indices, in order, of the words before which the text must be cut.
+    forced: NDArray[np.bool_]
+    """bool[n]: before which words the text must be cut.
 
     The tokenizer sees both sides of such a cut as one word.
     """
+    end: int
+    """Where the next word starts; the text's length where there is none."""
+    is_last: bool
+    """The text has no further words."""
 
     def __len__(self) -> int:
         return len(self.starts)
 
+    def since(self, word: int) -> Words:
+        """The words from this one on."""
+        return Words(
+            self.starts[word:],
+            self.ends[word:],
+            self.tokens[word:] - self.tokens[word],
+            self.marks[word:],
+            self.forced[word:],
+            self.end,
+            self.is_last,
+        )
 
-def find_words(text: str, tokenizer: Tokenizer, *, blanks_separate: bool) -> Words:
-    """Encode ``text`` without special tokens and return its words.
+    def followed_by(self, others: Words) -> Words:
+        """These words, and those that follow them in the text."""
+        return Words(
+            np.concatenate([self.starts, others.starts]),
+            np.concatenate([self.ends, others.ends]),
+            np.concatenate([self.tokens, self.tokens[-1] + others.tokens[1:]]),
+            np.concatenate([self.marks, others.marks]),
+            np.concatenate([self.forced, others.forced]),
+            others.end,
+            others.is_last,
+        )
+
+
+def read_words(
+    text: str, tokenizer: Tokenizer, max_tokens: int, max_chars: int, *, blanks_separate: bool
+) -> Iterator[Words]:
+    """Encode ``text`` without special tokens and yield its words, part by part.
+
+    A word over a limit is cut into parts that fit, each of them encoded alone, since
+    part of a word has other tokens than the word: five megabytes of one letter are a
+    single unknown token, ten letters of them are several known ones. The cuts between
+    them are forced.
 
     Args:
+        max_tokens, max_chars: of a word.
         blanks_separate: whether what stands between blanks has the same tokens alone as
             within the text. What comes several times is then encoded once.
 
     Raises:
         EncoderFailed: the tokenizer refuses the text (lone surrogates).
     """
-    empty = np.zeros(0, np.int64)
-    found = [_Encoded(empty, empty, empty, empty)]
-    forced: list[int] = []
-    words = 0
+    waiting = _NO_WORDS
+    # The ids before and after a word count for its mark. The text's last word is
+    # followed by its first one.
+    first, before = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    has_first = False
+
+    def finished(words: _Encoded, after: Positions, end: int, *, is_last: bool) -> Words:
+        ids = np.concatenate([before, words.first_ids, after])
+        read = Words(
+            starts=words.starts,
+            ends=words.ends,
+            tokens=np.concatenate([[0], np.cumsum(words.tokens)]),
+            marks=_marks(ids)[1:-1],
+            forced=words.forced,
+            end=end,
+            is_last=is_last,
+        )
+        return _split_oversized(text, read, tokenizer, max_tokens, max_chars)
+
+    for found in _encoded_parts(text, tokenizer, blanks_separate=blanks_separate):
+        waiting = waiting.followed_by(found)
+        if not has_first and len(waiting):
+            first, has_first = waiting.first_ids[:1], True
+        if len(waiting) < 2:
+            continue
+        # The last word's end and mark depend on the word that follows it.
+        ready, waiting = waiting[:-1], waiting[-1:]
+        yield finished(ready, waiting.first_ids, int(waiting.starts[0]), is_last=False)
+        before = ready.first_ids[-1:]
+    yield finished(waiting, first, len(text), is_last=True)
+
+
+def _encoded_parts(text: str, tokenizer: Tokenizer, *, blanks_separate: bool) -> Iterator[_Encoded]:
     slices = list(_slices(text))
+    is_forced = False
     for at in range(0, len(slices), _SLICES_AT_ONCE):
         bounds = slices[at : at + _SLICES_AT_ONCE]
         parts = [text[start:end] for start, end in bounds]
@@ -74,30 +144,19 @@ def find_words(text: str, tokenizer: Tokenizer, *, blanks_separate: bool) -> Wor
             here = _encoded(encoding)
             if runs:
                 here = runs[number].spread(here)
-            if start and text[start - 1] not in BLANKS:
-                forced.append(words)
-            found.append(replace(here, starts=here.starts + start, ends=here.ends + start))
-            words += len(here.starts)
-    tokens = np.concatenate([each.tokens for each in found])
-    return Words(
-        starts=np.concatenate([each.starts for each in found]),
-        ends=np.concatenate([each.ends for each in found]),
-        tokens=np.concatenate([[0], np.cumsum(tokens)]),
-        marks=_marks(np.concatenate([each.first_ids for each in found])),
-        forced=[word for word in forced if 0 < word < words],
-    )
+            # A slice of which the tokenizer sees nothing leaves the cut to the next one.
+            is_forced = is_forced or bool(start and text[start - 1] not in BLANKS)
+            if len(here):
+                here.forced[0] = is_forced
+                is_forced = False
+            yield replace(here, starts=here.starts + start, ends=here.ends + start)
 
 
-def split_oversized(
+def _split_oversized(
     text: str, words: Words, tokenizer: Tokenizer, max_tokens: int, max_chars: int
 ) -> Words:
-    """Cut each word that is over a limit into parts that fit.
-
-    The cuts between the parts are forced. Each part is encoded alone, since part of a
-    word has other tokens than the word: five megabytes of one letter are a single
-    unknown token, ten letters of them are several known ones.
-    """
-    bounds = np.append(words.starts, len(text))
+    """Cut each word that is over a limit into parts that fit."""
+    bounds = np.append(words.starts, words.end)
     suspects = np.flatnonzero((np.diff(bounds) > max_chars) | (np.diff(words.tokens) > max_tokens))
     parts = {
         int(word): _parts(
@@ -145,6 +204,34 @@ class _Encoded:
     """How many tokens each word has."""
     first_ids: Positions
     """The id of each word's first token."""
+    forced: NDArray[np.bool_]
+    """Where the text must be cut, as in :class:`Words`."""
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, which: slice) -> _Encoded:
+        return _Encoded(
+            self.starts[which],
+            self.ends[which],
+            self.tokens[which],
+            self.first_ids[which],
+            self.forced[which],
+        )
+
+    def followed_by(self, others: _Encoded) -> _Encoded:
+        """These words, and those that follow them."""
+        return _Encoded(
+            np.concatenate([self.starts, others.starts]),
+            np.concatenate([self.ends, others.ends]),
+            np.concatenate([self.tokens, others.tokens]),
+            np.concatenate([self.first_ids, others.first_ids]),
+            np.concatenate([self.forced, others.forced]),
+        )
+
+
+_NOTHING: Final[Positions] = np.zeros(0, np.int64)
+_NO_WORDS: Final = _Encoded(_NOTHING, _NOTHING, _NOTHING, _NOTHING, np.zeros(0, bool))
 
 
 def _encoded(encoding: Encoding) -> _Encoded:
@@ -158,7 +245,11 @@ def _encoded(encoding: Encoding) -> _Encoded:
     first = np.flatnonzero(begins)
     end = np.append(first[1:], len(words))[: len(first)]
     return _Encoded(
-        spans[first, 0], spans[end - 1, 1], end - first, np.array(encoding.ids, np.int64)[first]
+        spans[first, 0],
+        spans[end - 1, 1],
+        end - first,
+        np.array(encoding.ids, np.int64)[first],
+        np.zeros(len(first), bool),
     )
 
 
@@ -187,6 +278,7 @@ class _Runs:
             encoded.ends[at] + shift,
             encoded.tokens[at],
             encoded.first_ids[at],
+            np.zeros(len(at), bool),
         )
 
 
@@ -241,17 +333,20 @@ def _replaced(words: Words, parts: dict[int, list[_Part]]) -> Words:
         kept[word] = len(pieces)
     first = np.concatenate([[0], np.cumsum(kept)])
     starts, ends, tokens = (np.repeat(array, kept) for array in (words.starts, words.ends, counts))
-    forced = {int(first[word]) for word in words.forced}
+    forced = np.zeros(int(first[-1]), bool)
+    forced[first[:-1]] = words.forced
     for word, pieces in parts.items():
         at = slice(int(first[word]), int(first[word + 1]))
         starts[at] = [piece.start for piece in pieces]
         ends[at] = [piece.end for piece in pieces]
         tokens[at] = [piece.tokens for piece in pieces]
-        forced.update(range(at.start + 1, at.stop))
+        forced[at.start + 1 : at.stop] = True
     return Words(
         starts,
         ends,
         np.concatenate([[0], np.cumsum(tokens)]),
         np.repeat(words.marks, kept),
-        sorted(forced),
+        forced,
+        words.end,
+        words.is_last,
     )

@@ -23,12 +23,15 @@ from activekg_pipelines.connectors.listings import LISTING_PARTS
 from activekg_pipelines.connectors.models import Connector, Listing, partition_key
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorConflict, ConnectorLimit, ConnectorNotFound
+from activekg_pipelines.logs import redact
+from activekg_pipelines.quoting import printable
 from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.config import ConfigPatch, SourceConfig
 from activekg_pipelines.sources.registry import provider
 from activekg_pipelines.sources.source import Location
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"), LISTING_PARTS)
+_MESSAGE_CHARACTERS = 2000
 _COLUMNS = tuple(Connector.__dataclass_fields__)
 
 
@@ -240,8 +243,14 @@ class ConnectorStore:
     def record_error(
         self, conn: Connection[TupleRow], connector_id: UUID, code: str, message: str
     ) -> None:
-        """Store an error that stops the whole connector, so that people see it."""
-        conn.execute(_SQL["record_error"], {"id": connector_id, "code": code, "message": message})
+        """Store an error that stops the whole connector, so that people see it.
+
+        Args:
+            message: a sentence. It is kept bounded, plain and without what looks like a
+                secret, whoever made it.
+        """
+        kept = redact(printable(message, _MESSAGE_CHARACTERS))
+        conn.execute(_SQL["record_error"], {"id": connector_id, "code": code, "message": kept})
 
     def sort_listing(self, conn: Connection[TupleRow], connector_id: UUID) -> None:
         """Remember that the source does not list in order: runs sort its listing."""

@@ -24,8 +24,6 @@ from activekg_pipelines.errors import (
     ConnectorChanged,
     ConnectorNotFound,
     ConnectorRemoved,
-    ModelError,
-    ParserUnavailable,
     RunCancelled,
     SourceError,
 )
@@ -33,6 +31,7 @@ from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.logs import log_fields
 from activekg_pipelines.orchestrator.checks import withdraw_planned_checks
 from activekg_pipelines.orchestrator.launches import SYNC_ID_TAG
+from activekg_pipelines.pipeline.failures import RUN_FAILED, record_failure
 from activekg_pipelines.pipeline.lease import Lease, lease
 from activekg_pipelines.pipeline.stop import Stop
 from activekg_pipelines.services import Services, services
@@ -172,16 +171,14 @@ def run_scope(
                     stop.check()
                     raise
         except BaseException as error:
-            if isinstance(error, ActiveKGError) and not isinstance(
-                # Those of sources and parsers are recorded where they are met.
-                error,
-                (SourceError, ParserUnavailable, RunCancelled),
-            ):
-                # A missing key or model stops the connector as refused credentials do,
-                # and is shown in the same place.
-                code = "model" if isinstance(error, ModelError) else "configuration"
-                with opened.database.transaction(tenant_id=connector.tenant_id) as conn:
-                    opened.connectors.record_error(conn, connector.id, code, error.message)
+            if isinstance(error, Exception) and not isinstance(error, RunCancelled):
+                record_failure(
+                    opened,
+                    connector,
+                    error,
+                    unexpected=RUN_FAILED,
+                    sentence=error.description if isinstance(error, dg.Failure) else None,
+                )
             _finish(opened, context.run.run_id, succeeded=False)
             raise
         if _selected(context.run)[-1] in context.selected_asset_keys:

@@ -6,6 +6,7 @@ resource: each opens connections.
 
 from __future__ import annotations
 
+import logging
 import time
 import zlib
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from activekg_pipelines.defs.run_scope import (
     EXTRACTED_TEXT,
     SOURCE_OBJECTS,
 )
-from activekg_pipelines.errors import ActiveKGError, SourceError
+from activekg_pipelines.errors import ActiveKGError, first_line
 from activekg_pipelines.ledger import planner
 from activekg_pipelines.ledger.states import Mode, RunRequest, Trigger, Work
 from activekg_pipelines.orchestrator.launches import SYNC_ID_TAG, launches_of
@@ -32,8 +33,11 @@ from activekg_pipelines.orchestrator.sensors import (
     keep_stopped_sensors_stopped,
     sensor_name,
 )
+from activekg_pipelines.pipeline.failures import POLL_FAILED, record_failure
 from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
 from activekg_pipelines.services import Services, services
+
+logger = logging.getLogger(__name__)
 
 # "Sync now" and a first sync should feel immediate, and one idle statement in three
 # seconds costs nothing.
@@ -87,15 +91,15 @@ def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
                 with services.database.transaction(tenant_id=tenant_id) as conn:
                     services.ledger.release_hold(conn, connector.id)
             result = scan_connector(services, connector, budget_seconds=budget, found_by=sync_id)
-        except ActiveKGError as error:
+        except Exception as error:
             # The error is kept with the connector. A connector that cannot be read must
             # not keep the tenant's others from being polled.
-            if not isinstance(error, SourceError):
-                with services.database.transaction(tenant_id=tenant_id) as conn:
-                    services.connectors.record_error(
-                        conn, connector.id, "configuration", error.message
-                    )
-            notes.append(f"{connector.name}: {error.message}")
+            if not record_failure(services, connector, error, unexpected=POLL_FAILED):
+                raise
+            if not isinstance(error, ActiveKGError):
+                logger.exception("The poll of connector %s failed.", connector.partition_key)
+            said = error.message if isinstance(error, ActiveKGError) else f"{first_line(error)}."
+            notes.append(f"{connector.name}: {said}")
             continue
         notes.append(f"{connector.name}: {_found(result)}")
         if result.counts.added or result.counts.changed or result.counts.deleted:

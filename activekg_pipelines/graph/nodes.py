@@ -25,7 +25,7 @@ class Document:
         etag: the version that the text came from.
         content_hash, text_hash: SHA-256 of the bytes and of the text.
         chunks: in the order of the text.
-        vectors: float32[len(chunks), dimensions], L2-normalised.
+        vectors: one a chunk, float32[dimensions], L2-normalised.
     """
 
     tenant_id: str
@@ -40,7 +40,7 @@ class Document:
     text_hash: bytes
     facts: dict[str, Any]
     chunks: Sequence[Chunk]
-    vectors: NDArray[np.float32]
+    vectors: Sequence[NDArray[np.float32]]
 
     @property
     def id(self) -> UUID:

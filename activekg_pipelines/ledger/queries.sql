@@ -191,16 +191,23 @@ WITH done AS (
     UPDATE connectors.connectors c SET
         last_scan_completed_at = now(),
         -- The source can be read: what kept it from that is over, and so is the pause
-        -- that it caused. A model that cannot be used, or a run that cannot be started,
-        -- is another matter. A run that succeeds, or that begins, settles that.
-        last_error_code = CASE WHEN last_error_code IN ('model', 'launch_failed')
-            THEN last_error_code END,
-        last_error_message = CASE WHEN last_error_code IN ('model', 'launch_failed')
-            THEN last_error_message END,
-        last_error_at = CASE WHEN last_error_code IN ('model', 'launch_failed')
-            THEN last_error_at END,
+        -- that it caused. What kept a run from beginning or ended it is another matter,
+        -- such as a model that cannot be used. A run that begins or succeeds settles that.
+        last_error_code = CASE
+            WHEN last_error_code IN ('model', 'parser_unavailable', 'launch_failed', 'run_failed')
+            THEN last_error_code
+        END,
+        last_error_message = CASE
+            WHEN last_error_code IN ('model', 'parser_unavailable', 'launch_failed', 'run_failed')
+            THEN last_error_message
+        END,
+        last_error_at = CASE
+            WHEN last_error_code IN ('model', 'parser_unavailable', 'launch_failed', 'run_failed')
+            THEN last_error_at
+        END,
         runs_paused_until = CASE
-            WHEN last_error_code IS NULL OR last_error_code IN ('model', 'launch_failed')
+            WHEN last_error_code IS NULL
+              OR last_error_code IN ('model', 'parser_unavailable', 'launch_failed', 'run_failed')
             THEN runs_paused_until
         END,
         deletions_held_back = %(held_back)s, deletions_confirmed = 0,
@@ -932,7 +939,8 @@ WITH before AS (
             ]
         ) END,
         last_error_code = CASE
-            WHEN c.status = 'succeeded' AND k.last_error_code = 'model' THEN NULL
+            WHEN c.status = 'succeeded'
+              AND k.last_error_code IN ('model', 'parser_unavailable', 'run_failed') THEN NULL
             ELSE k.last_error_code
         END
     FROM closed c

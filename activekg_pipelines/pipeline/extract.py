@@ -9,14 +9,18 @@ import contextvars
 import hashlib
 import tempfile
 import time
-from collections.abc import Collection
+from collections import ChainMap
+from collections.abc import Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from threading import BoundedSemaphore
 
 from activekg_pipelines.connectors.models import Connector
-from activekg_pipelines.errors import ObjectError, ParserUnavailable, SourceError
-from activekg_pipelines.extraction import Sandbox
+from activekg_pipelines.database.batches import write_apart
+from activekg_pipelines.errors import NotStorable, ObjectError, ParserUnavailable, SourceError
+from activekg_pipelines.extraction import ExtractedDocument, Sandbox
 from activekg_pipelines.ledger.run_counts import taken_up
 from activekg_pipelines.ledger.states import (
     ClaimedObject,
@@ -31,10 +35,12 @@ from activekg_pipelines.pipeline.failures import (
     failed,
     failure_counts,
     log_failure,
+    not_storable,
     too_many_deaths,
 )
 from activekg_pipelines.pipeline.lease import Lease, lease
 from activekg_pipelines.pipeline.stop import Stop, threads
+from activekg_pipelines.pipeline.text_room import TextRoom
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.source import Fetched, Source
@@ -145,6 +151,9 @@ def extract(
             Path(folder),
             settings,
             services.extractor_version,
+            extraction.room,
+            # One more than there are parsers, so that none of them waits for a text.
+            BoundedSemaphore(settings.activekg_parse_workers + 1),
         )
         try:
             extraction.drain(downloads, extractor, first)
@@ -154,6 +163,7 @@ def extract(
                 services.connectors.record_error(conn, connector.id, error.code, error.message)
             raise
         finally:
+            extraction.room.close()
             # When the run ends early, objects that were not begun are for other runs.
             downloads.shutdown(wait=False, cancel_futures=True)
     with services.database.transaction() as conn:
@@ -173,6 +183,7 @@ class _Extraction:
         batching: Batching,
     ) -> None:
         self.taken = 0
+        self.room = TextRoom(batching.extract_characters)
         self._services = services
         self._connector = connector
         self._held = held
@@ -252,6 +263,7 @@ class _Extraction:
             not self._running
             or len(self._outcomes) >= sizes.extract_objects
             or sum(outcome.characters for outcome in self._outcomes) >= sizes.extract_characters
+            or self.room.is_wanted
             or time.monotonic() - self._flushed_at >= flush_after
         )
 
@@ -259,6 +271,7 @@ class _Extraction:
         if self._outcomes:
             stored = _store(self._services, self._connector, self._held.run, self._outcomes)
             self._backlog.add(stored)
+            self.room.give_back(sum(outcome.characters for outcome in self._outcomes))
         self._outcomes = []
         self._flushed_at = time.monotonic()
 
@@ -274,6 +287,19 @@ def _store(
     Returns:
         The lengths of the stored texts, by object.
     """
+    stored = write_apart(outcomes, partial(_write, services, connector, run), _refused)
+    return dict(ChainMap(*stored))
+
+
+def _refused(outcome: _Outcome, error: Exception) -> _Outcome:
+    if isinstance(outcome.error, NotStorable):
+        raise error
+    return _Outcome(outcome.claimed, error=not_storable(error), bytes_fetched=outcome.bytes_fetched)
+
+
+def _write(
+    services: Services, connector: Connector, run: str, outcomes: Sequence[_Outcome]
+) -> dict[int, int]:
     tenant_id = connector.tenant_id
     with services.database.transaction(tenant_id=tenant_id) as conn:
         holding = services.ledger.lock_claimed(
@@ -333,6 +359,8 @@ class _Extractor:
     folder: Path
     settings: Settings
     version: str
+    room: TextRoom
+    parsing: BoundedSemaphore
 
     def extract(self, claimed: ClaimedObject) -> _Outcome:
         """Download and parse one object.
@@ -364,8 +392,22 @@ class _Extractor:
         finally:
             target.unlink(missing_ok=True)
 
+    def _document(self, claimed: ClaimedObject, arrived: Fetched) -> ExtractedDocument:
+        expected = min(arrived.size, self.settings.activekg_max_text_chars)
+        with self.parsing:
+            self.room.take(expected)
+            try:
+                parsed = self.sandbox.submit(arrived.path, claimed.key, arrived.content_type)
+                document = parsed.result()
+            except BaseException:
+                self.room.give_back(expected)
+                raise
+            # What is compressed in its format may have turned out longer.
+            self.room.take(len(document.text), instead_of=expected)
+            return document
+
     def _parse(self, claimed: ClaimedObject, arrived: Fetched) -> ExtractedText:
-        document = self.sandbox.submit(arrived.path, claimed.key, arrived.content_type).result()
+        document = self._document(claimed, arrived)
         return ExtractedText(
             object_id=claimed.id,
             etag=arrived.etag,

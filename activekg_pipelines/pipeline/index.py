@@ -6,6 +6,7 @@ whole.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -15,8 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from activekg_pipelines.chunking import Chunk, chunk_document
 from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.database.batches import write_apart
 from activekg_pipelines.embedding import Encoder, encode_resiliently, verify_encoder
-from activekg_pipelines.errors import EmptyObject, EncoderFailed, ModelError, ObjectError
+from activekg_pipelines.errors import (
+    EmptyObject,
+    EncoderFailed,
+    ModelError,
+    NotStorable,
+    ObjectError,
+)
 from activekg_pipelines.graph.nodes import Document
 from activekg_pipelines.ledger.run_counts import taken_up
 from activekg_pipelines.ledger.states import ClaimedText, IndexedDocument
@@ -27,6 +35,7 @@ from activekg_pipelines.pipeline.failures import (
     failed,
     failure_counts,
     log_failure,
+    not_storable,
     too_many_deaths,
 )
 from activekg_pipelines.pipeline.lease import Lease, lease
@@ -121,6 +130,7 @@ class _Batch:
     """Documents of one swap.
 
     Attributes:
+        claimed: without their texts, which the chunks hold.
         chunks, errors: by object.
         known: vectors that the tenant has already for some of their texts, by hash.
     """
@@ -129,6 +139,10 @@ class _Batch:
     chunks: dict[int, list[Chunk]]
     errors: dict[int, ObjectError]
     known: Vectors
+
+    @property
+    def tokens(self) -> int:
+        return sum(chunk.tokens for made in self.chunks.values() for chunk in made)
 
 
 class _Indexing:
@@ -149,6 +163,7 @@ class _Indexing:
         self._backlog = backlog
         self._batching = batching
         self._encoder: Encoder | None = None
+        self._unprepared: deque[ClaimedText] = deque()
 
     def drain(self, chunk_thread: ThreadPoolExecutor, swap_thread: ThreadPoolExecutor) -> None:
         following = chunk_thread.submit(copy_context().run, self._next)
@@ -157,7 +172,10 @@ class _Indexing:
         # they are committed.
         recent: list[Vectors] = [{}, {}]
         while (batch := following.result()) is not None:
-            following = chunk_thread.submit(copy_context().run, self._next)
+            # More than a full batch and one more text of its size: a document of its own.
+            is_large = batch.tokens > 2 * self._batching.index_tokens
+            if not is_large:
+                following = chunk_thread.submit(copy_context().run, self._next)
             known = recent[0] | recent[1] | batch.known
             fresh, failures = self._encode(batch, known)
             if swapping is not None:
@@ -165,14 +183,21 @@ class _Indexing:
             if self._held.stopped:
                 return
             swapping = swap_thread.submit(
-                copy_context().run, self._swap, batch, known | fresh, failures, len(fresh)
+                copy_context().run, self._swap, batch, known | fresh, failures, set(fresh)
             )
             recent = [recent[1], fresh]
+            if is_large:
+                # Such a document alone takes as much memory as several batches.
+                swapping.result()
+                swapping, batch, known, fresh, recent = None, None, {}, {}, [{}, {}]
+                following = chunk_thread.submit(copy_context().run, self._next)
         if swapping is not None:
             swapping.result()
 
     def _next(self) -> _Batch | None:
         """The next batch, once there is one; None when no text is left and none comes."""
+        if self._unprepared:
+            return self._prepare()
         while most := self._held.claimable(self._batching.index_objects, self.taken):
             seen, more_may_come = self._backlog.observe()
             with self._held.claiming() as may_claim, self._services.database.transaction() as conn:
@@ -189,7 +214,8 @@ class _Indexing:
             if claimed:
                 self.taken += len(claimed)
                 self._backlog.remove(text.id for text in claimed)
-                return self._prepare(claimed)
+                self._unprepared.extend(claimed)
+                return self._prepare()
             if not more_may_come:
                 return None
             if self._encoder is None and self._backlog.begun:
@@ -198,17 +224,29 @@ class _Indexing:
                 self._backlog.wait(seen)
         return None
 
-    def _prepare(self, claimed: Sequence[ClaimedText]) -> _Batch:
+    def _prepare(self) -> _Batch:
+        """Chunk claimed texts, until they are none or the batch has its tokens."""
         encoder = self._encoder or self._load_encoder()
+        claimed: list[ClaimedText] = []
         errors: dict[int, ObjectError] = {}
         chunks: dict[int, list[Chunk]] = {}
-        for text in claimed:
+        tokens = 0
+        while self._unprepared and tokens < self._batching.index_tokens:
+            text = self._unprepared.popleft()
+            claimed.append(replace(text, text=""))
             if died := too_many_deaths(text.deaths):
                 errors[text.id] = died
-            elif not (made := chunk_document(text.text, encoder.tokenizer, encoder.max_tokens)):
-                errors[text.id] = EmptyObject()
-            else:
+                continue
+            try:
+                made = chunk_document(text.text, encoder.tokenizer, encoder.max_tokens)
+            except EncoderFailed as error:
+                errors[text.id] = error
+                continue
+            if made:
                 chunks[text.id] = made
+                tokens += sum(chunk.tokens for chunk in made)
+            else:
+                errors[text.id] = EmptyObject()
         hashes = list({chunk.text_hash for made in chunks.values() for chunk in made})
         tenant_id = self._connector.tenant_id
         with self._services.database.transaction(tenant_id=tenant_id) as conn:
@@ -244,7 +282,11 @@ class _Indexing:
         return fresh, failures
 
     def _swap(
-        self, batch: _Batch, vectors: Vectors, failures: dict[bytes, EncoderFailed], computed: int
+        self,
+        batch: _Batch,
+        vectors: Vectors,
+        failures: dict[bytes, EncoderFailed],
+        computed: set[bytes],
     ) -> None:
         errors = dict(batch.errors)
         for object_id, made in batch.chunks.items():
@@ -252,15 +294,38 @@ class _Indexing:
                 (failures[chunk.text_hash] for chunk in made if chunk.text_hash in failures), None
             ):
                 errors[object_id] = bad
+
+        def refused(text: ClaimedText, error: Exception) -> ClaimedText:
+            if isinstance(errors.get(text.id), NotStorable):
+                raise error
+            errors[text.id] = not_storable(error)
+            return text
+
+        def write(claimed: Sequence[ClaimedText]) -> None:
+            mine = {chunk.text_hash for text in claimed for chunk in batch.chunks.get(text.id, ())}
+            self._write(claimed, batch.chunks, vectors, errors, len(mine & computed))
+            # A text of two documents was computed once.
+            computed.difference_update(mine)
+
+        write_apart(batch.claimed, write, refused)
+
+    def _write(
+        self,
+        claimed: Sequence[ClaimedText],
+        chunks_of: dict[int, list[Chunk]],
+        vectors: Vectors,
+        errors: dict[int, ObjectError],
+        computed: int,
+    ) -> None:
         services, run, tenant_id = self._services, self._held.run, self._connector.tenant_id
         encoder = self._encoder or self._load_encoder()
         with services.database.transaction(tenant_id=tenant_id) as conn:
-            holding = services.ledger.lock_claimed(conn, run, [text.id for text in batch.claimed])
+            holding = services.ledger.lock_claimed(conn, run, [text.id for text in claimed])
             # An object that changed meanwhile, or that another run claimed, is neither
             # written nor counted.
-            ours = [text for text in batch.claimed if text.id in holding]
+            ours = [text for text in claimed if text.id in holding]
             documents = {
-                text.id: _document(self._connector, text, batch.chunks[text.id], vectors)
+                text.id: _document(self._connector, text, chunks_of[text.id], vectors)
                 for text in ours
                 if text.id not in errors
             }
@@ -300,7 +365,7 @@ class _Indexing:
                 withdrawn=withdrawn,
                 latencies=latencies,
             )
-        for text in batch.claimed:
+        for text in claimed:
             if text.id in errors:
                 log_failure("index", self._connector.uri(text.key), errors[text.id])
 
@@ -335,8 +400,6 @@ class _Indexing:
 def _document(
     connector: Connector, text: ClaimedText, chunks: list[Chunk], vectors: Vectors
 ) -> Document:
-    import numpy as np
-
     return Document(
         tenant_id=connector.tenant_id,
         external_id=connector.location.external_id(connector.tenant_id, text.key),
@@ -350,5 +413,5 @@ def _document(
         text_hash=text.text_hash,
         facts=text.facts,
         chunks=chunks,
-        vectors=np.stack([vectors[chunk.text_hash] for chunk in chunks]),
+        vectors=[vectors[chunk.text_hash] for chunk in chunks],
     )

@@ -9,19 +9,22 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from uuid import UUID
 
 from psycopg.errors import DeadlockDetected
 
 from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.database.batches import write_apart
 from activekg_pipelines.errors import (
     ConnectorChanged,
     EmptyObject,
     FolderMarker,
     ListingOutOfOrder,
+    NotStorable,
     ObjectError,
     SourceError,
     TooLarge,
@@ -33,6 +36,7 @@ from activekg_pipelines.ledger.run_counts import RunCounts
 from activekg_pipelines.ledger.states import ListedObject, Scan, ScanCounts
 from activekg_pipelines.ledger.store import PageComparison
 from activekg_pipelines.logs import logs_connector
+from activekg_pipelines.pipeline.failures import log_failure, not_storable
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.source import Entry, Page, Source
 
@@ -127,6 +131,7 @@ def scan_connector(
                     compared = _compare(services, connector, scan, page, run, found_by)
                     if compared is None:
                         break
+                    scan = compared.scan
                     counts += compared.counts
                     after_page()
                     if page.is_last:
@@ -137,8 +142,6 @@ def scan_connector(
                             return replace(done, counts=counts)
                         resumed = False
                         break
-                    if page.entries:
-                        scan = replace(scan, start_after=page.entries[-1].key)
                     if _must_stop(services, deadline, run if may_yield else None, source):
                         return ScanResult(counts, completed=False)
             # Another process advanced the scan, perhaps of another source by now, or the
@@ -238,6 +241,22 @@ def _must_stop(services: Services, deadline: float | None, run: str | None, sour
         return services.ledger.must_yield(conn, run)
 
 
+@dataclass(slots=True)
+class _Compared:
+    """What the parts of a page that are compared so far came to.
+
+    Attributes:
+        scan: advanced past them.
+        ended: the part that is the end of the listing is among them.
+    """
+
+    scan: Scan
+    counts: ScanCounts = field(default_factory=ScanCounts)
+    due: set[str] = field(default_factory=set)
+    over_limit: set[str] = field(default_factory=set)
+    ended: bool = False
+
+
 def _compare(
     services: Services,
     connector: Connector,
@@ -245,14 +264,71 @@ def _compare(
     page: Page,
     run: str | None,
     found_by: UUID | None,
-) -> PageComparison | None:
+) -> _Compared | None:
+    """Compare a page with the ledger, in parts where the database refuses one of its rows.
+
+    Returns:
+        None when another process has advanced the scan meanwhile.
+    """
     if connector.failed_polls:
         with services.database.transaction(tenant_id=connector.tenant_id) as conn:
             services.connectors.resume_polls(conn, connector.id)
     listed = [_listed(entry, services.settings.activekg_max_file_bytes) for entry in page.entries]
+    compared = _Compared(scan)
+    last = listed[-1].key if listed else ""
+
+    def write(part: Sequence[ListedObject]) -> bool:
+        ends = page.is_last and (part[-1].key if part else last) == last
+        found = _apply(
+            services, connector, compared.scan, part, is_last=ends, run=run, found_by=found_by
+        )
+        if found is None:
+            return False
+        if part:
+            compared.scan = replace(compared.scan, start_after=part[-1].key)
+        compared.counts += found.counts
+        compared.due |= found.due
+        compared.over_limit |= found.over_limit
+        compared.ended = ends
+        return True
+
+    advanced = write_apart(listed, write, partial(_refused, connector))
+    if page.is_last and not compared.ended and all(advanced):
+        # The last entry was left out, and what comes after it still counts.
+        advanced.append(write([]))
+    if not all(advanced):
+        return None
+    if logger.isEnabledFor(logging.DEBUG):
+        _log_unchanged(connector, page.entries, compared)
+    return compared
+
+
+def _refused(connector: Connector, entry: ListedObject, error: Exception) -> ListedObject | None:
+    """A listed object of which the database refuses the row: skipped, or else left out."""
+    uri = connector.uri(entry.key)
+    if isinstance(entry.skip, NotStorable):
+        logger.error("The ledger cannot hold %s, which is left out.", uri, extra={"object": uri})
+        return None
+    reason = not_storable(error)
+    log_failure("list", uri, reason)
+    return replace(entry, skip=reason)
+
+
+def _apply(
+    services: Services,
+    connector: Connector,
+    scan: Scan,
+    listed: Sequence[ListedObject],
+    *,
+    is_last: bool,
+    run: str | None,
+    found_by: UUID | None,
+) -> PageComparison | None:
     for _ in range(_DEADLOCKS):
         try:
-            return _apply(services, connector, scan, page, listed, run, found_by)
+            return _apply_once(
+                services, connector, scan, listed, is_last=is_last, run=run, found_by=found_by
+            )
         except DeadlockDetected:
             # A run locked the same objects in another order, and Postgres chose this
             # transaction as the victim: the page is compared again.
@@ -260,18 +336,19 @@ def _compare(
     return None
 
 
-def _apply(
+def _apply_once(
     services: Services,
     connector: Connector,
     scan: Scan,
-    page: Page,
-    listed: list[ListedObject],
+    listed: Sequence[ListedObject],
+    *,
+    is_last: bool,
     run: str | None,
     found_by: UUID | None,
 ) -> PageComparison | None:
     with services.database.transaction(tenant_id=connector.tenant_id) as conn:
         compared = services.ledger.compare_page(
-            conn, scan, listed, is_last=page.is_last, run=run, found_by=found_by
+            conn, scan, listed, is_last=is_last, run=run, found_by=found_by
         )
         if compared is not None and compared.now_skipped:
             gone = services.ledger.detach_documents(conn, compared.now_skipped)
@@ -280,8 +357,6 @@ def _apply(
             services.ledger.count_run(conn, run, RunCounts.of_scan(compared.counts))
         elif compared is not None:
             services.ledger.count_objects(conn, connector.id, "skipped", compared.counts.skipped)
-    if compared is not None and logger.isEnabledFor(logging.DEBUG):
-        _log_unchanged(connector, page.entries, compared)
     return compared
 
 
@@ -371,9 +446,7 @@ def needs_no_download(entry: Entry, max_bytes: int) -> ObjectError | None:
     return None
 
 
-def _log_unchanged(
-    connector: Connector, entries: Iterable[Entry], compared: PageComparison
-) -> None:
+def _log_unchanged(connector: Connector, entries: Iterable[Entry], compared: _Compared) -> None:
     for entry in entries:
         if entry.key not in compared.due and entry.key not in compared.over_limit:
             uri = connector.uri(entry.key)

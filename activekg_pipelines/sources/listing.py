@@ -1,7 +1,10 @@
-"""Rules that every listing has to keep before it is compared with the ledger."""
+"""Rules that what a source says has to keep before it reaches the ledger."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import re
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html, and the same for
 # https://cloud.google.com/storage/docs/objects#naming
 _MAX_KEY_BYTES: Final = 1024
+# S3's have up to 40 characters, Google's up to 20.
+_TOKEN: Final = re.compile(r"[ -~]{1,256}")
+
+logger = logging.getLogger(__name__)
 
 
 def check_order(entries: Sequence[Entry], last: bytes, source: str) -> bytes:
@@ -55,14 +62,47 @@ def entry_of(key: str, pages: Generator[Page], *, in_order: bool) -> Entry | Non
     return None
 
 
-def why_not_storable(key: str) -> str | None:
+def storable(entries: Sequence[Entry], source: str) -> list[Entry]:
+    """The entries whose keys the ledger can hold. The others are left out, and logged.
+
+    Args:
+        source: where it lies, for the log.
+    """
+    left_out = [entry.key for entry in entries if _why_not_storable(entry.key)]
+    if not left_out:
+        return list(entries)
+    # One line a page: each key is one that somebody else has chosen.
+    logger.warning(
+        "Left out %d keys of %s; the first is %s.",
+        len(left_out),
+        source,
+        _why_not_storable(left_out[0]),
+    )
+    return [entry for entry in entries if not _why_not_storable(entry.key)]
+
+
+def _why_not_storable(key: str) -> str | None:
     """Why the ledger cannot hold a key; None where it can."""
     if "\x00" in key:
         # Sources allow it and Postgres does not. Keys do not have it in practice.
-        return "with the character NUL"
+        return "one with the character NUL"
     if len(key.encode("utf-8", "surrogatepass")) > _MAX_KEY_BYTES:
         return f"longer than {_MAX_KEY_BYTES:,} bytes"
+    # JSON can hold half of a surrogate pair.
+    if any("\ud800" <= character <= "\udfff" for character in key):
+        return "no valid Unicode text"
     return None
+
+
+def change_token(said: str) -> str:
+    """A change token as the ledger can hold it: up to 256 printable ASCII characters.
+
+    Nothing is read into it, so that a digest serves in the place of any other: another
+    token still means another version.
+    """
+    if _TOKEN.fullmatch(said):
+        return said
+    return f"sha256-{hashlib.sha256(said.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def in_utc(moment: datetime) -> datetime:

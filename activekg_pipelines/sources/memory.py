@@ -46,7 +46,7 @@ class MemoryStore:
     """
 
     order: Callable[[Iterable[str]], list[str]] = field(
-        default=lambda keys: sorted(keys, key=str.encode)
+        default=lambda keys: sorted(keys, key=_bytes)
     )
     page_size: int = _PAGE
     _objects: dict[str, tuple[bytes, Entry]] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class MemoryStore:
         keys = [
             key
             for key in self.order(self._objects)
-            if key.startswith(prefix) and key.encode() > after.encode()
+            if key.startswith(prefix) and _bytes(key) > _bytes(after)
         ]
         for begin in range(0, max(len(keys), 1), self.page_size):
             part = keys[begin : begin + self.page_size]
@@ -120,6 +120,10 @@ class MemorySource(Source):
 
     def close(self) -> None:
         """Do nothing: no connection is open."""
+
+
+def _bytes(key: str) -> bytes:
+    return key.encode("utf-8", "surrogatepass")
 
 
 def memory_provider(store: MemoryStore) -> Provider:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from activekg_pipelines.errors import SourceUnavailable
+from activekg_pipelines.sources.listing import storable
 from activekg_pipelines.sources.source import Entry, Fetched, Location, Page, Source
 
 _PAGE: Final = 1000
@@ -69,7 +70,7 @@ class Ordered(Source):
     def _read(self, spool: sqlite3.Connection, deadline: float | None) -> Generator[Page]:
         with closing(self._source.listing(deadline=deadline)) as listed:
             for page in listed:
-                _add(spool, page.entries)
+                _add(spool, storable(page.entries, str(self.location)))
                 if page.is_last:
                     return
                 if deadline is not None and time.monotonic() >= deadline:

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from activekg_pipelines.sources.listing import check_order
+from activekg_pipelines.sources.listing import change_token, check_order, storable
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,9 @@ class Entry:
     storage_class: str | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "etag", change_token(self.etag))
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -116,6 +119,9 @@ class Fetched:
     modified_at: datetime
     sha256: bytes
     content_type: str | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "etag", change_token(self.etag))
 
 
 class Source(ABC):
@@ -154,6 +160,8 @@ class Source(ABC):
     def pages(self, after: str = "", *, deadline: float | None = None) -> Generator[Page]:
         """The listing in ascending order of the keys' bytes; at least one page.
 
+        Keys that the ledger cannot hold are left out.
+
         Args:
             after, deadline: as for :meth:`listing`.
 
@@ -165,7 +173,7 @@ class Source(ABC):
         with closing(self.listing(after, deadline=deadline)) as listed:
             for page in listed:
                 last = check_order(page.entries, last, str(self.location))
-                yield page
+                yield Page(storable(page.entries, str(self.location)), page.is_last)
 
     @abstractmethod
     def find(self, key: str, *, in_order: bool = True) -> Entry | None:

@@ -15,7 +15,12 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.defs.assets import extract_and_index, source, source_objects
 from activekg_pipelines.defs.jobs import sync_connector
 from activekg_pipelines.defs.partitions import connector_partitions
-from activekg_pipelines.defs.run_scope import DOCUMENT_EMBEDDINGS, EXTRACTED_TEXT, SOURCE_OBJECTS
+from activekg_pipelines.defs.run_scope import (
+    DOCUMENT_EMBEDDINGS,
+    EXTRACTED_TEXT,
+    SOURCE_OBJECTS,
+    run_scope,
+)
 from activekg_pipelines.defs.sensors import build_sensors, lost_runs, poll_tenant, start_due_work
 from activekg_pipelines.errors import CredentialsRefused
 from activekg_pipelines.graph.search import search
@@ -340,6 +345,82 @@ def test_one_unreadable_connector_does_not_keep_the_tenants_others_from_being_po
     stored = services.connector(broken.id)
     assert stored.last_error_code == "configuration"
     assert "cannot be decrypted with CONNECTOR_KEK_V1" in str(stored.last_error_message)
+
+
+HOSTILE = "password=hunter2\u202e " + "x" * 10_000
+
+
+def kept_error(services: Services, connector: Connector) -> tuple[str, str] | None:
+    last = services.connector(connector.id).last_error
+    return (last.code, last.message) if last else None
+
+
+def assert_plain_and_short(sentence: str) -> None:
+    assert "ZeroDivisionError" in sentence
+    assert "hunter2" not in sentence
+    assert "\u202e" not in sentence
+    assert len(sentence) < 1000
+
+
+def test_whatever_ends_a_poll_is_kept_with_its_connector_until_a_scan_completes(
+    services: Services, bucket: Bucket, connector: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Bucket.create(bucket.endpoint_url, f"{bucket.name}-other")
+    beside = other.register(services)
+    for each in (bucket, other):
+        each.put("pump.md", "# Pump")
+    compare = services.ledger.compare_page
+
+    def fails(conn: object, scan: object, *rest: object, **named: object) -> object:
+        if scan.connector_id == connector.id:  # type: ignore[attr-defined]
+            raise ZeroDivisionError(HOSTILE)
+        return compare(conn, scan, *rest, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(services.ledger, "compare_page", fails)
+        tick = poll_tenant(services, "acme_corp")
+    kept = kept_error(services, connector)
+    assert kept is not None
+    assert kept[0] == "poll_failed"
+    assert_plain_and_short(kept[1])
+    assert kept_error(services, beside) is None
+    assert [request.partition_key for request in requests_of(tick)] == [beside.partition_key]
+    scan_connector(services, services.connector(connector.id), budget_seconds=None)
+    assert kept_error(services, connector) is None
+
+
+def test_whatever_ends_a_run_is_kept_with_its_connector_until_a_run_succeeds(
+    services: Services, instance: dg.DagsterInstance, connector: Connector
+) -> None:
+    failing = [True]
+
+    # In the place of the last step, without its retries, which wait for seconds.
+    @dg.asset(key=DOCUMENT_EMBEDDINGS, partitions_def=connector_partitions)
+    def last_step(context) -> None:  # type: ignore[no-untyped-def]
+        with run_scope(context):
+            if failing:
+                raise ZeroDivisionError(HOSTILE)
+
+    def succeeds() -> bool:
+        instance.add_dynamic_partitions("connector", [connector.partition_key])
+        return dg.materialize(
+            [last_step],
+            instance=instance,
+            partition_key=connector.partition_key,
+            raise_on_error=False,
+        ).success
+
+    assert not succeeds()
+    kept = kept_error(services, connector)
+    assert kept is not None
+    assert kept[0] == "run_failed"
+    assert_plain_and_short(kept[1])
+    # The source can be read, and yet the light stays on: it is the run that fails.
+    scan_connector(services, services.connector(connector.id), budget_seconds=None)
+    assert kept_error(services, connector) == kept
+    failing.clear()
+    assert succeeds()
+    assert kept_error(services, connector) is None
 
 
 def test_2500_objects_list_across_ticks_with_a_tiny_budget_and_end_complete(

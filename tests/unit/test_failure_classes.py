@@ -36,6 +36,10 @@ PROVEN_BY: dict[type[errors.ActiveKGError], str] = {
     errors.RunsDied: (
         f"{LEASES}::test_an_object_that_run_after_run_dies_with_is_set_aside_until_it_is_replayed"
     ),
+    errors.NotStorable: (
+        "integration/test_refused_rows.py::"
+        "test_an_object_whose_row_is_refused_is_dead_and_the_others_are_indexed"
+    ),
     errors.FetchFailed: f"{OUTCOMES}::test_a_download_that_fails_is_tried_again_when_it_is_due",
     errors.ParserCrashed: PARSER,
     errors.ParserDeadline: PARSER,

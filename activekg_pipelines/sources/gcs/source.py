@@ -8,7 +8,6 @@ which writes to a file by itself and knows no limit.
 from __future__ import annotations
 
 import base64
-import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
@@ -53,11 +52,17 @@ from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.download import CHUNK_BYTES, write_body
 from activekg_pipelines.sources.gcs import GOOGLE_TOKENS, GcsConfig, ServiceAccount
 from activekg_pipelines.sources.gcs.errors import object_error, source_error
-from activekg_pipelines.sources.listing import entry_of, in_utc, why_not_storable
+from activekg_pipelines.sources.listing import entry_of, in_utc
 from activekg_pipelines.sources.network.addresses import (
     EVERYWHERE,
     AddressRule,
     rule_for_tenants,
+)
+from activekg_pipelines.sources.network.answer_size import (
+    ERROR_BYTES,
+    LISTING_BYTES,
+    Meter,
+    answers_of,
 )
 from activekg_pipelines.sources.network.connections import (
     CONNECT_SECONDS,
@@ -67,8 +72,6 @@ from activekg_pipelines.sources.network.connections import (
 )
 from activekg_pipelines.sources.source import Entry, Fetched, Location, Page, Source
 
-logger = logging.getLogger(__name__)
-
 _GOOGLE: Final = "https://storage.googleapis.com"
 _GOOGLE_TOKENS: Final = "https://oauth2.googleapis.com"
 _READ_ONLY: Final = "https://www.googleapis.com/auth/devstorage.read_only"
@@ -76,8 +79,6 @@ _PAGE: Final = 1000
 _FIELDS: Final = "items(name,generation,size,updated,storageClass),nextPageToken"
 # More than any store takes, and little enough for Postgres.
 _MAX_OBJECT_BYTES: Final = 2**53
-# An error's text says in its first lines what it is; the rest is not read.
-_ERROR_BYTES: Final = 8 * 1024
 _ATTEMPTS: Final = 4
 _RETRIED_SECONDS: Final = 60.0
 _PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
@@ -206,7 +207,7 @@ class GcsSource(Source):
     def _next(self, answers: Iterator[Any], deadline: float | None) -> Mapping[str, Any] | None:
         """The next page as it was answered; None after the last."""
         moment = None if deadline is None else max(deadline, time.monotonic() + self._least_page)
-        with give_up_at(moment):
+        with give_up_at(moment), answers_of(LISTING_BYTES):
             try:
                 page = next(answers, None)
             except _FAILURES:
@@ -236,13 +237,7 @@ class GcsSource(Source):
                     f"The store lists keys of bucket {self._bucket!r} that do not begin with the "
                     "prefix."
                 )
-        return [entry for entry in entries if self._is_storable(entry.key)]
-
-    def _is_storable(self, key: str) -> bool:
-        reason = why_not_storable(key)
-        if reason is not None:
-            logger.warning("The bucket %r holds a key %s, which is left out.", self._bucket, reason)
-        return reason is None
+        return entries
 
     def _get(self, key: str, headers: Mapping[str, str] | None = None) -> Response:
         path = f"/download/storage/v1/b/{quote(self._bucket)}/o/{quote(key, safe='')}"
@@ -258,7 +253,7 @@ class GcsSource(Source):
             )
             if not 200 <= answer.status_code < 300:
                 with closing(answer):
-                    text = answer.raw.read(_ERROR_BYTES, decode_content=True)
+                    text = answer.raw.read(ERROR_BYTES, decode_content=True)
                 raise from_http_status(answer.status_code, text.decode(errors="replace"))
             return answer
 
@@ -324,7 +319,8 @@ class _Adapter(HTTPAdapter):
 
         Raises:
             EndpointForbidden: it leads elsewhere, or to an address that is not allowed.
-            SourceUnavailable: no time is left for it, or it is answered by a redirect.
+            SourceUnavailable: no time is left for it, it is answered by a redirect, or the
+                answer is too large.
         """
         self._route.check(request.url or "")
         options["timeout"] = (CONNECT_SECONDS, READ_SECONDS)
@@ -335,7 +331,25 @@ class _Adapter(HTTPAdapter):
                 f"The {self._route.service} endpoint {self._route.endpoint_url} answered with a "
                 f"redirect ({answer.status_code}), which is not followed; nothing was deleted."
             )
+        if not options.get("stream"):
+            self._read_whole(answer)
         return answer
+
+    def _read_whole(self, answer: Response) -> None:
+        """Read a body that the session would read, and no more than may be kept of it.
+
+        The connection counts what arrives. Here counts what it unpacks to.
+        """
+        meter = Meter(self._route.service)
+        kept = bytearray()
+        for piece in answer.iter_content(CHUNK_BYTES):
+            kept += piece
+            if not answer.ok and len(kept) >= ERROR_BYTES:
+                answer.close()
+                break
+            meter.count(len(piece))
+        answer._content = bytes(kept)
+        answer._content_consumed = True
 
 
 def _keep_to(route: Route, session: Session, settings: Settings) -> None:
@@ -399,8 +413,6 @@ def _is_googles(endpoint_url: str) -> bool:
 
 def _entry(listed: Mapping[str, Any]) -> Entry:
     key = str(listed["name"])
-    # Fails on half of a surrogate pair, which JSON can hold and Postgres cannot.
-    key.encode()
     return Entry(
         key,
         str(int(listed["generation"])),

@@ -25,6 +25,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from activekg_pipelines.deadline import interruptible, seconds_left
 from activekg_pipelines.errors import EndpointForbidden, SourceUnavailable
 from activekg_pipelines.sources.network.addresses import AddressRule
+from activekg_pipelines.sources.network.answer_size import Meter
 
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
@@ -183,6 +184,7 @@ class _PacedBytes(io.RawIOBase):
         self._between_pieces = sock.gettimeout() or READ_SECONDS
         self._give_up_at = time.monotonic() + route.answer_seconds
         self._seconds_per_byte = 1 / route.min_bytes_per_second
+        self._meter = Meter(route.service)
 
     def readable(self) -> bool:
         return True
@@ -192,6 +194,7 @@ class _PacedBytes(io.RawIOBase):
 
         Raises:
             TimeoutError: the sender is too slow. urllib3 makes a read timeout of it.
+            SourceUnavailable: the answer is larger than the caller expects.
         """
         left = seconds_left(self._give_up_at - time.monotonic())
         if left <= 0:
@@ -200,6 +203,7 @@ class _PacedBytes(io.RawIOBase):
         with interruptible(self._cut):
             received: int | None = self._raw.readinto(buffer)
         self._give_up_at += (received or 0) * self._seconds_per_byte
+        self._meter.count(received or 0)
         return received
 
     def _cut(self) -> None:

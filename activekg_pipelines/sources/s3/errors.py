@@ -9,6 +9,7 @@ from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
     EndpointConnectionError,
+    InvalidRegionError,
     NoCredentialsError,
     ProxyConnectionError,
     ReadTimeoutError,
@@ -29,6 +30,7 @@ from activekg_pipelines.errors import (
     SourceUnavailable,
     WrongRegion,
 )
+from activekg_pipelines.quoting import printable
 
 _ALLOW = "Verify that the IAM policy includes s3:GetObject and s3:ListBucket"
 _NEW_KEYS = (
@@ -63,6 +65,8 @@ _REGION = {
 _OF_THE_BUCKET = _CREDENTIALS | _REGION | {"NoSuchBucket", "RequestTimeTooSkewed"}
 _DENIED = {"AccessDenied", "403"}
 _GONE = {"NoSuchKey", "404"}
+# S3's own longest one has 43.
+_MAX_CODE_CHARACTERS = 64
 _UNREACHABLE = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError, SSLError)
 
 
@@ -84,7 +88,11 @@ def source_error(error: BotoCoreError | ClientError, bucket: str) -> SourceError
         )
     code = error_code(error)
     # A wrong region shows itself as a malformed header that names the right one.
-    if code in _REGION or (code == "AuthorizationHeaderMalformed" and "region" in str(error)):
+    if (
+        code in _REGION
+        or isinstance(error, InvalidRegionError)
+        or (code == "AuthorizationHeaderMalformed" and "region" in str(error))
+    ):
         right = _named_region(error)
         where = f"in the region {right}" if right else "in another region, or at another endpoint,"
         return WrongRegion(
@@ -160,12 +168,15 @@ def _named_region(error: Exception) -> str | None:
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     named = headers.get("x-amz-bucket-region") or error.response.get("Error", {}).get("Region")
     return (
-        named if isinstance(named, str) and re.fullmatch(r"[a-z]{2,}(-[a-z]+)+-\d", named) else None
+        named
+        if isinstance(named, str) and re.fullmatch(r"[a-z]{2,9}(-[a-z]{1,9}){1,3}-\d", named)
+        else None
     )
 
 
 def error_code(error: Exception) -> str:
     """S3's error code, or the exception's class where S3 did not answer."""
     if isinstance(error, ClientError):
-        return str(error.response.get("Error", {}).get("Code", "Unknown"))
+        code = str(error.response.get("Error", {}).get("Code", "Unknown"))
+        return printable(code, _MAX_CODE_CHARACTERS)
     return type(error).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -13,9 +12,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from activekg_pipelines.deadline import give_up_at
-from activekg_pipelines.errors import FetchFailed, SourceUnavailable
+from activekg_pipelines.errors import FetchFailed, SourceUnavailable, first_line
 from activekg_pipelines.sources.download import CHUNK_BYTES, write_body
-from activekg_pipelines.sources.listing import entry_of, in_utc, why_not_storable
+from activekg_pipelines.sources.listing import entry_of, in_utc
+from activekg_pipelines.sources.network.answer_size import LISTING_BYTES, answers_of
 from activekg_pipelines.sources.s3.errors import error_code, object_error, source_error
 from activekg_pipelines.sources.source import Entry, Fetched, Location, Page, Source
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
         ListObjectsV2OutputTypeDef,
         ObjectTypeDef,
     )
-
-logger = logging.getLogger(__name__)
 
 # More than any store takes, and little enough for Postgres.
 _MAX_OBJECT_BYTES: Final = 2**53
@@ -87,7 +85,7 @@ class S3Source(Source):
             # No ETag or time of change, or a time that is none.
             raise FetchFailed(
                 f"Failed to fetch {self._location.uri(key)}: the store's answer cannot be read "
-                f"({error})"
+                f"({first_line(error)})"
             ) from None
         return Fetched(
             target, arrived, written.size, modified_at, written.sha256, answer.get("ContentType")
@@ -119,8 +117,7 @@ class S3Source(Source):
         answers = iter(paginator.paginate(Bucket=self._bucket, Prefix=prefix, StartAfter=after))
         try:
             while (answer := self._next(answers, deadline)) is not None:
-                listed = answer.get("Contents", [])
-                entries = [self._entry(one, prefix) for one in listed if self._is_storable(one)]
+                entries = [self._entry(one, prefix) for one in answer.get("Contents", [])]
                 yield Page(entries, is_last=not answer.get("IsTruncated", False))
         except (BotoCoreError, ClientError) as error:
             raise source_error(error, self._bucket) from None
@@ -129,20 +126,17 @@ class S3Source(Source):
         self, answers: Iterator[ListObjectsV2OutputTypeDef], deadline: float | None
     ) -> ListObjectsV2OutputTypeDef | None:
         moment = None if deadline is None else max(deadline, time.monotonic() + self._least_page)
-        with give_up_at(moment):
+        with give_up_at(moment), answers_of(LISTING_BYTES):
             try:
                 return next(answers, None)
+            except BotoCoreError:
+                # Some of them are a ValueError, too.
+                raise
             except ValueError as error:
                 # What botocore's parser makes of a size or a time that is none.
                 raise SourceUnavailable(
-                    f"The store answers with a listing that cannot be read: {error}"
+                    f"The store answers with a listing that cannot be read: {first_line(error)}"
                 ) from None
-
-    def _is_storable(self, listed: ObjectTypeDef) -> bool:
-        reason = why_not_storable(listed["Key"])
-        if reason is not None:
-            logger.warning("The bucket %r holds a key %s, which is left out.", self._bucket, reason)
-        return reason is None
 
     def _entry(self, listed: ObjectTypeDef, prefix: str) -> Entry:
         try:

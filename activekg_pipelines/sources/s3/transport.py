@@ -6,7 +6,8 @@ session here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.awsrequest import (
     AWSHTTPConnection,
@@ -19,7 +20,8 @@ from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
-from activekg_pipelines.errors import EndpointForbidden
+from activekg_pipelines.errors import SourceError, SourceUnavailable
+from activekg_pipelines.sources.network.answer_size import ERROR_BYTES
 from activekg_pipelines.sources.network.connections import (
     CONNECT_SECONDS,
     READ_SECONDS,
@@ -29,6 +31,10 @@ from activekg_pipelines.sources.network.connections import (
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSResponse
+
+# 1,000 entries have 30 each at most. A million of them take botocore's parser 100 MB and
+# many seconds.
+_MOST_TAGS: Final = 100_000
 
 
 class Transport(URLLib3Session):
@@ -69,11 +75,32 @@ class Transport(URLLib3Session):
 
         Raises:
             EndpointForbidden: it leads elsewhere, or to an address that is not allowed.
-            SourceUnavailable: no time is left for it.
+            SourceUnavailable: no time is left for it, or the answer is too large.
         """
         self._route.check(request.url)
         try:
-            return self.send(request)
+            answer = self.send(request)
         except HTTPClientError as error:
             cause = error.kwargs.get("error")
-            raise cause if isinstance(cause, EndpointForbidden) else error from None
+            raise cause if isinstance(cause, SourceError) else error from None
+        if answer.status_code >= 300:
+            # botocore reads all of an error's body.
+            answer.raw = _Beginning(answer.raw)
+        elif not request.stream_output and answer.content.count(b"<") > _MOST_TAGS:
+            raise SourceUnavailable(
+                f"The S3 endpoint {self._route.endpoint_url} answered with more than "
+                f"{_MOST_TAGS:,} XML tags where a page of a listing was expected; nothing was "
+                "deleted."
+            )
+        return answer
+
+
+class _Beginning:
+    """The first bytes of an error's body; the connection is closed where more follow."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def stream(self) -> Iterator[bytes]:
+        yield self._raw.read(ERROR_BYTES)
+        self._raw.close()

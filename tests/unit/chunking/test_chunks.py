@@ -5,6 +5,7 @@ import random
 import re
 import subprocess
 import sys
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -368,3 +369,31 @@ def test_importing_the_package_loads_no_encoder_and_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_in_how_many_parts_a_text_is_read_makes_no_difference(
+    name: str, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slices end at line ends, so that they have the same words whatever their size."""
+    text = TEXTS[name][:20_000]
+    lines = "\n".join(text[at : at + 150] for at in range(0, len(text), 150))
+    whole = chunk_document(lines, tokenizer, LIMIT)
+    monkeypatch.setattr("activekg_pipelines.chunking.words._SLICE_CHARS", 400)
+    monkeypatch.setattr("activekg_pipelines.chunking.words._SLICES_AT_ONCE", 1)
+    assert chunk_document(lines, tokenizer, LIMIT) == whole
+
+
+def test_memory_does_not_grow_with_the_number_of_words(tokenizer: Tokenizer) -> None:
+    def peak(rows: int) -> int:
+        numbers = "\n".join(f"{n}.5\t{n * 7 % 1000}.25\t{n * 13 % 997}" for n in range(rows))
+        tracemalloc.start()
+        try:
+            chunks = chunk_document(numbers, tokenizer, 4096)
+            made = sum(sys.getsizeof(chunk.text) for chunk in chunks)
+            return tracemalloc.get_traced_memory()[1] - made
+        finally:
+            tracemalloc.stop()
+
+    small, large = peak(15_000), peak(90_000)
+    assert large < 1.5 * small
