@@ -12,6 +12,7 @@ from activekg_pipelines.api.auth import Searcher
 from activekg_pipelines.api.problems import ProblemError, documented
 from activekg_pipelines.api.requests import ServicesOfApp
 from activekg_pipelines.connectors.models import TenantId
+from activekg_pipelines.graph.search import MAX_WORDS
 
 router = APIRouter(prefix="/search", tags=["search"])
 
@@ -28,7 +29,13 @@ class SearchQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     q: Annotated[
-        str, Field(max_length=2000, description="A question or words."), AfterValidator(_words)
+        str,
+        Field(
+            max_length=2000,
+            description="A question or words. Of a long one, the first "
+            f"{MAX_WORDS} different words count in the ranking by words.",
+        ),
+        AfterValidator(_words),
     ]
     limit: Annotated[int, Field(ge=1, le=100)] = 10
     tenant_id: TenantId | None = Field(

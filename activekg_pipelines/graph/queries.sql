@@ -130,8 +130,12 @@ SELECT (
 )
 
 -- name: question_words
+-- The first so many different words of the question: each costs time in every chunk.
 SELECT ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery AS word
-FROM unnest(tsvector_to_array(to_tsvector('english', %(query)s))) lexeme
+FROM (
+    SELECT lexeme FROM unnest(to_tsvector('english', %(query)s))
+    ORDER BY positions[1], lexeme LIMIT %(most_words)s
+) found
 
 -- name: rare_words
 -- The question's rarest words, as many as it takes for about so many of the tenant's

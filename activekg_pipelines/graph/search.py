@@ -61,6 +61,9 @@ class Thresholds:
     candidates: int = 1_000
 
 
+MAX_WORDS: Final = 50
+"""Different words of a question that count in the ranking by words, the first ones."""
+
 DEFAULT_THRESHOLDS: Final = Thresholds()
 
 
@@ -98,7 +101,9 @@ def search(
     Args:
         encoder: of the model that embedded the chunks.
         tenant_id: only this tenant's documents are searched.
-        query: a question or words; NUL characters are ignored.
+        query: a question or words; NUL characters are ignored. All of it counts for the
+            vector, as far as the model reads, and its first :data:`MAX_WORDS` words in
+            the ranking by words.
         limit: hits at most, and exactly as many where the tenant has as many chunks.
         thresholds: when the indexes are used.
     """
@@ -110,6 +115,7 @@ def search(
         "vector": vector,
         "encoder": encoder.version,
         "limit": limit,
+        "most_words": MAX_WORDS,
         # Each ranking is read deeper than asked, so that it also holds candidates of the
         # other one.
         "depth": max(50, 4 * limit),
