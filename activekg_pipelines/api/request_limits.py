@@ -113,7 +113,8 @@ class RequestWindows:
 class RefusalLimitMiddleware:
     """Refuses an address that sent too many tokens that were refused.
 
-    It does so before it looks at another token.
+    A token that is accepted always passes: an address may be a whole office's or a
+    proxy's, and one of its people must not lock out the others.
 
     Args:
         app: what lies behind; its 401 says that a token was refused.
@@ -132,14 +133,18 @@ class RefusalLimitMiddleware:
             await self._app(scope, receive, send)
             return
         client = _address(scope)
-        if seconds := self._windows.seconds_to_wait(client):
-            await _too_many(seconds)(scope, receive, send)
-            return
+        replaced = False
 
         async def counted(message: Message) -> None:
+            nonlocal replaced
             if message["type"] == "http.response.start" and message["status"] == 401:
+                if seconds := self._windows.seconds_to_wait(client):
+                    replaced = True
+                    await _too_many(seconds)(scope, receive, send)
+                    return
                 self._windows.count(client)
-            await send(message)
+            if not replaced:
+                await send(message)
 
         await self._app(scope, receive, counted)
 
@@ -279,8 +284,7 @@ def _caller(scope: Scope) -> str:
 def _address(scope: Scope) -> str:
     """The client's address, as far as it names one client.
 
-    Behind a proxy it is the proxy's, unless uvicorn may believe that one's headers
-    (``FORWARDED_ALLOW_IPS``).
+    Behind a proxy it is the proxy's, unless ``ACTIVEKG_API_TRUSTED_PROXIES`` names it.
     """
     host = scope["client"][0] if scope.get("client") else ""
     try:

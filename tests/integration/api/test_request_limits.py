@@ -109,9 +109,16 @@ def test_guessing_tokens_is_limited_by_address(limited: Connect, token: Callable
     refused = Caller(guesser, "d.e.f").get(RUNS)
     assert_problem(refused, 429, "too_many_requests")
     assert int(refused.headers["retry-after"]) >= 1
-    # Not even a right guess is told from a wrong one any more.
-    assert_problem(Caller(guesser, token()).get(RUNS), 429)
-    assert Caller(limited("203.0.113.10"), token()).get(RUNS).status_code == 200
+    assert_problem(Caller(limited("203.0.113.10"), "d.e.f").get(RUNS), 401)
+
+
+def test_wrong_tokens_lock_out_no_right_one_of_the_same_address(
+    limited: Connect, token: Callable[..., str]
+) -> None:
+    office = limited("203.0.113.9")
+    assert [Caller(office, "a.b.c").get(RUNS).status_code for _ in range(600)][-1] == 429
+    assert Caller(office, token()).get(RUNS).status_code == 200
+    assert_problem(Caller(office, "a.b.c").get(RUNS), 429)
 
 
 def test_an_ipv6_network_is_one_address_and_a_mapped_ipv4_address_is_that_address(
