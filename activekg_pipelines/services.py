@@ -81,7 +81,15 @@ class Services:
         Raises:
             SettingsError: the database or the encryption keys are not configured.
         """
-        for name in ("database", "keyring", "connectors", "ledger", "graph", "orchestrator"):
+        for name in (
+            "database",
+            "monitoring_database",
+            "keyring",
+            "connectors",
+            "ledger",
+            "graph",
+            "orchestrator",
+        ):
             getattr(self, name)
 
     def close(self) -> None:
@@ -89,8 +97,9 @@ class Services:
         opened = vars(self)
         if "orchestrator" in opened:
             self.orchestrator.close()
-        if "database" in opened:
-            self.database.close()
+        for name in ("database", "monitoring_database"):
+            if name in opened:
+                opened[name].close()
 
     @cached_property
     def database(self) -> Database:
@@ -100,6 +109,11 @@ class Services:
             max_size=self.settings.activekg_pool_size,
             idle_in_transaction_seconds=self.settings.activekg_lease_seconds,
         )
+
+    @cached_property
+    def monitoring_database(self) -> Database:
+        """A pool for whoever watches the service, which no other work can use up."""
+        return Database(self.settings.require_dsn(), max_size=2, wait_seconds=3.0)
 
     @cached_property
     def keyring(self) -> KeyRing:

@@ -36,6 +36,15 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
+def _split(value: object) -> object:
+    """The parts of a variable that holds a list."""
+    return (
+        tuple(part.strip() for part in value.split(",") if part.strip())
+        if isinstance(value, str)
+        else value
+    )
+
+
 class _Section(BaseSettings):
     # Built at the first use: only Settings ever is.
     model_config = SettingsConfigDict(
@@ -118,11 +127,60 @@ class AdminApi(_Section):
         description="Requests of one caller, and refused tokens of one address, at one process of "
         "the API. `off` means no limit.",
     )
+    activekg_api_trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = (
+        Field(
+            default=(),
+            description="Addresses or networks of the proxies in front of the API. Only their "
+            "`X-Forwarded-For` and `X-Forwarded-Proto` count.",
+        )
+    )
+    activekg_api_request_seconds: Annotated[float, Unit("seconds")] = Field(
+        default=30.0,
+        ge=1,
+        le=300,
+        description="How long a request may take. What it asks of Postgres and of stores ends "
+        "then, too.",
+    )
+    activekg_api_search_seconds: Annotated[float, Unit("seconds")] = Field(
+        default=10.0, ge=1, le=300, description="How long a search may take."
+    )
+    activekg_api_requests_per_tenant: Annotated[int, Unit("requests")] = Field(
+        default=4,
+        ge=1,
+        le=100,
+        description="Requests of a tenant that one process of the API answers at once, fewer than "
+        "half of `ACTIVEKG_POOL_SIZE` in any case. Four times as many of all tenants. Further "
+        "ones wait for 2 seconds, and are refused then.",
+    )
+    activekg_api_searches_per_tenant: Annotated[int, Unit("searches")] = Field(
+        default=2,
+        ge=1,
+        le=100,
+        description="The same for searches. Those of all tenants take half of "
+        "`ACTIVEKG_POOL_SIZE` at most.",
+    )
+    activekg_api_source_requests_per_tenant: Annotated[int, Unit("requests")] = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="The same for previews and connection tests, which wait for stores.",
+    )
+    activekg_api_monitoring_seconds: Annotated[float, Unit("seconds")] = Field(
+        default=1.0,
+        ge=0,
+        description="For how long an answer of `/metrics` or `/readyz` is given again to whoever "
+        "asks.",
+    )
     activekg_metrics: Literal["token", "open", "off"] = Field(
         default="token",
         description="Who may read `/metrics`: a token with scope `metrics:read`, anybody, or "
         "nobody.",
     )
+
+    @field_validator("activekg_api_trusted_proxies", mode="before")
+    @classmethod
+    def _split_proxies(cls, value: object) -> object:
+        return _split(value)
 
 
 class Sources(_Section):
@@ -174,11 +232,7 @@ class Sources(_Section):
     @field_validator("activekg_endpoint_allowlist", "activekg_private_networks", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
+        return _split(value)
 
 
 class TenantLimits(_Section):

@@ -69,17 +69,26 @@ in `errors` each field that breaks a rule, with the rule; it never repeats what 
 ```
 
 Beyond what each route lists: `404` `not_found` for an address that does not exist, `405`
-`method_not_allowed` with the header `Allow`, and `500` `internal_error`, which is a bug and in
-the log of the API.
+`method_not_allowed` with the header `Allow`, `408` `body_too_slow`, and `500` `internal_error`,
+which is a bug and in the log of the API.
 
 ## Limits
 
 Each caller (a token's subject in its tenant) has 600 requests a minute. Each address has as
-many refused tokens; then all that comes from it is refused before a token is looked at. `429`
-says in `Retry-After` how many seconds to wait. `ACTIVEKG_API_RATE_LIMIT` sets another rate,
-such as `100/second`, or `off`. Each process of the API counts for itself. Behind a proxy set
-uvicorn's `FORWARDED_ALLOW_IPS` to the proxy's address, or all clients share one. A body has
-1,000,000 bytes at most.
+many refused tokens of its own, which take nothing from the accepted ones. `429` says in
+`Retry-After` how many seconds to wait. `ACTIVEKG_API_RATE_LIMIT` sets another rate, such as
+`100/second`, or `off`. Each process of the API counts for itself. Behind a proxy name its address
+in `ACTIVEKG_API_TRUSTED_PROXIES`, or all clients share one.
+
+Each tenant has 4 requests under way at once, 2 searches and 3 previews or connection tests
+beside them. Further ones wait for 2 seconds, and are refused then: `503` `too_many_in_flight`,
+with `Retry-After`. A request takes 30 seconds at most and a search 10, then it is given up: `503`
+`deadline_exceeded`. It is given up, too, when the caller hangs up. What a removal or a change in
+batches has done until then stays, and the same request goes on from there.
+[Configuration](configuration.md) has the settings.
+
+A body has 1,000,000 bytes at most and arrives within 10 seconds. The head of a request arrives
+within 10 seconds, too, or the connection is cut.
 """
 
 PROBLEM = "application/problem+json"

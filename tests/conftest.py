@@ -174,6 +174,8 @@ def app_settings(
     monkeypatch.setenv("ACTIVEKG_ENDPOINT_ALLOWLIST", ",".join(hosts))
     monkeypatch.setenv("CONNECTOR_KEK_V1", Fernet.generate_key().decode())
     monkeypatch.setenv("CONNECTOR_KEK_ACTIVE_VERSION", "1")
+    # A test looks at what it has just changed.
+    monkeypatch.setenv("ACTIVEKG_API_MONITORING_SECONDS", "0")
     monkeypatch.setenv("JWT_SECRET_KEY", "a-secret-of-the-tests-that-is-long-enough")
     return load_settings()
 
@@ -193,3 +195,4 @@ def services(app_settings: Settings) -> Iterator[Services]:
     opened = Services(app_settings)
     yield opened
     opened.database.close()
+    opened.monitoring_database.close()

@@ -94,6 +94,7 @@ class Installation:
     Args:
         connect_seconds: to wait for the database at most. The pool would wait for half a
             minute.
+        answer_seconds: that a statement may take; None for as long as it takes.
         no_database: why the database cannot even be asked.
         page: what the sandbox is given to read.
     """
@@ -103,6 +104,7 @@ class Installation:
         services: Services,
         *,
         connect_seconds: int = 5,
+        answer_seconds: int | None = None,
         no_database: str | None = None,
         page: bytes = _PAGE.encode(),
     ) -> None:
@@ -111,6 +113,7 @@ class Installation:
         self.no_database = no_database
         self.page = page
         self._connect_seconds = connect_seconds
+        self._answer_seconds = answer_seconds
 
     def __enter__(self) -> Self:
         return self
@@ -122,9 +125,13 @@ class Installation:
     @cached_property
     def conn(self) -> psycopg.Connection[Any]:
         """A connection of its own to the database."""
-        return psycopg.connect(
+        conn = psycopg.connect(
             self.settings.require_dsn(), connect_timeout=self._connect_seconds, autocommit=True
         )
+        if self._answer_seconds is not None:
+            timeout = f"{self._answer_seconds}s"
+            conn.execute("SELECT set_config('statement_timeout', %s, false)", (timeout,))
+        return conn
 
     @cached_property
     def dagster(self) -> Mapping[str, DagsterCheck]:

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 import uvicorn
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import APIRouter, FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -28,11 +29,14 @@ from activekg_pipelines.api import (
     search,
 )
 from activekg_pipelines.api.auth import AuthenticationMiddleware
+from activekg_pipelines.api.in_flight import InFlightMiddleware, Kind, bounds_of
+from activekg_pipelines.api.monitoring import SharedAnswers
 from activekg_pipelines.api.request_limits import (
     BodyLimitMiddleware,
     rate_limited,
     too_many_requests,
 )
+from activekg_pipelines.api.serving import server_options
 from activekg_pipelines.errors import SettingsError
 from activekg_pipelines.logs import configure_logging
 from activekg_pipelines.services import Services
@@ -41,6 +45,16 @@ from activekg_pipelines.services import services as services_of_process
 ADMIN_PREFIX: Final = "/_admin/connectors"
 OPENAPI_PATH: Final = f"{ADMIN_PREFIX}/openapi.json"
 MAX_BODY_BYTES: Final = 1_000_000
+KINDS: Final = {
+    "/search": Kind.SEARCH,
+    f"{ADMIN_PREFIX}/configs/test": Kind.SOURCE,
+    f"{ADMIN_PREFIX}/configs/{{config_id}}/test": Kind.SOURCE,
+    f"{ADMIN_PREFIX}/configs/{{config_id}}/preview": Kind.SOURCE,
+}
+"""What routes take most of, where it is not a few statements."""
+
+# For the end of the application.
+_SPARE_THREADS: Final = 4
 
 
 def create_app(services: Services) -> FastAPI:
@@ -61,10 +75,22 @@ def create_app(services: Services) -> FastAPI:
         AuthenticationMiddleware, verifier=TokenVerifier(settings), open_paths=open_paths
     )
 
+    bounds = bounds_of(settings)
+    max_age = settings.activekg_api_monitoring_seconds
+    monitoring = (
+        SharedAnswers("readyz", max_age=max_age, threads=1),
+        SharedAnswers("metrics", max_age=max_age, threads=2),
+    )
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # A thread for every request that may be under way: none ever waits for another's.
+        threads = sum(one.in_all for one in bounds.values())
+        current_default_thread_limiter().total_tokens = threads + _SPARE_THREADS
         yield
         await run_in_threadpool(services.close)
+        for shared in monitoring:
+            shared.close()
 
     app = FastAPI(
         **_description(),
@@ -72,19 +98,24 @@ def create_app(services: Services) -> FastAPI:
         # Served below, behind a token like all else.
         openapi_url=None,
         redirect_slashes=False,
-        # Outermost first. An address that sent too many bad tokens is refused before
-        # its next token is looked at: it could go on guessing otherwise. A caller is
-        # counted once the token has said who it is (an address may be a whole
-        # office's), and before a byte of the body is read, so that bodies that are too
-        # large count as requests.
+        # Outermost first. A caller is counted once the token has said who it is (an
+        # address may be a whole office's), and before a byte of the body is read, so that
+        # bodies that are too large count as requests, and slow ones as under way.
         middleware=[
             *rate_limited(
                 authentication, settings, open_paths=open_paths, exempt_paths=health.OPEN_PATHS
             ),
             Middleware(BodyLimitMiddleware, max_bytes=MAX_BODY_BYTES),
+            Middleware(
+                InFlightMiddleware,
+                bounds=bounds,
+                kinds=KINDS,
+                exempt_paths=health.OPEN_PATHS | {metrics.METRICS_PATH},
+            ),
         ],
     )
     app.state.services = services
+    app.state.probes, app.state.scrapes = monitoring
     problems.install(app)
     _include_documented_routes(app)
     app.include_router(metrics.router(settings))
@@ -148,9 +179,7 @@ def _serve() -> None:
     settings = services.settings
     configure_logging(settings.activekg_log_level, settings.activekg_log_style)
     app = create_app(services)
-    uvicorn.run(
-        app, host=settings.activekg_api_host, port=settings.activekg_api_port, server_header=False
-    )
+    uvicorn.run(app, **server_options(settings))
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ class AuthenticationMiddleware:
 _bearer = HTTPBearer(bearerFormat="JWT", auto_error=False)
 
 
-def authenticated(
+async def authenticated(
     request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 ) -> Principal:
     """The caller."""
@@ -66,7 +66,7 @@ def authenticated(
     return principal
 
 
-def connectors_admin(caller: Annotated[Principal, Depends(authenticated)]) -> Principal:
+async def connectors_admin(caller: Annotated[Principal, Depends(authenticated)]) -> Principal:
     """The caller, who may administer connectors.
 
     Raises:
@@ -75,7 +75,7 @@ def connectors_admin(caller: Annotated[Principal, Depends(authenticated)]) -> Pr
     return _require(caller, AccessScope.CONNECTORS_ADMIN)
 
 
-def searcher(caller: Annotated[Principal, Depends(authenticated)]) -> Principal:
+async def searcher(caller: Annotated[Principal, Depends(authenticated)]) -> Principal:
     """The caller, who may search.
 
     Raises:
@@ -84,7 +84,7 @@ def searcher(caller: Annotated[Principal, Depends(authenticated)]) -> Principal:
     return _require(caller, AccessScope.SEARCH_READ)
 
 
-def metrics_reader(caller: Annotated[Principal, Depends(authenticated)]) -> Principal:
+async def metrics_reader(caller: Annotated[Principal, Depends(authenticated)]) -> Principal:
     """The caller, who may read metrics.
 
     Raises:
@@ -93,7 +93,7 @@ def metrics_reader(caller: Annotated[Principal, Depends(authenticated)]) -> Prin
     return _require(caller, AccessScope.METRICS_READ)
 
 
-# The scopes are for the OpenAPI document, too.
+# Coroutines, so that they take no thread. The scopes are for the OpenAPI document, too.
 Admin = Annotated[Principal, Security(connectors_admin, scopes=[AccessScope.CONNECTORS_ADMIN])]
 Searcher = Annotated[Principal, Security(searcher, scopes=[AccessScope.SEARCH_READ])]
 

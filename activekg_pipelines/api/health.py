@@ -5,13 +5,16 @@ They are open to everybody, so they name what fails and quote nothing.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from activekg_pipelines.administration.checks import CHECKS, Installation, findings
+from activekg_pipelines.administration.checks import CHECKS, Finding, Installation, findings
+from activekg_pipelines.api.monitoring import SharedAnswers
 from activekg_pipelines.api.requests import ServicesOfApp
+from activekg_pipelines.services import Services
 
 router = APIRouter(tags=["health"])
 
@@ -19,7 +22,7 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 
 # Probes come every few seconds and must not pile up behind a database that does not
 # answer.
-_CONNECT_TIMEOUT_SECONDS = 3
+_TIMEOUT_SECONDS = 3
 _READINESS = frozenset(check.name for check in CHECKS if check.for_readiness)
 # Names that whoever watches the route knows.
 _NAMES = {"encryption_keys": "encryption_key"}
@@ -47,7 +50,7 @@ class Readiness(BaseModel):
 
 
 @router.get("/healthz")
-def healthz() -> Alive:
+async def healthz() -> Alive:
     """Whether this process answers; looks at nothing else."""
     return Alive()
 
@@ -55,10 +58,10 @@ def healthz() -> Alive:
 @router.get(
     "/readyz", responses={503: {"model": Readiness, "description": "A part does not work."}}
 )
-def readyz(response: Response, services: ServicesOfApp) -> Readiness:
+async def readyz(request: Request, response: Response, services: ServicesOfApp) -> Readiness:
     """Whether everything that syncs and searches need works, part by part."""
-    with Installation(services, connect_seconds=_CONNECT_TIMEOUT_SECONDS) as installation:
-        found = list(findings(installation, _READINESS))
+    shared: SharedAnswers = request.app.state.probes
+    found = await shared.get("readiness", partial(_look, services))
     ready = all(finding.ok for finding in found)
     response.status_code = 200 if ready else 503
     return Readiness(
@@ -72,3 +75,10 @@ def readyz(response: Response, services: ServicesOfApp) -> Readiness:
             for finding in found
         ],
     )
+
+
+def _look(services: Services) -> list[Finding]:
+    with Installation(
+        services, connect_seconds=_TIMEOUT_SECONDS, answer_seconds=_TIMEOUT_SECONDS
+    ) as installation:
+        return list(findings(installation, _READINESS))

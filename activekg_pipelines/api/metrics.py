@@ -15,7 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 
 from activekg_pipelines.administration.tokens import Principal
 from activekg_pipelines.api.auth import metrics_reader
-from activekg_pipelines.api.requests import ServicesOfApp
+from activekg_pipelines.api.monitoring import SharedAnswers
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.ledger.counters import (
     LATENCY_BUCKETS,
@@ -196,7 +196,7 @@ class SyncCollector(Collector):
         return families(self._samples(), self._services.orchestrator.health())
 
     def _samples(self) -> list[Sample]:
-        with self._services.database.transaction(tenant_id=self._tenant_id) as conn:
+        with self._services.monitoring_database.transaction(tenant_id=self._tenant_id) as conn:
             conn.execute("SELECT set_config('statement_timeout', %s, true)", (_STATEMENT_TIMEOUT,))
             parameters = {
                 "tenant_id": self._tenant_id,
@@ -262,20 +262,26 @@ def open_paths(settings: Settings) -> frozenset[str]:
     return frozenset() if settings.activekg_metrics == "token" else frozenset({METRICS_PATH})
 
 
-def _all_metrics(services: ServicesOfApp) -> Response:
-    return _exposition(services, None)
+async def _all_metrics(request: Request) -> Response:
+    return await _exposition(request, None)
 
 
-def _metrics_of_caller(
-    services: ServicesOfApp, caller: Annotated[Principal, Depends(metrics_reader)]
+async def _metrics_of_caller(
+    request: Request, caller: Annotated[Principal, Depends(metrics_reader)]
 ) -> Response:
-    return _exposition(services, caller.boundary)
+    return await _exposition(request, caller.boundary)
 
 
-def _exposition(services: Services, tenant_id: str | None) -> Response:
-    registry = CollectorRegistry()
-    registry.register(SyncCollector(services, tenant_id))
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+async def _exposition(request: Request, tenant_id: str | None) -> Response:
+    services: Services = request.app.state.services
+    shared: SharedAnswers = request.app.state.scrapes
+
+    def scrape() -> bytes:
+        registry = CollectorRegistry()
+        registry.register(SyncCollector(services, tenant_id))
+        return generate_latest(registry)
+
+    return Response(await shared.get(tenant_id, scrape), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 def _label_names(family: _Family) -> list[str]:

@@ -71,12 +71,16 @@ _CODES: Final[Mapping[int, str]] = {
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    408: "body_too_slow",
     409: "conflict",
     413: "body_too_large",
     422: "invalid_request",
     429: "too_many_requests",
     500: "internal_error",
     503: "unavailable",
+}
+_FURTHER_CODES: Final[Mapping[int, Sequence[str]]] = {
+    503: ("too_many_in_flight", "deadline_exceeded"),
 }
 _MEANINGS: Final[Mapping[int, str]] = {
     401: "The token is missing, or none that this installation accepts.",
@@ -87,7 +91,8 @@ _MEANINGS: Final[Mapping[int, str]] = {
     422: "The request breaks a rule; `errors` names fields and rules.",
     429: "Too many requests.",
     502: "The bucket cannot be read.",
-    503: "The database, Dagster, the model or an encryption key cannot be used right now.",
+    503: "The database, Dagster, the model or an encryption key cannot be used right now, the "
+    "tenant has too many requests under way, or the answer takes too long.",
 }
 CURSOR_CODES: Final[Mapping[int, Sequence[str]]] = {422: ("invalid_request", "invalid_cursor")}
 """``codes`` of a list's errors."""
@@ -178,7 +183,9 @@ def documented(
         codes: the problems' codes by status, where they are not the status's own.
     """
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    all_codes = {status: (code,) for status, code in _CODES.items()} | dict(codes or {})
+    all_codes = {
+        status: (code, *_FURTHER_CODES.get(status, ())) for status, code in _CODES.items()
+    } | dict(codes or {})
     return {
         status: {
             "description": f"{_MEANINGS[status]} Code: "
@@ -196,6 +203,7 @@ def install(app: FastAPI) -> None:
     app.exception_handler(HTTPException)(_on_http_exception)
     app.exception_handler(ActiveKGError)(_on_package_error)
     app.exception_handler(psycopg.OperationalError)(_on_database_error)
+    app.exception_handler(psycopg.errors.QueryCanceled)(_on_cancelled_statement)
     app.exception_handler(psycopg.errors.IdleInTransactionSessionTimeout)(_on_database_error)
     app.exception_handler(Exception)(_on_bug)
 
@@ -226,9 +234,15 @@ def _on_http_exception(request: Request, error: HTTPException) -> Response:
     details = {
         404: "There is nothing at this address.",
         405: "This address does not know that method.",
+        408: "The body did not arrive in time.",
         413: "The body is larger than this address takes.",
     }
-    headers = {"Allow": _methods_at(request)} if error.status_code == 405 else error.headers
+    headers = error.headers
+    if error.status_code == 405:
+        headers = {"Allow": _methods_at(request)}
+    elif error.status_code == 408:
+        # Nobody waits for the rest of the body.
+        headers = {"Connection": "close"}
     return problem(error.status_code, details.get(error.status_code, error.detail), headers=headers)
 
 
@@ -258,6 +272,15 @@ def _on_package_error(request: Request, error: ActiveKGError) -> Response:
 def _on_database_error(_: Request, __: Exception) -> Response:
     return problem(
         503, "The database cannot be used right now; try again.", headers={"Retry-After": "5"}
+    )
+
+
+def _on_cancelled_statement(_: Request, __: Exception) -> Response:
+    return problem(
+        503,
+        "The database took too long for this request, which was given up.",
+        code="deadline_exceeded",
+        headers={"Retry-After": "5"},
     )
 
 

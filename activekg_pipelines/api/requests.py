@@ -12,7 +12,7 @@ from activekg_pipelines.services import Services
 from activekg_pipelines.sources.config import Key
 
 
-def services_of_app(request: Request) -> Services:
+async def services_of_app(request: Request) -> Services:
     """The parts that the application was created with."""
     services: Services = request.app.state.services
     return services

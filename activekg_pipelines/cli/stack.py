@@ -23,6 +23,7 @@ import uvicorn
 from rich.console import Console
 
 from activekg_pipelines.api.app import create_app
+from activekg_pipelines.api.serving import server_options
 from activekg_pipelines.cli.environment import is_embedded, prepare_environment, project_file
 from activekg_pipelines.database.migrate import migrate
 from activekg_pipelines.errors import ActiveKGError, SettingsError
@@ -165,13 +166,7 @@ def _close_interrupted_runs(opened: Services) -> None:
 def _api(opened: Services, logs: Path) -> Iterator[None]:
     _log_to_file(logs / "api.log", "uvicorn", "activekg_pipelines")
     server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(opened),
-            host=opened.settings.activekg_api_host,
-            port=opened.settings.activekg_api_port,
-            log_config=None,
-            server_header=False,
-        )
+        uvicorn.Config(create_app(opened), log_config=None, **server_options(opened.settings))
     )
     thread = threading.Thread(target=server.run, name="api", daemon=True)
     thread.start()

@@ -61,6 +61,7 @@ def services(app_settings: Settings, encoder: Encoder) -> Iterator[Services]:
     opened.encoder = opened.question_encoder = encoder
     yield opened
     opened.database.close()
+    opened.monitoring_database.close()
     settings_module.settings.cache_clear()
     services_module.services.cache_clear()
 
