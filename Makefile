@@ -63,7 +63,7 @@ audit: $(VENV)/.installed
 
 # Ratios against the obvious way and against what each stage can do at most; each also runs alone.
 bench: $(VENV)/.installed
-	for script in extraction encoder scan database search whole idle; do \
+	for script in extraction encoder scan database search whole idle neighbour; do \
 		$(BIN)/python -m benchmarks.$$script || exit 1; \
 	done
 

@@ -6,6 +6,7 @@ transaction.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -17,6 +18,9 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 from activekg_pipelines.deadline import has_deadline, interruptible, seconds_left
+from activekg_pipelines.errors import first_line
+
+logger = logging.getLogger(__name__)
 
 KEEPALIVES: Final = {
     "keepalives_idle": 30,
@@ -85,7 +89,14 @@ class Database:
         with self._pool.connection(timeout=seconds_left(self._wait_seconds)) as conn:
 
             def cancel() -> None:
-                conn.cancel_safe(timeout=_CANCEL_SECONDS)
+                try:
+                    conn.cancel_safe(timeout=_CANCEL_SECONDS)
+                except psycopg.Error as error:
+                    logger.warning(
+                        "A statement that nobody waits for could not be cancelled, and goes on "
+                        "until its timeout: %s",
+                        first_line(error),
+                    )
 
             with interruptible(cancel):
                 if has_deadline():

@@ -10,7 +10,13 @@ import pytest
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.graph.export import export_chunks
-from activekg_pipelines.graph.search import DEFAULT_THRESHOLDS, SearchHit, Thresholds, search
+from activekg_pipelines.graph.search import (
+    DEFAULT_THRESHOLDS,
+    MAX_WORDS,
+    SearchHit,
+    Thresholds,
+    search,
+)
 from activekg_pipelines.services import Services
 from tests.integration.syncing import sync
 from tests.s3_bucket import Bucket
@@ -58,6 +64,25 @@ def test_of_many_chunks_only_those_with_a_rare_word_are_ranked_by_words(
     assert len(_hits(services, "the of and", few, limit=42)) == 42, "a question without words"
     many = _hits(services, "garden example.com", BY_INDEX, limit=42)
     assert sum(hit.score > 1 / 61 for hit in many) > 30
+
+
+@pytest.mark.parametrize("thresholds", [DEFAULT_THRESHOLDS, BY_INDEX], ids=["read", "indexed"])
+def test_only_the_first_words_of_a_long_question_are_looked_for(
+    services: Services, connector: Connector, bucket: Bucket, thresholds: Thresholds
+) -> None:
+    bucket.put("zebra.txt", "Something about a zebra.")
+    bucket.put("garden.txt", "Something about a garden.")
+    sync(services, connector)
+
+    def found_by_words(words: list[str]) -> set[str]:
+        hits = _hits(services, " ".join(words), thresholds, limit=2)
+        assert len(hits) == 2
+        # A rank of one list alone gives at most 1 / 61.
+        return {hit.uri.rpartition("/")[2] for hit in hits if hit.score > 1 / 61}
+
+    fillers = [f"filler{number}" for number in range(MAX_WORDS)]
+    assert found_by_words(["zebra", *fillers[:2], "garden"]) == {"zebra.txt", "garden.txt"}
+    assert found_by_words(["zebra", *fillers, "garden"]) == {"zebra.txt"}
 
 
 def _ask(

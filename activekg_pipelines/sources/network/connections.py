@@ -204,9 +204,11 @@ class _PacedBytes(io.RawIOBase):
 
     def _cut(self) -> None:
         """End the wait in another thread."""
+        # Behind a proxy with TLS there is one more layer around the socket.
+        sock = getattr(self._sock, "socket", self._sock)
         with suppress(OSError):  # The other end has closed it.
             # That of TLS would first forget its state, which the reader is using.
-            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._raw.close()
