@@ -36,6 +36,11 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
+def _half_the_cores() -> int:
+    """Half the number of processor cores."""
+    return max(1, _cores() // 2)
+
+
 def _split(value: object) -> object:
     """The parts of a variable that holds a list."""
     return (
@@ -153,11 +158,11 @@ class AdminApi(_Section):
         "ones wait for 2 seconds, and are refused then.",
     )
     activekg_api_searches_per_tenant: Annotated[int, Unit("searches")] = Field(
-        default=2,
+        default_factory=_half_the_cores,
         ge=1,
         le=100,
-        description="The same for searches. Those of all tenants take half of "
-        "`ACTIVEKG_POOL_SIZE` at most.",
+        description="The same for searches, which take a core each. Those of all tenants take half "
+        "of `ACTIVEKG_POOL_SIZE` at most.",
     )
     activekg_api_source_requests_per_tenant: Annotated[int, Unit("requests")] = Field(
         default=3,

@@ -5,7 +5,8 @@
 Another tenant's list, search and health are asked in turn, while nothing else happens
 and during each of five attacks. The API is a process of its own, and so are the
 attacker and the stores. An attacker sends each request again half a second after it was
-answered. ``--checkout`` measures the API of another checkout of this repository.
+answered, or when ``Retry-After`` says. There is no limit of the rate. ``--checkout``
+measures the API of another checkout of this repository.
 """
 
 from __future__ import annotations
@@ -195,9 +196,11 @@ async def _attack(name: str, url: str, token: str, configs: list[str]) -> None:
 
         async def again_and_again() -> None:
             while True:
+                pause = _PAUSE_SECONDS
                 with suppress(httpx.HTTPError):
-                    await client.request(method, path)
-                await asyncio.sleep(_PAUSE_SECONDS)
+                    answer = await client.request(method, path)
+                    pause = float(answer.headers.get("retry-after", pause))
+                await asyncio.sleep(pause)
 
         await asyncio.gather(*[again_and_again() for _ in range(number)])
 
