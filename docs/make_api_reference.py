@@ -85,10 +85,10 @@ in `ACTIVEKG_API_TRUSTED_PROXIES`, or all clients share one.
 
 Each tenant has 4 requests under way at once, and beside them 3 previews or connection tests and
 as many searches as half the cores of the machine. Further ones wait for 2 seconds, and are
-refused then: `503` `too_many_in_flight`, with `Retry-After`. A request takes 30 seconds at most and a search 10, then it is given up: `503`
-`deadline_exceeded`. It is given up, too, when the caller hangs up. What a removal or a change in
-batches has done until then stays, and the same request goes on from there.
-[Configuration](configuration.md) has the settings.
+refused then: `503` `too_many_in_flight`, with `Retry-After`. A request takes 30 seconds at most
+and a search 10, then it is given up: `503` `deadline_exceeded`. It is given up, too, when the
+caller hangs up. What a removal or a change in batches has done until then stays, and the same
+request goes on from there. [Configuration](configuration.md) has the settings.
 
 A body has 1,000,000 bytes at most and arrives within 10 seconds. The head of a request arrives
 within 10 seconds, too, or the connection is cut.
