@@ -110,8 +110,8 @@ def remove_tenant(services: Services, tenant_id: str) -> TenantRemoval:
     history, limits, counters, its record of actions, and what Dagster holds of it.
 
     Runs that are under way write nothing afterwards. Dagster's record of them is left
-    until they have ended; the same call again removes it. So does what somebody registers
-    meanwhile.
+    until they have ended, and so may be what somebody registers meanwhile. The same call
+    again removes that.
 
     Raises:
         OrchestratorError: Dagster's storage cannot be reached.

@@ -259,7 +259,7 @@ def _check_life(claims: dict[str, Any], most_seconds: int) -> None:
             raise TokenRefused(f"The token's {name} claim is not a number.")
     # An issuer that leaves out iat is held to what is left of the life.
     now = time.time()
-    if not claims["exp"] <= min(claims.get("iat", now), now) + most_seconds:
+    if claims["exp"] > min(claims.get("iat", now), now) + most_seconds:
         raise TokenRefused(f"The token lives longer than {most_seconds:,} seconds.")
 
 

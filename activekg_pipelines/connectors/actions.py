@@ -1,6 +1,6 @@
 """Who did what to connectors and tenants: a record that is only added to.
 
-Every method works in the caller's transaction: an action and its record are stored
+Everything happens in the caller's transaction: an action and its record are stored
 together, or neither is.
 """
 

@@ -59,8 +59,9 @@ def count_tenant(instance: dg.DagsterInstance, tenant_id: str) -> TenantHistory:
     """
     with _storage(instance).index_connection() as conn:
         row = conn.exec_driver_sql(_SQL["count"], _parameters(tenant_id)).one()
-    partitions, runs, events, checks = row
-    return TenantHistory(partitions, runs, events, checks, len(list(_sensors(instance, tenant_id))))
+    partitions, runs, events, check_evaluations = row
+    sensors = len(list(_sensors(instance, tenant_id)))
+    return TenantHistory(partitions, runs, events, check_evaluations, sensors)
 
 
 def forget_tenant(instance: dg.DagsterInstance, tenant_id: str) -> None:
