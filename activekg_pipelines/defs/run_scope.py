@@ -152,10 +152,6 @@ def run_scope(
                     if retry.may_help(error):
                         retry.wait(error, stop)
                     raise
-                except BaseException:
-                    # The work did not end by itself and was interrupted.
-                    stop.check()
-                    raise
         except BaseException as error:
             if isinstance(error, ActiveKGError) and not isinstance(
                 error, (SourceError, RunCancelled)
