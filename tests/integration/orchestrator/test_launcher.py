@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import pytest
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.test_utils import create_run_for_test
@@ -53,8 +54,13 @@ def server(
         ) as process,
     ):
         yield instance, process.create_request_context()
-        # The code server waits for its runs before it ends.
+        # The instance's files stay until nobody writes them any more.
         (tmp_path / "go").touch()
+        _, *runs = sorted(tmp_path.glob("load-*"), key=lambda load: load.stat().st_mtime_ns)
+        deadline = time.monotonic() + _ENDS_WITHIN_SECONDS
+        while any(psutil.pid_exists(int(run.name.removeprefix("load-"))) for run in runs):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
 
 def new_run(instance: dg.DagsterInstance, workspace: WorkspaceRequestContext) -> str:
