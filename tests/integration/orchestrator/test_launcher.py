@@ -46,7 +46,10 @@ def server(
     """A code server and an instance with the launcher of the test."""
     (tmp_path / "slow.py").write_text(_DEFINITIONS)
     module, name = request.param
-    launcher = {"run_launcher": {"module": module, "class": name}}
+    launcher = {
+        "run_launcher": {"module": module, "class": name},
+        "code_servers": {"local_startup_timeout": 300},
+    }
     with (
         dg.instance_for_test(overrides=launcher) as instance,
         WorkspaceProcessContext(
