@@ -198,7 +198,13 @@ def request_sync(
     return SyncRequested(sync_id, queued)
 
 
-def cancel_sync(services: Services, sync_id: UUID, tenant_id: str | None = None) -> RunRow:
+def cancel_sync(
+    services: Services,
+    sync_id: UUID,
+    tenant_id: str | None = None,
+    *,
+    connector_id: UUID | None = None,
+) -> RunRow:
     """Stop a sync; its run ends within seconds.
 
     What it finished is stored, and what it had taken up is given back. The rest waits for
@@ -207,17 +213,22 @@ def cancel_sync(services: Services, sync_id: UUID, tenant_id: str | None = None)
 
     Args:
         tenant_id: whose it must be; None for any tenant's.
+        connector_id: whose it must be; None for any connector's.
 
     Returns:
         The sync as it is now. One that runs is ``cancelled`` once its run has ended.
 
     Raises:
-        SyncNotFound: it does not exist, or is another tenant's.
+        SyncNotFound: it does not exist, or is another tenant's or connector's.
         SyncEnded: it has ended, and nobody cancelled it.
     """
     with services.database.transaction() as conn:
         sync = reads.run(conn, sync_id)
-        if sync is None or tenant_id not in {None, sync.tenant_id}:
+        if (
+            sync is None
+            or tenant_id not in {None, sync.tenant_id}
+            or connector_id not in {None, sync.connector_id}
+        ):
             raise SyncNotFound(f"No sync has the id {sync_id}.")
         _cancel(services, conn, services.connectors.get(conn, sync.connector_id), sync_id)
         now = reads.run(conn, sync_id)

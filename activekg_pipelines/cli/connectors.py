@@ -435,12 +435,12 @@ def cancel(
         if sync_id is None:
             ids = operations.cancel_syncs(services, found.id)
         else:
-            ids = [operations.cancel_sync(services, sync_id, found.tenant_id).id]
+            ids = [operations.cancel_sync(services, sync_id, connector_id=found.id).id]
     if as_json:
         print_json(SyncsCancelled(sync_ids=ids))
     elif ids:
         out.print(
-            f"{len(ids)} syncs end within seconds; see: activekg-pipelines runs "
+            f"Syncs that end within seconds: {len(ids)}. See: activekg-pipelines runs "
             f"{found.partition_key}",
             soft_wrap=True,
             markup=False,

@@ -14,14 +14,12 @@ from enum import Enum
 from uuid import UUID
 
 import dagster as dg
-from psycopg.errors import ForeignKeyViolation
 from pydantic import Field
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.defs.stopping import watched
 from activekg_pipelines.errors import (
     ActiveKGError,
-    ConnectorChanged,
     ConnectorNotFound,
     ConnectorRemoved,
     RunCancelled,
@@ -51,10 +49,6 @@ _RETRY_TAG = "dagster/retry_number"
 _RETRIES = dg.RetryPolicy(
     max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
-
-
-# What the work meets when its connector is removed under it. Each may mean something else.
-_OF_A_REMOVAL = (ConnectorChanged, ConnectorNotFound, ForeignKeyViolation)
 
 
 class SyncMode(Enum):
@@ -160,15 +154,10 @@ def run_scope(
                     )
                     _check(opened, context.run.run_id)
                 except Exception as error:
-                    stop.check()
-                    if isinstance(error, _OF_A_REMOVAL):
-                        _check(opened, context.run.run_id)
+                    # A removal meets the work in many forms: a row or a key is missing.
+                    _check(opened, context.run.run_id)
                     if retry.may_help(error):
                         retry.wait(error, stop)
-                    raise
-                except BaseException:
-                    # The work did not end by itself and was interrupted.
-                    stop.check()
                     raise
         except BaseException as error:
             if isinstance(error, Exception) and not isinstance(error, RunCancelled):

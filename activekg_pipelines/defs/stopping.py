@@ -43,19 +43,25 @@ def watched(
         run: Dagster's run id.
 
     Raises:
-        RunCancelled: at the end of the work, where somebody cancelled the run meanwhile.
-        dagster.DagsterExecutionInterruptedError: in the work, where that did not end by
-            itself, or where the process has to end and nobody cancelled the run.
+        RunCancelled: somebody cancelled the run. The work was interrupted where it did
+            not end by itself.
+        dagster.DagsterExecutionInterruptedError: the process has to end, and nobody
+            cancelled the run.
     """
     watch = _Watch(services, connector, instance, run)
-    with _signals_to(watch):
-        thread = threading.Thread(target=watch.look, name="stop", daemon=True)
-        thread.start()
-        try:
-            yield watch.stop
-        finally:
-            watch.ended.set()
-            thread.join()
+    try:
+        with _signals_to(watch):
+            thread = threading.Thread(target=watch.look, name="stop", daemon=True)
+            thread.start()
+            try:
+                yield watch.stop
+            finally:
+                watch.ended.set()
+                thread.join()
+    except dg.DagsterExecutionInterruptedError:
+        # The work did not end by itself.
+        watch.stop.check()
+        raise
     if watch.signalled:
         # It came too late for the work.
         watch.ask()

@@ -842,16 +842,20 @@ SELECT cancelled_by FROM connectors.runs WHERE dagster_run_id = %(run)s
 -- name: cancel_runs
 -- Ends the syncs that wait, and asks those that run to end. The rest of the connector's
 -- work waits for the next poll, or for a sync that somebody asks for. Returns what ends.
-WITH cancelled AS (
-    UPDATE connectors.runs SET
-        cancelled_by = %(by)s, waits_for = NULL,
-        status = CASE WHEN status = 'waiting' THEN 'failed' ELSE status END,
-        finished_at = CASE WHEN status = 'waiting' THEN now() END
+WITH live AS (
+    SELECT id FROM connectors.runs
     WHERE status IN ('waiting', 'running') AND cancelled_by IS NULL
       AND connector_id = %(connector_id)s
       AND (%(id)s::uuid IS NULL OR id = %(id)s)
       AND (%(run)s::text IS NULL OR dagster_run_id = %(run)s)
-    RETURNING id
+    ORDER BY id FOR UPDATE
+), cancelled AS (
+    UPDATE connectors.runs r SET
+        cancelled_by = %(by)s, waits_for = NULL,
+        status = CASE WHEN r.status = 'waiting' THEN 'failed' ELSE r.status END,
+        finished_at = CASE WHEN r.status = 'waiting' THEN now() END
+    FROM live WHERE r.id = live.id
+    RETURNING r.id
 ), held AS (
     UPDATE connectors.connectors SET runs_held = true
     WHERE id = %(connector_id)s AND NOT runs_held AND EXISTS (SELECT FROM cancelled)

@@ -223,7 +223,7 @@ def test_a_connectors_syncs_are_cancelled(cli: CommandLine, bucket: Bucket) -> N
     assert run["id"] == sync_id
     assert run["cancelled_by"].endswith("(command line)")
     cli.json("connectors", "sync", NAME)
-    assert "1 syncs end" in cli("connectors", "cancel", NAME).stdout
+    assert "Syncs that end within seconds: 1." in cli("connectors", "cancel", NAME).stdout
     cli("connectors", "cancel", NAME, "--sync", NAME, code=2)
 
 

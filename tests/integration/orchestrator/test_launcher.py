@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import pytest
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.test_utils import create_run_for_test
@@ -45,7 +46,10 @@ def server(
     """A code server and an instance with the launcher of the test."""
     (tmp_path / "slow.py").write_text(_DEFINITIONS)
     module, name = request.param
-    launcher = {"run_launcher": {"module": module, "class": name}}
+    launcher = {
+        "run_launcher": {"module": module, "class": name},
+        "code_servers": {"local_startup_timeout": 300},
+    }
     with (
         dg.instance_for_test(overrides=launcher) as instance,
         WorkspaceProcessContext(
@@ -53,8 +57,13 @@ def server(
         ) as process,
     ):
         yield instance, process.create_request_context()
-        # The code server waits for its runs before it ends.
+        # The instance's files stay until nobody writes them any more.
         (tmp_path / "go").touch()
+        _, *runs = sorted(tmp_path.glob("load-*"), key=lambda load: load.stat().st_mtime_ns)
+        deadline = time.monotonic() + _ENDS_WITHIN_SECONDS
+        while any(psutil.pid_exists(int(run.name.removeprefix("load-"))) for run in runs):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
 
 def new_run(instance: dg.DagsterInstance, workspace: WorkspaceRequestContext) -> str:
