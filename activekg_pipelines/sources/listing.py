@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _MAX_KEY_BYTES: Final = 1024
 # S3's have up to 40 characters, Google's up to 20.
 _TOKEN: Final = re.compile(r"[ -~]{1,256}")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def _why_not_storable(key: str) -> str | None:
     if len(key.encode("utf-8", "surrogatepass")) > _MAX_KEY_BYTES:
         return f"longer than {_MAX_KEY_BYTES:,} bytes"
     # JSON can hold half of a surrogate pair.
-    if any("\ud800" <= character <= "\udfff" for character in key):
+    if _SURROGATE.search(key):
         return "no valid Unicode text"
     return None
 

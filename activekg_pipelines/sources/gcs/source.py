@@ -340,7 +340,7 @@ class _Adapter(HTTPAdapter):
 
         The connection counts what arrives. Here counts what it unpacks to.
         """
-        meter = Meter(self._route.service)
+        meter = Meter(self._route.service, LISTING_BYTES)
         kept = bytearray()
         for piece in answer.iter_content(CHUNK_BYTES):
             kept += piece

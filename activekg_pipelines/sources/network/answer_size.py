@@ -32,11 +32,16 @@ def answers_of(most: int) -> Iterator[None]:
 
 
 class Meter:
-    """Counts the bytes of one answer, of which its caller expects no more than so many."""
+    """Counts the bytes of one answer, of which its caller expects no more than so many.
 
-    def __init__(self, service: str) -> None:
+    Args:
+        service: what people call the place.
+        most: bytes; by default those of :func:`answers_of`, if any.
+    """
+
+    def __init__(self, service: str, most: int | None = None) -> None:
         self._service = service
-        self._most = _at_most.get()
+        self._most = _at_most.get() if most is None else most
         self._bytes = 0
 
     def count(self, received: int) -> None:
