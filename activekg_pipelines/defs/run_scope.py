@@ -124,11 +124,9 @@ def run_scope(
                     config.time_budget_seconds or opened.settings.activekg_run_budget_seconds,
                 )
         except BaseException as error:
-            if isinstance(error, ActiveKGError) and not isinstance(
-                # The extraction has recorded these.
-                error,
-                (SourceError, ParserUnavailable),
-            ):
+            # Whoever read the source has recorded those two.
+            is_recorded = isinstance(error, (SourceError, ParserUnavailable))
+            if isinstance(error, ActiveKGError) and not is_recorded:
                 # A missing key or model stops the connector as refused credentials do,
                 # and is shown in the same place.
                 code = "model" if isinstance(error, ModelError) else "configuration"
