@@ -57,27 +57,13 @@ class ForkServer:
         ours, theirs = socket.socketpair()
         self._control = Channel(ours)
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
-                # Isolated: neither the environment nor the folder that it starts in has
-                # a say in what it imports.
-                [
-                    sys.executable,
-                    "-I",
-                    "-Xutf8",
-                    "-c",
-                    _PROGRAM,
-                    str(theirs.fileno()),
-                    *search_path,
-                ],
-                env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=[theirs.fileno()],
-                # Ctrl-C is for the owner, which then ends this process.
-                process_group=0,
-            )
+            try:
+                self._process = _start(theirs.fileno(), search_path)
+            except OSError as error:
+                self._control.close()
+                raise ParserUnavailable(
+                    f"The process that parsers are started from does not start: {error}"
+                ) from error
         try:
             ready, _ = self._control.receive(deadline=time.monotonic() + _START_SECONDS)
         except (EOFError, TimeoutError, UnexpectedAnswer):
@@ -180,6 +166,23 @@ class ForkServer:
                 self.close()
                 raise EOFError from None
         return answer
+
+
+def _start(descriptor: int, search_path: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    # Isolated: neither the environment nor the folder that it starts in has a say in what
+    # it imports.
+    program = [sys.executable, "-I", "-Xutf8", "-c", _PROGRAM, str(descriptor), *search_path]
+    return subprocess.Popen(  # noqa: S603 - our own program
+        program,
+        env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        pass_fds=[descriptor],
+        # Ctrl-C is for the owner, which then ends this process.
+        process_group=0,
+    )
 
 
 def _complaint(complaints: IO[bytes] | None) -> str:

@@ -159,6 +159,8 @@ class Sandbox:
         self, outcome: Future[ExtractedDocument], document: _Document
     ) -> ExtractedDocument | ObjectError:
         for _ in range(_TRIES):
+            if outcome.cancelled():
+                raise CancelledError
             worker = self._idle_worker() or self._new_worker()
             try:
                 self._put_to_work(worker, outcome)

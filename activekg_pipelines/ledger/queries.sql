@@ -452,7 +452,7 @@ WITH incoming AS (
             WHEN i.state = 'failed' AND o.state = 'extracted' THEN 'extracted' ELSE i.state
         END::connectors.object_state,
         error_code = i.code, error_message = i.message, attempts = o.attempts + 1, deaths = 0,
-        -- Whatever gives fresh attempts sets those to 0, and knows nothing of this column.
+        -- Whatever gives fresh attempts sets attempts to 0, and knows nothing of this column.
         parser_failures = CASE WHEN o.attempts = 0 THEN 0 ELSE o.parser_failures END
             + i.of_parser::int,
         next_attempt_at = now() + make_interval(secs => i.delay),

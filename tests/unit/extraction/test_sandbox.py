@@ -22,6 +22,7 @@ from activekg_pipelines.errors import (
     ParserCrashed,
     ParserDeadline,
     ParserMemory,
+    ParserUnavailable,
     UnsupportedType,
 )
 from activekg_pipelines.extraction import ExtractedDocument, Limits, Sandbox
@@ -118,13 +119,39 @@ def test_documents_given_to_workers_that_were_killed_before_are_read_by_the_next
 
 def test_a_sandbox_survives_its_fork_server(note: Path) -> None:
     with Sandbox(LIMITS, workers=1, extractor=misbehave) as sandbox:
-        first = int(sandbox.submit(note, "process", None).result(timeout=30).text)
-        server = psutil.Process(first).parent()
+        first = psutil.Process(int(sandbox.submit(note, "process", None).result(timeout=30).text))
+        server = first.parent()
         assert server is not None
         assert server.pid != os.getpid()
         server.kill()
+        _, alive = psutil.wait_procs([first], timeout=30)
+        assert alive == [], "it dies with its parent"
         second = int(sandbox.submit(note, "process", None).result(timeout=60).text)
         assert psutil.Process(second).ppid() != server.pid
+
+
+@pytest.mark.parametrize("python", ["/bin/false", "/no/python"])
+def test_a_process_that_does_not_start_is_no_fault_of_a_document(
+    note: Path, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", python)
+    # Another search path asks for another process.
+    monkeypatch.syspath_prepend(note.parent)
+    with Sandbox(LIMITS, workers=1, extractor=misbehave) as sandbox:
+        error = sandbox.submit(note, "fine", None).exception(timeout=60)
+    assert type(error) is ParserUnavailable
+    assert "does not start" in error.message
+
+
+def test_a_worker_that_cannot_be_prepared_is_no_fault_of_a_document(note: Path) -> None:
+    def moved(path: Path, key: str, content_type: str | None, limits: Limits) -> ExtractedDocument:
+        return misbehave(path, key, content_type, limits)
+
+    moved.__module__ = "no_such_module"
+    with Sandbox(workers=1, extractor=moved) as sandbox:
+        error = sandbox.submit(note, "fine", None).exception(timeout=60)
+    assert type(error) is ParserUnavailable
+    assert "No module named 'no_such_module'" in error.message
 
 
 def test_a_closed_sandbox_takes_nothing_more(note: Path) -> None:
