@@ -294,11 +294,8 @@ def test_a_run_none_of_whose_objects_can_be_read_fails(
 ) -> None:
     bucket.put("a.txt", "one")
     bucket.put("b.txt", "two")
-    scan_connector(services, connector, budget_seconds=None)
+    (request,) = requests_of(poll_tenant(services, "acme_corp"))
     bucket.delete("a.txt", "b.txt")
-    request = dg.RunRequest(
-        partition_key=connector.partition_key, asset_selection=[EXTRACTED_TEXT, DOCUMENT_EMBEDDINGS]
-    )
     result = execute(instance, request, raise_on_error=False)
     assert not result.success
     assert "None of 2 objects could be read; each is tried again later" in str(result.all_events)

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import dagster as dg
 import pytest
+from dagster_postgres import PostgresEventLogStorage
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.defs.checks import no_drift
 from activekg_pipelines.defs.freshness import listed_in_time, listings_in_time
 from activekg_pipelines.defs.jobs import sync_connector
+from activekg_pipelines.defs.maintenance import OWN_DEFINITIONS
 from activekg_pipelines.defs.run_scope import (
     DOCUMENT_EMBEDDINGS,
     EXTRACTED_TEXT,
@@ -18,6 +20,7 @@ from activekg_pipelines.defs.run_scope import (
     SOURCE_OBJECTS,
 )
 from activekg_pipelines.defs.sensors import start_due_work
+from activekg_pipelines.orchestrator.history import purge_history
 from activekg_pipelines.services import Services
 from tests.integration.syncing import documents, query, states
 from tests.integration.test_dagster_runs import ASSETS, execute, requests_of, run_rows
@@ -237,6 +240,31 @@ def test_a_source_that_was_never_listed_is_late_too_and_a_paused_one_is_not(
         age(services, connector, 86400)
     assert listings(services, instance) == "1 checks turned."
     assert lights(instance, LISTED) == {never.partition_key: "FAILED"}
+
+
+def test_what_no_run_evaluated_goes_with_its_partition(
+    services: Services,
+    instance: dg.DagsterInstance,
+    broken_and_whole: tuple[Connector, Connector],
+) -> None:
+    stays, _ = broken_and_whole
+    for connector in broken_and_whole:
+        age(services, connector, 86400)
+    assert listings(services, instance) == "2 checks turned."
+    instance.add_dynamic_partitions("connector", [stays.partition_key])
+    storage = instance.event_log_storage
+    assert isinstance(storage, PostgresEventLogStorage)
+    with storage.index_connection() as conn:
+        conn.exec_driver_sql(
+            "UPDATE asset_check_executions SET create_timestamp = create_timestamp"
+            " - interval '31 days'"
+        )
+    done = purge_history(instance, OWN_DEFINITIONS, days=30, budget_seconds=60)
+    assert done.check_evaluations == 1
+    assert lights(instance, LISTED) == {stays.partition_key: "FAILED"}
+    with storage.index_connection() as conn:
+        events = conn.exec_driver_sql("SELECT count(*) FROM event_logs WHERE run_id = ''")
+        assert events.scalar_one() == 1
 
 
 def test_ten_thousand_idle_connectors_write_nothing(

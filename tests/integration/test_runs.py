@@ -371,6 +371,7 @@ def test_polls_do_not_pile_up_requests_while_one_waits(
             connector.id,
             "acme_corp",
             ScanCounts(listed=1, added=1, due=1),
+            sync_id=uuid4(),
             needs_run=True,
         )
     assert [

@@ -43,6 +43,7 @@ def test_the_documents_registration_answers_with_id_and_masked_secrets(
         "secret_access_key": "********",
         "poll_interval_seconds": 900,
         "enabled": True,
+        "delete_guard_percent": None,
         "endpoint_url": None,
     }
     assert created["status"] == "waiting"
@@ -417,3 +418,16 @@ def test_held_back_deletions_go_on_after_one_confirmation(
     assert confirmed["deletions_confirmed"] == 12
     assert confirmed["sync_id"]
     assert ledger_rows.waiting_runs(created) == [("manual", "changed")]
+
+
+def test_a_connector_sets_its_own_delete_guard(acme: Caller, admin: Services) -> None:
+    body = registration()
+    body["config"]["delete_guard_percent"] = 35
+    created = acme.post(CONFIGS, body).json()
+    assert created["config"]["delete_guard_percent"] == 35
+    url = f"{CONFIGS}/{created['id']}"
+    for wrong in (0, 101, "35", 1.5):
+        assert_problem(acme.put(url, {"config": {"delete_guard_percent": wrong}}), 422)
+    changed = acme.put(url, {"config": {"delete_guard_percent": None}}).json()
+    assert changed["config"]["delete_guard_percent"] is None
+    assert admin.delete_guard_share(admin.connector(created["id"])) == 0.2

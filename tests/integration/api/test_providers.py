@@ -126,6 +126,7 @@ def test_the_key_file_is_kept_encrypted_and_shown_by_its_address(
         "endpoint_url": place.endpoint_url,
         "poll_interval_seconds": 900,
         "enabled": True,
+        "delete_guard_percent": None,
     }
     assert secrets_of(admin, created["id"]) == in_clear(place.config().secrets())
     with admin.database.transaction() as conn:
@@ -195,6 +196,7 @@ def test_a_connector_whose_provider_is_not_installed_hides_no_other_one(
         "name": "elsewhere",
         "poll_interval_seconds": 60,
         "enabled": True,
+        "delete_guard_percent": None,
         "store": "elsewhere",
         "prefix": "",
     }
