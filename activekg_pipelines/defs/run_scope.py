@@ -19,6 +19,11 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import ActiveKGError, ModelError, SourceError
 from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.logs import log_fields
+from activekg_pipelines.orchestrator.run_bounds import (
+    MAX_BUDGET_SECONDS,
+    MAX_OBJECTS,
+    check_agreement,
+)
 from activekg_pipelines.pipeline.lease import Lease, lease
 from activekg_pipelines.services import Services, services
 
@@ -46,12 +51,18 @@ class SyncConfig(dg.Config):
         "failed: also all failures and dead letters; all: every object again.",
     )
     max_objects: int | None = Field(
-        default=None, ge=1, description="Objects at most; by default ACTIVEKG_MAX_OBJECTS_PER_RUN."
+        default=None,
+        ge=1,
+        le=MAX_OBJECTS,
+        description="Objects at most; by default ACTIVEKG_MAX_OBJECTS_PER_RUN. "
+        f"No run takes more than {MAX_OBJECTS:,}.",
     )
     time_budget_seconds: float | None = Field(
         default=None,
         gt=0,
-        description="Claims nothing more after this time; by default ACTIVEKG_RUN_BUDGET_SECONDS.",
+        le=MAX_BUDGET_SECONDS,
+        description="Claims nothing more after this time; by default ACTIVEKG_RUN_BUDGET_SECONDS. "
+        f"No run has more than {MAX_BUDGET_SECONDS:,.0f}.",
     )
 
 
@@ -91,6 +102,7 @@ def run_scope(
     opened = services()
     selected = _selected(context.run)
     with _failures_named():
+        check_agreement(context.run.tags, context.partition_key)
         connector = opened.connector_of_partition(context.partition_key)
         with opened.database.transaction(tenant_id=connector.tenant_id) as conn:
             sync = opened.ledger.start_run(
