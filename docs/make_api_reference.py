@@ -38,6 +38,7 @@ signs its own.
 | `search:read` | searching in the documents of the token's own tenant |
 | `metrics:read` | `GET /metrics` of its own tenant; of all if it has no other scope and no tenant |
 | `super_admin` | everything, for every tenant; its token may name no tenant |
+| `dagster:ui` | beside `super_admin`: logging in to Dagster's UI |
 
 ## Tenants
 

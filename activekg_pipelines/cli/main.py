@@ -21,6 +21,7 @@ from activekg_pipelines.cli import (
     preview,
     search,
     tenant_limits,
+    webserver,
 )
 from activekg_pipelines.cli.console import EXIT_CODES, KnownErrors
 
@@ -59,6 +60,7 @@ app.command("audit")(audit.audit)
 app.add_typer(tenant_limits.app, name="limits")
 app.command("rotate-keys")(keys.rotate)
 app.command("search")(search.search)
+app.command("webserver")(webserver.webserver)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 

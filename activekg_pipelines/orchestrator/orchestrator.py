@@ -21,6 +21,7 @@ class Orchestrator:
 
     Args:
         webserver_url: where GraphQL is asked and where links lead.
+        credential: makes the token of a request to the webserver.
         instance: opens Dagster's instance; by default the one that ``DAGSTER_HOME``
             names.
         transport: carries the HTTP requests; by default the network.
@@ -31,11 +32,12 @@ class Orchestrator:
         self,
         webserver_url: str,
         *,
+        credential: Callable[[], str | None] | None = None,
         instance: Callable[[], DagsterInstance] | None = None,
         transport: httpx.BaseTransport | None = None,
         reload_interval_seconds: float = 5.0,
     ) -> None:
-        self._webserver = Webserver(webserver_url, transport=transport)
+        self._webserver = Webserver(webserver_url, credential=credential, transport=transport)
         self._partitions = PartitionStore(instance)
         self._reloads = Reloads(self._webserver, interval_seconds=reload_interval_seconds)
 
