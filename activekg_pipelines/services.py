@@ -30,6 +30,7 @@ from activekg_pipelines.graph.search import SearchHit, search
 from activekg_pipelines.graph.store import Graph
 from activekg_pipelines.ledger.states import Versions
 from activekg_pipelines.ledger.store import Ledger, TenantBounds
+from activekg_pipelines.orchestrator.credential import ServiceCredential
 from activekg_pipelines.orchestrator.orchestrator import Orchestrator
 from activekg_pipelines.settings import Settings, settings
 from activekg_pipelines.sources.ordered import Ordered
@@ -200,7 +201,10 @@ class Services:
     @cached_property
     def orchestrator(self) -> Orchestrator:
         """Dagster, as API and command line need it."""
-        return Orchestrator(self.settings.activekg_webserver_url)
+        return Orchestrator(
+            self.settings.activekg_webserver_url,
+            credential=ServiceCredential(self.settings).make,
+        )
 
     @cached_property
     def versions(self) -> Versions:

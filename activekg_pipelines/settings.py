@@ -31,6 +31,15 @@ class Unit:
     name: str
 
 
+def _split_commas(value: object) -> object:
+    """The parts of a variable that holds a list."""
+    return (
+        tuple(part.strip() for part in value.split(",") if part.strip())
+        if isinstance(value, str)
+        else value
+    )
+
+
 def _cores() -> int:
     """The number of processor cores."""
     return os.cpu_count() or 1
@@ -39,15 +48,6 @@ def _cores() -> int:
 def _half_the_cores() -> int:
     """Half the number of processor cores."""
     return max(1, _cores() // 2)
-
-
-def _split(value: object) -> object:
-    """The parts of a variable that holds a list."""
-    return (
-        tuple(part.strip() for part in value.split(",") if part.strip())
-        if isinstance(value, str)
-        else value
-    )
 
 
 class _Section(BaseSettings):
@@ -72,11 +72,6 @@ class Installation(_Section):
         default=Path(".activekg"),
         description="Folder of the embedded database, the generated keys, the converted model, "
         "the logs and Dagster's files.",
-    )
-    activekg_webserver_url: str = Field(
-        default="http://127.0.0.1:3000",
-        description="Dagster's webserver. The API asks it to reload the code location, and links "
-        "to its runs.",
     )
     activekg_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO",
@@ -191,7 +186,42 @@ class AdminApi(_Section):
     @field_validator("activekg_api_trusted_proxies", mode="before")
     @classmethod
     def _split_proxies(cls, value: object) -> object:
-        return _split(value)
+        return _split_commas(value)
+
+
+class DagsterUi(_Section):
+    """Dagster's UI
+
+    `activekg-pipelines up` and `activekg-pipelines webserver` serve it.
+    """
+
+    activekg_webserver_url: str = Field(
+        default="http://127.0.0.1:3000",
+        description="Dagster's webserver. The API asks it to reload the code location, and links "
+        "to its runs.",
+    )
+    activekg_webserver_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names by which browsers reach the UI, such as `dagster.example.com`, beside "
+        "this machine's own and that of `ACTIVEKG_WEBSERVER_URL`. Requests for other names are "
+        "refused.",
+    )
+    activekg_webserver_login: Literal["auto", "on", "proxy"] = Field(
+        default="auto",
+        description="Who asks people to log in. `auto`: the webserver, unless it can be reached "
+        "from this machine alone. `on`: the webserver, always. `proxy`: a proxy that nobody gets "
+        "around.",
+    )
+    activekg_webserver_secret: SecretStr | None = Field(
+        default=None,
+        description="Secret of 32 bytes or more that webserver, API and command line share: it "
+        "signs sessions, and the API's own requests. Without it, `JWT_SECRET_KEY` counts.",
+    )
+
+    @field_validator("activekg_webserver_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        return _split_commas(value)
 
 
 class Sources(_Section):
@@ -242,8 +272,8 @@ class Sources(_Section):
 
     @field_validator("activekg_endpoint_allowlist", "activekg_private_networks", mode="before")
     @classmethod
-    def _split_commas(cls, value: object) -> object:
-        return _split(value)
+    def _split_allowed(cls, value: object) -> object:
+        return _split_commas(value)
 
 
 class TenantLimits(_Section):
@@ -433,6 +463,7 @@ class Settings(
     Installation,
     Keys,
     AdminApi,
+    DagsterUi,
     Sources,
     TenantLimits,
     Fairness,

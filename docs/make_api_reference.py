@@ -41,6 +41,7 @@ now where it has none, to `exp`; these are numbers. `sub` has at most 256 printa
 | `search:read` | searching in the documents of the token's own tenant |
 | `metrics:read` | `GET /metrics` of its own tenant; of all if it has no other scope and no tenant |
 | `super_admin` | everything, for every tenant; its token may name no tenant |
+| `dagster:ui` | beside `super_admin`: logging in to Dagster's UI |
 
 ## Tenants
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ _MIN_RSA_BITS: Final = 2048
 _HOW_TO_MAKE_A_SECRET: Final = (
     "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"  # noqa: S105
 )
+_LATEST: Final = 2**53
 _tenant_ids: TypeAdapter[str] = TypeAdapter(TenantId)
 
 
@@ -45,6 +46,9 @@ class AccessScope(StrEnum):
     METRICS_READ = "metrics:read"
     """The metrics of the token's own tenant. A token for nothing else may name no
     tenant (that of a Prometheus server): it reads the metrics of all."""
+    DAGSTER_UI = "dagster:ui"
+    """Dagster's UI. It shows every tenant, so it opens to a super admin alone, and only
+    with a token that names this scope as well: no token of the API logs in by accident."""
 
 
 class TokenRefused(Exception):
@@ -62,11 +66,13 @@ class Principal:
     Attributes:
         tenant_id: None only for a super admin, or a reader of metrics and nothing else,
             whose token names no tenant.
+        expires: when the token ends, in seconds since 1970.
     """
 
     subject: str
     tenant_id: str | None
     scopes: frozenset[str]
+    expires: float = field(default=0.0, compare=False)
 
     @property
     def is_super_admin(self) -> bool:
@@ -80,6 +86,11 @@ class Principal:
         None for a super admin, who may meet all.
         """
         return None if self.is_super_admin else self.tenant_id
+
+    @property
+    def may_use_dagster(self) -> bool:
+        """Whether the caller may log in to Dagster's UI."""
+        return self.is_super_admin and AccessScope.DAGSTER_UI in self.scopes
 
     def may(self, scope: AccessScope) -> bool:
         """Whether the caller has a scope; a super admin has all."""
@@ -285,7 +296,9 @@ def _principal(claims: dict[str, Any]) -> Principal:
             tenant_id = _tenant_ids.validate_python(tenant_id, strict=True)
         except ValidationError:
             raise TokenRefused("The token's tenant_id claim is not a valid tenant id.") from None
-    return Principal(subject, tenant_id, scopes)
+    # A claim may be larger than any float.
+    expires = float(min(int(claims["exp"]), _LATEST))
+    return Principal(subject, tenant_id, scopes, expires)
 
 
 def _scopes(claims: dict[str, Any]) -> frozenset[str]:

@@ -74,7 +74,9 @@ def token(
     tenant: Annotated[str | None, typer.Option(help="The token's tenant.")] = None,
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="Repeatable: connectors:admin, search:read, metrics:read, super_admin."),
+        typer.Option(
+            help="Repeatable: connectors:admin, search:read, metrics:read, super_admin, dagster:ui."
+        ),
     ] = None,
     hours: Annotated[
         float, typer.Option(min=0.01, max=24 * 30, help="How long it is valid.")

@@ -23,6 +23,7 @@ from activekg_pipelines.cli import (
     search,
     tenant_limits,
     tenants,
+    webserver,
 )
 from activekg_pipelines.cli.console import EXIT_CODES, KnownErrors
 
@@ -63,6 +64,7 @@ app.add_typer(tenants.app, name="tenants")
 app.command("rotate-keys")(keys.rotate)
 app.command("actions")(actions.actions)
 app.command("search")(search.search)
+app.command("webserver")(webserver.webserver)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 

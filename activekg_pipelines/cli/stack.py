@@ -1,6 +1,6 @@
 """The whole system on one machine.
 
-``dagster dev`` is the only child process, and the API runs in this one.
+Dagster is the only child process, and the API runs in this one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from activekg_pipelines.api.serving import server_options
 from activekg_pipelines.cli.environment import is_embedded, prepare_environment, project_file
 from activekg_pipelines.database.migrate import migrate
 from activekg_pipelines.errors import ActiveKGError, SettingsError
-from activekg_pipelines.orchestrator.process import dagster_dev
+from activekg_pipelines.orchestrator.credential import ServiceCredential
+from activekg_pipelines.orchestrator.process import dagster_processes
 from activekg_pipelines.orchestrator.runs import fail_interrupted_runs
 from activekg_pipelines.orchestrator.sensors import WORK_QUEUE_SENSOR
 from activekg_pipelines.orchestrator.webserver import Webserver, WebserverError
@@ -137,7 +138,7 @@ def _started() -> Iterator[Stack]:
     workspace = project_file("workspace.yaml")
     with (
         _terminated_as_interrupted(),
-        dagster_dev(workspace, host=host, port=port, log=logs / "dagster.log") as dagster,
+        dagster_processes(workspace, host=host, port=port, log=logs / "dagster.log") as dagster,
         _api(opened, logs),
     ):
         stack = Stack(opened, dagster, logs)
@@ -197,7 +198,8 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 def _wait_until_ready(stack: Stack) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    with closing(Webserver(stack.webserver_url)) as webserver:
+    credential = ServiceCredential(stack.services.settings).make
+    with closing(Webserver(stack.webserver_url, credential=credential)) as webserver:
         while time.monotonic() < deadline:
             stack.check()
             if _answers(f"{stack.api_url}/healthz") and _definitions_loaded(webserver):

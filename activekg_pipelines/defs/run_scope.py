@@ -29,6 +29,11 @@ from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.logs import log_fields
 from activekg_pipelines.orchestrator.checks import withdraw_planned_checks
 from activekg_pipelines.orchestrator.launches import SYNC_ID_TAG
+from activekg_pipelines.orchestrator.run_bounds import (
+    MAX_BUDGET_SECONDS,
+    MAX_OBJECTS,
+    check_agreement,
+)
 from activekg_pipelines.pipeline.failures import RUN_FAILED, record_failure
 from activekg_pipelines.pipeline.lease import Lease, lease
 from activekg_pipelines.pipeline.stop import Stop
@@ -75,12 +80,18 @@ class SyncConfig(dg.Config):
         "reindex: every stored text into the graph again, without listing and downloading.",
     )
     max_objects: int | None = Field(
-        default=None, ge=1, description="Objects at most; by default ACTIVEKG_MAX_OBJECTS_PER_RUN."
+        default=None,
+        ge=1,
+        le=MAX_OBJECTS,
+        description="Objects at most; by default ACTIVEKG_MAX_OBJECTS_PER_RUN. "
+        f"No run takes more than {MAX_OBJECTS:,}.",
     )
     time_budget_seconds: float | None = Field(
         default=None,
         gt=0,
-        description="Claims nothing more after this time; by default ACTIVEKG_RUN_BUDGET_SECONDS.",
+        le=MAX_BUDGET_SECONDS,
+        description="Claims nothing more after this time; by default ACTIVEKG_RUN_BUDGET_SECONDS. "
+        f"No run has more than {MAX_BUDGET_SECONDS:,.0f}.",
     )
 
 
@@ -126,6 +137,7 @@ def run_scope(
     config = config or SyncConfig()
     opened = services()
     with _ends_named(context) as retry:
+        check_agreement(context.run.tags, context.partition_key)
         try:
             connector = opened.connector_of_partition(context.partition_key)
         except ConnectorNotFound as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from activekg_pipelines.orchestrator.sensors import WORK_QUEUE_SENSOR
 from activekg_pipelines.orchestrator.webserver import (
     CodeLocation,
+    CredentialRefused,
     DaemonStatus,
     Webserver,
     WebserverError,
@@ -35,10 +36,12 @@ def check_dagster(webserver: Webserver) -> list[Check]:
     try:
         locations = webserver.code_locations(timeout=_TIMEOUT_SECONDS)
         daemons = webserver.daemons(timeout=_TIMEOUT_SECONDS)
-    except WebserverError:
+    except WebserverError as error:
         unreachable = "unknown, because the webserver does not answer"
+        refused = isinstance(error, CredentialRefused)
+        detail = error.message if refused else "does not answer at ACTIVEKG_WEBSERVER_URL"
         return [
-            Check("dagster_webserver", False, "does not answer at ACTIVEKG_WEBSERVER_URL"),
+            Check("dagster_webserver", False, detail),
             Check("dagster_code_location", False, unreachable),
             Check("dagster_daemon", False, unreachable),
         ]

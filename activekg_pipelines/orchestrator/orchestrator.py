@@ -27,6 +27,7 @@ class Orchestrator:
 
     Args:
         webserver_url: where GraphQL is asked and where links lead.
+        credential: makes the token of a request to the webserver.
         instance: opens Dagster's instance; by default the one that ``DAGSTER_HOME``
             names.
         transport: carries the HTTP requests; by default the network.
@@ -37,11 +38,12 @@ class Orchestrator:
         self,
         webserver_url: str,
         *,
+        credential: Callable[[], str | None] | None = None,
         instance: Callable[[], DagsterInstance] | None = None,
         transport: httpx.BaseTransport | None = None,
         reload_interval_seconds: float = 5.0,
     ) -> None:
-        self._webserver = Webserver(webserver_url, transport=transport)
+        self._webserver = Webserver(webserver_url, credential=credential, transport=transport)
         self._instance = SharedInstance(instance)
         self._asking = threading.Lock()
         self._partitions = PartitionStore(self._instance)

@@ -1,4 +1,4 @@
-"""``dagster dev`` as a child process of the local system: its start and its end."""
+"""Dagster as a child process of the local system: its start and its end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RUN_STOP_SECONDS = 10.0
 
 
 @contextmanager
-def dagster_dev(
+def dagster_processes(
     workspace: Path, *, host: str, port: int, log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Webserver, daemon and code server, for as long as the context lasts.
@@ -32,8 +32,7 @@ def dagster_dev(
     """
     command = [
         *(sys.executable, "-m", "activekg_pipelines.orchestrator.child"),
-        *("dev", "-w", str(workspace)),
-        *("-h", host, "-p", str(port), "--log-level", "warning"),
+        *(str(workspace), host, str(port)),
     ]
     with log.open("ab") as output:
         # A session of its own: Ctrl-C reaches this process alone, which then stops the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,12 +43,20 @@ query ActiveKGDaemons {
 """
 
 
+SERVICE_MUTATIONS: Final = frozenset({"reloadRepositoryLocation"})
+"""What the credential of API and command line may change at the webserver."""
+
+
 class WebserverError(ActiveKGError):
     """Dagster's webserver does not answer as expected.
 
     The message is the kind of the cause. The cause itself may quote the address, which may
     hold a password.
     """
+
+
+class CredentialRefused(WebserverError):
+    """The webserver asks for a login: set ACTIVEKG_WEBSERVER_SECRET alike on both sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +99,20 @@ class Webserver:
 
     Args:
         url: where GraphQL is asked and where links lead.
+        credential: makes the token of a request; None, or a function that gives None,
+            where the webserver asks nobody to log in.
         transport: carries the HTTP requests; by default the network.
     """
 
-    def __init__(self, url: str, *, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        credential: Callable[[], str | None] | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         self._url = url.rstrip("/")
+        self._credential = credential
         # The address is the operator's own: no proxy from the environment belongs in
         # between.
         self._http = httpx.Client(base_url=self._url, transport=transport, trust_env=False)
@@ -156,10 +174,17 @@ class Webserver:
         self._http.close()
 
     def _ask(self, document: str, variables: dict[str, str], timeout: float) -> dict[str, Any]:
+        token = self._credential() if self._credential else None
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             answer = self._http.post(
-                "/graphql", json={"query": document, "variables": variables}, timeout=timeout
+                "/graphql",
+                json={"query": document, "variables": variables},
+                headers=headers,
+                timeout=timeout,
             )
+            if answer.status_code == httpx.codes.UNAUTHORIZED:
+                raise CredentialRefused
             answer.raise_for_status()
             data = answer.json()["data"]
         except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:

@@ -6,8 +6,13 @@ They work, they say what they do, and they leave nothing running.
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
 
 from tests.e2e.conftest import CLI, clean_environment, free_port, running_system
 
@@ -28,11 +33,34 @@ def processes_of(home: Path) -> list[str]:
     return found
 
 
+def listens(home: Path) -> tuple[set[int], list[Path]]:
+    """TCP ports and Unix sockets that processes of this ACTIVEKG_HOME listen on.
+
+    Those of the database are left out: they lie in its folder.
+    """
+    ports, sockets = set(), []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("ACTIVEKG_HOME") != str(home):
+                continue
+            for connection in process.net_connections("all"):
+                if connection.family == socket.AF_UNIX and str(connection.laddr).startswith("/"):
+                    sockets.append(Path(connection.laddr))
+                elif connection.status == psutil.CONN_LISTEN:
+                    ports.add(connection.laddr.port)
+    return ports, [path for path in sockets if not path.is_relative_to(home)]
+
+
 def test_ctrl_c_ends_every_process(tmp_path: Path, s3_endpoint: str) -> None:
     home = tmp_path / "home"
     home.mkdir()
     with running_system(home, s3_endpoint) as system:
         assert len(processes_of(home)) >= 4
+        ports, sockets = listens(home)
+        own = {urlsplit(url).port for url in (system.api_url, system.webserver_url)}
+        assert ports == own, "Dagster's gRPC, which asks nobody who they are, has no port."
+        assert sockets
+        assert {path.stat().st_mode & 0o077 for path in sockets} == {0}
         assert (home / "secrets.env").stat().st_mode & 0o777 == 0o600
     assert system.process.returncode == 130
     assert processes_of(home) == []

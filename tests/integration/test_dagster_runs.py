@@ -476,3 +476,19 @@ def test_dagster_is_told_of_runs_that_died_unseen_and_of_no_others(
 def sync_job() -> dg.JobDefinition:
     defs = dg.Definitions(assets=ASSETS, jobs=[sync_connector], executor=dg.in_process_executor)
     return defs.resolve_job_def("sync_connector")
+
+
+def test_a_run_that_was_counted_as_another_tenants_does_nothing(
+    services: Services, instance: dg.DagsterInstance, bucket: Bucket, connector: Connector
+) -> None:
+    """The second line, where an instance file names Dagster's own coordinator."""
+    bucket.put("a.txt", "one")
+    forged = dg.RunRequest(
+        partition_key=connector.partition_key, tags={"activekg/tenant": "globex"}
+    )
+    result = execute(instance, forged, raise_on_error=False)
+    assert not result.success
+    failures = [event for event in result.all_events if event.is_step_failure]
+    assert "'globex', but the run works on" in str(failures[0].step_failure_data.error)
+    assert not any(event.is_step_restarted for event in result.all_events), "It is not retried."
+    assert run_rows(services) == []

@@ -199,3 +199,37 @@ def test_the_scrape_configuration_reads_these_rules_with_a_token() -> None:
     (job,) = content["scrape_configs"]
     assert job["metrics_path"] == "/metrics"
     assert "credentials_file" in job["authorization"]
+
+
+def test_only_dagsters_own_parts_reach_its_grpc() -> None:
+    policies = {
+        policy["metadata"]["name"]: policy["spec"]
+        for policy in yaml.safe_load_all((DEPLOY / "network-policy.yaml").read_text())
+    }
+    (rule,) = policies["activekg-code-server"]["ingress"]
+    workspace = yaml.safe_load((DEPLOY / "workspace.yaml").read_text())
+    (server,) = (location["grpc_server"] for location in workspace["load_from"])
+    assert [port["port"] for port in rule["ports"]] == [server["port"]]
+    (source,) = rule["from"]
+    (labels,) = source["podSelector"]["matchExpressions"]
+    assert set(labels["values"]) == {"daemon", "webserver"}
+    for policy in policies.values():
+        assert policy["policyTypes"] == ["Ingress"]
+        # A rule without sources would open its ports to everybody.
+        assert all(rule["from"] and rule["ports"] for rule in policy.get("ingress", []))
+
+
+def test_on_one_host_the_code_server_has_no_port() -> None:
+    workspace = yaml.safe_load((DEPLOY / "workspace.one-host.yaml").read_text())
+    (server,) = (location["grpc_server"] for location in workspace["load_from"])
+    assert server.keys() == {"socket", "location_name"}
+
+
+def test_no_page_tells_anybody_to_serve_the_ui_without_the_guard(project_root: Path) -> None:
+    pages = [project_root / "README.md", *(project_root / "docs").rglob("*.md")]
+    commands = [
+        command
+        for page in pages
+        for command in re.findall(r"dagster-webserver -[^`\n]*", page.read_text())
+    ]
+    assert commands == []
