@@ -1,11 +1,11 @@
-"""Each connector's own delete guard and freshness, and numbers of a run that add up."""
+"""How many attempts at an object its parser's process did not survive."""
 
 from __future__ import annotations
 
 from activekg_pipelines.database.migrate import run_migration_sql
 
-revision = "0015"
-down_revision = "0013"
+revision = "0011"
+down_revision = "0010"
 
 
 def upgrade() -> None:

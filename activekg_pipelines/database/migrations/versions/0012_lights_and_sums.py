@@ -1,11 +1,11 @@
-"""Who did what: a record of actions that nobody changes."""
+"""Each connector's own delete guard and freshness, and numbers of a run that add up."""
 
 from __future__ import annotations
 
 from activekg_pipelines.database.migrate import run_migration_sql
 
-revision = "0016"
-down_revision = "0015"
+revision = "0012"
+down_revision = "0011"
 
 
 def upgrade() -> None:

@@ -1,11 +1,11 @@
-"""How many attempts at an object its parser's process did not survive."""
+"""Who did what: a record of actions that nobody changes."""
 
 from __future__ import annotations
 
 from activekg_pipelines.database.migrate import run_migration_sql
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 
 
 def upgrade() -> None:
