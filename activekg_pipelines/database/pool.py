@@ -2,6 +2,10 @@
 
 Every transaction is explicit. Stores take the connection; whoever calls them opens the
 transaction.
+
+A pooler such as PgBouncer may stand between, and hand each transaction to another
+session of the server. So nothing here outlives a transaction: no prepared statement, no
+setting, no temporary table.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from typing import Any, Final
 
 import psycopg
 from pgvector.psycopg import register_vector
-from psycopg import Connection
+from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
@@ -26,6 +30,23 @@ KEEPALIVES: Final = {
 
 The other end may be gone without a message, behind a firewall or in a zone that failed.
 Such a connection ends within a minute. The kernel's defaults take a quarter of an hour.
+"""
+
+
+_SESSION: Final[dict[str, Any]] = {
+    # A pooler does not know the statements that a client prepared, and gives its next
+    # transaction to a session that does not know them either.
+    "prepare_threshold": None,
+    # A role or an environment may have chosen another one, in which not every text can
+    # be written.
+    "client_encoding": "utf8",
+}
+_SEARCH_PATH: Final = """
+    SELECT concat_ws(', ', 'public', (
+        SELECT quote_ident(n.nspname)
+        FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+        WHERE e.extname = 'vector' AND n.nspname <> 'public'
+    ))
 """
 
 
@@ -51,15 +72,16 @@ class Database:
         idle_in_transaction_seconds: int = 120,
     ) -> None:
         self._idle_in_transaction_seconds = idle_in_transaction_seconds
+        self._search_path = "public"
         self._pool: ConnectionPool[Connection[TupleRow]] = ConnectionPool(
             dsn,
             min_size=0,
             max_size=max_size,
             max_idle=60.0,
             timeout=wait_seconds,
-            check=ConnectionPool.check_connection,
+            check=self._begin,
             configure=self._configure,
-            kwargs={"application_name": "activekg-pipelines", **KEEPALIVES},
+            kwargs={"application_name": "activekg-pipelines", **_SESSION, **KEEPALIVES},
             open=False,
             name="activekg",
         )
@@ -83,13 +105,12 @@ class Database:
         self._pool.close()
 
     def _configure(self, conn: Connection[Any]) -> None:
-        """Set the timeout of a new connection, and register pgvector's types if they exist."""
-        timeout = f"{self._idle_in_transaction_seconds}s"
-        conn.execute(
-            "SELECT set_config('idle_in_transaction_session_timeout', %s, false)", (timeout,)
-        )
-        conn.commit()
+        """Look where pgvector lies, and register its types if they exist."""
         try:
+            # Any schema will do: the transactions' search path names it, whatever the
+            # role's own says.
+            self._search_path = search_path(conn)
+            self._begin(conn)
             register_vector(conn)
         except psycopg.ProgrammingError:
             # `migrate` connects before the extension exists; nothing it does needs
@@ -97,6 +118,45 @@ class Database:
             conn.rollback()
         else:
             conn.commit()
+
+    def _begin(self, conn: Connection[Any]) -> None:
+        """Begin the transaction of a connection that is about to be used.
+
+        It is also the check whether the connection still works, so that the settings
+        cost no further way to the server.
+        """
+        # SET, and no query: some transactions choose their isolation next.
+        conn.execute(
+            sql.SQL(
+                "SET LOCAL idle_in_transaction_session_timeout = {}; SET LOCAL search_path = {}"
+            ).format(f"{self._idle_in_transaction_seconds}s", sql.SQL(self._search_path))
+        )
+
+
+def connect(
+    dsn: str, *, autocommit: bool = False, connect_timeout: int | None = None
+) -> Connection[TupleRow]:
+    """A connection of its own, outside of a pool; by way of a pooler, too.
+
+    Args:
+        dsn: libpq connection string or URL.
+        autocommit: each statement is a transaction of its own.
+        connect_timeout: in seconds; by default the DSN's.
+
+    Raises:
+        psycopg.OperationalError: the database cannot be reached.
+    """
+    given = {} if connect_timeout is None else {"connect_timeout": connect_timeout}
+    return psycopg.connect(dsn, autocommit=autocommit, **_SESSION, **given)
+
+
+def search_path(conn: Connection[Any]) -> str:
+    """The search path with which the tables' types and operators are found.
+
+    It holds ``public`` and the schema of pgvector, which may be another one.
+    """
+    row = conn.execute(_SEARCH_PATH).fetchone()
+    return str(row[0]) if row else "public"
 
 
 def act_for(conn: Connection[Any], tenant_id: str) -> None:
