@@ -19,7 +19,9 @@ import psycopg
 
 from activekg_pipelines.administration import reads
 from activekg_pipelines.administration.tokens import TokenVerifier
-from activekg_pipelines.database.migrate import current_revision, newest_revision
+from activekg_pipelines.database.migrate import current_revision, find_obstacles, newest_revision
+from activekg_pipelines.database.pool import connect
+from activekg_pipelines.database.requirements import Obstacle
 from activekg_pipelines.errors import ActiveKGError, InvalidConnector, first_line
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.registry import provider
@@ -27,9 +29,6 @@ from activekg_pipelines.sources.registry import provider
 if TYPE_CHECKING:
     from activekg_pipelines.orchestrator.health import Check as DagsterCheck
 
-# pgvector 0.8 brought the iterative index scans that search under a tenant filter
-# needs.
-_PGVECTOR = (0, 8)
 # S3 refuses requests that are 15 minutes off, the admin API tokens that are
 # JWT_LEEWAY_SECONDS off: 30 by default.
 _CLOCK_SECONDS = 30.0
@@ -122,9 +121,14 @@ class Installation:
     @cached_property
     def conn(self) -> psycopg.Connection[Any]:
         """A connection of its own to the database."""
-        return psycopg.connect(
+        return connect(
             self.settings.require_dsn(), connect_timeout=self._connect_seconds, autocommit=True
         )
+
+    @cached_property
+    def obstacles(self) -> list[Obstacle]:
+        """What keeps this version from migrating or using the database."""
+        return find_obstacles(self.settings.require_dsn())
 
     @cached_property
     def dagster(self) -> Mapping[str, DagsterCheck]:
@@ -187,21 +191,22 @@ def _database(installation: Installation) -> Finding:
     return Finding("database", True, "answers", quoted)
 
 
+def _rights(installation: Installation) -> str:
+    if found := [one for one in installation.obstacles if not one.about_pgvector]:
+        raise Broken(" ".join(one.what for one in found), " ".join(one.remedy for one in found))
+    return "nothing stands in the way of the migration or of a sync"
+
+
 def _pgvector(installation: Installation) -> str:
+    for one in installation.obstacles:
+        if one.about_pgvector:
+            raise Broken(one.what, one.remedy)
     row = installation.conn.execute(
         "SELECT (SELECT extversion FROM pg_extension WHERE extname = 'vector'),"
         " (SELECT default_version FROM pg_available_extensions WHERE name = 'vector')"
     ).fetchone()
     installed, available = row or (None, None)
-    version = installed or available
-    if version is None:
-        raise Broken("is not there", "Install pgvector 0.8 or newer on the database server.")
-    if tuple(int(part) for part in version.split("-")[0].split(".")[:2]) < _PGVECTOR:
-        raise Broken(
-            f"{version} is too old",
-            "Install pgvector 0.8 or newer, then run: ALTER EXTENSION vector UPDATE",
-        )
-    return version if installed else f"{version} is available; the migration creates it"
+    return installed or f"{available} is available; the migration creates it"
 
 
 def _migrations(installation: Installation) -> str:
@@ -336,6 +341,12 @@ CHECKS: Final = (
         fix="Start Postgres, and check ACTIVEKG_DSN and ACTIVEKG_DAGSTER_DSN.",
         is_broken="the database does not answer",
         for_readiness=True,
+    ),
+    Check(
+        "database_rights",
+        _rights,
+        fix="Check that the role may read the system catalogue.",
+        needs="database",
     ),
     Check(
         "pgvector",
