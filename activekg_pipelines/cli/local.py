@@ -82,7 +82,7 @@ def migrate(
 
     if check and as_sql:
         raise typer.BadParameter("--check and --sql do different things: give one of them.")
-    values = prepare_environment(generate_keys=False, create=True)
+    values = prepare_environment(generate_keys=False, create=True, dagster=False)
     dsn = values["ACTIVEKG_DSN"]
     if as_sql:
         typer.echo(database.migration_script(dsn), nl=False)
@@ -119,7 +119,7 @@ def token(
     from activekg_pipelines.cli.environment import prepare_environment
     from activekg_pipelines.settings import settings
 
-    prepare_environment(generate_keys=True)
+    prepare_environment(generate_keys=True, dagster=False)
     scopes = scope or ["connectors:admin", "search:read"]
     typer.echo(mint_token(settings(), "developer", tenant, scopes, int(hours * 3600)))
 

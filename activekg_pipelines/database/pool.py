@@ -146,7 +146,7 @@ def connect(
     Raises:
         psycopg.OperationalError: the database cannot be reached.
     """
-    given = {} if connect_timeout is None else {"connect_timeout": connect_timeout}
+    given: dict[str, Any] = {} if connect_timeout is None else {"connect_timeout": connect_timeout}
     return psycopg.connect(dsn, autocommit=autocommit, **_SESSION, **given)
 
 
