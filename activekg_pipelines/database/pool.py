@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import psycopg
 from pgvector.psycopg import register_vector
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
@@ -72,7 +72,7 @@ class Database:
         idle_in_transaction_seconds: int = 120,
     ) -> None:
         self._idle_in_transaction_seconds = idle_in_transaction_seconds
-        self._search_path = "public"
+        self._begin_with = self._settings("public")
         self._pool: ConnectionPool[Connection[TupleRow]] = ConnectionPool(
             dsn,
             min_size=0,
@@ -109,7 +109,7 @@ class Database:
         try:
             # Any schema will do: the transactions' search path names it, whatever the
             # role's own says.
-            self._search_path = search_path(conn)
+            self._begin_with = self._settings(search_path(conn))
             self._begin(conn)
             register_vector(conn)
         except psycopg.ProgrammingError:
@@ -125,12 +125,15 @@ class Database:
         It is also the check whether the connection still works, so that the settings
         cost no further way to the server.
         """
+        conn.execute(self._begin_with)
+
+    def _settings(self, path: str) -> bytes:
+        """Statements that hold for the transaction."""
         # SET, and no query: some transactions choose their isolation next.
-        conn.execute(
-            sql.SQL(
-                "SET LOCAL idle_in_transaction_session_timeout = {}; SET LOCAL search_path = {}"
-            ).format(f"{self._idle_in_transaction_seconds}s", sql.SQL(self._search_path))
-        )
+        return (
+            "SET LOCAL idle_in_transaction_session_timeout = "
+            f"'{self._idle_in_transaction_seconds}s'; SET LOCAL search_path = {path}"
+        ).encode()
 
 
 def connect(
