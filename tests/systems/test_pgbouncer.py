@@ -15,6 +15,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from activekg_pipelines.audit.audit import audit_connector
+from activekg_pipelines.database.embedded import database_url, ensure_database
 from activekg_pipelines.database.migrate import current_revision, migrate, newest_revision
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.defs.sensors import start_due_work
@@ -140,3 +141,20 @@ def test_a_table_that_somebody_left_in_a_session(
     connector = bucket.register(services)
     assert sync(services, connector).indexed == 1
     assert found(services, "lighthouse")
+
+
+def test_dagsters_own_storage_leaves_its_settings_to_others(pooler: str, postgres: str) -> None:
+    """Why its address has to lead to the server itself, as docs/postgres.md says."""
+    ensure_database(postgres, "dagster_by_pooler")
+    storage = {
+        "module": "activekg_pipelines.orchestrator.storage",
+        "class": "PooledPostgresStorage",
+        "config": {"postgres_url": database_url(pooler, "dagster_by_pooler")},
+    }
+    with dg.instance_for_test(overrides={"storage": {"custom": storage}}) as instance:
+        instance.add_dynamic_partitions("connector", ["acme_corp/documents"])
+        assert instance.get_dynamic_partitions("connector") == ["acme_corp/documents"]
+        instance.optimize_for_webserver(statement_timeout=4321, pool_recycle=60, max_overflow=5)
+        assert instance.get_runs(limit=1) == []
+        stranger = make_conninfo(pooler, dbname="dagster_by_pooler")
+        assert ("4321ms",) in in_each_session(stranger, "SHOW statement_timeout")
