@@ -89,7 +89,7 @@ def running(
             (data / file).chmod(0o600)
             if user:
                 shutil.chown(data / file, user)
-        port = _free_port()
+        port = free_port()
         own = {
             "listen_addresses": "127.0.0.1",
             "port": str(port),
@@ -106,7 +106,7 @@ def running(
                 user=user,
                 env=environment,
                 cwd=folder,
-                preexec_fn=_end_with_the_tests,  # noqa: PLW1509 - one system call
+                preexec_fn=end_with_the_tests,  # noqa: PLW1509 - one system call
             )
         dsn = make_conninfo("", host=str(folder), port=port, user=_SUPERUSER, dbname="postgres")
         try:
@@ -134,13 +134,14 @@ def _wait(server: subprocess.Popen[bytes], dsn: str, log: Path) -> None:
             return
 
 
-def _end_with_the_tests() -> None:
+def end_with_the_tests() -> None:
     """The server ends even where the tests are killed. Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

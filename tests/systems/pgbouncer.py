@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from tests.systems.seaweedfs import _end_with_the_tests, _free_ports
+from tests.postgres_server import end_with_the_tests, free_port
 
 _START_SECONDS = 60
 SERVER_CONNECTIONS = 2
@@ -45,7 +45,7 @@ def running(
         folder.chmod(0o755)
         (folder / "users").write_text("".join(f'"{one}" ""\n' for one in (user, *users)))
         log, settings = folder / "log", folder / "settings"
-        (port,) = _free_ports(1)
+        port = free_port()
         lines = [
             "[databases]",
             f"* = host={server['host']} port={server.get('port') or 5432}",
@@ -79,7 +79,7 @@ def running(
                 [binary, str(settings)],
                 stdout=output,
                 stderr=output,
-                preexec_fn=_end_with_the_tests,  # noqa: PLW1509 - one system call
+                preexec_fn=end_with_the_tests,  # noqa: PLW1509 - one system call
             )
         options = {"sslmode": "require"} if tls else {}
         address = make_conninfo(

