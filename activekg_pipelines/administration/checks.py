@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from activekg_pipelines.administration import reads
 from activekg_pipelines.administration.tokens import TokenVerifier
-from activekg_pipelines.database.migrate import current_revision, newest_revision
+from activekg_pipelines.database.migrate import current_revision, find_obstacles, newest_revision
+from activekg_pipelines.database.pool import connect
+from activekg_pipelines.database.requirements import Obstacle
 from activekg_pipelines.errors import (
     ActiveKGError,
     InvalidConnector,
@@ -32,9 +35,6 @@ from activekg_pipelines.sources.registry import provider
 if TYPE_CHECKING:
     from activekg_pipelines.orchestrator.health import Check as DagsterCheck
 
-# pgvector 0.8 brought the iterative index scans that search under a tenant filter
-# needs.
-_PGVECTOR = (0, 8)
 # S3 refuses requests that are 15 minutes off, the admin API tokens that are
 # JWT_LEEWAY_SECONDS off: 30 by default.
 _CLOCK_SECONDS = 30.0
@@ -123,24 +123,37 @@ class Installation:
         self.page = page
         self._connect_seconds = connect_seconds
         self._answer_seconds = answer_seconds
+        self._conn: psycopg.Connection[Any] | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if "conn" in vars(self):
-            self.conn.close()
+        if self._conn is not None:
+            self._conn.close()
+
+    @property
+    def conn(self) -> psycopg.Connection[Any]:
+        """A connection of its own to the database, in a transaction of this check."""
+        if self._conn is None:
+            dsn = self.settings.require_dsn()
+            self._conn = connect(dsn, connect_timeout=self._connect_seconds)
+        begins = self._conn.info.transaction_status is TransactionStatus.IDLE
+        if begins and self._answer_seconds is not None:
+            # For the transaction alone: a pooler gives the session to others afterwards.
+            timeout = f"{self._answer_seconds}s"
+            self._conn.execute("SELECT set_config('statement_timeout', %s, true)", (timeout,))
+        return self._conn
+
+    def end_check(self) -> None:
+        """End the transaction, which a statement that failed would keep from going on."""
+        if self._conn is not None and not self._conn.closed:
+            self._conn.rollback()
 
     @cached_property
-    def conn(self) -> psycopg.Connection[Any]:
-        """A connection of its own to the database."""
-        conn = psycopg.connect(
-            self.settings.require_dsn(), connect_timeout=self._connect_seconds, autocommit=True
-        )
-        if self._answer_seconds is not None:
-            timeout = f"{self._answer_seconds}s"
-            conn.execute("SELECT set_config('statement_timeout', %s, false)", (timeout,))
-        return conn
+    def obstacles(self) -> list[Obstacle]:
+        """What keeps this version from migrating or using the database."""
+        return find_obstacles(self.settings.require_dsn())
 
     @cached_property
     def dagster(self) -> Mapping[str, DagsterCheck]:
@@ -175,7 +188,10 @@ def _look(check: Check, installation: Installation) -> Finding:
     What its check raises is a finding, too, so that one broken part hides no other.
     """
     try:
-        found = check.look(installation)
+        try:
+            found = check.look(installation)
+        finally:
+            installation.end_check()
     except Broken as error:
         fix = error.fix if error.has_fix else check.fix
         return Finding(check.name, False, error.message, error.quoted, fix)
@@ -203,21 +219,22 @@ def _database(installation: Installation) -> Finding:
     return Finding("database", True, "answers", quoted)
 
 
+def _rights(installation: Installation) -> str:
+    if found := [one for one in installation.obstacles if not one.about_pgvector]:
+        raise Broken(" ".join(one.what for one in found), " ".join(one.remedy for one in found))
+    return "nothing stands in the way of the migration or of a sync"
+
+
 def _pgvector(installation: Installation) -> str:
+    for one in installation.obstacles:
+        if one.about_pgvector:
+            raise Broken(one.what, one.remedy)
     row = installation.conn.execute(
         "SELECT (SELECT extversion FROM pg_extension WHERE extname = 'vector'),"
         " (SELECT default_version FROM pg_available_extensions WHERE name = 'vector')"
     ).fetchone()
     installed, available = row or (None, None)
-    version = installed or available
-    if version is None:
-        raise Broken("is not there", "Install pgvector 0.8 or newer on the database server.")
-    if tuple(int(part) for part in version.split("-")[0].split(".")[:2]) < _PGVECTOR:
-        raise Broken(
-            f"{version} is too old",
-            "Install pgvector 0.8 or newer, then run: ALTER EXTENSION vector UPDATE",
-        )
-    return version if installed else f"{version} is available; the migration creates it"
+    return installed or f"{available} is available; the migration creates it"
 
 
 def _migrations(installation: Installation) -> str:
@@ -371,6 +388,12 @@ CHECKS: Final = (
         fix="Start Postgres, and check ACTIVEKG_DSN and ACTIVEKG_DAGSTER_DSN.",
         is_broken="the database does not answer",
         for_readiness=True,
+    ),
+    Check(
+        "database_rights",
+        _rights,
+        fix="Check that the role may read the system catalogue.",
+        needs="database",
     ),
     Check(
         "pgvector",

@@ -80,14 +80,18 @@ def administration() -> Iterator[Services]:
     import psycopg
     from psycopg_pool import PoolTimeout
 
-    from activekg_pipelines.cli.environment import prepare_environment
+    from activekg_pipelines.cli.environment import open_dagster, prepare_environment
     from activekg_pipelines.logs import configure_logging
+    from activekg_pipelines.orchestrator.orchestrator import Orchestrator
     from activekg_pipelines.services import Services
     from activekg_pipelines.settings import settings
 
-    prepare_environment(generate_keys=False)
+    prepare_environment(generate_keys=False, dagster=False)
     configure_logging("WARNING", "text")
     services = Services(settings())
+    services.orchestrator = Orchestrator(
+        services.settings.activekg_webserver_url, instance=open_dagster
+    )
     services.prepare()
     try:
         try:

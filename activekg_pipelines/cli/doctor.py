@@ -92,7 +92,8 @@ def doctor(
 def _findings(names: Collection[str]) -> Iterator[Finding]:
     """How these parts are; unknown where the settings cannot be read."""
     from activekg_pipelines.administration.checks import CHECKS, Finding, Installation, findings
-    from activekg_pipelines.cli.environment import prepare_environment
+    from activekg_pipelines.cli.environment import open_dagster, prepare_environment
+    from activekg_pipelines.orchestrator.orchestrator import Orchestrator
     from activekg_pipelines.services import Services
     from activekg_pipelines.settings import load_settings, settings
 
@@ -108,13 +109,14 @@ def _findings(names: Collection[str]) -> Iterator[Finding]:
         return
     no_database = None
     try:
-        prepare_environment(generate_keys=False)
+        prepare_environment(generate_keys=False, dagster=False)
         current = settings()
     except ActiveKGError as error:
         no_database = error.message
     if _SETTINGS in names:
         yield Finding(_SETTINGS, True, f"read; what is local lies in {current.activekg_home}")
     services = Services(current)
+    services.orchestrator = Orchestrator(current.activekg_webserver_url, instance=open_dagster)
     try:
         with Installation(services, no_database=no_database) as installation:
             yield from findings(installation, names)

@@ -13,6 +13,7 @@ import secrets
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography.fernet import Fernet
 from psycopg.conninfo import conninfo_to_dict
@@ -21,10 +22,15 @@ from activekg_pipelines.database.embedded import ensure_database, start_embedded
 from activekg_pipelines.errors import SettingsError
 from activekg_pipelines.settings import check_dsn, connector_keks, load_settings, settings
 
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
 _SECRETS_FILE = "secrets.env"
 
 
-def prepare_environment(*, generate_keys: bool, create: bool = False) -> dict[str, str]:
+def prepare_environment(
+    *, generate_keys: bool, create: bool = False, dagster: bool = True
+) -> dict[str, str]:
     """Set what is not set of database, keys and Dagster's home.
 
     Starts the embedded database when ACTIVEKG_DSN is not set.
@@ -34,6 +40,8 @@ def prepare_environment(*, generate_keys: bool, create: bool = False) -> dict[st
             for a local system.
         create: make a new local system where there is none. Commands that only read would
             find it empty.
+        dagster: also Dagster's database, which is made where there is none, and its
+            home. Most commands need neither.
 
     Returns:
         Every variable that a process needs to work with this system, secrets included.
@@ -55,11 +63,24 @@ def prepare_environment(*, generate_keys: bool, create: bool = False) -> dict[st
         ) from None
     values = {"ACTIVEKG_HOME": str(home)}
     values |= _secrets(home, generate=generate_keys)
-    values |= _databases(home)
-    values |= _dagster(home)
+    values |= _databases(home, dagster=dagster)
+    if dagster:
+        values |= _dagster(home)
     os.environ.update(values)
     settings.cache_clear()
     return values
+
+
+def open_dagster() -> DagsterInstance:
+    """Dagster's instance, at the moment when a command comes to need it.
+
+    Raises:
+        SettingsError: its database can neither be found nor made.
+    """
+    from dagster import DagsterInstance
+
+    prepare_environment(generate_keys=False)
+    return DagsterInstance.get()
 
 
 def exports(values: Mapping[str, str]) -> str:
@@ -120,7 +141,7 @@ def is_embedded(home: Path) -> bool:
     return conninfo_to_dict(current.require_dsn()).get("host") == str(home / "postgres")
 
 
-def _databases(home: Path) -> dict[str, str]:
+def _databases(home: Path, *, dagster: bool) -> dict[str, str]:
     if is_embedded(home):
         server = start_embedded(home / "postgres")
         return {
@@ -128,6 +149,8 @@ def _databases(home: Path) -> dict[str, str]:
             "ACTIVEKG_DAGSTER_DSN": ensure_database(server, "dagster"),
         }
     dsn = load_settings().require_dsn()
+    if not dagster:
+        return {"ACTIVEKG_DSN": dsn}
     if own := os.environ.get("ACTIVEKG_DAGSTER_DSN"):
         return {"ACTIVEKG_DSN": dsn, "ACTIVEKG_DAGSTER_DSN": check_dsn("ACTIVEKG_DAGSTER_DSN", own)}
     name = conninfo_to_dict(dsn).get("dbname") or "postgres"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from activekg_pipelines.cli.console import out
+from activekg_pipelines.cli.console import fail, out
 
 
 def add_to(app: typer.Typer) -> None:
@@ -56,18 +56,47 @@ def demo(
     run_demo(out, once=once)
 
 
-def migrate() -> None:
+def migrate(
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; say what stands in the way.")
+    ] = False,
+    as_sql: Annotated[
+        bool,
+        typer.Option("--sql", help="Change nothing; print what an administrator may run."),
+    ] = False,
+) -> None:
     """Bring the database to the newest schema. Safe to run twice, and twice at once.
 
+    It looks first whether database and role allow it, and changes nothing where they do
+    not. `--sql` prints the migration for a database administrator, with all that the
+    role of ACTIVEKG_DSN lacks.
+
     \b
-    Example:
+    Examples:
       ACTIVEKG_DSN=postgresql://activekg@db/activekg activekg-pipelines migrate
+      activekg-pipelines migrate --check
+      activekg-pipelines migrate --sql > migration.sql
     """
     from activekg_pipelines.cli.environment import prepare_environment
-    from activekg_pipelines.database.migrate import migrate as migrate_database
+    from activekg_pipelines.database import migrate as database
 
-    values = prepare_environment(generate_keys=False, create=True)
-    out.print(f"The database is at revision {migrate_database(values['ACTIVEKG_DSN'])}.")
+    if check and as_sql:
+        raise typer.BadParameter("--check and --sql do different things: give one of them.")
+    values = prepare_environment(generate_keys=False, create=True, dagster=False)
+    dsn = values["ACTIVEKG_DSN"]
+    if as_sql:
+        typer.echo(database.migration_script(dsn), nl=False)
+    elif check:
+        if found := database.find_obstacles(dsn):
+            fail("\n- ".join(["The database is not ready.", *map(str, found)]))
+        current, newest = database.current_revision(dsn), database.newest_revision()
+        out.print(
+            f"The database is at revision {newest}, the newest one, and the role may use it."
+            if current == newest
+            else f"Nothing stands in the way from {current or 'nothing'} to revision {newest}."
+        )
+    else:
+        out.print(f"The database is at revision {database.migrate(dsn)}.")
 
 
 def token(
@@ -92,7 +121,7 @@ def token(
     from activekg_pipelines.cli.environment import prepare_environment
     from activekg_pipelines.settings import settings
 
-    prepare_environment(generate_keys=True)
+    prepare_environment(generate_keys=True, dagster=False)
     scopes = scope or ["connectors:admin", "search:read"]
     typer.echo(mint_token(settings(), "developer", tenant, scopes, int(hours * 3600)))
 

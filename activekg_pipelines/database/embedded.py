@@ -13,6 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.engine import URL
 
+from activekg_pipelines.database.pool import connect
 from activekg_pipelines.errors import SettingsError, first_line
 
 
@@ -49,7 +50,7 @@ def ensure_database(dsn: str, name: str) -> str:
             databases.
     """
     try:
-        with psycopg.connect(dsn, autocommit=True) as conn:
+        with connect(dsn, autocommit=True) as conn:
             found = conn.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone()
             if found is None:
                 conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -60,8 +61,14 @@ def ensure_database(dsn: str, name: str) -> str:
             f"The database {name!r} does not exist and this role may not create it. Create it, or "
             "name another one: ACTIVEKG_DAGSTER_DSN is the database that Dagster keeps its runs in."
         ) from None
-    except psycopg.OperationalError as error:
-        raise SettingsError(f"Postgres cannot be reached: {first_line(error)}") from None
+    except psycopg.Error as error:
+        # Who never got in has no state of the server's.
+        failed = (
+            f"The database {name!r} cannot be created"
+            if error.sqlstate
+            else "Postgres cannot be reached"
+        )
+        raise SettingsError(f"{failed}: {first_line(error)}") from None
     return database_url(dsn, name)
 
 

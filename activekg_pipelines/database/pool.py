@@ -2,6 +2,10 @@
 
 Every transaction is explicit. Stores take the connection; whoever calls them opens the
 transaction.
+
+A pooler such as PgBouncer may stand between, and hand each transaction to another
+session of the server. So nothing here outlives a transaction: no prepared statement, no
+setting, no temporary table.
 """
 
 from __future__ import annotations
@@ -37,6 +41,24 @@ Such a connection ends within a minute. The kernel's defaults take a quarter of 
 _CANCEL_SECONDS: Final = 5.0
 
 
+_SESSION: Final[dict[str, Any]] = {
+    # A pooler does not know the statements that a client prepared, and gives its next
+    # transaction to a session that does not know them either. And what compares a page
+    # has to be planned for its own range of keys: a generic plan reads to the end.
+    "prepare_threshold": None,
+    # A role or an environment may have chosen another one, in which not every text can
+    # be written.
+    "client_encoding": "utf8",
+}
+_SEARCH_PATH: Final = """
+    SELECT concat_ws(', ', 'public', (
+        SELECT quote_ident(n.nspname)
+        FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+        WHERE e.extname = 'vector' AND n.nspname <> 'public'
+    ))
+"""
+
+
 class Database:
     """A pool of connections to one database.
 
@@ -60,15 +82,16 @@ class Database:
     ) -> None:
         self._wait_seconds = wait_seconds
         self._idle_in_transaction_seconds = idle_in_transaction_seconds
+        self._begin_with = self._settings("public")
         self._pool: ConnectionPool[Connection[TupleRow]] = ConnectionPool(
             dsn,
             min_size=0,
             max_size=max_size,
             max_idle=60.0,
             timeout=wait_seconds,
-            check=ConnectionPool.check_connection,
+            check=self._begin,
             configure=self._configure,
-            kwargs={"application_name": "activekg-pipelines", **KEEPALIVES},
+            kwargs={"application_name": "activekg-pipelines", **_SESSION, **KEEPALIVES},
             open=False,
             name="activekg",
         )
@@ -110,13 +133,12 @@ class Database:
         self._pool.close()
 
     def _configure(self, conn: Connection[Any]) -> None:
-        """Set the timeout of a new connection, and register pgvector's types if they exist."""
-        timeout = f"{self._idle_in_transaction_seconds}s"
-        conn.execute(
-            "SELECT set_config('idle_in_transaction_session_timeout', %s, false)", (timeout,)
-        )
-        conn.commit()
+        """Look where pgvector lies, and register its types if they exist."""
         try:
+            # Any schema will do: the transactions' search path names it, whatever the
+            # role's own says.
+            self._begin_with = self._settings(search_path(conn))
+            self._begin(conn)
             register_vector(conn)
         except psycopg.ProgrammingError:
             # `migrate` connects before the extension exists; nothing it does needs
@@ -124,6 +146,48 @@ class Database:
             conn.rollback()
         else:
             conn.commit()
+
+    def _begin(self, conn: Connection[Any]) -> None:
+        """Begin the transaction of a connection that is about to be used.
+
+        It is also the check whether the connection still works, so that the settings
+        cost no further way to the server.
+        """
+        conn.execute(self._begin_with)
+
+    def _settings(self, path: str) -> bytes:
+        """Statements that hold for the transaction."""
+        # SET, and no query: some transactions choose their isolation next.
+        return (
+            "SET LOCAL idle_in_transaction_session_timeout = "
+            f"'{self._idle_in_transaction_seconds}s'; SET LOCAL search_path = {path}"
+        ).encode()
+
+
+def connect(
+    dsn: str, *, autocommit: bool = False, connect_timeout: int | None = None
+) -> Connection[TupleRow]:
+    """A connection of its own, outside of a pool; by way of a pooler, too.
+
+    Args:
+        dsn: libpq connection string or URL.
+        autocommit: each statement is a transaction of its own.
+        connect_timeout: in seconds; by default the DSN's.
+
+    Raises:
+        psycopg.OperationalError: the database cannot be reached.
+    """
+    given: dict[str, Any] = {} if connect_timeout is None else {"connect_timeout": connect_timeout}
+    return psycopg.connect(dsn, autocommit=autocommit, **_SESSION, **given)
+
+
+def search_path(conn: Connection[Any]) -> str:
+    """The search path with which the tables' types and operators are found.
+
+    It holds ``public`` and the schema of pgvector, which may be another one.
+    """
+    row = conn.execute(_SEARCH_PATH).fetchone()
+    return str(row[0]) if row else "public"
 
 
 def _bound_statements(conn: Connection[Any]) -> None:

@@ -1,10 +1,11 @@
 -- name: make_incoming
--- Rows on their way into the graph. The tables outlive the transaction, their rows do
--- not.
-CREATE TEMPORARY TABLE IF NOT EXISTS incoming_nodes (
+-- Rows on their way into the graph. The table ends with the transaction: behind a pooler,
+-- the session is somebody else's then. And what somebody left in it is not ours.
+DROP TABLE IF EXISTS pg_temp.incoming_nodes;
+CREATE TEMPORARY TABLE incoming_nodes (
     id uuid PRIMARY KEY, document_id uuid NOT NULL, props jsonb NOT NULL, embedding vector(384),
     edge jsonb
-) ON COMMIT DELETE ROWS
+) ON COMMIT DROP
 
 -- name: copy_incoming
 COPY incoming_nodes (id, document_id, props, embedding, edge) FROM STDIN WITH (FORMAT BINARY)

@@ -227,9 +227,6 @@ class Ledger:
                 "skip_messages": [entry.skip.message if entry.skip else None for entry in page],
                 "max_objects": self._bounds.objects,
             },
-            # Planned for its own key range: a generic plan would read to the end of the
-            # source.
-            prepare=False,
         )
         over_limit = frozenset(row[5] or ())
         counts = ScanCounts(

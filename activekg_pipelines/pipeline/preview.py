@@ -282,10 +282,8 @@ class _Comparison:
         }
         with self._services.database.transaction(tenant_id=self._connector.tenant_id) as conn:
             conn.execute("SET TRANSACTION READ ONLY")
-            # Planned for their own key range: a generic plan would read to the end of the
-            # source.
-            rows = conn.execute(_SQL["compare_page"], parameters, prepare=False).fetchall()
-            missing = conn.execute(_SQL["missing_in_range"], parameters, prepare=False).fetchone()
+            rows = conn.execute(_SQL["compare_page"], parameters).fetchall()
+            missing = conn.execute(_SQL["missing_in_range"], parameters).fetchone()
         # A class comes in several rows, each with its own first keys. They are sorted
         # when they are together.
         keys: dict[Change, list[str]] = {}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import psycopg
 import pytest
 from cryptography.fernet import Fernet
+from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner
 
 from activekg_pipelines.cli.environment import prepare_environment
@@ -82,3 +84,50 @@ def test_a_shell_that_took_over_the_environment_still_starts_the_embedded_databa
     os.environ |= first
     settings.cache_clear()
     assert prepare_environment(generate_keys=False)["ACTIVEKG_DSN"] == first["ACTIVEKG_DSN"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["migrate"],
+        ["migrate", "--check"],
+        ["migrate", "--sql"],
+        ["connectors", "list"],
+        ["objects", "acme_corp/none"],
+        ["preview", "acme_corp/none"],
+        ["limits", "show"],
+        ["rotate-keys"],
+    ],
+    ids=" ".join,
+)
+def test_what_needs_no_dagster_asks_for_none(
+    nothing_set: Path, dsn: str, tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The role may not create Dagster's database, and no `dagster.yaml` is there."""
+    monkeypatch.setattr("activekg_pipelines.cli.environment.__file__", str(tmp_path / "a/b/c.py"))
+    monkeypatch.chdir(tmp_path)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        name = conn.info.dbname
+        conn.execute(f'CREATE ROLE "{name}_own" LOGIN')
+        conn.execute(f'GRANT postgres TO "{name}_own"')
+        before = conn.execute("SELECT datname FROM pg_database").fetchall()
+        os.environ["ACTIVEKG_DSN"] = make_conninfo(dsn, user=f"{name}_own")
+        os.environ["CONNECTOR_KEK_V1"] = Fernet.generate_key().decode()
+        result = CliRunner().invoke(app, command)
+        assert "Dagster" not in result.output
+        assert "dagster" not in result.output
+        assert result.exit_code == 0 or "No connector is called" in result.output, result.output
+        assert conn.execute("SELECT datname FROM pg_database").fetchall() == before
+
+
+def test_what_needs_dagster_says_that_its_database_is_missing(nothing_set: Path, dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        name = conn.info.dbname
+        conn.execute(f'CREATE ROLE "{name}_own" LOGIN')
+        conn.execute(f'GRANT postgres TO "{name}_own"')
+        os.environ["ACTIVEKG_DSN"] = make_conninfo(dsn, user=f"{name}_own")
+        result = CliRunner().invoke(app, ["env"])
+        assert result.exit_code == 1
+        assert (
+            "ACTIVEKG_DAGSTER_DSN is the database that Dagster keeps its runs in" in result.output
+        )
