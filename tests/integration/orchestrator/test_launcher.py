@@ -9,7 +9,6 @@ from pathlib import Path
 import dagster as dg
 import psutil
 import pytest
-from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.test_utils import create_run_for_test
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import PythonFileTarget
@@ -103,14 +102,3 @@ def test_a_launch_that_takes_longer_than_dagster_waits_is_one_run(
         time.sleep(0.1)
     assert run.status is dg.DagsterRunStatus.SUCCESS
     assert len(list(tmp_path.glob("load-*"))) == 2, "the code server's, and one of the run"
-
-
-@pytest.mark.parametrize("server", [("dagster", "DefaultRunLauncher")], indirect=True)
-def test_dagsters_own_launcher_gives_such_a_run_up(
-    server: tuple[dg.DagsterInstance, WorkspaceRequestContext], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The reason for ours. When this fails, Dagster does it by itself."""
-    instance, workspace = server
-    monkeypatch.setattr(DagsterGrpcClient._query, "__defaults__", (5, None))
-    with pytest.raises(DagsterUserCodeUnreachableError):
-        instance.launch_run(new_run(instance, workspace), workspace)

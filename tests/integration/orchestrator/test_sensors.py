@@ -86,6 +86,7 @@ def loaded(
                     instance_ref=instance.get_ref(),
                     loadable_target_origin=target,
                     wait_on_exit=True,
+                    startup_timeout=300,
                 )
             )
             origin = GrpcServerCodeLocationOrigin(
