@@ -292,6 +292,8 @@ def _ends_named(context: dg.AssetExecutionContext) -> Iterator[_Retry]:
         raise
     except RunCancelled as cause:
         _report_cancelling(context, cause)
+        # Else each light would say "skipped" until the next sync, whatever it said before.
+        withdraw_planned_checks(context.instance, context.run.run_id)
         raise dg.DagsterExecutionInterruptedError(cause.message) from None
     except ActiveKGError as error:
         failure = dg.Failure(description=error.message, allow_retries=False)

@@ -29,6 +29,7 @@ from activekg_pipelines.orchestrator.orchestrator import Orchestrator
 from activekg_pipelines.services import Services
 from tests.fault_proxy import LIST, FaultProxy, after, status
 from tests.integration.syncing import in_transaction, query
+from tests.integration.test_lights import INDEXED, lights
 from tests.s3_bucket import Bucket, S3ConfigPatch
 
 # Longer than any run may take: what ends before was stopped.
@@ -197,6 +198,8 @@ def test_a_run_that_somebody_stops_ends_soon_and_is_not_started_again(
     who = {"dagster": "Dagster", "pause": "ada, who paused the connector"}.get(how, "ada")
     assert (row.status, row.cancelled_by, row.counts.indexed) == ("cancelled", who, 2)
     assert f"The sync was cancelled by {who}." in str(result.all_events)
+    # Each light stays as it was: the run evaluated nothing.
+    assert lights(running.instance, INDEXED) == {}
 
     # The work queue does not start the rest; the next poll or a sync does.
     assert not start_due_work(services).run_requests
