@@ -142,7 +142,12 @@ def run_scope(
             connector = opened.connector_of_partition(context.partition_key)
         except ConnectorNotFound as error:
             raise ConnectorRemoved(error.message) from None
-        started = _start(opened, connector, context, config)
+        try:
+            started = _start(opened, connector, context, config)
+        except RunCancelled:
+            # Between two steps: the row is that of a run at work.
+            _finish(opened, context.run.run_id, succeeded=False)
+            raise
         if started is None:
             withdraw_planned_checks(context.instance, context.run.run_id)
             yield RunScope(opened, connector, context.run.run_id, 0, 0.0, Stop(), superseded=True)
