@@ -945,7 +945,9 @@ WITH before AS (
         ) END,
         last_error_code = CASE
             WHEN c.status = 'succeeded'
-              AND k.last_error_code IN ('model', 'parser_unavailable', 'run_failed') THEN NULL
+              AND k.last_error_code IN (
+                  'model', 'parser_unavailable', 'launch_failed', 'run_failed'
+              ) THEN NULL
             ELSE k.last_error_code
         END
     FROM closed c
