@@ -20,9 +20,10 @@ from activekg_pipelines.defs.run_scope import (
     SOURCE_OBJECTS,
 )
 from activekg_pipelines.defs.sensors import start_due_work
+from activekg_pipelines.errors import EncoderFailed
 from activekg_pipelines.orchestrator.history import purge_history
 from activekg_pipelines.services import Services
-from tests.integration.syncing import documents, query, states
+from tests.integration.syncing import documents, make_retries_due, query, states
 from tests.integration.test_dagster_runs import ASSETS, execute, requests_of, run_rows
 from tests.s3_bucket import Bucket
 
@@ -71,6 +72,29 @@ def test_each_connector_has_a_light_of_its_own(
     for connector in (whole, broken, whole):
         execute(instance, dg.RunRequest(partition_key=connector.partition_key))
         assert lights(instance, INDEXED) == shown
+
+
+def test_a_text_that_cannot_be_embedded_turns_the_light(
+    services: Services,
+    instance: dg.DagsterInstance,
+    bucket: Bucket,
+    connector: Connector,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def encode(_: list[str]) -> object:
+        raise EncoderFailed
+
+    bucket.put("a.txt", "one")
+    with monkeypatch.context() as broken:
+        broken.setattr(services.encoder, "encode", encode)
+        execute(instance, dg.RunRequest(partition_key=connector.partition_key))
+    # Its state is that from which the next attempt starts.
+    assert states(services, connector) == {"a.txt": ("extracted", "encoder_failure")}
+    assert lights(instance, INDEXED) == {connector.partition_key: "FAILED"}
+
+    make_retries_due(services)
+    execute(instance, dg.RunRequest(partition_key=connector.partition_key))
+    assert lights(instance, INDEXED) == {connector.partition_key: "SUCCEEDED"}
 
 
 @pytest.mark.parametrize("with_scan", [True, False])
