@@ -6,6 +6,11 @@ from collections.abc import Sequence
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster_postgres import PostgresEventLogStorage
 
 from activekg_pipelines.connectors.models import Connector
@@ -21,6 +26,7 @@ from activekg_pipelines.defs.run_scope import (
 )
 from activekg_pipelines.defs.sensors import start_due_work
 from activekg_pipelines.errors import EncoderFailed
+from activekg_pipelines.orchestrator.coordinator import PartitionRunCoordinator
 from activekg_pipelines.orchestrator.history import purge_history
 from activekg_pipelines.services import Services
 from tests.integration.syncing import documents, make_retries_due, query, states
@@ -122,6 +128,33 @@ def test_a_superseded_run_evaluates_and_materializes_nothing(
     assert (evaluations(instance, INDEXED), run_rows(services)) == before
     assert lights(instance, INDEXED)[broken.partition_key] == "FAILED"
     assert latest_numbers(instance, broken) == numbers
+
+
+def test_a_run_that_is_cancelled_in_the_queue_leaves_the_light_as_it_was(
+    services: Services,
+    instance: dg.DagsterInstance,
+    broken_and_whole: tuple[Connector, Connector],
+) -> None:
+    broken, _ = broken_and_whole
+    execute(instance, dg.RunRequest(partition_key=broken.partition_key))
+    queued = instance.create_run_for_job(
+        dg.Definitions(assets=ASSETS, jobs=[sync_connector]).resolve_job_def("sync_connector"),
+        tags={"dagster/partition": broken.partition_key},
+        remote_job_origin=RemoteJobOrigin(
+            RemoteRepositoryOrigin(
+                RegisteredCodeLocationOrigin("activekg_pipelines.definitions"), "__repository__"
+            ),
+            "sync_connector",
+        ),
+    )
+    instance.report_dagster_event(dg.DagsterEvent.job_enqueue(queued), queued.run_id)
+    coordinator = PartitionRunCoordinator()
+    coordinator.register_instance(instance)
+    assert coordinator.cancel_run(queued.run_id)
+    run = instance.get_run_by_id(queued.run_id)
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.CANCELED
+    assert lights(instance, INDEXED) == {broken.partition_key: "FAILED"}
 
 
 def latest_numbers(
