@@ -201,7 +201,10 @@ def _work(scope: RunScope, *, extracts: bool, indexes: bool) -> None:
 def _embeddings(scope: RunScope, *, is_checked: bool) -> dg.MaterializeResult:  # type: ignore[type-arg]
     with scope.services.database.transaction() as conn:
         states = scope.services.ledger.progress(conn, scope.connector.id)
-    failed, dead = states.get("failed", 0), states.get("dead", 0)
+        causes = scope.services.ledger.failure_causes(conn, scope.connector.id)
+    # A text that could not be embedded waits as "extracted" for its next attempt.
+    failed = sum(objects for _, state, objects, *_ in causes if state in {"failed", "extracted"})
+    dead = states.get("dead", 0)
     objects = {f"objects_{state}": count for state, count in sorted(states.items())}
     check = dg.AssetCheckResult(
         passed=failed + dead == 0,

@@ -142,7 +142,12 @@ def run_scope(
             connector = opened.connector_of_partition(context.partition_key)
         except ConnectorNotFound as error:
             raise ConnectorRemoved(error.message) from None
-        started = _start(opened, connector, context, config)
+        try:
+            started = _start(opened, connector, context, config)
+        except RunCancelled:
+            # Between two steps: the row is that of a run at work.
+            _finish(opened, context.run.run_id, succeeded=False)
+            raise
         if started is None:
             withdraw_planned_checks(context.instance, context.run.run_id)
             yield RunScope(opened, connector, context.run.run_id, 0, 0.0, Stop(), superseded=True)
@@ -292,6 +297,8 @@ def _ends_named(context: dg.AssetExecutionContext) -> Iterator[_Retry]:
         raise
     except RunCancelled as cause:
         _report_cancelling(context, cause)
+        # Else each light would say "skipped" until the next sync, whatever it said before.
+        withdraw_planned_checks(context.instance, context.run.run_id)
         raise dg.DagsterExecutionInterruptedError(cause.message) from None
     except ActiveKGError as error:
         failure = dg.Failure(description=error.message, allow_retries=False)

@@ -91,6 +91,9 @@ def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
                 with services.database.transaction(tenant_id=tenant_id) as conn:
                     services.ledger.release_hold(conn, connector.id)
             result = scan_connector(services, connector, budget_seconds=budget, found_by=sync_id)
+            if result.counts.added or result.counts.changed or result.counts.deleted:
+                requests += _request_runs(services, connector, result, sync_id)
+                events.append(_materialization(connector, result))
         except Exception as error:
             # The error is kept with the connector. A connector that cannot be read must
             # not keep the tenant's others from being polled.
@@ -102,9 +105,6 @@ def poll_tenant(services: Services, tenant_id: str) -> dg.SensorResult:
             notes.append(f"{connector.name}: {said}")
             continue
         notes.append(f"{connector.name}: {_found(result)}")
-        if result.counts.added or result.counts.changed or result.counts.deleted:
-            events.append(_materialization(connector, result))
-            requests += _request_runs(services, connector, result, sync_id)
     return _result(requests, events, "; ".join(notes) or "No connector is due.")
 
 

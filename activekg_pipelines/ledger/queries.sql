@@ -45,6 +45,7 @@ WITH listed AS (
     FROM connectors.objects
     WHERE connector_id = %(connector_id)s AND key > %(start_after)s
       AND (%(is_last)s OR key <= %(upto)s)
+      AND key <> ALL(%(left_out)s::text[])
 ), compared AS (
     -- What differs. A full join can only be hashed or merged. Postgres has no
     -- statistics of an array, so it is likely to run any other join of the two as each
@@ -944,7 +945,9 @@ WITH before AS (
         ) END,
         last_error_code = CASE
             WHEN c.status = 'succeeded'
-              AND k.last_error_code IN ('model', 'parser_unavailable', 'run_failed') THEN NULL
+              AND k.last_error_code IN (
+                  'model', 'parser_unavailable', 'launch_failed', 'run_failed'
+              ) THEN NULL
             ELSE k.last_error_code
         END
     FROM closed c

@@ -177,6 +177,7 @@ class Ledger:
         page: Sequence[ListedObject],
         *,
         is_last: bool,
+        left_out: Sequence[str] = (),
         run: str | None = None,
         found_by: UUID | None = None,
     ) -> PageComparison | None:
@@ -187,6 +188,7 @@ class Ledger:
             page: entries after ``scan.start_after``, ascending by key.
             is_last: nothing follows the page. Later rows of the ledger are missing from
                 the source.
+            left_out: keys that are listed and not in the page: their rows stay.
             run: Dagster's id of the run that scans. What is new or changed counts as found
                 by its sync.
             found_by: that sync, where no run scans.
@@ -219,6 +221,7 @@ class Ledger:
                 "is_last": is_last,
                 "run": run,
                 "found_by": found_by,
+                "left_out": list(left_out),
                 "keys": [entry.key for entry in page],
                 "etags": [entry.etag for entry in page],
                 "sizes": [entry.size for entry in page],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dagster import QueuedRunCoordinator
+from dagster import DagsterRunStatus, QueuedRunCoordinator
 
+from activekg_pipelines.orchestrator.checks import withdraw_planned_checks
 from activekg_pipelines.orchestrator.run_bounds import check_config, required_tags
 
 if TYPE_CHECKING:
@@ -37,6 +38,19 @@ class PartitionRunCoordinator(QueuedRunCoordinator):
                 # Before it is in the queue: what lies there is counted by its tags.
                 self._instance.add_run_tags(run.run_id, tags)
         return super().submit_run(context)
+
+    def cancel_run(self, run_id: str) -> bool:
+        """Cancel a run; one that waits takes with it what it meant to evaluate.
+
+        Returns:
+            Whether it is cancelled, or was asked to end.
+        """
+        run = self._instance.get_run_by_id(run_id)
+        cancelled = super().cancel_run(run_id)
+        # One that is at work does so itself when it ends.
+        if run is not None and run.status is DagsterRunStatus.QUEUED and _is_ours(run):
+            withdraw_planned_checks(self._instance, run_id)
+        return cancelled
 
 
 def _is_ours(run: DagsterRun) -> bool:

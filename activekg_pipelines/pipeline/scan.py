@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from uuid import UUID
 
 from psycopg.errors import DeadlockDetected
@@ -31,6 +30,7 @@ from activekg_pipelines.errors import (
     UnsupportedType,
 )
 from activekg_pipelines.extraction import unsupported_by_name
+from activekg_pipelines.extraction.clean import clean_value
 from activekg_pipelines.ledger import planner
 from activekg_pipelines.ledger.run_counts import RunCounts
 from activekg_pipelines.ledger.states import ListedObject, Scan, ScanCounts
@@ -247,14 +247,20 @@ class _Compared:
 
     Attributes:
         scan: advanced past them.
+        left_out: keys of which the ledger keeps the row that it has, if it has one.
         ended: the part that is the end of the listing is among them.
+        overtaken: another process has advanced the scan, or one part could not be
+            compared. A part after that must not be: the ledger would take the keys
+            before it for gone.
     """
 
     scan: Scan
     counts: ScanCounts = field(default_factory=ScanCounts)
     due: set[str] = field(default_factory=set)
     over_limit: set[str] = field(default_factory=set)
+    left_out: list[str] = field(default_factory=list)
     ended: bool = False
+    overtaken: bool = False
 
 
 def _compare(
@@ -277,26 +283,42 @@ def _compare(
     compared = _Compared(scan)
     last = listed[-1].key if listed else ""
 
-    def write(part: Sequence[ListedObject]) -> bool:
+    def write(part: Sequence[ListedObject]) -> None:
+        if compared.overtaken:
+            return
         ends = page.is_last and (part[-1].key if part else last) == last
         found = _apply(
-            services, connector, compared.scan, part, is_last=ends, run=run, found_by=found_by
+            services,
+            connector,
+            compared.scan,
+            part,
+            left_out=compared.left_out,
+            is_last=ends,
+            run=run,
+            found_by=found_by,
         )
         if found is None:
-            return False
+            compared.overtaken = True
+            return
         if part:
             compared.scan = replace(compared.scan, start_after=part[-1].key)
         compared.counts += found.counts
         compared.due |= found.due
         compared.over_limit |= found.over_limit
         compared.ended = ends
-        return True
 
-    advanced = write_apart(listed, write, partial(_refused, connector))
-    if page.is_last and not compared.ended and all(advanced):
+    def refused(entry: ListedObject, error: Exception) -> ListedObject | None:
+        instead = _refused(connector, entry, error)
+        # A key that the database cannot hold has no row.
+        if instead is None and clean_value(entry.key) == entry.key:
+            compared.left_out.append(entry.key)
+        return instead
+
+    write_apart(listed, write, refused)
+    if page.is_last and not compared.ended:
         # The last entry was left out, and what comes after it still counts.
-        advanced.append(write([]))
-    if not all(advanced):
+        write([])
+    if compared.overtaken:
         return None
     if logger.isEnabledFor(logging.DEBUG):
         _log_unchanged(connector, page.entries, compared)
@@ -320,6 +342,7 @@ def _apply(
     scan: Scan,
     listed: Sequence[ListedObject],
     *,
+    left_out: Sequence[str],
     is_last: bool,
     run: str | None,
     found_by: UUID | None,
@@ -327,7 +350,14 @@ def _apply(
     for _ in range(_DEADLOCKS):
         try:
             return _apply_once(
-                services, connector, scan, listed, is_last=is_last, run=run, found_by=found_by
+                services,
+                connector,
+                scan,
+                listed,
+                left_out=left_out,
+                is_last=is_last,
+                run=run,
+                found_by=found_by,
             )
         except DeadlockDetected:
             # A run locked the same objects in another order, and Postgres chose this
@@ -342,13 +372,20 @@ def _apply_once(
     scan: Scan,
     listed: Sequence[ListedObject],
     *,
+    left_out: Sequence[str],
     is_last: bool,
     run: str | None,
     found_by: UUID | None,
 ) -> PageComparison | None:
     with services.database.transaction(tenant_id=connector.tenant_id) as conn:
         compared = services.ledger.compare_page(
-            conn, scan, listed, is_last=is_last, run=run, found_by=found_by
+            conn,
+            scan,
+            listed,
+            left_out=left_out,
+            is_last=is_last,
+            run=run,
+            found_by=found_by,
         )
         if compared is not None and compared.now_skipped:
             gone = services.ledger.detach_documents(conn, compared.now_skipped)

@@ -29,6 +29,12 @@ mutation($params: ExecutionParams!) { launchPipelineExecution(executionParams: $
   ... on RunConfigValidationInvalid { errors { message } }
 } }
 """
+BACKFILL = """
+mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+  __typename
+  ... on PythonError { message }
+} }
+"""
 STATUS = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 
@@ -115,15 +121,27 @@ def test_the_ui_the_command_line_and_backfills_do_what_the_sensor_does(
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
 
-    def asset_materialize() -> None:
+    def asset_materialize(select: str = "*") -> None:
         result = system.run(
             sys.executable, "-m", "dagster", "asset", "materialize",
             "-m", "activekg_pipelines.definitions",
-            "--select", "*", "--partition", "every_way/docs",
+            "--select", select, "--partition", "every_way/docs",
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
 
-    for number, way in enumerate([ui, backfill, asset_materialize], 1):
+    def embeddings_alone() -> None:
+        asset_materialize("document_embeddings")
+
+    def backfill_of_embeddings_alone() -> None:
+        params = {
+            "partitionNames": ["every_way/docs"],
+            "assetSelection": [{"path": ["document_embeddings"]}],
+        }
+        launched = system.graphql(BACKFILL, params=params)["launchPartitionBackfill"]
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+
+    ways = [ui, backfill, asset_materialize, embeddings_alone, backfill_of_embeddings_alone]
+    for number, way in enumerate(ways, 1):
         bucket.put(f"{number}.txt", f"Version {number} of the text.")
         bucket.put("0.txt", f"Version zero, changed {number} times.")
         way()

@@ -6,12 +6,14 @@ Who starts runs, what they do, what they cost.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import dagster as dg
 import psycopg
 import pytest
 
 from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.defs import sensors
 from activekg_pipelines.defs.assets import extract_and_index, source, source_objects
 from activekg_pipelines.defs.jobs import sync_connector
 from activekg_pipelines.defs.partitions import connector_partitions
@@ -25,10 +27,10 @@ from activekg_pipelines.defs.sensors import build_sensors, lost_runs, poll_tenan
 from activekg_pipelines.errors import CredentialsRefused
 from activekg_pipelines.graph.search import search
 from activekg_pipelines.ledger.states import Mode
-from activekg_pipelines.pipeline.scan import scan_connector
+from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.s3.source import S3Source
-from tests.integration.syncing import in_transaction
+from tests.integration.syncing import in_transaction, query
 from tests.s3_bucket import Bucket
 
 ASSETS = [source, source_objects, extract_and_index]
@@ -357,6 +359,25 @@ def assert_plain_and_short(sentence: str) -> None:
     assert "hunter2" not in sentence
     assert "\u202e" not in sentence
     assert len(sentence) < 1000
+
+
+def test_a_connector_that_is_removed_while_it_is_polled_leaves_the_tenants_others_their_runs(
+    services: Services, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put_many({"a/one.txt": "one", "b/two.txt": "two"})
+    removed, stays = (bucket.register(services, prefix=prefix) for prefix in ("a/", "b/"))
+    list_source = sensors.scan_connector
+
+    def scan_and_remove(services: Services, connector: Connector, **more: Any) -> ScanResult:
+        result = list_source(services, connector, **more)
+        if connector.id == removed.id:
+            query(services, "DELETE FROM connectors.connectors WHERE id = %s", removed.id)
+        return result
+
+    monkeypatch.setattr(sensors, "scan_connector", scan_and_remove)
+    tick = poll_tenant(services, "acme_corp")
+    assert [request.partition_key for request in requests_of(tick)] == [stays.partition_key]
+    assert [event.partition for event in tick.asset_events] == [stays.partition_key]
 
 
 def test_whatever_ends_a_poll_is_kept_with_its_connector_until_a_scan_completes(

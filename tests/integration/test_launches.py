@@ -22,7 +22,7 @@ from activekg_pipelines.connectors.models import Connector, ConnectorStatus
 from activekg_pipelines.defs.sensors import lost_runs, poll_tenant, start_due_work
 from activekg_pipelines.orchestrator.orchestrator import Orchestrator
 from activekg_pipelines.services import Services
-from tests.integration.syncing import in_transaction
+from tests.integration.syncing import in_transaction, start_run
 from tests.integration.test_dagster_runs import execute
 from tests.s3_bucket import Bucket
 
@@ -148,6 +148,17 @@ def test_a_run_that_dagster_could_not_start_says_why_on_connector_and_sync(
     assert execute(instance, request).success
     assert at_dagster.connector(connector.id).last_error_code is None
     assert rows(at_dagster)[0].status == "succeeded"
+
+
+def test_a_run_that_succeeds_beside_one_that_could_not_be_started_settles_that(
+    at_dagster: Services, instance: dg.DagsterInstance, connector: Connector, asked: dg.RunRequest
+) -> None:
+    beside = start_run(at_dagster, connector)
+    fail_to_launch(instance, new_run(instance, asked))
+    tick(instance)
+    assert at_dagster.connector(connector.id).last_error_code == "launch_failed"
+    in_transaction(at_dagster, at_dagster.ledger.finish_run, beside, succeeded=True)
+    assert at_dagster.connector(connector.id).last_error_code is None
 
 
 def test_a_run_that_dagster_starts_after_all_is_the_same_sync(

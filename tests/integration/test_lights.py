@@ -6,6 +6,11 @@ from collections.abc import Sequence
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster_postgres import PostgresEventLogStorage
 
 from activekg_pipelines.connectors.models import Connector
@@ -20,9 +25,11 @@ from activekg_pipelines.defs.run_scope import (
     SOURCE_OBJECTS,
 )
 from activekg_pipelines.defs.sensors import start_due_work
+from activekg_pipelines.errors import EncoderFailed
+from activekg_pipelines.orchestrator.coordinator import PartitionRunCoordinator
 from activekg_pipelines.orchestrator.history import purge_history
 from activekg_pipelines.services import Services
-from tests.integration.syncing import documents, query, states
+from tests.integration.syncing import documents, make_retries_due, query, states
 from tests.integration.test_dagster_runs import ASSETS, execute, requests_of, run_rows
 from tests.s3_bucket import Bucket
 
@@ -73,6 +80,29 @@ def test_each_connector_has_a_light_of_its_own(
         assert lights(instance, INDEXED) == shown
 
 
+def test_a_text_that_cannot_be_embedded_turns_the_light(
+    services: Services,
+    instance: dg.DagsterInstance,
+    bucket: Bucket,
+    connector: Connector,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def encode(_: list[str]) -> object:
+        raise EncoderFailed
+
+    bucket.put("a.txt", "one")
+    with monkeypatch.context() as broken:
+        broken.setattr(services.encoder, "encode", encode)
+        execute(instance, dg.RunRequest(partition_key=connector.partition_key))
+    # Its state is that from which the next attempt starts.
+    assert states(services, connector) == {"a.txt": ("extracted", "encoder_failure")}
+    assert lights(instance, INDEXED) == {connector.partition_key: "FAILED"}
+
+    make_retries_due(services)
+    execute(instance, dg.RunRequest(partition_key=connector.partition_key))
+    assert lights(instance, INDEXED) == {connector.partition_key: "SUCCEEDED"}
+
+
 @pytest.mark.parametrize("with_scan", [True, False])
 def test_a_superseded_run_evaluates_and_materializes_nothing(
     services: Services,
@@ -98,6 +128,33 @@ def test_a_superseded_run_evaluates_and_materializes_nothing(
     assert (evaluations(instance, INDEXED), run_rows(services)) == before
     assert lights(instance, INDEXED)[broken.partition_key] == "FAILED"
     assert latest_numbers(instance, broken) == numbers
+
+
+def test_a_run_that_is_cancelled_in_the_queue_leaves_the_light_as_it_was(
+    services: Services,
+    instance: dg.DagsterInstance,
+    broken_and_whole: tuple[Connector, Connector],
+) -> None:
+    broken, _ = broken_and_whole
+    execute(instance, dg.RunRequest(partition_key=broken.partition_key))
+    queued = instance.create_run_for_job(
+        dg.Definitions(assets=ASSETS, jobs=[sync_connector]).resolve_job_def("sync_connector"),
+        tags={"dagster/partition": broken.partition_key},
+        remote_job_origin=RemoteJobOrigin(
+            RemoteRepositoryOrigin(
+                RegisteredCodeLocationOrigin("activekg_pipelines.definitions"), "__repository__"
+            ),
+            "sync_connector",
+        ),
+    )
+    instance.report_dagster_event(dg.DagsterEvent.job_enqueue(queued), queued.run_id)
+    coordinator = PartitionRunCoordinator()
+    coordinator.register_instance(instance)
+    assert coordinator.cancel_run(queued.run_id)
+    run = instance.get_run_by_id(queued.run_id)
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.CANCELED
+    assert lights(instance, INDEXED) == {broken.partition_key: "FAILED"}
 
 
 def latest_numbers(

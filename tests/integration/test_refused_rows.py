@@ -6,11 +6,19 @@ a value that no check of ours has foreseen.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
-from psycopg.errors import ForeignKeyViolation, SerializationFailure
+from psycopg import Connection
+from psycopg.errors import DeadlockDetected, ForeignKeyViolation, SerializationFailure
+from psycopg.rows import TupleRow
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.database.batches import write_apart
+from activekg_pipelines.ledger.states import ListedObject, Scan
+from activekg_pipelines.ledger.store import Ledger, PageComparison
+from activekg_pipelines.pipeline.scan import _DEADLOCKS
 from activekg_pipelines.services import Services
 from tests.integration.syncing import (
     chunk_nodes,
@@ -119,6 +127,56 @@ def test_a_listed_object_that_the_ledger_cannot_hold_at_all_is_left_out(
     assert states(services, connector)["gone.txt"][0] == "deleted"
     assert states(services, connector).keys() == {*KEYS, "gone.txt"} - {key}
     assert any("is left out" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize("key", ["07.txt", "19.txt"])
+def test_an_object_that_is_known_and_left_out_now_keeps_its_document(
+    services: Services, bucket: Bucket, connector: Connector, key: str
+) -> None:
+    fill(bucket)
+    sync(services, connector)
+    bucket.put(key, "Another text.")
+    # The mark of what is gone could be written.
+    refuse(services, "connectors.objects", f"NEW.key = '{key}' AND NEW.etag <> OLD.etag")
+    result = scan(services, connector)
+    assert (result.completed, result.counts.missing, result.counts.deleted) == (True, 0, 0)
+    assert states(services, connector)[key] == ("indexed", None)
+    assert len(documents(services)) == len(KEYS)
+
+    allow(services, "connectors.objects")
+    assert sync(services, connector).indexed == 1
+
+
+def test_what_comes_after_a_part_that_could_not_be_compared_is_not_compared_either(
+    services: Services,
+    bucket: Bucket,
+    connector: Connector,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fill(bucket)
+    sync(services, connector)
+    bucket.put("19.txt", "Another text.")
+    refuse(services, "connectors.objects", "NEW.key = '19.txt' AND NEW.state = 'pending'")
+    compare, deadlocks = Ledger.compare_page, iter(range(_DEADLOCKS))
+
+    def deadlocked(
+        ledger: Ledger,
+        conn: Connection[TupleRow],
+        scan: Scan,
+        page: Sequence[ListedObject],
+        **more: Any,
+    ) -> PageComparison | None:
+        # The third quarter: the page is split because of its last object.
+        if [entry.key for entry in page] == KEYS[10:15] and next(deadlocks, None) is not None:
+            raise DeadlockDetected
+        return compare(ledger, conn, scan, page, **more)
+
+    monkeypatch.setattr(Ledger, "compare_page", deadlocked)
+    result = scan(services, connector)
+    assert next(deadlocks, None) is None
+    assert (result.completed, result.counts.missing, result.counts.deleted) == (True, 0, 0)
+    assert states(services, connector)["10.txt"] == ("indexed", None)
+    assert states(services, connector)["19.txt"] == ("skipped", "not_storable")
 
 
 def test_one_refused_row_costs_a_few_statements_more_and_keeps_the_order() -> None:

@@ -14,6 +14,8 @@ import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 from dagster._core.execution.job_execution_result import JobExecutionResult
+from psycopg import Connection
+from psycopg.rows import TupleRow
 
 from activekg_pipelines.administration import operations, reads
 from activekg_pipelines.administration.operations import SyncEnded
@@ -25,10 +27,12 @@ from activekg_pipelines.defs.jobs import sync_connector
 from activekg_pipelines.defs.sensors import poll_tenant, report_lost_runs, start_due_work
 from activekg_pipelines.errors import SyncNotFound
 from activekg_pipelines.ledger.states import Mode
+from activekg_pipelines.ledger.store import Ledger
 from activekg_pipelines.orchestrator.orchestrator import Orchestrator
 from activekg_pipelines.services import Services
 from tests.fault_proxy import LIST, FaultProxy, after, status
 from tests.integration.syncing import in_transaction, query
+from tests.integration.test_lights import INDEXED, lights
 from tests.s3_bucket import Bucket, S3ConfigPatch
 
 # Longer than any run may take: what ends before was stopped.
@@ -197,6 +201,8 @@ def test_a_run_that_somebody_stops_ends_soon_and_is_not_started_again(
     who = {"dagster": "Dagster", "pause": "ada, who paused the connector"}.get(how, "ada")
     assert (row.status, row.cancelled_by, row.counts.indexed) == ("cancelled", who, 2)
     assert f"The sync was cancelled by {who}." in str(result.all_events)
+    # Each light stays as it was: the run evaluated nothing.
+    assert lights(running.instance, INDEXED) == {}
 
     # The work queue does not start the rest; the next poll or a sync does.
     assert not start_due_work(services).run_requests
@@ -212,6 +218,29 @@ def test_a_run_that_somebody_stops_ends_soon_and_is_not_started_again(
         )
         assert not poll_tenant(services, "acme_corp").run_requests
     assert start_due_work(services).run_requests
+
+
+def test_a_run_that_is_cancelled_between_two_steps_ends_its_sync_too(
+    running: Running, bucket: Bucket, connector: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = running.services
+    bucket.put("a.txt", "A note.")
+    (request,) = start_due_work(services).run_requests or []
+    to_cancel = [row.id for row in rows(services)]
+    check_run = Ledger.check_run
+
+    def check_run_and_cancel(ledger: Ledger, conn: Connection[TupleRow], run: str) -> None:
+        check_run(ledger, conn, run)
+        while to_cancel:
+            operations.cancel_sync(services, to_cancel.pop())
+
+    # The only look left is the one at the end of the first step.
+    monkeypatch.setattr("activekg_pipelines.defs.stopping._LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(Ledger, "check_run", check_run_and_cancel)
+    carry_out(running.instance, request)
+    assert running.run.status is dg.DagsterRunStatus.CANCELED
+    (row,) = rows(services)
+    assert (row.status, row.cancelled_by, row.counts.added) == ("cancelled", "ada", 1)
 
 
 def test_a_connector_that_is_removed_while_it_is_synced_ends_its_run_as_cancelled(
