@@ -120,6 +120,19 @@ def test_documents_given_to_workers_that_were_killed_before_are_read_by_the_next
         assert {future.result(timeout=60).text for future in futures} == {"a note"}
 
 
+def test_the_parsers_are_loaded_before_the_first_document_is_there(tmp_path: Path) -> None:
+    script = textwrap.dedent("""
+        import time
+        import psutil
+        from activekg_pipelines.extraction import Sandbox
+        with Sandbox(workers=1):
+            while not psutil.Process().children():
+                time.sleep(0.01)
+        print("started")
+    """)
+    assert run_script(tmp_path, script).stdout == "started\n"
+
+
 def test_a_sandbox_survives_its_fork_server(note: Path) -> None:
     with Sandbox(LIMITS, workers=1, extractor=misbehave) as sandbox:
         first = psutil.Process(int(sandbox.submit(note, "process", None).result(timeout=30).text))
