@@ -81,12 +81,17 @@ class Redaction(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass, cleaned."""
-        record.msg, record.args = redact(_message(record)[:_MOST_CHARACTERS]), None
+        # Twice as much is looked through: half of a secret looks like none.
+        message = redact(_message(record)[: 2 * _MOST_CHARACTERS])
+        record.msg, record.args = message[:_MOST_CHARACTERS], None
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:
             lines = record.exc_text.splitlines()[-_MOST_LINES:]
-            record.exc_text = redact("\n".join(printable(line, _MOST_OF_A_LINE) for line in lines))
+            cleaned = redact("\n".join(line[: 2 * _MOST_OF_A_LINE] for line in lines))
+            record.exc_text = "\n".join(
+                printable(line, _MOST_OF_A_LINE) for line in cleaned.splitlines()
+            )
         for name, value in vars(record).items():
             if name not in _BUILT_IN:
                 vars(record)[name] = (
@@ -152,16 +157,17 @@ _MOST_OF_A_LINE: Final = 2_000
 _SECRET_NAME: Final = re.compile(
     r"(?i)[\w.-]*(?:password|passwd|pwd|passphrase|secret|token|credential|authorization|api_?key|private_?key|kek)[\w.-]*"
 )
-# The two groups of each pattern stay; the text between them is removed.
+# The two groups of each pattern stay; the text between them is removed. A name is looked
+# for from its first character only, and is not endless: a store chooses the text.
 _PATTERNS: Final = (
     # password=…, secret_access_key: "…", X-Amz-Signature=…: quoted values to their end,
     # others to the next separator.
     re.compile(
         r"""(?ix) (
-            [\w.-]*
+            (?<![\w.-]) [\w.-]*
             (?: password | passwd | pwd | passphrase | secret | token | signature | credential
               | api_?key | private_?key | kek )
-            [\w.-]*
+            [\w.-]{0,100}+
             ["']? \s* (?: = | (?<=["']) : | : (?= \s* ["'] ) ) \s*
         ) (?: "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | [^\s,;&)}\]"']+ ) ()"""
     ),

@@ -45,7 +45,7 @@ class ForkServer:
     """A clean process that forks workers. Several threads may use it.
 
     Args:
-        search_path: where its workers look for modules.
+        search_path: where it looks for the parsers.
 
     Raises:
         ParserUnavailable: the process cannot be started.
@@ -53,7 +53,8 @@ class ForkServer:
 
     def __init__(self, search_path: tuple[str, ...]) -> None:
         self.search_path: Final = search_path
-        self._lock = threading.Lock()
+        # Whoever finds that the process has ended closes it while it asks.
+        self._lock = threading.RLock()
         ours, theirs = socket.socketpair()
         self._control = Channel(ours)
         with theirs:
@@ -97,6 +98,16 @@ class ForkServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        # Who waits for an answer has found by now that none follows.
+        with self._lock:
+            self._control.close()
+
+    def abandon(self) -> None:
+        """Let go of the process in a forked child, which did not start it.
+
+        It ends with the last one that holds the connection.
+        """
+        self._control.close()
 
     def fork(self, orders: Head) -> Forked:
         """Start a worker.
@@ -109,7 +120,8 @@ class ForkServer:
         channel = Channel(ours)
         try:
             with theirs:
-                answer = self._ask(FORK, orders, theirs.fileno())
+                details = {**orders, "search_path": _search_path()}
+                answer = self._ask(FORK, details, theirs.fileno())
             return self._ready(answer, channel)
         except BaseException:
             channel.close()
@@ -187,11 +199,12 @@ def _start(descriptor: int, search_path: tuple[str, ...]) -> subprocess.Popen[by
 
 def _complaint(complaints: IO[bytes] | None) -> str:
     """What a process that does not start wrote last, as the end of a sentence."""
-    lines = (
-        []
-        if complaints is None
-        else complaints.read(_MAX_COMPLAINT_BYTES).decode(errors="replace").splitlines()
-    )
+    if complaints is None:
+        return ""
+    # A process that it started itself may hold the other end still.
+    os.set_blocking(complaints.fileno(), False)
+    written = complaints.read(_MAX_COMPLAINT_BYTES) or b""
+    lines = written.decode(errors="replace").splitlines()
     return f": {one_line(lines[-1]).rstrip('.')}" if lines else ""
 
 
@@ -199,13 +212,16 @@ class _Shared:
     """This process's fork server, and the lock of whoever looks for it."""
 
     def __init__(self) -> None:
-        self.forget()
-        # A forked child has its parent's connection, and must not use it.
-        os.register_at_fork(after_in_child=self.forget)
-
-    def forget(self) -> None:
         self.lock = threading.Lock()
         self.server: ForkServer | None = None
+        # A forked child has its parent's connection, and must neither use nor keep it.
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self.lock = threading.Lock()
+        if self.server is not None:
+            self.server.abandon()
+            self.server = None
 
 
 _shared = _Shared()
@@ -215,17 +231,25 @@ def fork_server() -> ForkServer:
     """This process's fork server, which is started when it is first needed.
 
     All sandboxes of a process share it, because it takes a second to start. Another one
-    takes its place when it has died, or when modules are looked for elsewhere by now.
+    takes its place when it has died, or when parsers are looked for elsewhere by now.
 
     Raises:
         ParserUnavailable: it cannot be started.
     """
-    search_path = tuple(str(Path(path).absolute()) for path in sys.path)
+    search_path = _search_path()
     with _shared.lock:
         server = _shared.server
-        if server is None or not server.is_alive() or server.search_path != search_path:
+        if server is not None and not server.is_alive():
+            server.close()
+            server = None
+        # Libraries add to the path's end, where nothing hides a parser.
+        if server is None or search_path[: len(server.search_path)] != server.search_path:
             server = _shared.server = ForkServer(search_path)
         return server
+
+
+def _search_path() -> tuple[str, ...]:
+    return tuple(str(Path(path).absolute()) for path in sys.path)
 
 
 def check_parsers() -> None:

@@ -19,6 +19,7 @@ import signal
 import threading
 import time
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -91,6 +92,8 @@ class Sandbox:
         self._is_closed = False
         self._idle: list[_Worker] = []
         self._unfinished: dict[Future[ExtractedDocument], _Worker | None] = {}
+        # Meanwhile the first document is downloaded.
+        self._threads.submit(_start_early)
 
     def __enter__(self) -> Self:
         return self
@@ -217,6 +220,12 @@ class Sandbox:
                 self._idle.append(worker)
         if not is_reused:
             worker.end()
+
+
+def _start_early() -> None:
+    # Whoever reads a document tries again, and tells why it does not start.
+    with suppress(ParserUnavailable):
+        fork_server()
 
 
 class _NotBegunError(Exception):

@@ -157,6 +157,8 @@ def _work(channel: Channel, orders: Head) -> None:
 def _prepare(orders: Head) -> tuple[Extractor, Limits]:
     """Take from this worker what it must not have, before its first document."""
     limits = Limits(**orders["limits"])
+    # It may be longer by now than when the parsers were loaded.
+    sys.path[:] = orders["search_path"]
     module, name = orders["extractor"]
     extractor: Extractor = getattr(import_module(module), name)
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from activekg_pipelines.extraction import Limits
-from tests.hostile import names, pages, pdfs, texts, words
 from tests.hostile.file import Canary, HostileFile
 
 __all__ = ["Canary", "HostileFile", "hostile_files"]
@@ -17,6 +16,10 @@ def hostile_files(canary: Canary, limits: Limits) -> tuple[HostileFile, ...]:
             for something.
         limits: that the files go beyond.
     """
+    # They take a third of a second, which every worker that runs an extractor of this
+    # package would pay.
+    from tests.hostile import names, pages, pdfs, texts, words
+
     made = [
         *names.files(),
         *words.files(canary, limits),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from threading import Thread
@@ -20,7 +21,7 @@ from cryptography.fernet import Fernet
 from activekg_pipelines.administration.tokens import mint_token
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.defs.sensors import start_due_work
-from activekg_pipelines.logs import configure_logging, log_fields, redact
+from activekg_pipelines.logs import Redaction, configure_logging, log_fields, redact
 from activekg_pipelines.pipeline.scan import scan_connector
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
@@ -268,6 +269,26 @@ def test_named_secrets_are_removed_and_the_rest_stays(text: str, clean: str) -> 
 )
 def test_what_is_no_secret_is_left_alone(text: str) -> None:
     assert redact(text) == text
+
+
+@pytest.mark.parametrize("repeated", ["x", "token", "token-", "eyJ-", "://:", 'password="'])
+def test_no_text_of_a_store_keeps_the_search_for_secrets_busy(repeated: str) -> None:
+    began = time.process_time()
+    redact((repeated * 16_000)[:16_000])
+    # It took 28 seconds when each letter might have begun a name.
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("is_trace", [False, True])
+def test_a_secret_where_a_line_is_cut_is_removed_as_any_other(is_trace: bool) -> None:
+    secret = "postgresql://me:hunter2-and-more@db:5432/kg"
+    most = 2_000 if is_trace else 16_000
+    for cut in range(1, len(secret) + 1):
+        text = f"{'x' * (most - cut)} {secret} {'x' * 100}"
+        record = logging.LogRecord("any", logging.INFO, "file", 1, text, None, None)
+        record.exc_text = text if is_trace else None
+        assert Redaction().filter(record)
+        assert "hunter" not in (record.exc_text or record.getMessage())
 
 
 def test_a_message_whose_arguments_do_not_fit_is_still_written(log: Log) -> None:

@@ -41,18 +41,27 @@ needs_seccomp = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def document(tmp_path: Path) -> Path:
-    folder = tmp_path / "documents"
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("confinement") / "documents"
     folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def document(folder: Path) -> Path:
+    # The folder itself stays: the kernel knows it by what it is, not by its name.
+    for left in folder.iterdir():
+        left.unlink()
     path = folder / "document"
     path.write_text("a text")
     return path
 
 
-@pytest.fixture
-def confined(document: Path) -> Iterator[Sandbox]:
-    with Sandbox(workers=1, documents=document.parent, extractor=reaching) as sandbox:
+@pytest.fixture(scope="module")
+def confined(folder: Path) -> Iterator[Sandbox]:
+    """One for all tests: what is refused changes nothing."""
+    with Sandbox(workers=1, documents=folder, extractor=reaching) as sandbox:
         yield sandbox
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import psutil
@@ -26,6 +28,7 @@ from activekg_pipelines.errors import (
     UnsupportedType,
 )
 from activekg_pipelines.extraction import ExtractedDocument, Limits, Sandbox
+from activekg_pipelines.extraction.fork_server import fork_server
 from tests.unit.extraction.documents import PNG_HEADER, lines, pdf
 from tests.unit.extraction.misbehaving import misbehave
 
@@ -117,6 +120,19 @@ def test_documents_given_to_workers_that_were_killed_before_are_read_by_the_next
         assert {future.result(timeout=60).text for future in futures} == {"a note"}
 
 
+def test_the_parsers_are_loaded_before_the_first_document_is_there(tmp_path: Path) -> None:
+    script = textwrap.dedent("""
+        import time
+        import psutil
+        from activekg_pipelines.extraction import Sandbox
+        with Sandbox(workers=1):
+            while not psutil.Process().children():
+                time.sleep(0.01)
+        print("started")
+    """)
+    assert run_script(tmp_path, script).stdout == "started\n"
+
+
 def test_a_sandbox_survives_its_fork_server(note: Path) -> None:
     with Sandbox(LIMITS, workers=1, extractor=misbehave) as sandbox:
         first = psutil.Process(int(sandbox.submit(note, "process", None).result(timeout=30).text))
@@ -141,6 +157,121 @@ def test_a_process_that_does_not_start_is_no_fault_of_a_document(
         error = sandbox.submit(note, "fine", None).exception(timeout=60)
     assert type(error) is ParserUnavailable
     assert "does not start" in error.message
+
+
+def test_a_process_that_hangs_at_its_start_is_not_waited_for(
+    note: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = note.with_name("python")
+    # What it has started outlives it, with all its open files.
+    python.write_text('#!/bin/sh\nsleep 600 &\necho $! >> "$0.children"\nwait\n')
+    python.chmod(0o755)
+    monkeypatch.setattr("activekg_pipelines.extraction.fork_server._START_SECONDS", 1.0)
+    monkeypatch.setattr("activekg_pipelines.extraction.fork_server._END_SECONDS", 0.1)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.syspath_prepend(note.parent)
+    try:
+        with Sandbox(LIMITS, workers=1, extractor=misbehave) as sandbox:
+            error = sandbox.submit(note, "fine", None).exception(timeout=60)
+        assert type(error) is ParserUnavailable
+    finally:
+        for child in note.with_name("python.children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+
+
+def test_libraries_that_add_to_the_search_path_start_no_other_process(
+    note: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = note.with_name("added")
+    added.mkdir()
+    (added / "added_extractor.py").write_text(
+        "from tests.unit.extraction.misbehaving import misbehave as extract_so\n"
+    )
+    before = fork_server()
+    monkeypatch.setattr(sys, "path", [*sys.path, str(added)])
+    extractor = import_module("added_extractor").extract_so
+    with Sandbox(LIMITS, workers=1, extractor=extractor) as sandbox:
+        assert sandbox.submit(note, "fine", None).result(timeout=30).text == "a note"
+    assert fork_server() is before
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
+def test_neither_files_nor_processes_stay_of_workers_and_of_servers_that_died(note: Path) -> None:
+    script = textwrap.dedent(f"""
+        import json, os, threading
+        from pathlib import Path
+        import psutil
+        from activekg_pipelines.extraction import Sandbox, fork_server
+        from tests.unit.extraction.misbehaving import misbehave
+        note, me = Path({str(note)!r}), psutil.Process()
+
+        def held():
+            return len(os.listdir("/proc/self/fd")), len(me.children(recursive=True))
+
+        def read(sandbox):
+            for _ in range(100):
+                assert sandbox.submit(note, "fine", None).result().text == "a note"
+
+        fork_server.fork_server()
+        before = held()
+        with Sandbox(workers=2, documents_per_worker=3, extractor=misbehave) as sandbox:
+            for _ in range(3):
+                threads = [threading.Thread(target=read, args=[sandbox]) for _ in range(2)]
+                for each in threads:
+                    each.start()
+                me.children()[0].kill()
+                for each in threads:
+                    each.join()
+        fork_server.fork_server()
+        print(json.dumps([before, held()]))
+    """)
+    before, after = json.loads(run_script(note.parent, script).stdout)
+    assert before == after
+
+
+@pytest.mark.parametrize("uses", ["pass", "sandbox_of_its_own()"])
+def test_a_forked_child_neither_uses_nor_keeps_its_parents_processes(note: Path, uses: str) -> None:
+    script = textwrap.dedent(f"""
+        import os, time
+        from pathlib import Path
+        from activekg_pipelines.extraction import Sandbox
+        from tests.unit.extraction.misbehaving import misbehave
+
+        def process(sandbox):
+            return sandbox.submit(Path({str(note)!r}), "process", None).result().text
+
+        def sandbox_of_its_own():
+            with Sandbox(workers=1, extractor=misbehave) as sandbox:
+                process(sandbox)
+
+        sandbox = Sandbox(workers=1, extractor=misbehave)
+        worker = process(sandbox)
+        child = os.fork()
+        if child == 0:
+            {uses}
+            os.kill(os.getppid(), 9)
+            time.sleep(600)
+        print(worker, child, flush=True)
+        os.waitpid(child, 0)
+    """)
+    path = note.parent / "main.py"
+    path.write_text(script)
+    with subprocess.Popen(
+        [sys.executable, str(path)],
+        stdout=subprocess.PIPE,
+        cwd=Path.cwd(),
+        env=script_environment(),
+    ) as owner:
+        assert owner.stdout is not None
+        worker, child = map(psutil.Process, map(int, owner.stdout.readline().split()))
+        server = worker.parent()
+        try:
+            assert server is not None
+            _, alive = psutil.wait_procs([server, worker], timeout=60)
+            assert alive == []
+            assert child.is_running()
+        finally:
+            child.kill()
 
 
 def test_a_worker_that_cannot_be_prepared_is_no_fault_of_a_document(note: Path) -> None:
