@@ -371,6 +371,5 @@ def _shown(connector: Connector) -> dict[str, object]:
     """What a connector's fields are, without its secrets."""
     return {
         **connector.config,
-        "poll_interval_seconds": connector.poll_interval_seconds,
-        "enabled": connector.enabled,
+        **{name: getattr(connector, name) for name in SourceConfig.SHARED},
     }
