@@ -97,6 +97,28 @@ def test_a_change_of_any_field_that_all_providers_share_is_recorded(
     ]
 
 
+def test_cancelled_syncs_are_recorded_also_where_a_pause_cancels_them(acme: Caller) -> None:
+    url = f"{CONFIGS}/{acme.register()['id']}"
+    runs = "/_admin/connectors/runs"
+
+    def syncs_after_asking() -> list[str]:
+        assert acme.post(f"{url}/sync").is_success
+        return [run["id"] for run in acme.get(runs).json()["items"] if run["status"] == "waiting"]
+
+    (first,) = syncs_after_asking()
+    for _ in range(2):
+        assert acme.post(f"{runs}/{first}/cancel").status_code == 202
+    (second,) = syncs_after_asking()
+    acme.put(url, {"config": {"enabled": False}})
+    assert [(row["action"], row["actor"], row["details"].get("syncs")) for row in recorded(acme)][
+        1:
+    ] == [
+        ("sync_cancelled", "alice", [first]),
+        ("connector_changed", "alice", None),
+        ("sync_cancelled", "alice", [second]),
+    ]
+
+
 def test_what_changes_nothing_is_not_recorded(acme: Caller, ledger_rows: LedgerRows) -> None:
     created = acme.register()
     url = f"{CONFIGS}/{created['id']}"
