@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 BODY_SECONDS: Final = 10.0
 """A body has arrived by then. It has a megabyte at most."""
 
-LISTINGS_SHARE: Final = 0.25
+LISTINGS_SHARE: Final = 0.15
 """Of a core, for reading what stores list."""
 
 # What comes in a burst is not refused at once.
