@@ -1,6 +1,7 @@
 """What other tenants notice while one attacks the API.
 
     python -m benchmarks.neighbour [--requests 200] [--chunks 20000] [--checkout FOLDER]
+        [--only endless]
 
 Another tenant's list, search and health are asked in turn, while nothing else happens
 and during each of five attacks. The API is a process of its own, and so are the
@@ -68,6 +69,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--chunks", type=int, default=20_000)
     parser.add_argument("--checkout", type=Path, default=Path(__file__).parent.parent)
+    parser.add_argument("--only", nargs="*", choices=list(_ATTACKS), default=list(_ATTACKS))
     parser.add_argument("--attack", nargs=3, metavar=("NAME", "URL", "TOKEN"), help="for itself")
     parser.add_argument("--configs", nargs="*", default=[], help="for itself")
     arguments = parser.parse_args()
@@ -97,12 +99,12 @@ def main() -> None:
             print_results(
                 f"One tenant attacks, another asks {arguments.requests} times for each of "
                 f"{', '.join(_PATHS)}",
-                _results(opened, url, configs, arguments.requests),
+                _results(opened, url, configs, arguments.requests, arguments.only),
             )
 
 
 def _results(
-    opened: Services, url: str, configs: dict[str, str], requests: int
+    opened: Services, url: str, configs: dict[str, str], requests: int, only: list[str]
 ) -> Iterator[Result]:
     attacker = mint_token(
         opened.settings, "mallory", _ATTACKER, ["connectors:admin", "search:read"], 3600
@@ -118,7 +120,8 @@ def _results(
             time.sleep(1)
         quiet = _measure(client, requests)
         yield from _lines("quiet", quiet, quiet)
-        for name, (what, config) in _ATTACKS.items():
+        for name in only:
+            what, config = _ATTACKS[name]
             attack = [sys.executable, "-m", "benchmarks.neighbour", "--attack", name, url, attacker]
             command = [*attack, "--configs", configs.get(config, "")]
             with subprocess.Popen(command) as process:

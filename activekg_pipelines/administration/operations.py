@@ -153,8 +153,7 @@ def reconfigure(
         # Afterwards: runs lock their row first, and the connector then. What started
         # since then stops as well.
         with services.database.transaction() as conn:
-            by = f"{who_acts()}, who paused the connector"
-            services.ledger.cancel_runs(conn, connector_id, by=by)
+            _cancel(services, conn, new, by=f"{who_acts()}, who paused the connector")
     if (old.enabled, old.poll_interval_seconds) != (new.enabled, new.poll_interval_seconds):
         services.orchestrator.reload()
     return Reconfigured(left, documents if left else None, new)
@@ -230,7 +229,8 @@ def cancel_sync(
             or connector_id not in {None, sync.connector_id}
         ):
             raise SyncNotFound(f"No sync has the id {sync_id}.")
-        _cancel(services, conn, services.connectors.get(conn, sync.connector_id), sync_id)
+        connector = services.connectors.get(conn, sync.connector_id)
+        _cancel(services, conn, connector, sync_id=sync_id)
         now = reads.run(conn, sync_id)
     if now is None:
         raise SyncNotFound(f"No sync has the id {sync_id}.")
@@ -259,10 +259,12 @@ def _cancel(
     services: Services,
     conn: Connection[TupleRow],
     connector: Connector,
+    *,
     sync_id: UUID | None = None,
+    by: str | None = None,
 ) -> list[UUID]:
     act_for(conn, connector.tenant_id)
-    by = str(who_acts())
+    by = by or str(who_acts())
     ids = services.ledger.cancel_runs(conn, connector.id, by=by, sync_id=sync_id)
     if ids:
         record(
@@ -371,6 +373,5 @@ def _shown(connector: Connector) -> dict[str, object]:
     """What a connector's fields are, without its secrets."""
     return {
         **connector.config,
-        "poll_interval_seconds": connector.poll_interval_seconds,
-        "enabled": connector.enabled,
+        **{name: getattr(connector, name) for name in SourceConfig.SHARED},
     }

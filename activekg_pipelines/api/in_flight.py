@@ -26,11 +26,15 @@ from activekg_pipelines.administration.tokens import Principal
 from activekg_pipelines.api.problems import problem
 from activekg_pipelines.deadline import Caller, working_for
 from activekg_pipelines.settings import Settings
+from activekg_pipelines.sources.turns import Turns, taking
 
 logger = logging.getLogger(__name__)
 
 BODY_SECONDS: Final = 10.0
 """A body has arrived by then. It has a megabyte at most."""
+
+LISTINGS_SHARE: Final = 0.15
+"""Of a core, for reading what stores list."""
 
 # What comes in a burst is not refused at once.
 _WAIT_SECONDS: Final = 2.0
@@ -220,6 +224,7 @@ class InFlightMiddleware:
         self._kinds = [(compile_path(path)[0], kind) for path, kind in kinds.items()]
         self._exempt_paths = frozenset(exempt_paths)
         self._slots = {kind: Slots(one) for kind, one in bounds.items()}
+        self._turns = Turns(LISTINGS_SHARE)
         # Cancelling a statement takes a connection of its own to the database, and must
         # not wait for the threads that it is to free.
         self._interrupting = ThreadPoolExecutor(4, thread_name_prefix="interrupting")
@@ -241,7 +246,8 @@ class InFlightMiddleware:
         now = time.monotonic()
         exchange.body_until = now + min(BODY_SECONDS, seconds)
         caller = Caller()
-        with working_for(caller, now + seconds - min(_MARGIN_SECONDS, seconds / 2)):
+        until = now + seconds - min(_MARGIN_SECONDS, seconds / 2)
+        with working_for(caller, until), taking(self._turns):
             work: asyncio.Task[None] = asyncio.create_task(
                 self._app(scope, exchange.next_message, exchange.pass_on)  # type: ignore[arg-type]
             )

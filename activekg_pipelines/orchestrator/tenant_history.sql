@@ -37,7 +37,13 @@ WITH old AS (
 DELETE FROM event_logs WHERE id IN (SELECT id FROM old)
 
 -- name: forget_check_evaluations
-DELETE FROM asset_check_executions WHERE id IN (
-    SELECT id FROM asset_check_executions WHERE starts_with(partition, %(prefix)s)
+-- With the events of those that no run made: they name the partition in their text alone.
+WITH old AS (
+    SELECT id, evaluation_event_storage_id AS event_id FROM asset_check_executions
+    WHERE starts_with(partition, %(prefix)s)
     LIMIT %(limit)s
+), events AS (
+    DELETE FROM event_logs e USING old
+    WHERE e.id = old.event_id AND NOT EXISTS (SELECT FROM runs r WHERE r.run_id = e.run_id)
 )
+DELETE FROM asset_check_executions WHERE id IN (SELECT id FROM old)

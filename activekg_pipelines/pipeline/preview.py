@@ -28,6 +28,7 @@ from activekg_pipelines.pipeline.scan import needs_no_download
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.ordered import Ordered
 from activekg_pipelines.sources.source import Page
+from activekg_pipelines.sources.turns import in_turns
 
 _SQL = load_queries(Path(__file__).with_name("preview.sql"))
 
@@ -180,11 +181,12 @@ def preview_sync(services: Services, connector: Connector, *, max_pages: int) ->
     source = services.source(connector)
     deadline = time.monotonic() + _LISTING_SECONDS
     try:
-        pages = _in_time(source.pages(deadline=deadline), deadline)
+        pages = in_turns(_in_time(source.pages(deadline=deadline), deadline), deadline)
         return _preview(services, connector, pages, max_pages)
     except ListingOutOfOrder:
         # No sync has met this listing yet, so that nobody has noted its order.
-        pages = _in_time(Ordered(source).pages(deadline=deadline), deadline)
+        ordered = _in_time(Ordered(source).pages(deadline=deadline), deadline)
+        pages = in_turns(ordered, deadline)
         return _preview(services, connector, pages, max_pages)
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from activekg_pipelines.deadline import give_up_at
 from activekg_pipelines.sources.source import Entry, Page, Source
+from activekg_pipelines.sources.turns import in_turns
 
 # A page holds 1,000 keys; ten of them answer within a few seconds.
 MAX_PAGES: Final = 10
@@ -43,7 +44,7 @@ def probe(source: Source) -> Found:
     last: Page | None = None
     # In any order: a source that lists otherwise can be read, too.
     deadline = time.monotonic() + _LISTING_SECONDS
-    pages = source.listing(deadline=deadline)
+    pages = in_turns(source.listing(deadline=deadline), deadline)
     with closing(pages), give_up_at(deadline):
         for number, last in enumerate(pages, start=1):
             objects += len(last.entries)

@@ -20,6 +20,7 @@ from activekg_pipelines.administration import tenants
 from activekg_pipelines.administration.operations import register
 from activekg_pipelines.administration.tenants import count_tenant, remove_tenant
 from activekg_pipelines.connectors.tenant_limits import TenantLimits
+from activekg_pipelines.orchestrator.checks import report_checks
 from activekg_pipelines.orchestrator.orchestrator import Orchestrator
 from activekg_pipelines.orchestrator.sensors import (
     WORK_QUEUE_SENSOR,
@@ -75,6 +76,21 @@ def remember(instance: dg.DagsterInstance, partition: str) -> None:
     )
     materialized = dg.AssetMaterialization("source_objects", partition=partition)
     instance.report_runless_asset_event(materialized)
+    evaluated = dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey("source_objects"),
+        check_name="listed_in_time",
+        passed=True,
+        partition=partition,
+    )
+    report_checks(instance, [evaluated])
+
+
+def events_that_name(instance: dg.DagsterInstance, text: str) -> int:
+    """How many of Dagster's events hold a text, wherever it stands in them."""
+    statement = "SELECT count(*) FROM event_logs WHERE event LIKE %s"
+    with psycopg.connect(instance.run_storage.postgres_url) as conn:  # type: ignore[attr-defined]
+        row = conn.execute(statement, (f"%{text}%",)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def state_of(services: Services, tenant_id: str) -> dict[str, list[Any]]:
@@ -98,7 +114,7 @@ def test_everything_of_a_tenant_goes_and_nothing_of_another(
         "connectors.scans", "connectors.runs", "connectors.released_embeddings",
         "connectors.counters", "connectors.key_rotations", "connectors.tenant_limits",
         "connectors.tenant_usage", "connectors.actions", "dagster partitions", "dagster runs",
-        "dagster events", "dagster sensors",
+        "dagster events", "dagster check evaluations", "dagster sensors",
     } <= {place for place, rows in before.items() if rows}  # fmt: skip
     others = {tenant: state_of(two_tenants, tenant) for tenant in (STAYS, f"{GONE}_2")}
 
@@ -115,6 +131,8 @@ def test_everything_of_a_tenant_goes_and_nothing_of_another(
     assert not any(
         key.split("/")[0] == GONE for key in instance.get_dynamic_partitions("connector")
     )
+    assert events_that_name(instance, f"{GONE}/") == 0
+    assert events_that_name(instance, f"{STAYS}/") > 0
     sensors = {state.name for state in instance.all_instigator_state()}
     assert sensor_name(GONE) not in sensors
     assert sensor_name(STAYS) in sensors

@@ -32,9 +32,9 @@ from activekg_pipelines.sources.network.connections import (
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSResponse
 
-# 1,000 entries have 30 each at most. A million of them take botocore's parser 100 MB and
-# many seconds.
-_MOST_TAGS: Final = 100_000
+# 1,000 entries have 30 each at most. The parser lets no other thread compute meanwhile:
+# 40 ms for as many as this, and 100 MB and many seconds for a million.
+_MOST_TAGS: Final = 40_000
 
 
 class Transport(URLLib3Session):

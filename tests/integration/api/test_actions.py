@@ -79,6 +79,46 @@ def test_every_action_is_recorded_with_who_did_it(
         assert secret not in text
 
 
+@pytest.mark.parametrize(
+    ("field", "before", "after"),
+    [
+        ("poll_interval_seconds", 900, 60),
+        ("enabled", True, False),
+        ("delete_guard_percent", None, 100),
+    ],
+)
+def test_a_change_of_any_field_that_all_providers_share_is_recorded(
+    acme: Caller, field: str, before: object, after: object
+) -> None:
+    url = f"{CONFIGS}/{acme.register()['id']}"
+    assert acme.put(url, {"config": {field: after}}).status_code == 200
+    assert [(row["action"], row["details"]) for row in recorded(acme)[1:]] == [
+        ("connector_changed", {"changed": {field: {"from": before, "to": after}}})
+    ]
+
+
+def test_cancelled_syncs_are_recorded_also_where_a_pause_cancels_them(acme: Caller) -> None:
+    url = f"{CONFIGS}/{acme.register()['id']}"
+    runs = "/_admin/connectors/runs"
+
+    def syncs_after_asking() -> list[str]:
+        assert acme.post(f"{url}/sync").is_success
+        return [run["id"] for run in acme.get(runs).json()["items"] if run["status"] == "waiting"]
+
+    (first,) = syncs_after_asking()
+    for _ in range(2):
+        assert acme.post(f"{runs}/{first}/cancel").status_code == 202
+    (second,) = syncs_after_asking()
+    acme.put(url, {"config": {"enabled": False}})
+    assert [(row["action"], row["actor"], row["details"].get("syncs")) for row in recorded(acme)][
+        1:
+    ] == [
+        ("sync_cancelled", "alice", [first]),
+        ("connector_changed", "alice", None),
+        ("sync_cancelled", "alice", [second]),
+    ]
+
+
 def test_what_changes_nothing_is_not_recorded(acme: Caller, ledger_rows: LedgerRows) -> None:
     created = acme.register()
     url = f"{CONFIGS}/{created['id']}"

@@ -28,6 +28,7 @@ from activekg_pipelines.orchestrator.health import Check
 from activekg_pipelines.pipeline import preview
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.s3.config import S3Config
+from activekg_pipelines.sources.turns import Turns
 from tests.integration.api.conftest import (
     CONFIGS,
     RecordingOrchestrator,
@@ -189,6 +190,33 @@ def test_others_are_answered_while_a_tenants_previews_hang(
     for answer in refused:
         assert_problem(answer, 503, "too_many_in_flight")
         assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_what_all_stores_list_is_read_in_one_line(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = []
+
+    class Counted(Turns):
+        def __init__(self, share: float) -> None:
+            super().__init__(share)
+            self.taken = 0
+            lines.append(self)
+
+        def take(self) -> float:
+            self.taken += 1
+            return super().take()
+
+    monkeypatch.setattr(in_flight, "Turns", Counted)
+    api = opened()
+    with serve(reply()) as server:
+        for tenant_id in ("acme_corp", "globex"):
+            path = f"{CONFIGS}/{api.register(tenant_id, server.url)}"
+            before = sum(line.taken for line in lines)
+            assert api.ask("POST", f"{path}/preview", tenant_id).status_code == 200
+            assert api.ask("POST", f"{path}/test", tenant_id).json()["status"] == "success"
+            assert sum(line.taken for line in lines) >= before + 2
+    assert len(lines) == 1
 
 
 def test_others_search_while_a_tenants_searches_hang(opened: Open) -> None:

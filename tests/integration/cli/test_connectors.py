@@ -225,6 +225,9 @@ def test_a_connectors_syncs_are_cancelled(cli: CommandLine, bucket: Bucket) -> N
     cli.json("connectors", "sync", NAME)
     assert "Syncs that end within seconds: 1." in cli("connectors", "cancel", NAME).stdout
     cli("connectors", "cancel", NAME, "--sync", NAME, code=2)
+    recorded = cli.json("actions", "--action", "sync_cancelled")["items"]
+    assert [item["details"]["syncs"] for item in recorded][-1] == [sync_id]
+    assert len(recorded) == 2
 
 
 def test_removing_asks_first_and_says_what_became_of_the_documents(
