@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from uuid import UUID
 
 from psycopg.errors import DeadlockDetected
@@ -287,15 +288,18 @@ def _compare(
         if compared.overtaken:
             return
         ends = page.is_last and (part[-1].key if part else last) == last
-        found = _apply(
-            services,
-            connector,
-            compared.scan,
-            part,
-            left_out=compared.left_out,
-            is_last=ends,
-            run=run,
-            found_by=found_by,
+        found = _past_deadlocks(
+            partial(
+                _apply,
+                services,
+                connector,
+                compared.scan,
+                part,
+                left_out=compared.left_out,
+                is_last=ends,
+                run=run,
+                found_by=found_by,
+            )
         )
         if found is None:
             compared.overtaken = True
@@ -336,29 +340,10 @@ def _refused(connector: Connector, entry: ListedObject, error: Exception) -> Lis
     return replace(entry, skip=reason)
 
 
-def _apply(
-    services: Services,
-    connector: Connector,
-    scan: Scan,
-    listed: Sequence[ListedObject],
-    *,
-    left_out: Sequence[str],
-    is_last: bool,
-    run: str | None,
-    found_by: UUID | None,
-) -> PageComparison | None:
+def _past_deadlocks(apply: Callable[[], PageComparison | None]) -> PageComparison | None:
     for _ in range(_DEADLOCKS):
         try:
-            return _apply_once(
-                services,
-                connector,
-                scan,
-                listed,
-                left_out=left_out,
-                is_last=is_last,
-                run=run,
-                found_by=found_by,
-            )
+            return apply()
         except DeadlockDetected:
             # A run locked the same objects in another order, and Postgres chose this
             # transaction as the victim: the page is compared again.
@@ -366,7 +351,7 @@ def _apply(
     return None
 
 
-def _apply_once(
+def _apply(
     services: Services,
     connector: Connector,
     scan: Scan,
