@@ -170,7 +170,7 @@ class Services:
     def question_encoder(self) -> Encoder:
         """The same model for one question at a time.
 
-        With one text at a time, OpenVINO needs only two thirds of the time.
+        With OpenVINO, questions that are asked at once do not wait for each other.
 
         Raises:
             ModelError: it cannot be loaded.

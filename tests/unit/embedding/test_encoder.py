@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -169,8 +170,18 @@ class TestBackends:
             EncoderConfig(DEFAULT_MODEL, cache_dir, backend="openvino", single_texts=True)
         )
         np.testing.assert_allclose(alone.encode(TEXTS), encoder.encode(TEXTS), atol=1e-5)
-        hints = [made._graph.get_property("PERFORMANCE_HINT") for made in (alone, encoder)]  # type: ignore[attr-defined]
-        assert hints == ["LATENCY", "THROUGHPUT"]
+
+    def test_questions_that_are_asked_at_once_get_their_own_vectors(self, cache_dir: Path) -> None:
+        alone = load_encoder(
+            EncoderConfig(DEFAULT_MODEL, cache_dir, backend="openvino", single_texts=True)
+        )
+        questions = [text[:length] for text in TEXTS for length in (20, 2000)]
+        expected = [alone.encode([question]) for question in questions]
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(lambda question: alone.encode([question]), questions * 5))
+        np.testing.assert_allclose(found, expected * 5, atol=1e-5)
+        streams = alone._graph.get_property("NUM_STREAMS")  # type: ignore[attr-defined]
+        assert streams == min(4, os.cpu_count() or 1), "one question must not wait for another"
 
     @pytest.mark.parametrize("backend", ["openvino", "onnx"])
     def test_cpu_backends_refuse_a_gpu(self, backend: str, cache_dir: Path) -> None:
