@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import dagster as dg
 
-from activekg_pipelines.administration.launches import record_launches
+from activekg_pipelines.administration.launches import DAGSTER, record_launches
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.defs.assets import extract_and_index, scan_metadata, source_objects
 from activekg_pipelines.defs.jobs import sync_connector
@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 # seconds costs nothing.
 _WORK_QUEUE_SECONDS = 3
 _LOST_RUNS_SECONDS = 15
+# A run that notices its end stores what is finished, and closes its row, within that.
+_SILENT_SECONDS = 20.0
 # A scan without progress for this long belongs to no tick any more, because a tick's
 # budget is shorter. A run finishes it.
 _SCAN_IDLE_SECONDS = 30.0
@@ -169,8 +171,9 @@ def _runs_to_emit(services: Services, connector_id: UUID | None = None) -> list[
     "free their slots in the queue; and the ledger of runs that Dagster could not start.",
 )
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Two statements when no run is lost, and none waits."""
+    """Three statements when no run is lost, and none waits."""
     opened = services()
+    close_cancelled_runs(opened, context.instance)
     with opened.database.transaction() as conn:
         lost = opened.ledger.lost_runs(conn)
         asked = opened.ledger.syncs_at_dagster(conn)
@@ -180,6 +183,27 @@ def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         return dg.SkipReason("No run is lost.")
     report_lost_runs(opened, context.instance, lost)
     return dg.SkipReason(f"{len(lost)} runs showed no sign of life and count as failed.")
+
+
+def close_cancelled_runs(services: Services, instance: dg.DagsterInstance) -> None:
+    """Close the runs that somebody ended at Dagster while no step of theirs looked for it.
+
+    Two steps leave a moment between them. Without this such a run would count as failed
+    once its heartbeat is old, and what it left be taken up again.
+    """
+    with services.database.transaction() as conn:
+        silent = services.ledger.silent_runs(conn, seconds=_SILENT_SECONDS)
+    if not silent:
+        return
+    ended = dg.RunsFilter(
+        run_ids=[run_id for _, run_id in silent], statuses=[dg.DagsterRunStatus.CANCELED]
+    )
+    cancelled = {run.run_id for run in instance.get_runs(ended)}
+    for connector_id, run_id in silent:
+        if run_id in cancelled:
+            with services.database.transaction() as conn:
+                services.ledger.cancel_runs(conn, connector_id, by=DAGSTER, run=run_id)
+                services.ledger.finish_run(conn, run_id, succeeded=False)
 
 
 def report_lost_runs(

@@ -684,6 +684,13 @@ SELECT id, tenant_id, partition_key, CASE WHEN paused THEN 0 ELSE due END, live,
 FROM needs
 WHERE waiting OR NOT paused AND (due > 0 OR scan_reason IS NOT NULL) AND live < %(cap)s
 
+-- name: silent_runs
+-- Runs that have shown no sign of life for a while, and whose end nobody asked for here.
+SELECT connector_id, dagster_run_id FROM connectors.runs
+WHERE status = 'running' AND cancelled_by IS NULL
+  AND heartbeat_at < now() - make_interval(secs => %(seconds)s)
+ORDER BY heartbeat_at LIMIT 500
+
 -- name: lost_runs
 -- Runs that were closed because they had no heartbeat, and that Dagster does not yet know
 -- to be lost; and whether somebody had asked for their end.

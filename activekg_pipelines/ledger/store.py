@@ -874,6 +874,10 @@ class Ledger:
         """Let the rest of a connector's work go on after a cancellation."""
         conn.execute(_SQL["release_hold"], {"connector_id": connector_id})
 
+    def silent_runs(self, conn: Connection[TupleRow], *, seconds: float) -> list[tuple[UUID, str]]:
+        """Runs without a heartbeat for so long: their connectors, and Dagster's run ids."""
+        return [(row[0], row[1]) for row in conn.execute(_SQL["silent_runs"], {"seconds": seconds})]
+
     def lost_runs(self, conn: Connection[TupleRow]) -> list[tuple[str, bool]]:
         """Runs that :meth:`work` closed, until :meth:`acknowledge_lost`.
 

@@ -24,7 +24,12 @@ from activekg_pipelines.connectors.actions import Actor, Via, acting
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.defs.assets import extract_and_index, source_objects
 from activekg_pipelines.defs.jobs import sync_connector
-from activekg_pipelines.defs.sensors import poll_tenant, report_lost_runs, start_due_work
+from activekg_pipelines.defs.sensors import (
+    close_cancelled_runs,
+    poll_tenant,
+    report_lost_runs,
+    start_due_work,
+)
 from activekg_pipelines.errors import SyncNotFound
 from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.ledger.store import Ledger
@@ -355,18 +360,7 @@ def test_a_cancelled_run_whose_process_died_is_not_started_again_by_dagster(
     services: Services, instance: dg.DagsterInstance, bucket: Bucket, connector: Connector
 ) -> None:
     bucket.put("a.txt", "A note.")
-    run = instance.create_run_for_job(sync_job(), status=dg.DagsterRunStatus.STARTED)
-    in_transaction(
-        services,
-        services.ledger.start_run,
-        connector.id,
-        connector.tenant_id,
-        run.run_id,
-        request_id=None,
-        parent_run=None,
-        with_scan=True,
-        mode=Mode.CHANGED,
-    )
+    running_without_a_process(services, instance, connector)
     operations.cancel_syncs(services, connector.id)
     query(
         services,
@@ -377,6 +371,26 @@ def test_a_cancelled_run_whose_process_died_is_not_started_again_by_dagster(
     (run,) = instance.get_runs()
     assert run.status is dg.DagsterRunStatus.CANCELED
     assert [row.status for row in rows(services)] == ["cancelled"]
+
+
+def test_a_run_that_is_terminated_between_two_steps_counts_as_cancelled(
+    services: Services, instance: dg.DagsterInstance, bucket: Bucket, connector: Connector
+) -> None:
+    bucket.put("a.txt", "A note.")
+    run = running_without_a_process(services, instance, connector)
+    close_cancelled_runs(services, instance)
+    assert [row.status for row in rows(services)] == ["running"], "Dagster knows no end of it"
+    instance.report_run_canceled(run)
+    close_cancelled_runs(services, instance)
+    assert [row.status for row in rows(services)] == ["running"], "its process may still end it"
+    query(
+        services,
+        "UPDATE connectors.runs SET heartbeat_at = now() - interval '25 seconds' RETURNING id",
+    )
+    close_cancelled_runs(services, instance)
+    (row,) = rows(services)
+    assert (row.status, row.cancelled_by) == ("cancelled", "Dagster")
+    assert not start_due_work(services).run_requests, "what is left waits for the next poll"
 
 
 def test_what_has_ended_cannot_be_cancelled_and_another_tenants_is_not_found(
@@ -391,6 +405,25 @@ def test_what_has_ended_cannot_be_cancelled_and_another_tenants_is_not_found(
         operations.cancel_sync(services, row.id, "other")
     assert operations.cancel_syncs(services, connector.id) == []
     assert not services.connector(connector.id).runs_held
+
+
+def running_without_a_process(
+    services: Services, instance: dg.DagsterInstance, connector: Connector
+) -> dg.DagsterRun:
+    """A run that Dagster and the ledger take for one that works."""
+    run = instance.create_run_for_job(sync_job(), status=dg.DagsterRunStatus.STARTED)
+    in_transaction(
+        services,
+        services.ledger.start_run,
+        connector.id,
+        connector.tenant_id,
+        run.run_id,
+        request_id=None,
+        parent_run=None,
+        with_scan=True,
+        mode=Mode.CHANGED,
+    )
+    return run
 
 
 def sync_job() -> dg.JobDefinition:
