@@ -17,12 +17,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 import pytest
 import uvicorn
 
 from activekg_pipelines.administration.tokens import mint_token
 from activekg_pipelines.api import in_flight, serving
-from activekg_pipelines.api.app import create_app
+from activekg_pipelines.api.app import OPENAPI_PATH, create_app
 from activekg_pipelines.graph.search import SearchHit
 from activekg_pipelines.orchestrator.health import Check
 from activekg_pipelines.pipeline import preview
@@ -376,6 +377,29 @@ def test_a_head_that_trickles_is_cut(opened: Open, monkeypatch: pytest.MonkeyPat
                 connection.sendall(b"a")
                 time.sleep(0.1)
         assert time.monotonic() - began < LONG
+
+
+def test_an_answer_that_nobody_reads_is_cut(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "HEAD_SECONDS", 1.0)
+    monkeypatch.setattr(serving, "_READING_SECONDS", 1.0)
+    api = opened(activekg_api_request_seconds=5.0)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(api.address)
+        connection.setblocking(False)
+        # More answers than the buffers between hold.
+        head = f"Host: api\r\nAuthorization: Bearer {api.token('acme_corp')}"
+        asked = f"GET {OPENAPI_PATH} HTTP/1.1\r\n{head}\r\n\r\n".encode() * 100
+        with suppress(BlockingIOError):
+            connection.sendall(asked)
+        client = connection.getsockname()
+
+        def is_served() -> bool:
+            # The kernel tells the client of the end only once it reads.
+            return any(client == one.raddr for one in psutil.Process().net_connections())
+
+        _until(is_served)
+        _until(lambda: not is_served())
 
 
 def test_a_body_that_does_not_come_is_given_up(
