@@ -26,6 +26,7 @@ from activekg_pipelines.ledger.states import (
     ClaimedObject,
     DocumentMetadata,
     ExtractedText,
+    KnownVersion,
     UnchangedBytes,
 )
 from activekg_pipelines.logs import log_fields, logs_connector
@@ -39,6 +40,7 @@ from activekg_pipelines.pipeline.failures import (
     too_many_deaths,
 )
 from activekg_pipelines.pipeline.lease import Lease, lease
+from activekg_pipelines.pipeline.scan import distrust_etags
 from activekg_pipelines.pipeline.stop import Stop, threads
 from activekg_pipelines.pipeline.text_room import TextRoom
 from activekg_pipelines.services import Services
@@ -288,7 +290,10 @@ def _store(
         The lengths of the stored texts, by object.
     """
     stored = write_apart(outcomes, partial(_write, services, connector, run), _refused)
-    return dict(ChainMap(*stored))
+    if any(contradicts for _, contradicts in stored):
+        # In a transaction of its own: others lock the connector before its objects.
+        distrust_etags(services, connector)
+    return dict(ChainMap(*(lengths for lengths, _ in stored)))
 
 
 def _refused(outcome: _Outcome, error: Exception) -> _Outcome:
@@ -299,7 +304,8 @@ def _refused(outcome: _Outcome, error: Exception) -> _Outcome:
 
 def _write(
     services: Services, connector: Connector, run: str, outcomes: Sequence[_Outcome]
-) -> dict[int, int]:
+) -> tuple[dict[int, int], bool]:
+    contradicts = False
     tenant_id = connector.tenant_id
     with services.database.transaction(tenant_id=tenant_id) as conn:
         holding = services.ledger.lock_claimed(
@@ -316,7 +322,7 @@ def _write(
             if outcome.error
         ]
         if texts:
-            services.ledger.store_extracted(conn, run, texts)
+            contradicts = services.ledger.store_extracted(conn, run, texts)
         documents: list[DocumentMetadata] = []
         if unchanged:
             documents = services.ledger.store_unchanged(conn, run, unchanged, services.versions)
@@ -346,7 +352,7 @@ def _write(
     for outcome in outcomes:
         if outcome.error:
             log_failure("extract", connector.uri(outcome.claimed.key), outcome.error)
-    return {text.object_id: len(text.text) for text in texts}
+    return {text.object_id: len(text.text) for text in texts}, contradicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,14 +389,38 @@ class _Extractor:
                 max_bytes=self.settings.activekg_max_file_bytes,
             )
             fetched = arrived.size
+            version = self._version(claimed, arrived)
             if arrived.sha256 == claimed.content_hash:
-                same = UnchangedBytes(claimed.id, arrived.etag, arrived.size, arrived.modified_at)
+                same = UnchangedBytes(claimed.id, version)
                 return _Outcome(claimed, unchanged=same, bytes_fetched=fetched)
-            return _Outcome(claimed, text=self._parse(claimed, arrived), bytes_fetched=fetched)
+            text = self._parse(claimed, arrived, version)
+            return _Outcome(claimed, text=text, bytes_fetched=fetched)
         except ObjectError as error:
             return _Outcome(claimed, error=error, bytes_fetched=fetched)
         finally:
             target.unlink(missing_ok=True)
+
+    def _version(self, claimed: ClaimedObject, arrived: Fetched) -> KnownVersion:
+        """Which version arrived, as a listing has it.
+
+        A token other than the listed one says that the object was overwritten meanwhile,
+        or that the store's listing and its answers have different ones. Only the listing
+        tells which.
+        """
+        listed = KnownVersion(claimed.etag, claimed.size, claimed.modified_at)
+        is_other = arrived.etag != claimed.etag
+        if is_other and arrived.md5 != claimed.etag:
+            now = self.source.find(claimed.key)
+            if now is not None and now.etag == arrived.etag:
+                listed = KnownVersion(now.etag, now.size, now.modified_at)
+            elif now is None or now.etag != claimed.etag:
+                # The next scan shows what became of it.
+                listed = KnownVersion(arrived.etag, arrived.size, arrived.modified_at)
+        return replace(
+            listed,
+            arrived_etag=arrived.etag if arrived.etag != listed.etag else None,
+            etag_is_digest=None if arrived.md5 is None else arrived.md5 == listed.etag,
+        )
 
     def _document(self, claimed: ClaimedObject, arrived: Fetched) -> ExtractedDocument:
         expected = min(arrived.size, self.settings.activekg_max_text_chars)
@@ -406,13 +436,13 @@ class _Extractor:
             self.room.take(len(document.text), instead_of=expected)
             return document
 
-    def _parse(self, claimed: ClaimedObject, arrived: Fetched) -> ExtractedText:
+    def _parse(
+        self, claimed: ClaimedObject, arrived: Fetched, version: KnownVersion
+    ) -> ExtractedText:
         document = self._document(claimed, arrived)
         return ExtractedText(
             object_id=claimed.id,
-            etag=arrived.etag,
-            size=arrived.size,
-            modified_at=arrived.modified_at,
+            version=version,
             content_hash=arrived.sha256,
             text_hash=hashlib.sha256(document.text.encode()).digest(),
             text=document.text,
