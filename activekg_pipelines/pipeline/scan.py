@@ -542,7 +542,7 @@ def _ask_about_archived(
     with services.database.transaction(tenant_id=connector.tenant_id) as conn:
         taken = services.ledger.settle_archived(conn, scan, readable, run=run, found_by=found_by)
         counts = ScanCounts(changed=taken, due=taken)
-        if run is not None:
+        if run is not None and taken:
             services.ledger.count_run(conn, run, RunCounts.of_scan(counts))
     return counts
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -40,11 +41,11 @@ class Store:
         self.listed: str | None = None
         self.answered: str | None = None
         self.written: datetime | None = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-        proxy.inject(LIST, None, self._list)
+        proxy.inject(LIST, None, self.change_listing)
         for key in ("a.txt", "b.txt"):
-            proxy.inject("GET", key, self._get)
+            proxy.inject("GET", key, self.change_answer)
 
-    def _list(self, answer: Answer) -> Answer:
+    def change_listing(self, answer: Answer) -> Answer:
         body = answer.body.decode()
         if self.listed is not None:
             body = re.sub(r"<ETag>.*?</ETag>", self.listed, body)
@@ -55,7 +56,7 @@ class Store:
         answer.declared = len(answer.body)
         return answer
 
-    def _get(self, answer: Answer) -> Answer:
+    def change_answer(self, answer: Answer) -> Answer:
         if self.answered is not None:
             answer.headers["ETag"] = self.answered
         if self.written is not None and answer.status == 200:
@@ -120,6 +121,21 @@ def test_an_unchanged_object_is_not_read_again_whatever_the_store_calls_it(
     assert drain(proxied, via_proxy).indexed == 1
     assert texts(proxied) == {"a.txt": "Penguins live at the coast of Antarctica, in colonies."}
     assert scan(proxied, via_proxy).counts == ScanCounts(listed=1)
+
+
+def test_a_store_whose_tokens_differ_is_not_asked_about_each_object(
+    configured: Callable[..., Services], bucket: Bucket, proxy: FaultProxy, store: Store
+) -> None:
+    services = configured(activekg_download_threads=1)
+    connector = bucket.register(services, endpoint_url=proxy.url)
+    store.listed = tag("inode-7")
+    keys = [f"{number:02}.txt" for number in range(20)]
+    bucket.put_many(dict.fromkeys(keys, "Penguins live in Antarctica."))
+    for key in keys:
+        proxy.inject("GET", key, store.change_answer)
+    assert sync(services, connector).indexed == 20
+    assert proxy.count(LIST) == 1 + 3
+    assert scan(services, connector).counts == ScanCounts(listed=20)
 
 
 def test_the_document_carries_the_listed_etag(
