@@ -22,7 +22,8 @@ ActiveKGError
     ├── dead:      AccessDenied, Encrypted, Corrupt, NoTextLayer, TextTooLarge, RunsDied,
     │              NotStorable
     ├── retried:   FetchFailed, ParserCrashed, ParserDeadline, ParserMemory, EncoderFailed
-    └── vanished:  ObjectGone
+    ├── vanished:  ObjectGone
+    └── archived:  Archived
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class Disposition(StrEnum):
     """
     GONE = "gone"
     """The object vanished after it was listed; the next completed scan settles it."""
+    ARCHIVED = "archived"
+    """The object must be restored first; scans notice when that is done."""
 
 
 class ActiveKGError(Exception):
@@ -379,6 +382,17 @@ class ObjectGone(ObjectError):
 
     code = "not_found"
     disposition = Disposition.GONE
+
+
+class Archived(ObjectError):
+    """The object is in an archive: it must be restored before it can be read."""
+
+    code = "archived"
+    disposition = Disposition.ARCHIVED
+    fix = (
+        "Restore it in the source's console, for some days at least. It is taken up by itself; a "
+        "sync looks at once."
+    )
 
 
 def first_line(error: BaseException) -> str:

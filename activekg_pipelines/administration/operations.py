@@ -30,11 +30,12 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.database.pool import act_for
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorConflict, SyncNotFound
+from activekg_pipelines.ledger.conditions import OBJECT_CONDITIONS
 from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.config import ConfigPatch, SourceConfig
 
-_SQL = load_queries(Path(__file__).with_name("queries.sql"))
+_SQL = load_queries(Path(__file__).with_name("queries.sql"), OBJECT_CONDITIONS)
 
 
 class ConnectorDisabled(ConnectorConflict):

@@ -35,12 +35,13 @@ ORDER BY r.requested_at LIMIT 1
 
 -- name: objects
 -- By key, after a cursor (the last row's key).
-SELECT o.key, o.etag, o.size, o.modified_at, o.state::text, o.detected_at, o.attempts, o.deaths,
+SELECT o.key, o.etag, o.size, o.modified_at, {object_state} AS state, o.detected_at, o.attempts,
+    o.deaths,
     o.next_attempt_at,
     o.error_code, o.error_message, o.document_id, o.indexed_etag, o.indexed_at, o.chunks
 FROM connectors.objects o
 WHERE o.connector_id = %(connector_id)s
-  AND (%(state)s::text IS NULL OR o.state = %(state)s::connectors.object_state)
+  AND (%(state)s::text IS NULL OR {object_state} = %(state)s)
   AND (%(error_type)s::text IS NULL OR o.error_code = %(error_type)s)
   AND (%(after)s::text IS NULL OR o.key > %(after)s COLLATE "C")
 ORDER BY o.key
@@ -70,7 +71,10 @@ WITH troubles AS (
     FROM connectors.connectors c CROSS JOIN LATERAL (
         SELECT count(*) AS letters FROM (
             SELECT FROM connectors.objects o
-            WHERE o.connector_id = c.id AND o.state = 'dead' LIMIT %(most)s
+            -- Two ranges of the index: what is archived needs nobody, and may be a million.
+            WHERE o.connector_id = c.id AND o.state = 'dead'
+              AND (o.error_code < 'archived' OR o.error_code > 'archived')
+            LIMIT %(most)s
         ) bounded
     ) d
     WHERE c.enabled AND d.letters > 0
@@ -145,11 +149,11 @@ UPDATE connectors.connectors SET
 WHERE id = %(connector_id)s
 
 -- name: replay_dead_letters
-UPDATE connectors.objects SET
+UPDATE connectors.objects o SET
     state = 'pending', attempts = 0, deaths = 0, next_attempt_at = NULL,
     error_code = NULL, error_message = NULL, found_by = NULL,
     claimed_by = NULL, claim_expires_at = NULL
-WHERE connector_id = %(connector_id)s AND state = 'dead'
+WHERE connector_id = %(connector_id)s AND state = 'dead' AND NOT {is_archived}
   AND (%(keys)s::text[] IS NULL OR key = ANY(%(keys)s::text[]))
   AND (%(error_type)s::text IS NULL OR error_code = %(error_type)s)
 

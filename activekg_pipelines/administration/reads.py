@@ -17,11 +17,14 @@ from psycopg.rows import TupleRow, class_row, dict_row
 
 from activekg_pipelines.connectors.listings import LISTING_PARTS
 from activekg_pipelines.database.queries import load_queries
+from activekg_pipelines.ledger.conditions import OBJECT_CONDITIONS
 from activekg_pipelines.ledger.run_counts import COUNTERS, SQL_PARTS, RunCounts
 from activekg_pipelines.ledger.states import ObjectState
 from activekg_pipelines.services import Services
 
-_SQL = load_queries(Path(__file__).with_name("queries.sql"), {**SQL_PARTS, **LISTING_PARTS})
+_SQL = load_queries(
+    Path(__file__).with_name("queries.sql"), {**SQL_PARTS, **LISTING_PARTS, **OBJECT_CONDITIONS}
+)
 
 
 @dataclass(frozen=True, slots=True)

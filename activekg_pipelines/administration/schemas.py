@@ -111,6 +111,10 @@ class ConnectorView(Schema):
     last_error: LastError | None
     deletions_held_back: int
     objects_over_limit: int = Field(description="New objects that the last scan did not take in.")
+    trusts_etags: bool = Field(
+        description="False once an ETag of the source was seen over other bytes: sizes and times "
+        "of objects are compared, too."
+    )
     last_scan_started_at: datetime | None
     last_scan_completed_at: datetime | None
     created_at: datetime

@@ -135,6 +135,12 @@ _GAUGES: Final[Mapping[str, _Family]] = {
     "dead_letters": _Family(
         "connector_dead_letters", "Objects that nobody tries any more, by error code.", "error_type"
     ),
+    "archived": _Family(
+        "connector_archived_objects",
+        "Objects in an archive, which are taken up once they are restored; "
+        f"{_MOST} of a connector stand for that many or more.",
+        zeros=("",),
+    ),
     "runs_live": _Family(
         "connector_runs",
         "Runs that wait or are under way, by status.",

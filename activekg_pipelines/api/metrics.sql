@@ -69,7 +69,11 @@ SELECT 'oldest_pending', tenant_id, provider, '',
     coalesce(extract(epoch FROM now() - min(queued_at) FILTER (WHERE enabled AND state <> 'failed')), 0)::float8
 FROM queue GROUP BY tenant_id, provider
 UNION ALL
-SELECT 'dead_letters', tenant_id, provider, error_code, sum(n)::float8 FROM dead GROUP BY tenant_id, provider, error_code
+SELECT 'dead_letters', tenant_id, provider, error_code, sum(n)::float8 FROM dead
+WHERE error_code <> 'archived' GROUP BY tenant_id, provider, error_code
+UNION ALL
+SELECT 'archived', tenant_id, provider, '', sum(n)::float8 FROM dead
+WHERE error_code = 'archived' GROUP BY tenant_id, provider
 UNION ALL
 SELECT 'runs_live', r.tenant_id, r.provider, l.status, count(*)::float8
 FROM connectors.runs l JOIN registered r ON r.id = l.connector_id

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from activekg_pipelines.audit.differences import Difference
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.graph.nodes import node_id
-from activekg_pipelines.ledger.states import ObjectState
+from activekg_pipelines.ledger.states import KnownVersion, ObjectState
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,9 @@ class Facts:
     key: str
     etag: str
     size: int
+    modified_at: datetime
+    arrived_etag: str | None
+    etag_is_digest: bool | None
     state: str
     settled: bool
     claimed: bool
@@ -61,6 +65,13 @@ class Facts:
     damaged_vectors: int
     other_model: int
     linked_chunks: list[list[Any]] | None
+
+    @property
+    def version(self) -> KnownVersion:
+        """What a listing is compared with."""
+        return KnownVersion(
+            self.etag, self.size, self.modified_at, self.arrived_etag, self.etag_is_digest
+        )
 
     @property
     def has_document(self) -> bool:

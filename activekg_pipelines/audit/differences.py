@@ -29,7 +29,7 @@ class Difference(StrEnum):
     )
     ETAG_DIFFERS = (
         "etag_differs",
-        "objects changed before the last scan, and the ledger has their old ETag",
+        "objects changed before the last scan, and the ledger has their old version",
     )
     NOT_IN_BUCKET = (
         "not_in_bucket",

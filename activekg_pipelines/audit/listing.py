@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from activekg_pipelines.audit.differences import Difference
-from activekg_pipelines.ledger.states import ObjectState
+from activekg_pipelines.ledger.planner import is_changed
+from activekg_pipelines.ledger.states import KnownVersion, ObjectState
 from activekg_pipelines.sources.source import Entry
 
 _SLACK: Final = timedelta(minutes=1)
@@ -23,6 +24,7 @@ class ScanStatus:
             since the source changed.
         scanning: a scan is under way.
         over_limit: a limit of the tenant keeps new objects out of the ledger.
+        trusts_etags: see :class:`~activekg_pipelines.connectors.models.Connector`.
         versions: of extractor, chunker and encoder. The last search for outdated rows
             compared with them.
     """
@@ -31,6 +33,7 @@ class ScanStatus:
     scanned_at: datetime | None
     scanning: bool
     over_limit: bool
+    trusts_etags: bool
     versions: str | None
 
 
@@ -43,7 +46,7 @@ class Row:
     """
 
     key: str
-    etag: str
+    version: KnownVersion
     state: str
     settled: bool
 
@@ -62,7 +65,7 @@ def compare(entry: Entry | None, row: Row | None, status: ScanStatus) -> Differe
         return None
     if not known:
         return None if status.over_limit else Difference.NOT_IN_LEDGER
-    return Difference.ETAG_DIFFERS if row is not None and row.etag != entry.etag else None
+    return Difference.ETAG_DIFFERS if _is_other(entry, row, status) else None
 
 
 def in_flight(entry: Entry | None, row: Row | None, status: ScanStatus) -> bool:
@@ -73,7 +76,17 @@ def in_flight(entry: Entry | None, row: Row | None, status: ScanStatus) -> bool:
         entry is not None
         and row is not None
         and row.state != ObjectState.DELETED
-        and row.etag == entry.etag
+        and not _is_other(entry, row, status)
     )
     gone = entry is None and (row is None or row.state == ObjectState.DELETED)
     return not same and not gone and compare(entry, row, status) is None
+
+
+def _is_other(entry: Entry, row: Row | None, status: ScanStatus) -> bool:
+    return row is not None and is_changed(
+        row.version,
+        entry.etag,
+        entry.size,
+        entry.modified_at,
+        distrusted=not status.trusts_etags,
+    )

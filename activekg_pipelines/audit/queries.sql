@@ -13,7 +13,7 @@ SELECT c.generation,
     EXISTS (
         SELECT FROM connectors.scans s WHERE s.connector_id = c.id AND s.status = 'running'
     ) AS scanning,
-    c.objects_over_limit > 0 AS over_limit, c.versions
+    c.objects_over_limit > 0 AS over_limit, c.trusts_etags, c.versions
 FROM connectors.connectors c WHERE c.id = %(connector_id)s
 
 -- name: known
@@ -40,7 +40,8 @@ WITH ledger AS MATERIALIZED (
     ) END) AS node_id
     FROM ledger l
 )
-SELECT o.id, o.key, o.etag, o.size, o.state::text AS state, o.settled, o.claimed,
+SELECT o.id, o.key, o.etag, o.size, o.modified_at, o.arrived_etag, o.etag_is_digest,
+    o.state::text AS state, o.settled, o.claimed,
     o.document_id, o.indexed_etag, o.indexed_text_hash, o.chunks, o.encoder_version,
     t.object_id IS NOT NULL AS has_text, CASE WHEN o.settled THEN t.text END AS text,
     t.text_hash, t.content_hash,
@@ -81,7 +82,7 @@ ORDER BY o.key
 
 -- name: recheck
 -- Only what a listing is compared with.
-SELECT key, etag, state::text AS state,
+SELECT key, etag, size, modified_at, arrived_etag, etag_is_digest, state::text AS state,
     state IN ('indexed', 'skipped', 'dead', 'deleted') AND missing_since_scan IS NULL
         AND coalesce(claimed_by IS NULL OR claim_expires_at < now(), true) AS settled
 FROM connectors.objects WHERE connector_id = %(connector_id)s AND key = ANY(%(keys)s::text[])
@@ -161,7 +162,7 @@ WHERE c.tenant_id = %(tenant_id)s AND c.props ->> 'parent_id' = %(root)s || o.ke
 -- Locks those of the objects that no run holds and that nothing has queued since, in
 -- key order as everybody does. A run that writes one of them at this moment is waited
 -- for.
-SELECT id, key, state::text AS state,
+SELECT id, key, {object_state} AS state,
     EXISTS (SELECT FROM connectors.texts t WHERE t.object_id = o.id) AS has_text
 FROM connectors.objects o
 WHERE id = ANY(%(ids)s::bigint[]) AND missing_since_scan IS NULL

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,11 +23,12 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.database.pool import act_for, let_idle
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorChanged
-from activekg_pipelines.ledger.states import ObjectState
+from activekg_pipelines.ledger.conditions import OBJECT_CONDITIONS
+from activekg_pipelines.ledger.states import KnownVersion, ObjectState
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.source import Entry, Source
 
-SQL = load_queries(Path(__file__).with_name("queries.sql"))
+SQL = load_queries(Path(__file__).with_name("queries.sql"), OBJECT_CONDITIONS)
 
 # As many as a listing's page has keys: one statement reads both sides of most pages.
 _ROWS = 1000
@@ -93,13 +94,17 @@ def walk(
     """
     size = dimensions(services)
     after = ""
-    pages = services.source(connector).pages()
+    source = services.source(connector)
+    pages = source.pages()
     with closing(pages):
         for page in pages:
+            doubted = source.tokens_tell_bytes and page.shares_tokens
             upto = None if page.is_last else page.entries[-1].key if page.entries else after
             while after != upto:
                 listed = {entry.key: entry for entry in page.entries if entry.key > after}
-                piece, reached = _compare_window(services, connector, size, listed, after, upto)
+                piece, reached = _compare_window(
+                    services, connector, size, listed, after, upto, doubted=doubted
+                )
                 yield piece
                 if reached is None:
                     break
@@ -114,8 +119,13 @@ def _compare_window(
     listed: Mapping[str, Entry],
     after: str,
     upto: str | None,
+    *,
+    doubted: bool,
 ) -> tuple[Piece, str | None]:
     """Compare one window of keys.
+
+    Args:
+        doubted: the page shows that the source's tokens do not change with the bytes.
 
     Returns:
         What was found, and the last key of the window; None after the last window.
@@ -131,11 +141,11 @@ def _compare_window(
         "dimensions": size,
     }
     with snapshot(services, connector) as conn:
-        status = _scan_status(conn, connector)
+        status = _scan_status(conn, connector, doubted=doubted)
         model = services.versions.encoder if _outdated_are_queued(services, status) else None
         cursor = conn.cursor(row_factory=class_row(Facts))
         for facts in cursor.stream(SQL["window"], parameters, binary=True):
-            rows[facts.key] = Row(facts.key, facts.etag, facts.state, facts.settled)
+            rows[facts.key] = Row(facts.key, facts.version, facts.state, facts.settled)
             piece.objects += facts.state != ObjectState.DELETED
             for difference, count in disagreements(facts, connector, encoder_version=model):
                 piece.found.append(Found(difference, count, facts.key, facts.id, facts.node_id))
@@ -145,7 +155,7 @@ def _compare_window(
     piece.in_flight = sum(in_flight(listed.get(key), rows.get(key), status) for key in keys)
     suspects = _differences(keys, listed, rows, status)
     if suspects:
-        confirmed = _recheck(services, connector, suspects, after)
+        confirmed = _recheck(services, connector, suspects, after, doubted=doubted)
         piece.found += [Found(suspects[key], 1, key) for key in sorted(confirmed)]
     return piece, reached
 
@@ -161,7 +171,12 @@ def _differences(
 
 
 def _recheck(
-    services: Services, connector: Connector, suspects: Mapping[str, Difference], after: str
+    services: Services,
+    connector: Connector,
+    suspects: Mapping[str, Difference],
+    after: str,
+    *,
+    doubted: bool,
 ) -> Iterable[str]:
     """The suspects at which listing and ledger still disagree.
 
@@ -169,10 +184,12 @@ def _recheck(
     """
     listed = _listed_now(services.source(connector), suspects, after)
     with snapshot(services, connector) as conn:
-        status = _scan_status(conn, connector)
-        cursor = conn.cursor(row_factory=class_row(Row))
+        status = _scan_status(conn, connector, doubted=doubted)
         parameters = {"connector_id": connector.id, "keys": list(suspects)}
-        rows = {row.key: row for row in cursor.execute(SQL["recheck"], parameters)}
+        rows = {
+            key: Row(key, KnownVersion(*version), state, settled)
+            for key, *version, state, settled in conn.execute(SQL["recheck"], parameters)
+        }
     still = _differences(suspects, listed, rows, status)
     return [key for key, difference in still.items() if suspects[key] is difference]
 
@@ -191,14 +208,16 @@ def _listed_now(source: Source, keys: Collection[str], after: str) -> dict[str, 
     return listed
 
 
-def _scan_status(conn: Connection[TupleRow], connector: Connector) -> ScanStatus:
+def _scan_status(
+    conn: Connection[TupleRow], connector: Connector, *, doubted: bool = False
+) -> ScanStatus:
     cursor = conn.cursor(row_factory=class_row(ScanStatus))
     status = cursor.execute(SQL["scan_status"], {"connector_id": connector.id}).fetchone()
     if status is None or status.generation != connector.generation:
         raise ConnectorChanged(
             "The connector reads another source by now, or is gone: audit it once more."
         )
-    return status
+    return replace(status, trusts_etags=status.trusts_etags and not doubted)
 
 
 def _outdated_are_queued(services: Services, status: ScanStatus) -> bool:

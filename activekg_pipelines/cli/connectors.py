@@ -606,6 +606,7 @@ def _fields(view: ConnectorView) -> list[tuple[str, object]]:
         ("last error", error and f"{error.error_type} at {moment(error.at)}: {error.message}"),
         ("deletions held back", held_back if view.deletions_held_back else None),
         ("objects over limit", view.objects_over_limit or None),
+        ("ETags", None if view.trusts_etags else "not trusted: sizes and times count, too"),
         ("last scan", moment(view.last_scan_completed_at)),
         ("registered", moment(view.created_at)),
         ("changed", moment(view.updated_at)),

@@ -170,7 +170,8 @@ def print_objects(
         table("URI", "STATE", "BYTES#", "CHUNKS#", "TRIES#", "NEXT TRY", "ERROR"), "WHY"
     )
     for item in page.items:
-        again = moment(item.next_attempt_at) if item.state is ObjectState.FAILED else ""
+        waits = item.state in {ObjectState.FAILED, ObjectState.ARCHIVED}
+        again = moment(item.next_attempt_at) if waits else ""
         add_row(
             made,
             item.uri,

@@ -71,6 +71,8 @@ class Connector:
         config: the provider's own fields that are no secrets.
         location: where the source lies.
         lists_in_order: the source lists its keys in order; otherwise runs sort them.
+        trusts_etags: no ETag of the source was seen over other bytes; otherwise sizes and
+            times are compared, too.
         runs_held: after a cancellation, nothing starts by itself until the next poll.
         delete_guard_percent: share of its objects above which a scan deletes nothing
             without a confirmation; None for the installation's.
@@ -85,6 +87,7 @@ class Connector:
     config: Mapping[str, Any]
     location: Location
     lists_in_order: bool
+    trusts_etags: bool
     poll_interval_seconds: int
     enabled: bool
     delete_guard_percent: int | None

@@ -101,7 +101,7 @@ FROM unnest(%(ids)s::uuid[], %(in_time)s::boolean[]) AS t (id, in_time) WHERE c.
 UPDATE connectors.connectors SET
     config = %(config)s, location = %(location)s,
     -- Another source may list otherwise.
-    lists_in_order = lists_in_order OR %(moved)s,
+    lists_in_order = lists_in_order OR %(moved)s, trusts_etags = trusts_etags OR %(moved)s,
     poll_interval_seconds = %(poll_interval_seconds)s, enabled = %(enabled)s,
     delete_guard_percent = %(delete_guard_percent)s,
     secrets = coalesce(%(secrets)s, secrets), kek_version = coalesce(%(kek_version)s, kek_version),
@@ -120,6 +120,9 @@ SELECT provider, secrets, kek_version FROM connectors.connectors WHERE id = %(id
 
 -- name: sort_listing
 UPDATE connectors.connectors SET lists_in_order = false WHERE id = %(id)s AND lists_in_order
+
+-- name: distrust_etags
+UPDATE connectors.connectors SET trusts_etags = false WHERE id = %(id)s AND trusts_etags
 
 -- name: record_error
 -- Written only when something changes: a connector that fails at every poll does not

@@ -256,6 +256,14 @@ class ConnectorStore:
         """Remember that the source does not list in order: runs sort its listing."""
         conn.execute(_SQL["sort_listing"], {"id": connector_id})
 
+    def distrust_etags(self, conn: Connection[TupleRow], connector_id: UUID) -> bool:
+        """Remember that the source's ETags do not change with the bytes.
+
+        Returns:
+            Whether that is news.
+        """
+        return bool(conn.execute(_SQL["distrust_etags"], {"id": connector_id}).rowcount)
+
     def delay_polls(
         self, conn: Connection[TupleRow], connector_id: UUID, *, seconds: float
     ) -> None:

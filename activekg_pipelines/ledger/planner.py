@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from typing import Final
 
 from activekg_pipelines.errors import Disposition, ObjectError
-from activekg_pipelines.ledger.states import FailedObject, ObjectState, Trigger
+from activekg_pipelines.ledger.states import FailedObject, KnownVersion, ObjectState, Trigger
 
 # The first time, the machine may have been busy. Each further one is a minute of a
 # processor, or gigabytes of memory, for whoever uploads such a document.
 MAX_PARSER_FAILURES: Final = 2
+
+
+def is_changed(
+    known: KnownVersion, etag: str, size: int, modified_at: datetime, *, distrusted: bool
+) -> bool:
+    """Whether a listed entry is another version than the one that the ledger knows.
+
+    The same token with another size is another version. The same token and size with
+    another time is none where the token is the digest of the bytes, or where nobody
+    looked, as with the stores whose tokens are beyond doubt. Elsewhere it may be one,
+    and one download decides.
+
+    Args:
+        known: the ledger's row.
+        etag, size, modified_at: as they are listed now. Of the time seconds count: some
+            stores give no more, or only in a listing.
+        distrusted: the same token was seen over other bytes in this source.
+    """
+    if etag not in {known.etag, known.arrived_etag} or size != known.size:
+        return True
+    doubtful = distrusted or known.etag_is_digest is False or known.arrived_etag is not None
+    return doubtful and modified_at.replace(microsecond=0) != known.modified_at.replace(
+        microsecond=0
+    )
 
 
 def runs_wanted(due: int, live: int, *, max_objects: int, cap: int) -> int:
@@ -114,6 +139,8 @@ def settle(
     match error.disposition:
         case Disposition.SKIP:
             return FailedObject(object_id, error, ObjectState.SKIPPED, None)
+        case Disposition.ARCHIVED:
+            return FailedObject(object_id, error, ObjectState.ARCHIVED, None)
         case Disposition.DEAD:
             return FailedObject(object_id, error, ObjectState.DEAD, None)
         case Disposition.RETRY if error.of_parser and parser_failures + 1 >= MAX_PARSER_FAILURES:

@@ -37,27 +37,30 @@ RETURNING id
 WITH listed AS (
     SELECT * FROM unnest(
         %(keys)s::text[], %(etags)s::text[], %(sizes)s::bigint[], %(modified)s::timestamptz[],
-        %(skip_codes)s::text[], %(skip_messages)s::text[]
-    ) AS l (key, etag, size, modified_at, skip_code, skip_message)
+        %(skip_codes)s::text[], %(skip_messages)s::text[], %(archived)s::bool[]
+    ) AS l (key, etag, size, modified_at, skip_code, skip_message, is_archived)
 ), known AS (
-    SELECT id, key, etag, state <> 'deleted' AS is_alive,
-        missing_since_scan IS NOT NULL AS is_missing
-    FROM connectors.objects
-    WHERE connector_id = %(connector_id)s AND key > %(start_after)s
-      AND (%(is_last)s OR key <= %(upto)s)
-      AND key <> ALL(%(left_out)s::text[])
+    SELECT o.id, o.key, o.etag, o.size, o.modified_at, o.arrived_etag, o.etag_is_digest,
+        o.state <> 'deleted' AS is_alive, o.missing_since_scan IS NOT NULL AS is_missing,
+        {is_archived} AS is_archived, o.next_attempt_at IS NOT NULL AS is_asked_about
+    FROM connectors.objects o
+    WHERE o.connector_id = %(connector_id)s AND o.key > %(start_after)s
+      AND (%(is_last)s OR o.key <= %(upto)s)
+      AND o.key <> ALL(%(left_out)s::text[])
 ), compared AS (
     -- What differs. A full join can only be hashed or merged. Postgres has no
     -- statistics of an array, so it is likely to run any other join of the two as each
     -- with each.
-    SELECT l.*, k.id,
-        l.key IS NOT NULL AND k.is_alive IS NOT TRUE AS is_new,
-        k.is_alive AND k.etag <> l.etag AS is_changed,
-        l.key IS NOT NULL AND k.is_missing AS is_back,
-        l.key IS NULL AS is_gone
-    FROM listed l FULL JOIN known k ON k.key = l.key COLLATE "C"
-    WHERE (l.key IS NOT NULL OR k.is_alive AND NOT k.is_missing)
-      AND (k.is_alive, k.is_missing, k.etag) IS DISTINCT FROM (true, false, l.etag)
+    SELECT l.key, l.etag, l.size, l.modified_at, l.skip_code, l.skip_message, o.id,
+        l.key IS NOT NULL AND o.is_alive IS NOT TRUE AS is_new,
+        o.is_alive AND ({is_changed} OR {is_restored}) AS is_changed,
+        l.key IS NOT NULL AND o.is_missing AS is_back,
+        l.key IS NULL AS is_gone,
+        o.is_alive AND l.etag = o.etag AND l.size <> o.size AS is_contradicted
+    FROM listed l FULL JOIN known o ON o.key = l.key COLLATE "C"
+    WHERE (l.key IS NOT NULL OR o.is_alive AND NOT o.is_missing)
+      AND ((o.is_alive AND NOT o.is_missing AND l.key IS NOT NULL) IS NOT TRUE
+           OR {is_changed} OR {is_restored})
 ), room AS (
     -- How many new objects the scan may still take in; NULL for no limit. Counted when
     -- the first new one is met, and remembered with the scan from then on: a first scan
@@ -95,7 +98,8 @@ WITH listed AS (
         (connector_id, tenant_id, key, etag, size, modified_at, state, error_code, error_message,
          found_by)
     SELECT %(connector_id)s, %(tenant_id)s, key, etag, size, modified_at,
-        CASE WHEN skip_code IS NULL THEN 'pending' ELSE 'skipped' END::connectors.object_state,
+        CASE WHEN skip_code IS NULL THEN 'pending' WHEN skip_code = 'archived' THEN 'dead'
+            ELSE 'skipped' END::connectors.object_state,
         skip_code, skip_message,
         coalesce((SELECT id FROM connectors.runs WHERE dagster_run_id = %(run)s), %(found_by)s)
     FROM taken
@@ -104,6 +108,8 @@ WITH listed AS (
     ORDER BY key COLLATE "C"
     ON CONFLICT (connector_id, key) DO UPDATE SET
         etag = EXCLUDED.etag, size = EXCLUDED.size, modified_at = EXCLUDED.modified_at,
+        arrived_etag = CASE WHEN o.etag = EXCLUDED.etag THEN o.arrived_etag END,
+        etag_is_digest = CASE WHEN o.etag = EXCLUDED.etag THEN o.etag_is_digest END,
         state = EXCLUDED.state,
         error_code = EXCLUDED.error_code, error_message = EXCLUDED.error_message,
         detected_at = now(), missing_since_scan = NULL,
@@ -133,7 +139,54 @@ SELECT
     (SELECT array_agg(key) FROM over_limit),
     (SELECT array_agg(id) FROM written w WHERE state = 'skipped'
      AND (document_id IS NOT NULL
-          OR EXISTS (SELECT FROM connectors.texts t WHERE t.object_id = w.id)))
+          OR EXISTS (SELECT FROM connectors.texts t WHERE t.object_id = w.id))),
+    (SELECT coalesce(bool_or(is_contradicted), false) FROM compared)
+
+-- part: is_restored
+-- Whether an archived object can be read again, as far as a listing tells.
+(o.is_archived AND (l.is_archived IS FALSE
+    -- What was known from the listing alone, and the listing no longer says.
+    OR l.is_archived IS NULL AND NOT o.is_asked_about))
+
+-- name: archived_objects
+-- Archived objects of which no listing says when they can be read again: those to be asked
+-- about now, longest due first, or all of them.
+SELECT o.id, o.key FROM connectors.objects o
+WHERE o.connector_id = %(connector_id)s AND o.state = 'dead' AND o.error_code = 'archived'
+  AND o.next_attempt_at IS NOT NULL AND (%(early)s OR o.next_attempt_at <= now())
+  AND o.missing_since_scan IS NULL
+ORDER BY o.next_attempt_at LIMIT %(limit)s
+
+-- name: settle_archived
+-- Takes up archived objects that can be read again. The others are asked about later, each
+-- time after a longer pause. Returns how many were taken up.
+WITH answers AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(readable)s::bool[]) AS a (id, is_readable)
+), locked AS (
+    SELECT o.id, a.is_readable FROM connectors.objects o JOIN answers a ON a.id = o.id
+    WHERE {is_archived} ORDER BY o.key FOR NO KEY UPDATE OF o
+), settled AS (
+    UPDATE connectors.objects o SET
+        state = CASE WHEN l.is_readable THEN 'pending' ELSE 'dead' END::connectors.object_state,
+        error_code = CASE WHEN NOT l.is_readable THEN o.error_code END,
+        error_message = CASE WHEN NOT l.is_readable THEN o.error_message END,
+        detected_at = CASE WHEN l.is_readable THEN now() ELSE o.detected_at END,
+        found_by = CASE WHEN l.is_readable THEN coalesce(
+            (SELECT id FROM connectors.runs WHERE dagster_run_id = %(run)s), %(found_by)s
+        ) ELSE o.found_by END,
+        attempts = CASE WHEN l.is_readable THEN 0 ELSE o.attempts END,
+        archive_checks = o.archive_checks + 1,
+        next_attempt_at = CASE WHEN NOT l.is_readable THEN {next_archive_check} END
+    FROM locked l WHERE o.id = l.id
+    RETURNING l.is_readable
+)
+SELECT count(*) FILTER (WHERE is_readable) FROM settled
+
+-- part: next_archive_check
+-- Each entry is the pause before the next question after so many. The last one holds for more.
+now() + make_interval(secs => (%(archive_pauses)s::float8[])[
+    least(o.archive_checks + 1, cardinality(%(archive_pauses)s::float8[]))
+])
 
 -- name: count_scan
 UPDATE connectors.scans SET
@@ -374,20 +427,30 @@ FROM held WHERE o.id = held.id
 
 -- name: store_extracted
 -- Stores texts of objects whose lease the run still holds. The others' are dropped. The
--- ledger takes the ETag of the bytes that were read, which may be newer than the
--- listing's.
+-- ledger takes the version that was read, which may be newer than the listing's. Returns
+-- whether one of them shows that the source's tokens do not change with the bytes.
 WITH incoming AS (
     SELECT * FROM unnest(
         %(ids)s::bigint[], %(etags)s::text[], %(sizes)s::bigint[], %(modified)s::timestamptz[],
+        %(arrived)s::text[], %(digests)s::bool[],
         %(content_hashes)s::bytea[], %(text_hashes)s::bytea[],
         %(texts)s::text[], %(titles)s::text[],
         %(mime_types)s::text[], %(facts)s::text[], %(versions)s::text[]
     ) AS i (
-        id, etag, size, modified_at, content_hash, text_hash, text, title, mime_type, facts, version
+        id, etag, size, modified_at, arrived_etag, is_digest,
+        content_hash, text_hash, text, title, mime_type, facts, version
     )
+), contradicted AS (
+    -- Indexed before with the same tokens and other bytes.
+    SELECT FROM incoming i
+    JOIN connectors.objects o ON o.id = i.id AND o.claimed_by = %(run)s
+    JOIN connectors.texts t ON t.object_id = i.id
+    WHERE (o.etag, o.indexed_etag) = (i.etag, i.etag) AND o.indexed_text_hash = t.text_hash
+      AND o.arrived_etag IS NOT DISTINCT FROM i.arrived_etag AND t.content_hash <> i.content_hash
 ), held AS (
     UPDATE connectors.objects o SET
         state = 'extracted', etag = i.etag, size = i.size, modified_at = i.modified_at,
+        arrived_etag = i.arrived_etag, etag_is_digest = i.is_digest, archive_checks = 0,
         error_code = NULL, error_message = NULL, next_attempt_at = NULL, attempts = 0, deaths = 0,
         claimed_by = NULL, claim_expires_at = NULL, failed_by = NULL
     FROM incoming i WHERE o.id = i.id AND o.claimed_by = %(run)s
@@ -407,16 +470,17 @@ WITH incoming AS (
         content_hash = EXCLUDED.content_hash, text_hash = EXCLUDED.text_hash,
         extractor_version = EXCLUDED.extractor_version, extracted_at = now()
 )
-SELECT count(*) FROM held
+SELECT EXISTS (SELECT FROM contradicted)
 
 -- name: store_unchanged
--- Records new ETags over known bytes. Where the graph holds that text already, the
+-- Records new versions with known bytes. Where the graph holds that text already, the
 -- object is done. Its document's properties follow in the same transaction.
 WITH incoming AS (
     SELECT * FROM unnest(
-        %(ids)s::bigint[], %(etags)s::text[], %(sizes)s::bigint[], %(modified)s::timestamptz[]
+        %(ids)s::bigint[], %(etags)s::text[], %(sizes)s::bigint[], %(modified)s::timestamptz[],
+        %(arrived)s::text[], %(digests)s::bool[]
     )
-        AS i (id, etag, size, modified_at)
+        AS i (id, etag, size, modified_at, arrived_etag, is_digest)
 ), held AS (
     UPDATE connectors.objects o SET
         state = CASE WHEN o.indexed_text_hash = t.text_hash
@@ -426,6 +490,7 @@ WITH incoming AS (
             WHEN o.indexed_text_hash = t.text_hash THEN i.etag ELSE o.indexed_etag
         END,
         etag = i.etag, size = i.size, modified_at = i.modified_at,
+        arrived_etag = i.arrived_etag, etag_is_digest = i.is_digest, archive_checks = 0,
         error_code = NULL, error_message = NULL, next_attempt_at = NULL, attempts = 0, deaths = 0,
         claimed_by = NULL, claim_expires_at = NULL, failed_by = NULL
     FROM incoming i JOIN connectors.texts t ON t.object_id = i.id
@@ -450,13 +515,19 @@ WITH incoming AS (
         -- A text that is stored stays usable: after an encoder's failure, the next
         -- attempt starts from there.
         state = CASE
-            WHEN i.state = 'failed' AND o.state = 'extracted' THEN 'extracted' ELSE i.state
+            WHEN i.state = 'failed' AND o.state = 'extracted' THEN 'extracted'
+            WHEN i.state = 'archived' THEN 'dead'
+            ELSE i.state
         END::connectors.object_state,
-        error_code = i.code, error_message = i.message, attempts = o.attempts + 1, deaths = 0,
+        error_code = i.code, error_message = i.message, deaths = 0,
+        -- Nothing was tried with an object that is archived.
+        attempts = o.attempts + (i.state <> 'archived')::int,
         -- Whatever gives fresh attempts sets attempts to 0, and knows nothing of this column.
         parser_failures = CASE WHEN o.attempts = 0 THEN 0 ELSE o.parser_failures END
             + i.of_parser::int,
-        next_attempt_at = now() + make_interval(secs => i.delay),
+        next_attempt_at = CASE WHEN i.state = 'archived' THEN {next_archive_check}
+            ELSE now() + make_interval(secs => i.delay) END,
+        archive_checks = o.archive_checks + (i.state = 'archived')::int,
         claimed_by = NULL, claim_expires_at = NULL,
         failed_by = CASE WHEN i.state = 'failed' THEN (
             SELECT id FROM connectors.runs WHERE dagster_run_id = %(run)s
@@ -586,6 +657,8 @@ UPDATE connectors.objects o SET
     found_by = NULL
 FROM run
 WHERE o.connector_id = run.connector_id AND (o.claimed_by IS NULL OR o.claim_expires_at < now())
+  -- The source would refuse it again. The run's scan asks whether it can be read by now.
+  AND NOT {is_archived}
   AND CASE %(mode)s
       WHEN 'failed' THEN o.state IN ('failed', 'dead')
           OR o.state = 'extracted' AND o.error_code IS NOT NULL
@@ -970,13 +1043,13 @@ SELECT {run_counters}, errors FROM connectors.runs WHERE dagster_run_id = %(run)
 
 -- name: progress
 -- Objects by state.
-SELECT state::text, count(*) FROM connectors.objects
-WHERE connector_id = %(connector_id)s GROUP BY state
+SELECT {object_state}, count(*) FROM connectors.objects o
+WHERE connector_id = %(connector_id)s GROUP BY 1
 
 -- name: failure_causes
 -- The ledger's failures by cause, with one example key each.
-SELECT error_code, state::text, count(*), min(error_message), min(key)
-FROM connectors.objects
+SELECT error_code, {object_state}, count(*), min(error_message), min(key)
+FROM connectors.objects o
 WHERE connector_id = %(connector_id)s AND state IN ('failed', 'dead', 'skipped', 'extracted')
   AND error_code IS NOT NULL
-GROUP BY error_code, state ORDER BY count(*) DESC, error_code
+GROUP BY 1, 2 ORDER BY count(*) DESC, error_code

@@ -92,7 +92,8 @@ class RunCounts:
     """What a run did, or a part of one; ``errors`` are objects by error code.
 
     Each object that its sync found stands in one of indexed, unchanged, skipped, failed,
-    dead and waiting; so does each one taken up again. ``extracted`` is a step on the way.
+    dead and waiting; so does each one taken up again. Archived ones count as skipped.
+    ``extracted`` is a step on the way.
 
     The order is that of the API's fields and of the table's columns.
     """
@@ -206,10 +207,12 @@ SQL_PARTS: Final[Mapping[str, str]] = {
 }
 """Parts of statements on ``connectors.runs``, which :func:`load_queries` fills in."""
 
-# An object that is only not indexed (a picture, an empty file) is no error for which an
-# operator should be alerted.
+# An object that is only not indexed (a picture, an empty file, one in an archive) is no
+# error for which an operator should be alerted.
 _NO_ERRORS: Final = frozenset(
-    kind.code for kind in ObjectError.__subclasses__() if kind.disposition is Disposition.SKIP
+    kind.code
+    for kind in ObjectError.__subclasses__()
+    if kind.disposition in {Disposition.SKIP, Disposition.ARCHIVED}
 )
 
 

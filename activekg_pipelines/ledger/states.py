@@ -32,6 +32,12 @@ class ObjectState(StrEnum):
 
     It can be replayed, and leaves this state by itself when its ETag changes.
     """
+    ARCHIVED = "archived"
+    """In an archive from which the source must restore it before it can be read.
+
+    Taken up by itself once that is done. The graph keeps what it holds of it. The
+    database calls it ``dead`` with the error ``archived``: see ``conditions.py``.
+    """
     DELETED = "deleted"
     """Gone from the source, and from the graph."""
 
@@ -69,7 +75,9 @@ class ListedObject:
         etag: opaque, without quotes.
         size: bytes, as listed.
         modified_at: as listed, UTC.
-        skip: why the entry needs no download at all, when name and size already say so.
+        skip: why the entry needs no download at all, when the listing already says so.
+        archived: whether it must be restored before it can be read; None where the
+            listing does not say.
     """
 
     key: str
@@ -77,6 +85,28 @@ class ListedObject:
     size: int
     modified_at: datetime
     skip: ObjectError | None = None
+    archived: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownVersion:
+    """The version of an object that the ledger knows.
+
+    Attributes:
+        etag: as listed.
+        size: bytes, as listed.
+        modified_at: as listed, UTC.
+        arrived_etag: the token that its bytes arrived with; None where it is ``etag``,
+            and before they arrived.
+        etag_is_digest: whether ``etag`` is the MD5 of the bytes that arrived; None where
+            nobody looked.
+    """
+
+    etag: str
+    size: int
+    modified_at: datetime
+    arrived_etag: str | None = None
+    etag_is_digest: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +186,7 @@ class ExtractedText:
     """A text ready to be stored, with the version of the object that it was read from."""
 
     object_id: int
-    etag: str
-    size: int
-    modified_at: datetime
+    version: KnownVersion
     content_hash: bytes
     text_hash: bytes
     text: str
@@ -170,12 +198,10 @@ class ExtractedText:
 
 @dataclass(frozen=True, slots=True)
 class UnchangedBytes:
-    """A new ETag over the bytes that the stored text came from: nothing to extract."""
+    """A new version with the bytes that the stored text came from: nothing to extract."""
 
     object_id: int
-    etag: str
-    size: int
-    modified_at: datetime
+    version: KnownVersion
 
 
 @dataclass(frozen=True, slots=True)

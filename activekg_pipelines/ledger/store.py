@@ -19,6 +19,7 @@ from psycopg.rows import TupleRow, class_row
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorChanged, ConnectorRemoved, RunCancelled
 from activekg_pipelines.ledger import planner, retention
+from activekg_pipelines.ledger.conditions import OBJECT_CONDITIONS
 from activekg_pipelines.ledger.counters import RUN_BUCKETS, Counter, Increments, histogram_label
 from activekg_pipelines.ledger.reconsidered import EXTRACTOR_CODES, refused_by_name
 from activekg_pipelines.ledger.run_counts import SQL_PARTS, RunCounts, increments
@@ -30,6 +31,7 @@ from activekg_pipelines.ledger.states import (
     FailedObject,
     HeldObject,
     IndexedDocument,
+    KnownVersion,
     ListedObject,
     Mode,
     RunRequest,
@@ -41,7 +43,7 @@ from activekg_pipelines.ledger.states import (
     Work,
 )
 
-_SQL = load_queries(Path(__file__).with_name("queries.sql"), SQL_PARTS)
+_SQL = load_queries(Path(__file__).with_name("queries.sql"), {**SQL_PARTS, **OBJECT_CONDITIONS})
 _RUN_BUCKETS = {
     "buckets": list(RUN_BUCKETS[:-1]),
     "bucket_labels": [histogram_label(bound) for bound in RUN_BUCKETS],
@@ -55,6 +57,8 @@ _RUN_BACKOFF = planner.backoff_table(base=30.0, cap=3600.0)
 # A full queue is no reason to queue more. Dagster is asked again after two minutes, after
 # four, and so on, up to 17 hours.
 _EMISSION_BACKOFF = planner.backoff_table(base=120.0, cap=120.0 * 2**9)
+# A restore takes minutes to two days. Asking costs as much as a download's request.
+_ARCHIVE_PAUSES = planner.backoff_table(base=3600.0, cap=86_400.0)
 
 
 class Launched(Protocol):
@@ -84,12 +88,14 @@ class PageComparison:
             know them.
         now_skipped: ledger rows whose new version needs no download, but whose document
             the graph still holds.
+        contradicts: an object has another size under the same change token.
     """
 
     counts: ScanCounts
     due: frozenset[str]
     over_limit: frozenset[str]
     now_skipped: Sequence[int]
+    contradicts: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +183,7 @@ class Ledger:
         page: Sequence[ListedObject],
         *,
         is_last: bool,
+        distrusted: bool = False,
         left_out: Sequence[str] = (),
         run: str | None = None,
         found_by: UUID | None = None,
@@ -188,6 +195,7 @@ class Ledger:
             page: entries after ``scan.start_after``, ascending by key.
             is_last: nothing follows the page. Later rows of the ledger are missing from
                 the source.
+            distrusted: as for :func:`planner.is_changed`.
             left_out: keys that are listed and not in the page: their rows stay.
             run: Dagster's id of the run that scans. What is new or changed counts as found
                 by its sync.
@@ -228,6 +236,8 @@ class Ledger:
                 "modified": [entry.modified_at for entry in page],
                 "skip_codes": [entry.skip.code if entry.skip else None for entry in page],
                 "skip_messages": [entry.skip.message if entry.skip else None for entry in page],
+                "archived": [entry.archived for entry in page],
+                "distrusted": distrusted,
                 "max_objects": self._bounds.objects,
             },
         )
@@ -242,7 +252,56 @@ class Ledger:
         )
         if counts.added or counts.changed or counts.missing:
             conn.execute(_SQL["count_scan"], {"scan_id": scan.id, **asdict(counts)})
-        return PageComparison(counts, frozenset(row[4] or ()), over_limit, row[6] or ())
+        return PageComparison(counts, frozenset(row[4] or ()), over_limit, row[6] or (), row[7])
+
+    def archived_objects(
+        self, conn: Connection[TupleRow], connector_id: UUID, *, early: bool, limit: int
+    ) -> list[tuple[int, str]]:
+        """Archived objects that the source is to be asked about: their ids and keys.
+
+        Args:
+            early: also those whose pause is not over.
+            limit: objects at most.
+        """
+        parameters = {"connector_id": connector_id, "early": early, "limit": limit}
+        return [(row[0], row[1]) for row in conn.execute(_SQL["archived_objects"], parameters)]
+
+    def settle_archived(
+        self,
+        conn: Connection[TupleRow],
+        scan: Scan,
+        readable: Mapping[int, bool],
+        *,
+        run: str | None = None,
+        found_by: UUID | None = None,
+    ) -> int:
+        """Take up archived objects that can be read again; the others wait longer.
+
+        Args:
+            scan: under way; what is taken up counts as found changed by it.
+            readable: the source's answers, by the objects' ids.
+            run, found_by: as for :meth:`compare_page`.
+
+        Returns:
+            How many were taken up.
+        """
+        taken = _one(
+            conn,
+            "settle_archived",
+            {
+                "ids": list(readable),
+                "readable": list(readable.values()),
+                "archive_pauses": _ARCHIVE_PAUSES,
+                "run": run,
+                "found_by": found_by,
+            },
+        )[0]
+        if taken:
+            conn.execute(
+                _SQL["count_scan"],
+                {"scan_id": scan.id, **asdict(ScanCounts(changed=taken))},
+            )
+        return int(taken)
 
     def deletions_held_back(
         self, conn: Connection[TupleRow], scan: Scan, *, share: float, min_objects: int
@@ -435,18 +494,21 @@ class Ledger:
 
     def store_extracted(
         self, conn: Connection[TupleRow], run: str, texts: Sequence[ExtractedText]
-    ) -> int:
-        """Store texts whose objects the run still holds; returns how many those are."""
-        return int(
+    ) -> bool:
+        """Store texts whose objects the run still holds.
+
+        Returns:
+            Whether an object arrived with other bytes under the change token under which
+            it was indexed before.
+        """
+        return bool(
             _one(
                 conn,
                 "store_extracted",
                 {
                     "run": run,
                     "ids": [text.object_id for text in texts],
-                    "etags": [text.etag for text in texts],
-                    "sizes": [text.size for text in texts],
-                    "modified": [text.modified_at for text in texts],
+                    **_version_columns([text.version for text in texts]),
                     "content_hashes": [text.content_hash for text in texts],
                     "text_hashes": [text.text_hash for text in texts],
                     "texts": [text.text for text in texts],
@@ -465,7 +527,7 @@ class Ledger:
         objects: Sequence[UnchangedBytes],
         versions: Versions,
     ) -> list[DocumentMetadata]:
-        """Record new ETags over known bytes.
+        """Record new versions with known bytes.
 
         Returns:
             The documents whose metadata the caller updates in the same transaction.
@@ -475,9 +537,7 @@ class Ledger:
             {
                 "run": run,
                 "ids": [entry.object_id for entry in objects],
-                "etags": [entry.etag for entry in objects],
-                "sizes": [entry.size for entry in objects],
-                "modified": [entry.modified_at for entry in objects],
+                **_version_columns([entry.version for entry in objects]),
                 "chunker": versions.chunker,
                 "encoder": versions.encoder,
             },
@@ -503,6 +563,7 @@ class Ledger:
                 "delays": [failure.retry_in for failure in failures],
                 "forget": [planner.removes_document(failure) for failure in failures],
                 "of_parser": [failure.error.of_parser for failure in failures],
+                "archive_pauses": _ARCHIVE_PAUSES,
             },
         )
         return [document_id for _, document_id in rows if document_id is not None]
@@ -933,6 +994,16 @@ def _fetch(
 ) -> list[Row]:
     cursor = conn.cursor(row_factory=class_row(row_class))
     return cursor.execute(_SQL[query], parameters).fetchall()
+
+
+def _version_columns(versions: Sequence[KnownVersion]) -> dict[str, list[Any]]:
+    return {
+        "etags": [version.etag for version in versions],
+        "sizes": [version.size for version in versions],
+        "modified": [version.modified_at for version in versions],
+        "arrived": [version.arrived_etag for version in versions],
+        "digests": [version.etag_is_digest for version in versions],
+    }
 
 
 def _columns(added: Increments) -> dict[str, list[Any]]:

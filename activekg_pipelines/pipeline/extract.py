@@ -12,7 +12,7 @@ import time
 from collections import ChainMap
 from collections.abc import Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import BoundedSemaphore
@@ -26,6 +26,7 @@ from activekg_pipelines.ledger.states import (
     ClaimedObject,
     DocumentMetadata,
     ExtractedText,
+    KnownVersion,
     UnchangedBytes,
 )
 from activekg_pipelines.logs import log_fields, logs_connector
@@ -39,6 +40,7 @@ from activekg_pipelines.pipeline.failures import (
     too_many_deaths,
 )
 from activekg_pipelines.pipeline.lease import Lease, lease
+from activekg_pipelines.pipeline.scan import distrust_etags
 from activekg_pipelines.pipeline.stop import Stop, threads
 from activekg_pipelines.pipeline.text_room import TextRoom
 from activekg_pipelines.services import Services
@@ -47,6 +49,9 @@ from activekg_pipelines.sources.source import Fetched, Source
 
 # How long to wait for running objects before asking whether the run goes on at all.
 _WAIT_SECONDS = 1.0
+# So many objects whose tokens differ in the listing and in the answer show that this is
+# the store's way.
+_CONVINCED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +293,10 @@ def _store(
         The lengths of the stored texts, by object.
     """
     stored = write_apart(outcomes, partial(_write, services, connector, run), _refused)
-    return dict(ChainMap(*stored))
+    if any(contradicts for _, contradicts in stored):
+        # In a transaction of its own: others lock the connector before its objects.
+        distrust_etags(services, connector)
+    return dict(ChainMap(*(lengths for lengths, _ in stored)))
 
 
 def _refused(outcome: _Outcome, error: Exception) -> _Outcome:
@@ -299,7 +307,8 @@ def _refused(outcome: _Outcome, error: Exception) -> _Outcome:
 
 def _write(
     services: Services, connector: Connector, run: str, outcomes: Sequence[_Outcome]
-) -> dict[int, int]:
+) -> tuple[dict[int, int], bool]:
+    contradicts = False
     tenant_id = connector.tenant_id
     with services.database.transaction(tenant_id=tenant_id) as conn:
         holding = services.ledger.lock_claimed(
@@ -316,7 +325,7 @@ def _write(
             if outcome.error
         ]
         if texts:
-            services.ledger.store_extracted(conn, run, texts)
+            contradicts = services.ledger.store_extracted(conn, run, texts)
         documents: list[DocumentMetadata] = []
         if unchanged:
             documents = services.ledger.store_unchanged(conn, run, unchanged, services.versions)
@@ -346,7 +355,7 @@ def _write(
     for outcome in outcomes:
         if outcome.error:
             log_failure("extract", connector.uri(outcome.claimed.key), outcome.error)
-    return {text.object_id: len(text.text) for text in texts}
+    return {text.object_id: len(text.text) for text in texts}, contradicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +370,8 @@ class _Extractor:
     version: str
     room: TextRoom
     parsing: BoundedSemaphore
+    differing: list[str] = field(default_factory=list)
+    """Keys whose tokens differ in the listing and in the answer, for the same version."""
 
     def extract(self, claimed: ClaimedObject) -> _Outcome:
         """Download and parse one object.
@@ -383,14 +394,50 @@ class _Extractor:
                 max_bytes=self.settings.activekg_max_file_bytes,
             )
             fetched = arrived.size
+            version = self._version(claimed, arrived)
             if arrived.sha256 == claimed.content_hash:
-                same = UnchangedBytes(claimed.id, arrived.etag, arrived.size, arrived.modified_at)
+                same = UnchangedBytes(claimed.id, version)
                 return _Outcome(claimed, unchanged=same, bytes_fetched=fetched)
-            return _Outcome(claimed, text=self._parse(claimed, arrived), bytes_fetched=fetched)
+            text = self._parse(claimed, arrived, version)
+            return _Outcome(claimed, text=text, bytes_fetched=fetched)
         except ObjectError as error:
             return _Outcome(claimed, error=error, bytes_fetched=fetched)
         finally:
             target.unlink(missing_ok=True)
+
+    def _version(self, claimed: ClaimedObject, arrived: Fetched) -> KnownVersion:
+        """Which version arrived, as a listing has it.
+
+        A token other than the listed one says that the object was overwritten meanwhile,
+        or that the store's listing and its answers have different ones. Only the listing
+        tells which.
+        """
+        listed = KnownVersion(claimed.etag, claimed.size, claimed.modified_at)
+        if claimed.etag not in {arrived.etag, arrived.md5} and not self._differ_by_nature(
+            listed, arrived
+        ):
+            now = self.source.find(claimed.key)
+            if now is not None and now.etag == arrived.etag:
+                listed = KnownVersion(now.etag, now.size, now.modified_at)
+            elif now is not None and now.etag == claimed.etag:
+                self.differing.append(claimed.key)
+            else:
+                # The next scan shows what became of it.
+                listed = KnownVersion(arrived.etag, arrived.size, arrived.modified_at)
+        return replace(
+            listed,
+            arrived_etag=arrived.etag if arrived.etag != listed.etag else None,
+            etag_is_digest=None if arrived.md5 is None else arrived.md5 == listed.etag,
+        )
+
+    def _differ_by_nature(self, listed: KnownVersion, arrived: Fetched) -> bool:
+        """Whether the store's listing need not be asked any more, object by object."""
+        moments = (one.modified_at.replace(microsecond=0) for one in (listed, arrived))
+        return (
+            len(self.differing) >= _CONVINCED
+            and listed.size == arrived.size
+            and len(set(moments)) == 1
+        )
 
     def _document(self, claimed: ClaimedObject, arrived: Fetched) -> ExtractedDocument:
         expected = min(arrived.size, self.settings.activekg_max_text_chars)
@@ -406,13 +453,13 @@ class _Extractor:
             self.room.take(len(document.text), instead_of=expected)
             return document
 
-    def _parse(self, claimed: ClaimedObject, arrived: Fetched) -> ExtractedText:
+    def _parse(
+        self, claimed: ClaimedObject, arrived: Fetched, version: KnownVersion
+    ) -> ExtractedText:
         document = self._document(claimed, arrived)
         return ExtractedText(
             object_id=claimed.id,
-            etag=arrived.etag,
-            size=arrived.size,
-            modified_at=arrived.modified_at,
+            version=version,
             content_hash=arrived.sha256,
             text_hash=hashlib.sha256(document.text.encode()).digest(),
             text=document.text,

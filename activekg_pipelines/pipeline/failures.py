@@ -65,7 +65,7 @@ def failure_counts(failures: list[FailedObject]) -> RunCounts:
     """A run's counts of failures."""
     states = Counter(failure.state for failure in failures)
     return RunCounts(
-        skipped=states[ObjectState.SKIPPED],
+        skipped=states[ObjectState.SKIPPED] + states[ObjectState.ARCHIVED],
         failed=states[ObjectState.FAILED],
         dead=states[ObjectState.DEAD],
         errors=dict(Counter(failure.error.code for failure in failures)),
@@ -135,13 +135,13 @@ def record_failure(
 def log_failure(step: str, uri: str, error: ObjectError) -> None:
     """Log why an object was not indexed.
 
-    It is an error, unless the object only holds nothing to index.
+    It is an error, unless the object only holds nothing to index, or is archived.
 
     Args:
         step: what failed, as an infinitive.
     """
     fields = {"object": uri}
-    if error.disposition is Disposition.SKIP:
+    if error.disposition in {Disposition.SKIP, Disposition.ARCHIVED}:
         logger.info("Skipping %s - %s", uri, error.message, extra=fields)
     elif printable(uri, len(error.message)) in error.message:
         logger.error("%s", error.message, extra=fields)

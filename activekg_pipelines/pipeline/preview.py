@@ -24,13 +24,14 @@ from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.deadline import give_up_at
 from activekg_pipelines.errors import ListingOutOfOrder, SourceError
 from activekg_pipelines.ledger import planner
+from activekg_pipelines.ledger.conditions import OBJECT_CONDITIONS
 from activekg_pipelines.pipeline.scan import needs_no_download
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.ordered import Ordered
-from activekg_pipelines.sources.source import Page
+from activekg_pipelines.sources.source import Page, Source
 from activekg_pipelines.sources.turns import in_turns
 
-_SQL = load_queries(Path(__file__).with_name("preview.sql"))
+_SQL = load_queries(Path(__file__).with_name("preview.sql"), OBJECT_CONDITIONS)
 
 SAMPLE_KEYS: Final = 20
 """Keys shown of each class at most."""
@@ -48,20 +49,22 @@ class Change(StrEnum):
     ADD = "add"
     """New in the source: fetched and indexed."""
     UPDATE = "update"
-    """Has another ETag than the ledger's: fetched, and indexed where its text changed."""
+    """Another version than the ledger's, or restored from an archive: fetched, and indexed
+    where its text changed.
+    """
     DELETE = "delete"
     """Gone from the source: its document leaves the graph."""
     SKIP = "skip"
-    """New or changed, but its name or size says that it is not indexed.
+    """New or changed, but the listing says that it is not indexed.
 
-    A document of its last version is removed.
+    A document of its last version is removed, except where the object is archived.
     """
     WAITING = "waiting"
     """Found before and not done yet, or failed and due again."""
     OUTDATED = "outdated"
     """Made by another version of extractor, chunker or model: done again."""
     UNCHANGED = "unchanged"
-    """Nothing to do; what was skipped, and dead letters, stay as they are."""
+    """Nothing to do; what was skipped or archived, and dead letters, stay as they are."""
 
 
 _WORK: Final = (Change.ADD, Change.UPDATE, Change.WAITING, Change.OUTDATED)
@@ -182,12 +185,12 @@ def preview_sync(services: Services, connector: Connector, *, max_pages: int) ->
     deadline = time.monotonic() + _LISTING_SECONDS
     try:
         pages = in_turns(_in_time(source.pages(deadline=deadline), deadline), deadline)
-        return _preview(services, connector, pages, max_pages)
+        return _preview(services, connector, source, pages, max_pages)
     except ListingOutOfOrder:
         # No sync has met this listing yet, so that nobody has noted its order.
         ordered = _in_time(Ordered(source).pages(deadline=deadline), deadline)
         pages = in_turns(ordered, deadline)
-        return _preview(services, connector, pages, max_pages)
+        return _preview(services, connector, source, pages, max_pages)
 
 
 def _in_time(pages: Generator[Page], deadline: float) -> Generator[Page]:
@@ -213,10 +216,14 @@ def _in_time(pages: Generator[Page], deadline: float) -> Generator[Page]:
 
 
 def _preview(
-    services: Services, connector: Connector, pages: Generator[Page], max_pages: int
+    services: Services,
+    connector: Connector,
+    source: Source,
+    pages: Generator[Page],
+    max_pages: int,
 ) -> Preview:
     history = _history(services, connector)
-    comparison = _Comparison(services, connector, history.density)
+    comparison = _Comparison(services, connector, source, history.density)
     is_last = False
     # Closed, so that no connection stays checked out when max_pages ends the loop.
     with closing(pages):
@@ -243,10 +250,15 @@ class _Comparison:
     """The totals of the pages read so far. Its size does not grow with the source."""
 
     def __init__(
-        self, services: Services, connector: Connector, kinds: Mapping[str, float]
+        self,
+        services: Services,
+        connector: Connector,
+        source: Source,
+        kinds: Mapping[str, float],
     ) -> None:
         self._services = services
         self._connector = connector
+        self._tokens_tell_bytes = source.tokens_tell_bytes
         self._kinds = kinds
         self._versions = {
             "extractor": services.versions.extractor,
@@ -274,6 +286,10 @@ class _Comparison:
             "keys": [entry.key for entry in page.entries],
             "etags": [entry.etag for entry in page.entries],
             "sizes": [entry.size for entry in page.entries],
+            "modified": [entry.modified_at for entry in page.entries],
+            "archived": [entry.archived for entry in page.entries],
+            "distrusted": not self._connector.trusts_etags
+            or (self._tokens_tell_bytes and page.shares_tokens),
             "kinds": [self._kind(entry.key) for entry in page.entries],
             "skips": [needs_no_download(entry, max_bytes) is not None for entry in page.entries],
             "upgraded": self._upgraded,

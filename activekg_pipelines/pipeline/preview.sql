@@ -4,16 +4,17 @@
 -- decides; a change here follows ledger/queries.sql.
 WITH listed AS (
     SELECT * FROM unnest(
-        %(keys)s::text[], %(etags)s::text[], %(sizes)s::bigint[], %(kinds)s::text[],
-        %(skips)s::bool[]
-    ) AS l (key, etag, size, kind, skip)
+        %(keys)s::text[], %(etags)s::text[], %(sizes)s::bigint[], %(modified)s::timestamptz[],
+        %(archived)s::bool[], %(kinds)s::text[], %(skips)s::bool[]
+    ) AS l (key, etag, size, modified_at, is_archived, kind, skip)
 ), compared AS (
     SELECT l.key, l.size, l.kind,
         o.id IS NULL OR o.state = 'deleted' AS is_new,
         CASE
-            WHEN (o.id IS NULL OR o.state = 'deleted' OR o.etag <> l.etag) AND l.skip THEN 'skip'
+            WHEN (o.id IS NULL OR o.state = 'deleted' OR {is_changed}) AND l.skip THEN 'skip'
             WHEN o.id IS NULL OR o.state = 'deleted' THEN 'add'
-            WHEN o.etag <> l.etag THEN 'update'
+            WHEN {is_changed} OR {is_archived} AND (l.is_archived IS FALSE
+                OR l.is_archived IS NULL AND o.next_attempt_at IS NULL) THEN 'update'
             WHEN o.state = 'pending' OR o.state = 'failed' AND o.next_attempt_at <= now()
                 THEN 'waiting'
             WHEN o.state = 'extracted'
@@ -26,7 +27,7 @@ WITH listed AS (
             ELSE 'unchanged'
         END AS class,
         -- If the text is stored and the current extractor made it, nothing is fetched.
-        o.etag IS DISTINCT FROM l.etag OR o.state NOT IN ('extracted', 'indexed')
+        o.id IS NULL OR {is_changed} OR o.state NOT IN ('extracted', 'indexed')
             OR %(upgraded)s AND t.extractor_version <> %(extractor)s AS must_fetch
     FROM listed l
     LEFT JOIN connectors.objects o

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import UUID
@@ -19,7 +20,9 @@ from psycopg.errors import DeadlockDetected
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.database.batches import write_apart
+from activekg_pipelines.deadline import give_up_at, seconds_left
 from activekg_pipelines.errors import (
+    Archived,
     ConnectorChanged,
     EmptyObject,
     FolderMarker,
@@ -38,6 +41,7 @@ from activekg_pipelines.ledger.states import ListedObject, Scan, ScanCounts
 from activekg_pipelines.ledger.store import PageComparison
 from activekg_pipelines.logs import logs_connector
 from activekg_pipelines.pipeline.failures import log_failure, not_storable
+from activekg_pipelines.pipeline.stop import threads
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.source import Entry, Page, Source
 
@@ -54,6 +58,12 @@ _MAX_BACKOFF_SECONDS = 3600
 _DEADLOCKS = 5
 # Missing objects that are looked for one by one, where a resumed listing ends.
 _LOOKED_FOR = 3
+# Archived objects that are asked about one by one, where a listing ends.
+_ASKED_IN_A_TICK = 100
+_ASKED_IN_A_RUN = 2000
+# What that may take: in a tick at least, whatever is left of its budget, and in a run.
+_LEAST_ASKING_SECONDS = 5.0
+_ASKING_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +139,28 @@ def scan_connector(
                         # The listing is still being read, to be sorted.
                         after_page()
                         continue
+                    if source.tokens_tell_bytes and page.shares_tokens:
+                        connector = distrust_etags(services, connector)
                     compared = _compare(services, connector, scan, page, run, found_by)
                     if compared is None:
                         break
-                    scan = compared.scan
+                    scan, connector = compared.scan, compared.connector
                     counts += compared.counts
                     after_page()
                     if page.is_last:
                         check = source if resumed else None
+                        taken_up = _ask_about_archived(
+                            services,
+                            connector,
+                            scan,
+                            source,
+                            deadline=deadline,
+                            run=run,
+                            found_by=found_by,
+                            early=run is not None and not may_yield,
+                        )
                         done = _complete(services, connector, scan, after_page, check, run)
-                        counts += done.counts
+                        counts += taken_up + done.counts
                         if not (from_start and resumed):
                             return replace(done, counts=counts)
                         resumed = False
@@ -248,6 +270,7 @@ class _Compared:
 
     Attributes:
         scan: advanced past them.
+        connector: as it is known after them.
         left_out: keys of which the ledger keeps the row that it has, if it has one.
         ended: the part that is the end of the listing is among them.
         overtaken: another process has advanced the scan, or one part could not be
@@ -256,6 +279,7 @@ class _Compared:
     """
 
     scan: Scan
+    connector: Connector
     counts: ScanCounts = field(default_factory=ScanCounts)
     due: set[str] = field(default_factory=set)
     over_limit: set[str] = field(default_factory=set)
@@ -281,7 +305,7 @@ def _compare(
         with services.database.transaction(tenant_id=connector.tenant_id) as conn:
             services.connectors.resume_polls(conn, connector.id)
     listed = [_listed(entry, services.settings.activekg_max_file_bytes) for entry in page.entries]
-    compared = _Compared(scan)
+    compared = _Compared(scan, connector)
     last = listed[-1].key if listed else ""
 
     def write(part: Sequence[ListedObject]) -> None:
@@ -309,6 +333,8 @@ def _compare(
         compared.counts += found.counts
         compared.due |= found.due
         compared.over_limit |= found.over_limit
+        if found.contradicts:
+            compared.connector = distrust_etags(services, connector)
         compared.ended = ends
 
     def refused(entry: ListedObject, error: Exception) -> ListedObject | None:
@@ -369,6 +395,7 @@ def _apply(
             listed,
             left_out=left_out,
             is_last=is_last,
+            distrusted=not connector.trusts_etags,
             run=run,
             found_by=found_by,
         )
@@ -446,14 +473,93 @@ def _delete_missing(
         after_batch()
 
 
+def distrust_etags(services: Services, connector: Connector) -> Connector:
+    """Compare sizes and times from now on, too: an ETag was seen over other bytes."""
+    if not connector.trusts_etags:
+        return connector
+    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+        is_news = services.connectors.distrust_etags(conn, connector.id)
+    if is_news:
+        logger.warning(
+            "The ETags of connector %s do not change with the bytes: sizes and times are "
+            "compared from now on, too.",
+            connector.partition_key,
+        )
+    return replace(connector, trusts_etags=False)
+
+
+def _ask_about_archived(
+    services: Services,
+    connector: Connector,
+    scan: Scan,
+    source: Source,
+    *,
+    deadline: float | None,
+    run: str | None,
+    found_by: UUID | None,
+    early: bool,
+) -> ScanCounts:
+    """Ask the source about archived objects of which its listing tells nothing.
+
+    Args:
+        early: also about those that were asked about a short time ago.
+
+    Returns:
+        Those that are taken up, as changed.
+    """
+    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+        asked = services.ledger.archived_objects(
+            conn,
+            connector.id,
+            early=early,
+            limit=_ASKED_IN_A_RUN if deadline is None else _ASKED_IN_A_TICK,
+        )
+    if not asked:
+        return ScanCounts()
+
+    def is_readable(key: str) -> bool | None:
+        if seconds_left(1.0) <= 0:
+            return None
+        try:
+            return not source.is_archived(key)
+        except (ObjectError, SourceError) as error:
+            # It stays as it is, and is asked about again.
+            logger.info("Still archived: %s - %s", connector.uri(key), error.message)
+            return False
+
+    seconds = _ASKING_SECONDS if deadline is None else _LEAST_ASKING_SECONDS
+    with (
+        give_up_at(max(deadline or 0.0, time.monotonic() + seconds)),
+        threads(services.settings.activekg_download_threads, name="archive") as pool,
+    ):
+        # Each in a copy of the context, which holds the deadline and the fields of the log.
+        answers = [pool.submit(copy_context().run, is_readable, key) for _, key in asked]
+    readable = {
+        id_: answer.result()
+        for (id_, _), answer in zip(asked, answers, strict=True)
+        if answer.result() is not None
+    }
+    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+        taken = services.ledger.settle_archived(conn, scan, readable, run=run, found_by=found_by)
+        counts = ScanCounts(changed=taken, due=taken)
+        if run is not None and taken:
+            services.ledger.count_run(conn, run, RunCounts.of_scan(counts))
+    return counts
+
+
 def _listed(entry: Entry, max_bytes: int) -> ListedObject:
     return ListedObject(
-        entry.key, entry.etag, entry.size, entry.modified_at, needs_no_download(entry, max_bytes)
+        entry.key,
+        entry.etag,
+        entry.size,
+        entry.modified_at,
+        needs_no_download(entry, max_bytes),
+        entry.archived,
     )
 
 
 def needs_no_download(entry: Entry, max_bytes: int) -> ObjectError | None:
-    """Why an entry needs no download: its name or its size says enough; None if it does."""
+    """Why an entry needs no download: the listing says enough; None if it does."""
     if entry.key.endswith("/"):
         return FolderMarker()
     if entry.size == 0:
@@ -465,6 +571,8 @@ def needs_no_download(entry: Entry, max_bytes: int) -> ObjectError | None:
             f"The object is larger than ACTIVEKG_MAX_FILE_BYTES allows: {entry.size:,} bytes, "
             f"limit {max_bytes:,}."
         )
+    if entry.archived:
+        return Archived()
     return None
 
 

@@ -40,6 +40,7 @@ class Ordered(Source):
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self.tokens_tell_bytes = source.tokens_tell_bytes
 
     @property
     def location(self) -> Location:
@@ -95,6 +96,10 @@ class Ordered(Source):
     def read_one_byte(self, key: str) -> None:
         """As the source reads it."""
         self._source.read_one_byte(key)
+
+    def is_archived(self, key: str) -> bool:
+        """As the source says."""
+        return self._source.is_archived(key)
 
     def close(self) -> None:
         """Close the source."""

@@ -16,6 +16,8 @@ from typing import Any, Self
 
 from activekg_pipelines.sources.listing import change_token, check_order, storable
 
+_ARCHIVED = "archived"
+
 
 @dataclass(frozen=True, slots=True)
 class Location:
@@ -79,8 +81,7 @@ class Entry:
         size: bytes.
         modified_at: UTC.
         storage_class: as the provider calls it; None where the listing does not say.
-        more: other facts that the listing gives (restore status, metadata, tags), by
-            name.
+        more: other facts that the listing gives (``archived``, metadata, tags), by name.
     """
 
     key: str
@@ -93,6 +94,14 @@ class Entry:
     def __post_init__(self) -> None:
         object.__setattr__(self, "etag", change_token(self.etag))
 
+    @property
+    def archived(self) -> bool | None:
+        """Whether it must be restored before it can be read.
+
+        None where the listing does not say.
+        """
+        return self.more.get(_ARCHIVED)
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -100,6 +109,16 @@ class Page:
 
     entries: list[Entry]
     is_last: bool
+
+    @property
+    def shares_tokens(self) -> bool:
+        """Whether two objects of different sizes have one token; folders do not count."""
+        sizes: dict[str, int] = {}
+        return any(
+            sizes.setdefault(entry.etag, entry.size) != entry.size
+            for entry in self.entries
+            if not entry.key.endswith("/")
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +130,8 @@ class Fetched:
         size: bytes that arrived.
         sha256: digest of the bytes that arrived.
         content_type: as the source says. Many uploads say ``binary/octet-stream``.
+        md5: of the bytes as they were sent, in hexadecimal; None where the source's tokens
+            need no proof.
     """
 
     path: Path
@@ -119,6 +140,7 @@ class Fetched:
     modified_at: datetime
     sha256: bytes
     content_type: str | None
+    md5: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "etag", change_token(self.etag))
@@ -135,6 +157,12 @@ class Source(ABC):
     """Whether the source lists in the order of keys, and so can begin at any key.
 
     One that does not is wrapped: see :mod:`activekg_pipelines.sources.ordered`.
+    """
+
+    tokens_tell_bytes = False
+    """Whether a token belongs to bytes, as S3's ETag, and not to one version of one object.
+
+    Then two objects of different sizes with the same one show that it does not.
     """
 
     @property
@@ -205,6 +233,14 @@ class Source(ABC):
         Raises:
             ObjectError: they do not.
         """
+
+    def is_archived(self, key: str) -> bool:
+        """Whether an object must be restored before it can be read; asked of the object.
+
+        Raises:
+            ObjectError: it cannot be told.
+        """
+        return False
 
     @abstractmethod
     def close(self) -> None:

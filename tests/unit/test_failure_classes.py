@@ -51,6 +51,10 @@ PROVEN_BY: dict[type[errors.ActiveKGError], str] = {
     errors.ObjectGone: (
         f"{OUTCOMES}::test_an_object_deleted_after_it_was_listed_waits_for_the_next_scan"
     ),
+    errors.Archived: (
+        "integration/test_archived.py::"
+        "test_an_archived_object_is_refused_once_and_taken_up_when_it_is_restored"
+    ),
     errors.CredentialsRefused: (
         f"{LEASES}::"
         "test_refused_credentials_end_the_run_give_its_objects_back_and_are_kept_with_the_connector"
@@ -93,6 +97,9 @@ ALSO_PROVEN = {
         f"{OUTCOMES}::"
         "test_an_object_overwritten_after_it_was_listed_is_taken_as_it_is_with_its_own_etag"
     ),
+    "the same ETag over other bytes": (
+        "integration/test_changes.py::test_a_constant_etag_hides_no_change"
+    ),
     "database unavailable": (
         "integration/test_database_away.py::"
         "test_a_database_that_goes_away_in_the_middle_costs_no_object_an_attempt"
@@ -125,6 +132,7 @@ ACTIONS = {
     Disposition.GONE: "retried with backoff",
     Disposition.DEAD: "dead at once",
     Disposition.SKIP: "skipped",
+    Disposition.ARCHIVED: "archived",
 }
 
 

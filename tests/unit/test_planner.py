@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from activekg_pipelines.errors import (
     AccessDenied,
+    Archived,
     Corrupt,
     EmptyObject,
     FetchFailed,
@@ -20,12 +23,15 @@ from activekg_pipelines.ledger.planner import (
     backoff_seconds,
     backoff_table,
     deletions_held_back,
+    is_changed,
     removes_document,
     retry_delay,
     runs_wanted,
     settle,
 )
-from activekg_pipelines.ledger.states import FailedObject, ObjectState
+from activekg_pipelines.ledger.states import FailedObject, KnownVersion, ObjectState
+
+LISTED = datetime(2026, 1, 2, 3, 4, 5, 250_000, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +72,42 @@ def test_chance_takes_up_to_a_quarter_off_a_pause() -> None:
 
 def _settle(error: ObjectError, attempts: int) -> FailedObject:
     return settle(1, error, attempts, max_attempts=3, base=10, cap=60, chance=0.5)
+
+
+@pytest.mark.parametrize(
+    ("known", "etag", "size", "later", "distrusted", "changed"),
+    [
+        (KnownVersion("a", 5, LISTED, None, True), "a", 5, 0, False, False),
+        (KnownVersion("a", 5, LISTED, None, True), "b", 5, 0, False, True),
+        # Listing and answers with different tokens.
+        (KnownVersion("a", 5, LISTED, "b", False), "a", 5, 0, False, False),
+        (KnownVersion("a", 5, LISTED, "b", False), "b", 5, 0, False, False),
+        (KnownVersion("a", 5, LISTED, "b", False), "c", 5, 0, False, True),
+        # The same token with another size.
+        (KnownVersion("a", 5, LISTED, None, True), "a", 6, 0, False, True),
+        # With another time: a copy onto itself, where the token is known to be the digest.
+        (KnownVersion("a", 5, LISTED, None, True), "a", 5, 60, False, False),
+        (KnownVersion("a", 5, LISTED, None, True), "a", 5, 60, True, True),
+        (KnownVersion("a", 5, LISTED, None, False), "a", 5, 60, False, True),
+        (KnownVersion("a", 5, LISTED, "b", True), "a", 5, 60, False, True),
+        # As it was read by the version before, and as AWS and Google have it.
+        (KnownVersion("a", 5, LISTED), "a", 5, 60, False, False),
+        (KnownVersion("a", 5, LISTED), "a", 5, 60, True, True),
+        # A GET says no fractions of a second.
+        (KnownVersion("a", 5, LISTED), "a", 5, 0.5, True, False),
+    ],
+)
+def test_what_counts_as_a_change(
+    known: KnownVersion, etag: str, size: int, later: float, distrusted: bool, changed: bool
+) -> None:
+    now = LISTED + timedelta(seconds=later)
+    assert is_changed(known, etag, size, now, distrusted=distrusted) is changed
+
+
+def test_an_archived_object_loses_no_attempt_and_no_document() -> None:
+    settled = [_settle(Archived(), attempts) for attempts in (1, 2, 3, 50)]
+    assert {(one.state, one.retry_in) for one in settled} == {(ObjectState.ARCHIVED, None)}
+    assert not removes_document(settled[0])
 
 
 def test_permanent_errors_are_dead_letters_at_the_first_attempt() -> None:

@@ -18,6 +18,7 @@ from botocore.exceptions import (
 
 from activekg_pipelines.errors import (
     AccessDenied,
+    Archived,
     ClockSkewed,
     CredentialsRefused,
     EndpointUnreachable,
@@ -65,6 +66,7 @@ _REGION = {
 _OF_THE_BUCKET = _CREDENTIALS | _REGION | {"NoSuchBucket", "RequestTimeTooSkewed"}
 _DENIED = {"AccessDenied", "403"}
 _GONE = {"NoSuchKey", "404"}
+_ARCHIVED = "InvalidObjectState"
 # S3's own longest one has 43.
 _MAX_CODE_CHARACTERS = 64
 _UNREACHABLE = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError, SSLError)
@@ -147,6 +149,8 @@ def object_error(error: Exception, bucket: str, key: str) -> ObjectError | Sourc
         return source_error(error, bucket)
     if code in _GONE:
         return ObjectGone(f"Failed to fetch {uri}: NoSuchKey")
+    if code == _ARCHIVED:
+        return Archived(f"{uri} is in an archive: it must be restored before it can be read.")
     if code in _DENIED:
         return AccessDenied(
             f"Failed to fetch {uri}: {code}. Check that the IAM policy allows s3:GetObject on it.",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
@@ -31,6 +34,11 @@ if TYPE_CHECKING:
 _MAX_OBJECT_BYTES: Final = 2**53
 # The request was allowed; the object is archived, or was deleted since the listing.
 _ALLOWED_ANYWAY: Final = frozenset({"InvalidObjectState", "NoSuchKey", "404"})
+_ARCHIVES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+# Its archive tiers are told by the object alone.
+_TIERED: Final = "INTELLIGENT_TIERING"
+_NO_ETAG: Final = "listed-"
+"""What the tokens of objects begin with that the store lists without an ETag."""
 
 
 class S3Source(Source):
@@ -52,6 +60,9 @@ class S3Source(Source):
         self._prefix = prefix
         self._location = Location("s3", bucket, prefix)
         self._least_page = least_page_seconds
+        self._is_aws = is_aws(client.meta.endpoint_url)
+
+    tokens_tell_bytes = True
 
     @property
     def location(self) -> Location:
@@ -70,10 +81,12 @@ class S3Source(Source):
         """GetObject of the listed version; of the present one where that is gone."""
         try:
             answer = self._get(key, etag)
-            arrived, modified_at = normalise_etag(answer["ETag"]), in_utc(answer["LastModified"])
+            arrived = normalise_etag(answer.get("ETag", "")) or etag
+            modified_at = in_utc(answer["LastModified"])
+            md5 = None if self._is_aws else hashlib.md5(usedforsecurity=False)
             with closing(answer["Body"]) as body:
                 written = write_body(
-                    body.iter_chunks(CHUNK_BYTES),
+                    _digested(body.iter_chunks(CHUNK_BYTES), md5),
                     target,
                     uri=self._location.uri(key),
                     declared=answer.get("ContentLength"),
@@ -88,7 +101,13 @@ class S3Source(Source):
                 f"({first_line(error)})"
             ) from None
         return Fetched(
-            target, arrived, written.size, modified_at, written.sha256, answer.get("ContentType")
+            target,
+            arrived,
+            written.size,
+            modified_at,
+            written.sha256,
+            answer.get("ContentType"),
+            md5 and md5.hexdigest(),
         )
 
     def read_one_byte(self, key: str) -> None:
@@ -99,11 +118,23 @@ class S3Source(Source):
             if error_code(error) not in _ALLOWED_ANYWAY:
                 raise object_error(error, self._bucket, key) from None
 
+    def is_archived(self, key: str) -> bool:
+        """HeadObject. Nothing else tells of the archive tiers of Intelligent-Tiering."""
+        try:
+            answer = self.client.head_object(Bucket=self._bucket, Key=key)
+        except (BotoCoreError, ClientError) as error:
+            raise object_error(error, self._bucket, key) from None
+        if restore := answer.get("Restore"):
+            return 'ongoing-request="false"' not in restore
+        return "ArchiveStatus" in answer or answer.get("StorageClass") in _ARCHIVES
+
     def close(self) -> None:
         """Close the client's connections."""
         self.client.close()
 
     def _get(self, key: str, etag: str) -> GetObjectOutputTypeDef:
+        if etag.startswith(_NO_ETAG):
+            return self.client.get_object(Bucket=self._bucket, Key=key)
         try:
             return self.client.get_object(Bucket=self._bucket, Key=key, IfMatch=f'"{etag}"')
         except ClientError as error:
@@ -114,7 +145,11 @@ class S3Source(Source):
 
     def _list(self, prefix: str, after: str, deadline: float | None) -> Generator[Page]:
         paginator = self.client.get_paginator("list_objects_v2")
-        answers = iter(paginator.paginate(Bucket=self._bucket, Prefix=prefix, StartAfter=after))
+        asked: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix, "StartAfter": after}
+        # Others may refuse what they do not know, and so do AWS's directory buckets.
+        if self._is_aws and not self._bucket.endswith("--x-s3"):
+            asked["OptionalObjectAttributes"] = ["RestoreStatus"]
+        answers = iter(paginator.paginate(**asked))
         try:
             while (answer := self._next(answers, deadline)) is not None:
                 entries = [self._entry(one, prefix) for one in answer.get("Contents", [])]
@@ -140,13 +175,15 @@ class S3Source(Source):
 
     def _entry(self, listed: ObjectTypeDef, prefix: str) -> Entry:
         try:
-            size = listed["Size"]
+            size, modified_at = listed["Size"], in_utc(listed["LastModified"])
+            archived = self._archived(listed)
             entry = Entry(
                 listed["Key"],
-                normalise_etag(listed["ETag"]),
+                normalise_etag(listed.get("ETag", "")) or _stand_in(size, modified_at),
                 size,
-                in_utc(listed["LastModified"]),
+                modified_at,
                 listed.get("StorageClass"),
+                {} if archived is None else {"archived": archived},
             )
         except KeyError as missing:
             raise SourceUnavailable(
@@ -169,7 +206,39 @@ class S3Source(Source):
             )
         return entry
 
+    def _archived(self, listed: ObjectTypeDef) -> bool | None:
+        restore = listed.get("RestoreStatus", {})
+        if restore.get("RestoreExpiryDate") and not restore.get("IsRestoreInProgress"):
+            return False
+        storage_class = listed.get("StorageClass")
+        # The classes of other stores only sound like AWS's: there a GET has to be refused.
+        if not self._is_aws or storage_class == _TIERED:
+            return None
+        return storage_class in _ARCHIVES
+
+
+def is_aws(endpoint_url: str) -> bool:
+    """Whether an endpoint is AWS's own."""
+    host = urlsplit(endpoint_url).hostname or ""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
 
 def normalise_etag(etag: str) -> str:
-    """The ETag without quotes: some stores list it without and answer GET with them."""
-    return etag.strip('"')
+    """The ETag without quotes and without the mark of a weak one.
+
+    Some stores list it without and answer GET with them.
+    """
+    return etag.removeprefix("W/").strip('"')
+
+
+def _stand_in(size: int, modified_at: datetime) -> str:
+    """The token of an object that the store lists without an ETag."""
+    return f"{_NO_ETAG}{size}-{modified_at:%Y%m%dT%H%M%S.%f}"
+
+
+def _digested(pieces: Iterator[bytes], digest: hashlib._Hash | None) -> Iterator[bytes]:
+    """The pieces as they are, added to a digest on the way."""
+    for piece in pieces:
+        if digest is not None:
+            digest.update(piece)
+        yield piece

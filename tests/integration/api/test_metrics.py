@@ -502,6 +502,10 @@ def test_a_scrape_reads_what_waits_and_never_the_whole_ledger(
     assert found.acme("connector_queue_depth", state="pending") == 5000
     assert found.acme("connector_dead_letters", error_type="corrupt") == 3000
     assert found.acme("connector_dead_letters", error_type="encrypted") == 2000
+    query(services, "UPDATE connectors.objects SET error_code = 'archived' WHERE state = 'dead'")
+    found = scrape()
+    assert found.acme("connector_archived_objects") == 5000
+    assert found.acme("connector_dead_letters", error_type="archived") is None
     with patch.object(metrics, "_MOST", 1000):
         assert scrape().acme("connector_queue_depth", state="pending") == 1000
 

@@ -137,6 +137,30 @@ def test_objects_are_listed_by_key_filtered_by_state_and_paged(
     assert_problem(acme.get(url, cursor="IlxcdTAwMDAi"[:-1]), 422)
 
 
+def test_archived_objects_have_a_state_of_their_own_and_are_no_dead_letters(
+    acme: Caller, ledger_rows: LedgerRows
+) -> None:
+    created = acme.register()
+    ledger_rows.add(created, "documents/a.txt", state="dead", error="archived")
+    ledger_rows.add(created, "documents/b.pdf", state="dead", error="corrupt")
+    url = f"{CONFIGS}/{created['id']}"
+
+    def keys(path: str, **filters: str) -> list[str]:
+        return [item["key"] for item in acme.get(f"{url}/{path}", **filters).json()["items"]]
+
+    assert keys("objects", state="archived") == ["documents/a.txt"]
+    assert keys("objects", state="dead") == ["documents/b.pdf"]
+    assert [item["state"] for item in acme.get(f"{url}/objects").json()["items"]] == [
+        "archived",
+        "dead",
+    ]
+    assert acme.get(url).json()["objects"] == {"archived": 1, "dead": 1}
+    assert keys("dead-letters") == ["documents/b.pdf"]
+    for body, replayed in (({"keys": ["documents/a.txt"]}, 0), ({"all": True}, 1)):
+        assert acme.post(f"{url}/dead-letters/replay", body).json() == {"replayed": replayed}
+    assert keys("objects", state="archived") == ["documents/a.txt"]
+
+
 def test_dead_letters_name_their_cause(acme: Caller, ledger_rows: LedgerRows) -> None:
     created = acme.register()
     ledger_rows.add(created, "documents/a.txt", state="indexed")

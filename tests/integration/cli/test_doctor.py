@@ -241,8 +241,9 @@ def test_connectors_that_need_somebody(
         f"UPDATE connectors.connectors SET {TROUBLES[part]}"
         if part in TROUBLES
         else "INSERT INTO connectors.objects (connector_id, tenant_id, key, etag, size,"
-        " modified_at, state, error_code) SELECT id, tenant_id, 'a.pdf', 'e', 1, now(), 'dead',"
-        " 'corrupt' FROM connectors.connectors",
+        " modified_at, state, error_code) SELECT id, tenant_id, key, 'e', 1, now(), 'dead', code"
+        " FROM connectors.connectors,"
+        " (VALUES ('a.pdf', 'corrupt'), ('b.pdf', 'archived')) o (key, code)",
     )
     found = findings(cli, *SLOW, code=5, ACTIVEKG_WEBSERVER_URL=webserver)
     assert broken(found) == {part}

@@ -23,7 +23,7 @@ from activekg_pipelines.pipeline.scan import scan_connector
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.memory import MemoryConfig, MemoryStore, memory_provider
 from activekg_pipelines.sources.registry import registered
-from tests.integration.syncing import drain, in_transaction, scan, states
+from tests.integration.syncing import drain, in_transaction, make_retries_due, scan, states
 from tests.integration.upgrade.old_version import SQL, EncryptionError, OldProcess
 from tests.registry import secrets_of
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket, S3ConfigPatch
@@ -189,6 +189,23 @@ def test_scans_claims_and_runs_of_both_versions_take_turns(
     old.ledger("release_claims", run="of-the-old-version")
     assert drain(services, connector).indexed == 2
     assert {state for state, _ in states(services, connector).values()} == {"indexed"}
+
+
+def test_what_the_new_version_found_archived_is_a_dead_letter_to_the_old_one(
+    services: Services, old: OldProcess, bucket: Bucket
+) -> None:
+    bucket.client.put_object(
+        Bucket=bucket.name, Key="a.txt", Body=b"A text.", StorageClass="GLACIER"
+    )
+    connector = bucket.register(services)
+    scan(services, connector)
+    drain(services, connector)
+    # Also when it is to be asked about: to the old version such a letter is never due.
+    make_retries_due(services)
+    assert old.ledger("progress", connector_id=connector.id) == [("dead", 1)]
+    claim = {"run": "of-the-old-version", "generation": connector.generation, "limit": 2}
+    more = {"extractor": "2", "busy": [], "lease": 60, "bytes_per_day": 0, "turn": 60.0}
+    assert old.ledger("claim_pending", connector_id=connector.id, places=4, **claim, **more) == []
 
 
 def test_a_scan_that_the_old_version_began_the_new_one_carries_on(

@@ -1,0 +1,24 @@
+"""Conditions that the statements of several rooms share, for :func:`load_queries`.
+
+``o`` is a row of ``connectors.objects``, ``l`` an entry of a listing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+OBJECT_CONDITIONS: Final[Mapping[str, str]] = {
+    # As planner.is_changed decides.
+    "is_changed": (
+        "(l.etag <> o.etag AND l.etag IS DISTINCT FROM o.arrived_etag OR l.size <> o.size"
+        " OR (%(distrusted)s OR o.etag_is_digest IS FALSE OR o.arrived_etag IS NOT NULL)"
+        " AND date_trunc('second', l.modified_at) <> date_trunc('second', o.modified_at))"
+    ),
+    "is_archived": "(o.state = 'dead' AND o.error_code IS NOT DISTINCT FROM 'archived')",
+    # To processes of the version before, an archived object is a dead letter.
+    "object_state": (
+        "CASE WHEN o.state = 'dead' AND o.error_code = 'archived' THEN 'archived'"
+        " ELSE o.state::text END"
+    ),
+}
