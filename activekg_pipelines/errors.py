@@ -213,8 +213,9 @@ class RequesterPays(ListingDenied):
 
     code = "requester_pays"
     fix = (
-        "Let the bucket's owner turn Requester Pays off, or copy its documents into another one; "
-        "where the connector has a setting for it, let the account of its credentials pay."
+        "Where the connector has the setting `requester_pays`, switch it on: its account is "
+        "charged then. Otherwise let the bucket's owner turn Requester Pays off, or copy its "
+        "documents into another bucket."
     )
 
 

@@ -41,7 +41,7 @@ _MAX_OBJECT_BYTES: Final = 2**53
 # The request was allowed; the object is archived, or was deleted since the listing.
 _ALLOWED_ANYWAY: Final = frozenset({"InvalidObjectState", "NoSuchKey", "404"})
 _MD5: Final = re.compile(r"[0-9a-fA-F]{32}")
-# Of these, S3's ETags are none: the whole of an object is written under another one.
+# Encryption under which an ETag has 32 digits, too, and is of something else.
 _KMS: Final = frozenset({"aws:kms", "aws:kms:dsse"})
 _REFUSES_CONDITIONS: Final = frozenset({400, 501})
 

@@ -297,6 +297,23 @@ def test_a_request_that_is_wrong_in_itself_is_no_refusal_of_conditions(
 # Notes
 
 
+def test_another_process_knows_what_was_found_out(
+    configured: Callable[..., Services], store: OddStore
+) -> None:
+    allowlist = (store.url.removeprefix("http://"),)
+    first, second = (configured(activekg_endpoint_allowlist=allowlist) for _ in range(2))
+    connector = store.register(first)
+    store.conditions = Refusal(501, "NotImplemented")
+    odd = {"x-amz-checksum-crc32": WRONG}
+    store.put("a.txt", TEXT, etag=MULTIPART, headers=odd)
+    assert sync(first, connector).indexed == 1
+    # With and without its condition; and once more, because of its checksum.
+    assert store.gets("a.txt") == 3
+    store.put("b.txt", TEXT + " b", etag=MULTIPART, headers=odd)
+    assert sync(second, second.connector(connector.id)).indexed == 1
+    assert store.gets("b.txt") == 1
+
+
 def test_notes_are_shown_until_the_connector_is_changed(
     services: Services, connector: Connector, store: OddStore
 ) -> None:
