@@ -283,8 +283,8 @@ class SourceUnavailable(SourceError):
     code = "source_unavailable"
     retryable = True
     fix = (
-        "Wait a few minutes: it is tried again by itself. If it stays, look at the state of the "
-        "store, and at what it says."
+        "Test again in a few minutes; syncs are tried again by themselves. If it stays, look at the "
+        "state of the store, and at what it says."
     )
 
 
