@@ -14,13 +14,14 @@ ActiveKGError
 ├── ModelError                    the embedding model cannot be used
 ├── ParserUnavailable             a parser of this installation cannot be used
 ├── SourceError                   the source as a whole cannot be used; the run or scan stops
-│   ├── CredentialsRefused, SourceMissing, ListingDenied, WrongRegion,
+│   ├── CredentialsRefused, CredentialsExpired, SourceMissing, ListingDenied,
+│   ├── ListingForbidden, RequesterPays, WrongRegion, RegionNotEnabled,
 │   ├── ClockSkewed, ListingOutOfOrder, ConnectorChanged,
 │   └── EndpointForbidden, EndpointUnreachable, SourceUnavailable
 └── ObjectError                   one object cannot be processed; the run goes on
     ├── skipped:   UnsupportedType, TooLarge, EmptyObject, FolderMarker
-    ├── dead:      AccessDenied, Encrypted, Corrupt, NoTextLayer, TextTooLarge, RunsDied,
-    │              NotStorable
+    ├── dead:      AccessDenied, ExplicitlyDenied, KeyDenied, KeyUnusable, CustomerKey,
+    │              Encrypted, Corrupt, NoTextLayer, TextTooLarge, RunsDied, NotStorable
     ├── retried:   FetchFailed, ParserCrashed, ParserDeadline, ParserMemory, EncoderFailed
     ├── vanished:  ObjectGone
     └── archived:  Archived
@@ -175,6 +176,16 @@ class CredentialsRefused(SourceError):
     fix = "Make new credentials, update the connector with them, and test the connection again."
 
 
+class CredentialsExpired(CredentialsRefused):
+    """The credentials are temporary ones, and have expired."""
+
+    code = "expired_token"
+    fix = (
+        "Update the connector with the access keys of a user, which do not expire, and test the "
+        "connection again."
+    )
+
+
 class SourceMissing(SourceError):
     """The source does not exist."""
 
@@ -189,11 +200,43 @@ class ListingDenied(SourceError):
     fix = "Allow these credentials to list the source, and check that nothing denies it."
 
 
+class ListingForbidden(ListingDenied):
+    """A policy forbids these credentials explicitly to list the source."""
+
+    code = "explicit_deny"
+    fix = (
+        "Find the policy that the message names, and take the statement with the effect Deny out "
+        "of it or exempt these credentials; one of the organisation is its administrator's to "
+        "change. To allow more elsewhere does not help."
+    )
+
+
+class RequesterPays(ListingDenied):
+    """The source answers only who pays for the requests (requester pays)."""
+
+    code = "requester_pays"
+    fix = (
+        "Where the connector has the setting `requester_pays`, switch it on: its account is "
+        "charged then. Otherwise let the bucket's owner turn Requester Pays off, or copy its "
+        "documents into another bucket."
+    )
+
+
 class WrongRegion(SourceError):
     """The source lies in another region than the connector says."""
 
     code = "wrong_region"
     fix = "Set `region` to the region in which the source lies, or correct `endpoint_url`."
+
+
+class RegionNotEnabled(WrongRegion):
+    """The source lies in a region that an account has to enable first (an opt-in region)."""
+
+    code = "region_not_enabled"
+    fix = (
+        "Set `region` to the bucket's own, and enable that region in the AWS console for the "
+        "account of these credentials."
+    )
 
 
 class ClockSkewed(SourceError):
@@ -208,6 +251,7 @@ class ConnectorChanged(SourceError):
 
     code = "connector_changed"
     retryable = True
+    fix = "Nothing is to be done: the next scan reads the new source."
 
 
 class EndpointForbidden(SourceError):
@@ -241,6 +285,10 @@ class SourceUnavailable(SourceError):
 
     code = "source_unavailable"
     retryable = True
+    fix = (
+        "Test again in a few minutes; syncs are tried again by themselves. If it stays, look at the "
+        "state of the store, and at what it says."
+    )
 
 
 class ObjectError(ActiveKGError):
@@ -262,6 +310,7 @@ class UnsupportedType(ObjectError):
     """The object is not a PDF, Word (.docx), HTML, Markdown or text document."""
 
     code = "unsupported_type"
+    fix = "Convert it to PDF, Word (.docx), HTML, Markdown or text, if it should be found."
     disposition = Disposition.SKIP
     without_text = True
 
@@ -270,6 +319,7 @@ class TooLarge(ObjectError):
     """The object is larger than ACTIVEKG_MAX_FILE_BYTES allows."""
 
     code = "too_large"
+    fix = "Split it, or ask the operator to raise ACTIVEKG_MAX_FILE_BYTES."
     disposition = Disposition.SKIP
     without_text = True
 
@@ -278,6 +328,7 @@ class EmptyObject(ObjectError):
     """The object is empty (0 bytes, or nothing but white space)."""
 
     code = "empty"
+    fix = "Upload its text, if it should have one."
     disposition = Disposition.SKIP
     without_text = True
 
@@ -286,6 +337,7 @@ class FolderMarker(ObjectError):
     """The key only marks a folder; it holds no document."""
 
     code = "folder_marker"
+    fix = "Nothing is to be done."
     disposition = Disposition.SKIP
     without_text = True
 
@@ -298,10 +350,49 @@ class AccessDenied(ObjectError):
     disposition = Disposition.DEAD
 
 
+class ExplicitlyDenied(AccessDenied):
+    """A policy forbids these credentials explicitly to read the object."""
+
+    code = "explicit_deny"
+    fix = (
+        "Find the policy that the message names, and take the statement with the effect Deny out "
+        "of it or exempt these credentials; one of the organisation is its administrator's to "
+        "change. Then replay the object."
+    )
+
+
+class KeyDenied(AccessDenied):
+    """The credentials may not use the key that encrypts the object."""
+
+    code = "kms_access_denied"
+    fix = (
+        "Allow these credentials kms:Decrypt on the key, in their own policy and in the key's, "
+        "then replay the object."
+    )
+
+
+class KeyUnusable(AccessDenied):
+    """The key that encrypts the object is disabled, about to be deleted, or gone."""
+
+    code = "kms_key_unusable"
+    fix = (
+        "Enable the key again, or cancel its deletion, then replay the object. What a deleted key "
+        "has encrypted nobody can read."
+    )
+
+
+class CustomerKey(AccessDenied):
+    """The object is encrypted with a key that only its owner has (SSE-C)."""
+
+    code = "customer_key"
+    fix = "Write the object again with the store's own encryption, or with a key of its KMS."
+
+
 class Encrypted(ObjectError):
     """The document is protected by a password."""
 
     code = "encrypted"
+    fix = "Upload it again without its password."
     disposition = Disposition.DEAD
     without_text = True
 
@@ -310,6 +401,7 @@ class Corrupt(ObjectError):
     """The document is damaged and cannot be opened."""
 
     code = "corrupt"
+    fix = "Upload it again, from a copy that opens."
     disposition = Disposition.DEAD
     without_text = True
 
@@ -318,6 +410,7 @@ class NoTextLayer(ObjectError):
     """The document opens but holds no text; it is probably a scan without a text layer."""
 
     code = "no_text_layer"
+    fix = "Let an OCR program add a text layer, and upload it again."
     disposition = Disposition.DEAD
     without_text = True
 
@@ -326,6 +419,7 @@ class TextTooLarge(ObjectError):
     """The document's text is larger than ACTIVEKG_MAX_TEXT_CHARS allows."""
 
     code = "text_too_large"
+    fix = "Split it, or ask the operator to raise ACTIVEKG_MAX_TEXT_CHARS."
     disposition = Disposition.DEAD
     without_text = True
 
@@ -334,6 +428,7 @@ class RunsDied(ObjectError):
     """Run after run died while it worked on this object."""
 
     code = "runs_died"
+    fix = "Look into the logs of the runs that died, mostly for too little memory, then replay it."
     disposition = Disposition.DEAD
 
 
@@ -341,6 +436,7 @@ class NotStorable(ObjectError):
     """The database refuses what belongs to this object."""
 
     code = "not_storable"
+    fix = "Change the constraint or trigger of the database that the message names, then replay it."
     disposition = Disposition.DEAD
 
 
@@ -348,12 +444,17 @@ class FetchFailed(ObjectError):
     """The object could not be downloaded."""
 
     code = "fetch_failed"
+    fix = (
+        "Nothing at first: it is tried again by itself. Once it is a dead letter, look at what "
+        "the store says, and replay it."
+    )
 
 
 class ParserCrashed(ObjectError):
     """The parser's process died on this document."""
 
     code = "parser_crash"
+    fix = "Open it and save it anew; if that does not help, report the document."
     of_parser = True
 
 
@@ -361,6 +462,7 @@ class ParserDeadline(ObjectError):
     """The parser did not finish this document in time."""
 
     code = "parser_deadline"
+    fix = "Split it, or ask the operator to raise ACTIVEKG_PARSE_TIMEOUT_SECONDS, then replay it."
     of_parser = True
 
 
@@ -368,6 +470,7 @@ class ParserMemory(ObjectError):
     """The parser needed more memory than allowed for this document."""
 
     code = "parser_memory"
+    fix = "Split it, or ask the operator to raise ACTIVEKG_PARSE_MEMORY_BYTES, then replay it."
     of_parser = True
 
 
@@ -375,12 +478,16 @@ class EncoderFailed(ObjectError):
     """The document's text could not be embedded."""
 
     code = "encoder_failure"
+    fix = (
+        "Nothing at first: it is tried again by itself. If it stays, look into the log of the run."
+    )
 
 
 class ObjectGone(ObjectError):
     """The object was deleted after it was listed."""
 
     code = "not_found"
+    fix = "Nothing is to be done: the next completed scan settles it."
     disposition = Disposition.GONE
 
 
@@ -393,6 +500,16 @@ class Archived(ObjectError):
         "Restore it in the source's console, for some days at least. It is taken up by itself; a "
         "sync looks at once."
     )
+
+
+def fix_of(code: str | None, family: type[ObjectError | SourceError]) -> str | None:
+    """What a person does about an error that is known by its code alone; None for others."""
+    kinds = [family]
+    for kind in kinds:
+        if kind.code == code:
+            return kind.fix
+        kinds += kind.__subclasses__()
+    return None
 
 
 def first_line(error: BaseException) -> str:

@@ -288,6 +288,7 @@ class Services:
                 is not installed here.
         """
         source = self._source(_Configured(connector.id, connector.updated_at, connector))
+        source.heed(connector.store_notes)
         in_order = source.lists_in_order and connector.lists_in_order
         return source if in_order else Ordered(source)
 

@@ -12,11 +12,20 @@ from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, cast
 from uuid import UUID
 
-from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import (
+    AliasPath,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    computed_field,
+    create_model,
+)
 
 from activekg_pipelines.connectors.actions import ActionKind, Via
 from activekg_pipelines.connectors.models import ConnectorStatus
 from activekg_pipelines.connectors.store import stored_config
+from activekg_pipelines.errors import ObjectError, SourceError, fix_of
 from activekg_pipelines.ledger.run_counts import COUNTERS, Unit
 from activekg_pipelines.ledger.states import Mode, ObjectState, Trigger
 from activekg_pipelines.pipeline.preview import Basis
@@ -95,6 +104,18 @@ class LastError(Schema):
     message: str
     at: datetime
 
+    @computed_field(description="What to do about it, where that is known.")  # type: ignore[prop-decorator]
+    @property
+    def fix(self) -> str | None:
+        return fix_of(self.error_type, SourceError)
+
+
+class NoteView(Schema):
+    """What a store does otherwise than its protocol says, and what is done about it."""
+
+    code: str = Field(description="Stable, for programs.")
+    message: str
+
 
 class ConnectorView(Schema):
     """A connector as the API shows it."""
@@ -109,6 +130,7 @@ class ConnectorView(Schema):
     partition_key: str = Field(description="Its partition in Dagster.")
     status: ConnectorStatus
     last_error: LastError | None
+    notes: list[NoteView] = Field(description="What was found out about the store.")
     deletions_held_back: int
     objects_over_limit: int = Field(description="New objects that the last scan did not take in.")
     trusts_etags: bool = Field(
@@ -317,6 +339,11 @@ class ObjectView(Schema):
     indexed_etag: str | None
     indexed_at: datetime | None
     chunks: int
+
+    @computed_field(description="What to do about the error.")  # type: ignore[prop-decorator]
+    @property
+    def fix(self) -> str | None:
+        return fix_of(self.error_type, ObjectError)
 
 
 class Replayed(Schema):

@@ -604,6 +604,8 @@ def _fields(view: ConnectorView) -> list[tuple[str, object]]:
         ("polled every", f"{view.config.poll_interval_seconds} s"),
         ("status", view.status.value),
         ("last error", error and f"{error.error_type} at {moment(error.at)}: {error.message}"),
+        ("what to do", error and error.fix),
+        *(("note", note.message) for note in view.notes),
         ("deletions held back", held_back if view.deletions_held_back else None),
         ("objects over limit", view.objects_over_limit or None),
         ("ETags", None if view.trusts_etags else "not trusted: sizes and times count, too"),

@@ -12,6 +12,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field
 
 from activekg_pipelines.sources.config import no_dots
+from activekg_pipelines.sources.notes import Note, note_of
 from activekg_pipelines.sources.source import Location
 
 # No ':' and no '/': an external id is {scheme}:{tenant}:{container}/{key}, and two tenants
@@ -73,6 +74,7 @@ class Connector:
         lists_in_order: the source lists its keys in order; otherwise runs sort them.
         trusts_etags: no ETag of the source was seen over other bytes; otherwise sizes and
             times are compared, too.
+        store_notes: codes of what was found out about the store.
         runs_held: after a cancellation, nothing starts by itself until the next poll.
         delete_guard_percent: share of its objects above which a scan deletes nothing
             without a confirmation; None for the installation's.
@@ -88,6 +90,7 @@ class Connector:
     location: Location
     lists_in_order: bool
     trusts_etags: bool
+    store_notes: list[str]
     poll_interval_seconds: int
     enabled: bool
     delete_guard_percent: int | None
@@ -133,6 +136,11 @@ class Connector:
         if self.last_error_code is None or self.last_error_at is None:
             return None
         return LastError(self.last_error_code, self.last_error_message or "", self.last_error_at)
+
+    @property
+    def notes(self) -> list[Note]:
+        """What was found out about the store, for people."""
+        return [note_of(code) for code in self.store_notes]
 
     def uri(self, key: str) -> str:
         """An object's address, such as ``s3://bucket/key``."""

@@ -102,6 +102,8 @@ UPDATE connectors.connectors SET
     config = %(config)s, location = %(location)s,
     -- Another source may list otherwise.
     lists_in_order = lists_in_order OR %(moved)s, trusts_etags = trusts_etags OR %(moved)s,
+    -- Another configuration may reach another store, and the same one may be mended.
+    store_notes = '{}',
     poll_interval_seconds = %(poll_interval_seconds)s, enabled = %(enabled)s,
     delete_guard_percent = %(delete_guard_percent)s,
     secrets = coalesce(%(secrets)s, secrets), kek_version = coalesce(%(kek_version)s, kek_version),
@@ -123,6 +125,11 @@ UPDATE connectors.connectors SET lists_in_order = false WHERE id = %(id)s AND li
 
 -- name: distrust_etags
 UPDATE connectors.connectors SET trusts_etags = false WHERE id = %(id)s AND trusts_etags
+-- name: note_store
+UPDATE connectors.connectors SET store_notes = ARRAY(
+    SELECT DISTINCT note FROM unnest(store_notes || %(notes)s::text[]) AS note ORDER BY note
+)
+WHERE id = %(id)s AND updated_at = %(updated_at)s AND NOT store_notes @> %(notes)s::text[]
 
 -- name: record_error
 -- Written only when something changes: a connector that fails at every poll does not

@@ -6,7 +6,7 @@ method works in the caller's transaction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -263,6 +263,17 @@ class ConnectorStore:
             Whether that is news.
         """
         return bool(conn.execute(_SQL["distrust_etags"], {"id": connector_id}).rowcount)
+
+    def note_store(
+        self, conn: Connection[TupleRow], connector: Connector, notes: Collection[str]
+    ) -> None:
+        """Remember what was found out about the store, until the connector is changed."""
+        parameters = {
+            "id": connector.id,
+            "updated_at": connector.updated_at,
+            "notes": sorted(notes),
+        }
+        conn.execute(_SQL["note_store"], parameters)
 
     def delay_polls(
         self, conn: Connection[TupleRow], connector_id: UUID, *, seconds: float

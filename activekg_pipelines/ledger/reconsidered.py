@@ -10,6 +10,7 @@ from activekg_pipelines.errors import (
     Corrupt,
     EmptyObject,
     Encrypted,
+    FolderMarker,
     NoTextLayer,
     ObjectError,
     ParserCrashed,
@@ -23,6 +24,8 @@ _RECONSIDERED: Final[tuple[type[ObjectError], ...]] = (
     Corrupt,
     EmptyObject,
     Encrypted,
+    # Of those that hold bytes, which earlier versions passed over.
+    FolderMarker,
     NoTextLayer,
     ParserCrashed,
     ParserDeadline,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import hashlib
+import logging
 import tempfile
 import time
 from collections import ChainMap
@@ -45,7 +46,10 @@ from activekg_pipelines.pipeline.stop import Stop, threads
 from activekg_pipelines.pipeline.text_room import TextRoom
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
+from activekg_pipelines.sources.notes import note_of
 from activekg_pipelines.sources.source import Fetched, Source
+
+logger = logging.getLogger(__name__)
 
 # How long to wait for running objects before asking whether the run goes on at all.
 _WAIT_SECONDS = 1.0
@@ -162,8 +166,10 @@ def extract(
         )
         try:
             extraction.drain(downloads, extractor, first)
+            _keep_notes(services, connector, extractor.source)
         except (SourceError, ParserUnavailable) as error:
             extraction.flush()
+            _keep_notes(services, connector, extractor.source)
             with services.database.transaction(tenant_id=connector.tenant_id) as conn:
                 services.connectors.record_error(conn, connector.id, error.code, error.message)
             raise
@@ -174,6 +180,17 @@ def extract(
     with services.database.transaction() as conn:
         services.ledger.note_versions(conn, connector.id, services.versions)
     return extraction.taken
+
+
+def _keep_notes(services: Services, connector: Connector, source: Source) -> None:
+    """Keep with the connector what was found out about its store."""
+    found = source.notes - set(connector.store_notes)
+    if not found:
+        return
+    with services.database.transaction(tenant_id=connector.tenant_id) as conn:
+        services.connectors.note_store(conn, connector, found)
+    for note in sorted(found):
+        logger.warning("%s: %s", connector.location, note_of(note).message)
 
 
 class _Extraction:

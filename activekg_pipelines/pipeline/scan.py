@@ -560,7 +560,7 @@ def _listed(entry: Entry, max_bytes: int) -> ListedObject:
 
 def needs_no_download(entry: Entry, max_bytes: int) -> ObjectError | None:
     """Why an entry needs no download: the listing says enough; None if it does."""
-    if entry.key.endswith("/"):
+    if entry.size == 0 and entry.key.endswith("/"):
         return FolderMarker()
     if entry.size == 0:
         return EmptyObject("The object is empty (0 bytes).")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from activekg_pipelines.errors import SourceUnavailable
 from activekg_pipelines.sources.listing import storable
+from activekg_pipelines.sources.notes import StoreNote
 from activekg_pipelines.sources.source import Entry, Fetched, Location, Page, Source
 
 _PAGE: Final = 1000
@@ -41,6 +42,15 @@ class Ordered(Source):
     def __init__(self, source: Source) -> None:
         self._source = source
         self.tokens_tell_bytes = source.tokens_tell_bytes
+
+    @property
+    def notes(self) -> frozenset[StoreNote]:
+        """As the source found."""
+        return self._source.notes
+
+    def heed(self, notes: Collection[str]) -> None:
+        """As the source heeds them."""
+        self._source.heed(notes)
 
     @property
     def location(self) -> Location:

@@ -7,7 +7,7 @@ nothing else of the provider.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from activekg_pipelines.sources.listing import change_token, check_order, storable
+from activekg_pipelines.sources.notes import StoreNote
 
 _ARCHIVED = "archived"
 
@@ -127,8 +128,9 @@ class Fetched:
 
     Attributes:
         etag: of the bytes that arrived; they may be newer than the listing.
-        size: bytes that arrived.
-        sha256: digest of the bytes that arrived.
+        size: bytes that arrived, as they are stored and listed.
+        sha256: digest of the bytes in the file, of which the text is made: where the
+            object is stored with a content coding, without it.
         content_type: as the source says. Many uploads say ``binary/octet-stream``.
         md5: of the bytes as they were sent, in hexadecimal; None where the source's tokens
             need no proof.
@@ -164,6 +166,14 @@ class Source(ABC):
 
     Then two objects of different sizes with the same one show that it does not.
     """
+
+    @property
+    def notes(self) -> frozenset[StoreNote]:
+        """What was found out about the store, here or in :meth:`heed`."""
+        return frozenset()
+
+    def heed(self, notes: Collection[str]) -> None:  # noqa: B027 - most find out nothing
+        """Take the store as it was found before; codes that are unknown do not matter."""
 
     @property
     @abstractmethod
@@ -219,7 +229,8 @@ class Source(ABC):
         Args:
             etag: the listed version.
             target: file to write. The caller removes it.
-            max_bytes: limit on the declared length and on the bytes that arrive.
+            max_bytes: limit on the declared length, on the bytes that arrive, and on what
+                they unpack to.
 
         Raises:
             ObjectError: this object cannot be fetched. It is gone, denied or too large,

@@ -15,6 +15,7 @@ import pytest
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.errors import (
     ClockSkewed,
+    CredentialsExpired,
     CredentialsRefused,
     EndpointUnreachable,
     ListingDenied,
@@ -73,7 +74,7 @@ def live(services: Services) -> int:
         (status(404, "NoSuchBucket"), 1, SourceMissing),
         (status(403, "InvalidAccessKeyId"), 1, CredentialsRefused),
         (status(403, "SignatureDoesNotMatch"), 1, CredentialsRefused),
-        (status(400, "ExpiredToken"), 2, CredentialsRefused),
+        (status(400, "ExpiredToken"), 2, CredentialsExpired),
         (
             status(400, "AuthorizationHeaderMalformed", "the region 'x' is wrong; expecting 'y'"),
             1,

@@ -23,12 +23,22 @@ TABLE = (
 PARSER = f"{OUTCOMES}::test_a_document_that_kills_hangs_or_bloats_its_parser_costs_only_itself"
 LISTING = f"{SCANS}::test_a_listing_that_fails_deletes_nothing_and_the_next_good_one_goes_on"
 
+REFUSED = (
+    "integration/sources/test_what_s3_says.py::"
+    "test_permanent_refusals_are_dead_at_once_and_others_are_tried_again"
+)
+REFUSED_LISTING = "integration/sources/test_what_s3_says.py::test_a_refused_listing_says_why"
+
 PROVEN_BY: dict[type[errors.ActiveKGError], str] = {
     errors.UnsupportedType: TABLE,
     errors.TooLarge: TABLE,
     errors.EmptyObject: TABLE,
     errors.FolderMarker: TABLE,
     errors.AccessDenied: TABLE,
+    errors.ExplicitlyDenied: REFUSED,
+    errors.KeyDenied: REFUSED,
+    errors.KeyUnusable: REFUSED,
+    errors.CustomerKey: REFUSED,
     errors.Encrypted: TABLE,
     errors.Corrupt: TABLE,
     errors.NoTextLayer: TABLE,
@@ -59,6 +69,10 @@ PROVEN_BY: dict[type[errors.ActiveKGError], str] = {
         f"{LEASES}::"
         "test_refused_credentials_end_the_run_give_its_objects_back_and_are_kept_with_the_connector"
     ),
+    errors.CredentialsExpired: LISTING,
+    errors.ListingForbidden: REFUSED_LISTING,
+    errors.RequesterPays: REFUSED_LISTING,
+    errors.RegionNotEnabled: REFUSED_LISTING,
     errors.SourceMissing: (
         f"{SCANS}::"
         "test_a_bucket_that_vanished_or_became_unreachable_leaves_every_document_in_search"
@@ -185,6 +199,27 @@ def test_the_guide_names_what_becomes_of_the_connector(
     action = documented(project_root, "Errors of connectors")[kind.code]
     is_retried = issubclass(kind, SourceError) and kind.retryable
     assert action.startswith("retried" if is_retried else "ends the run")
+
+
+@pytest.mark.parametrize(
+    ("kind", "heading"),
+    [
+        *((kind, "What to do about errors of objects") for kind in family(ObjectError)),
+        *((kind, "What to do about errors of connectors") for kind in OF_CONNECTORS),
+    ],
+)
+def test_each_says_itself_and_in_the_guide_what_to_do(
+    kind: type[ObjectError | SourceError | ParserUnavailable], heading: str, project_root: Path
+) -> None:
+    assert "fix" in vars(kind), "not only the advice of all errors"
+    assert documented(project_root, heading)[kind.code] == kind.fix
+
+
+def test_the_advice_is_found_by_the_code_that_is_stored() -> None:
+    for base in (ObjectError, SourceError):
+        assert all(errors.fix_of(kind.code, base) == kind.fix for kind in family(base))
+        assert errors.fix_of("unheard_of", base) is None
+        assert errors.fix_of(None, base) is None
 
 
 def test_the_guide_names_no_error_that_there_is_none() -> None:

@@ -20,11 +20,13 @@ from activekg_pipelines.errors import (
     AccessDenied,
     ClockSkewed,
     CredentialsRefused,
+    CustomerKey,
     EndpointUnreachable,
     FetchFailed,
     ListingDenied,
     ObjectError,
     ObjectGone,
+    RequesterPays,
     SourceError,
     SourceMissing,
     SourceUnavailable,
@@ -68,7 +70,7 @@ def source_error(error: Exception, bucket: str) -> SourceError:
             fix=_NEW_KEY,
         )
     if _is_requester_pays(error):
-        return ListingDenied(
+        return RequesterPays(
             f"The bucket {bucket!r} is a requester-pays bucket, which this connector does not "
             "read: it would be billed for every request.",
             fix="Turn off Requester Pays for the bucket, or copy its documents into another one.",
@@ -129,7 +131,7 @@ def object_error(error: Exception, bucket: str, key: str) -> ObjectError | Sourc
             "is enabled.",
         )
     if status == 400 and "customer-supplied encryption key" in _text(error):
-        return AccessDenied(
+        return CustomerKey(
             f"Failed to fetch {uri}: it is encrypted with a customer-supplied key, which only "
             "its owner has.",
             fix="Rewrite the object with Google's encryption or a Cloud KMS key.",

@@ -50,6 +50,7 @@ from activekg_pipelines.deadline import give_up_at, seconds_left
 from activekg_pipelines.errors import FetchFailed, SourceUnavailable
 from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.download import CHUNK_BYTES, write_body
+from activekg_pipelines.sources.encodings import named_codings
 from activekg_pipelines.sources.gcs import GOOGLE_TOKENS, GcsConfig, ServiceAccount
 from activekg_pipelines.sources.gcs.errors import object_error, source_error
 from activekg_pipelines.sources.listing import entry_of, in_utc
@@ -136,7 +137,7 @@ class GcsSource(Source):
         return entry_of(key, self._list(key, "", None), in_order=in_order)
 
     def fetch(self, key: str, etag: str, target: Path, *, max_bytes: int) -> Fetched:
-        """Objects.get of the present version, as it is stored.
+        """Objects.get of the present version, as it is stored, and unpacked here.
 
         The listed generation is no condition of the request. Where it was overwritten,
         the present one is wanted, and the answer says which one it is.
@@ -154,6 +155,7 @@ class GcsSource(Source):
                     uri=uri,
                     declared=None if length is None else int(length),
                     max_bytes=max_bytes,
+                    codings=named_codings(headers.get("Content-Encoding")),
                 )
         except _FAILURES as error:
             raise object_error(error, self._bucket, key) from None

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import binascii
 import hashlib
+import re
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
+from botocore.httpchecksum import StreamingChecksumBody
 from urllib3.exceptions import HTTPError
 
 from activekg_pipelines.deadline import give_up_at
 from activekg_pipelines.errors import FetchFailed, SourceUnavailable, first_line
 from activekg_pipelines.sources.download import CHUNK_BYTES, write_body
+from activekg_pipelines.sources.encodings import AWS_CHUNKED, UNNAMED_CHUNKED, named_codings
 from activekg_pipelines.sources.listing import entry_of, in_utc
 from activekg_pipelines.sources.network.answer_size import LISTING_BYTES, answers_of
+from activekg_pipelines.sources.notes import StoreNote
 from activekg_pipelines.sources.s3.errors import error_code, object_error, source_error
 from activekg_pipelines.sources.source import Entry, Fetched, Location, Page, Source
 
@@ -30,6 +35,9 @@ if TYPE_CHECKING:
         ObjectTypeDef,
     )
 
+_Version: TypeAlias = tuple[str, bytes]
+"""An ETag, and the MD5 of the bytes that came with it."""
+
 # More than any store takes, and little enough for Postgres.
 _MAX_OBJECT_BYTES: Final = 2**53
 # The request was allowed; the object is archived, or was deleted since the listing.
@@ -39,6 +47,10 @@ _ARCHIVES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _TIERED: Final = "INTELLIGENT_TIERING"
 _NO_ETAG: Final = "listed-"
 """What the tokens of objects begin with that the store lists without an ETag."""
+_MD5: Final = re.compile(r"[0-9a-fA-F]{32}")
+# Encryption under which an ETag has 32 digits, too, and is of something else.
+_KMS: Final = frozenset({"aws:kms", "aws:kms:dsse"})
+_REFUSES_CONDITIONS: Final = frozenset({400, 501})
 
 
 class S3Source(Source):
@@ -61,8 +73,18 @@ class S3Source(Source):
         self._location = Location("s3", bucket, prefix)
         self._least_page = least_page_seconds
         self._is_aws = is_aws(client.meta.endpoint_url)
+        self._notes: set[StoreNote] = set()
 
     tokens_tell_bytes = True
+
+    @property
+    def notes(self) -> frozenset[StoreNote]:
+        """What was found out about the store."""
+        return frozenset(self._notes)
+
+    def heed(self, notes: Collection[str]) -> None:
+        """Take the store as it was found before."""
+        self._notes.update(note for note in StoreNote if note in notes)
 
     @property
     def location(self) -> Location:
@@ -78,20 +100,16 @@ class S3Source(Source):
         return entry_of(key, self._list(key, "", None), in_order=in_order)
 
     def fetch(self, key: str, etag: str, target: Path, *, max_bytes: int) -> Fetched:
-        """GetObject of the listed version; of the present one where that is gone."""
+        """GetObject of the listed version; of the present one where that is gone.
+
+        A body that is not what the answer names is fetched once more: it broke on the way,
+        or the store names something else.
+        """
         try:
-            answer = self._get(key, etag)
-            arrived = normalise_etag(answer.get("ETag", "")) or etag
-            modified_at = in_utc(answer["LastModified"])
-            md5 = None if self._is_aws else hashlib.md5(usedforsecurity=False)
-            with closing(answer["Body"]) as body:
-                written = write_body(
-                    _digested(body.iter_chunks(CHUNK_BYTES), md5),
-                    target,
-                    uri=self._location.uri(key),
-                    declared=answer.get("ContentLength"),
-                    max_bytes=max_bytes,
-                )
+            try:
+                return self._fetch(key, etag, target, max_bytes, before=None)
+            except _Doubtful as doubt:
+                return self._fetch(key, etag, target, max_bytes, before=doubt.version)
         except (BotoCoreError, ClientError, HTTPError) as error:
             raise object_error(error, self._bucket, key) from None
         except (KeyError, ValueError, OverflowError) as error:
@@ -100,6 +118,23 @@ class S3Source(Source):
                 f"Failed to fetch {self._location.uri(key)}: the store's answer cannot be read "
                 f"({first_line(error)})"
             ) from None
+
+    def _fetch(
+        self, key: str, etag: str, target: Path, max_bytes: int, *, before: _Version | None
+    ) -> Fetched:
+        answer = self._get(key, etag)
+        arrived = normalise_etag(answer.get("ETag", "")) or etag
+        modified_at = in_utc(answer["LastModified"])
+        digest = hashlib.md5(usedforsecurity=False)
+        with closing(answer["Body"]):
+            written = write_body(
+                self._sound(answer, digest, self._location.uri(key), before),
+                target,
+                uri=self._location.uri(key),
+                declared=answer.get("ContentLength"),
+                max_bytes=max_bytes,
+                codings=_codings(answer),
+            )
         return Fetched(
             target,
             arrived,
@@ -107,8 +142,55 @@ class S3Source(Source):
             modified_at,
             written.sha256,
             answer.get("ContentType"),
-            md5 and md5.hexdigest(),
+            None if self._is_aws else digest.hexdigest(),
         )
+
+    def _sound(
+        self,
+        answer: GetObjectOutputTypeDef,
+        digest: hashlib._Hash,
+        uri: str,
+        before: _Version | None,
+    ) -> Iterator[bytes]:
+        """A body as it arrives, held against the checksum and the MD5 that the answer names.
+
+        Args:
+            digest: an empty one of MD5, which gets what arrives.
+            before: what arrived at the first attempt, which was another.
+
+        Raises:
+            _Doubtful: at the end, where it is neither, at the first attempt.
+            FetchFailed: the same at the second one.
+        """
+        body = answer["Body"]
+        is_checked, is_wrong = isinstance(body, StreamingChecksumBody), False
+        try:
+            for piece in body.iter_chunks(CHUNK_BYTES):
+                digest.update(piece)
+                yield piece
+        except (FlexibleChecksumError, binascii.Error):
+            # At the end of a body of the right length.
+            is_wrong = True
+        if is_checked and not is_wrong:
+            return
+        md5 = None if StoreNote.ETAGS_NO_MD5 in self._notes else _md5_of(answer)
+        if md5 == digest.digest():
+            if is_wrong:
+                self._notes.add(StoreNote.WRONG_CHECKSUMS)
+            return
+        if md5 is None and (not is_wrong or StoreNote.WRONG_CHECKSUMS in self._notes):
+            # Its length is right, and nothing else is known of it.
+            return
+        version = answer.get("ETag", ""), digest.digest()
+        if before is None:
+            raise _Doubtful(version)
+        if version != before or (md5 is not None and is_wrong):
+            raise FetchFailed(
+                f"Failed to fetch {uri}: what arrived is not what the store names by "
+                f"{'checksum and MD5' if md5 and is_wrong else 'checksum' if is_wrong else 'MD5'}."
+            )
+        # It came twice, alike: what the store names is of something else.
+        self._notes.add(StoreNote.WRONG_CHECKSUMS if is_wrong else StoreNote.ETAGS_NO_MD5)
 
     def read_one_byte(self, key: str) -> None:
         """GetObject with a range of one byte."""
@@ -133,15 +215,21 @@ class S3Source(Source):
         self.client.close()
 
     def _get(self, key: str, etag: str) -> GetObjectOutputTypeDef:
-        if etag.startswith(_NO_ETAG):
+        if etag.startswith(_NO_ETAG) or StoreNote.NO_CONDITIONS in self._notes:
             return self.client.get_object(Bucket=self._bucket, Key=key)
         try:
             return self.client.get_object(Bucket=self._bucket, Key=key, IfMatch=f'"{etag}"')
         except ClientError as error:
-            if error_code(error) not in {"PreconditionFailed", "412"}:
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            is_refused = status in _REFUSES_CONDITIONS
+            if error_code(error) not in {"PreconditionFailed", "412"} and not is_refused:
                 raise
-        # It was overwritten since the listing: the version that is there now.
-        return self.client.get_object(Bucket=self._bucket, Key=key)
+        # It was overwritten since the listing, or the store knows no conditions: the
+        # version that is there now.
+        answer = self.client.get_object(Bucket=self._bucket, Key=key)
+        if is_refused:
+            self._notes.add(StoreNote.NO_CONDITIONS)
+        return answer
 
     def _list(self, prefix: str, after: str, deadline: float | None) -> Generator[Page]:
         paginator = self.client.get_paginator("list_objects_v2")
@@ -223,6 +311,36 @@ def is_aws(endpoint_url: str) -> bool:
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
+class _Doubtful(Exception):
+    """A body of the right length is not what its answer names.
+
+    Attributes:
+        version: what arrived.
+    """
+
+    def __init__(self, version: _Version) -> None:
+        super().__init__(version)
+        self.version = version
+
+
+def _md5_of(answer: GetObjectOutputTypeDef) -> bytes | None:
+    """The MD5 of the body as the ETag names it; None where the ETag is none."""
+    # A weak one, W/"…", is of a text that only means the same.
+    etag = answer.get("ETag", "").strip('"')
+    is_encrypted = answer.get("SSECustomerAlgorithm") or answer.get("ServerSideEncryption") in _KMS
+    return bytes.fromhex(etag) if _MD5.fullmatch(etag) and not is_encrypted else None
+
+
+def _codings(answer: GetObjectOutputTypeDef) -> list[str]:
+    """What the body may be encoded with, the last coding first."""
+    named = named_codings(answer.get("ContentEncoding"))
+    if AWS_CHUNKED in named:
+        return named
+    headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
+    is_framed = "x-amz-decoded-content-length" in headers
+    return [AWS_CHUNKED if is_framed else UNNAMED_CHUNKED, *named]
+
+
 def normalise_etag(etag: str) -> str:
     """The ETag without quotes and without the mark of a weak one.
 
@@ -234,11 +352,3 @@ def normalise_etag(etag: str) -> str:
 def _stand_in(size: int, modified_at: datetime) -> str:
     """The token of an object that the store lists without an ETag."""
     return f"{_NO_ETAG}{size}-{modified_at:%Y%m%dT%H%M%S.%f}"
-
-
-def _digested(pieces: Iterator[bytes], digest: hashlib._Hash | None) -> Iterator[bytes]:
-    """The pieces as they are, added to a digest on the way."""
-    for piece in pieces:
-        if digest is not None:
-            digest.update(piece)
-        yield piece

@@ -25,6 +25,7 @@ from activekg_pipelines.errors import (
     ActiveKGError,
     ClockSkewed,
     CredentialsRefused,
+    CustomerKey,
     EndpointForbidden,
     EndpointUnreachable,
     FetchFailed,
@@ -32,6 +33,7 @@ from activekg_pipelines.errors import (
     ListingDenied,
     ListingOutOfOrder,
     ObjectGone,
+    RequesterPays,
     SourceMissing,
     SourceUnavailable,
     TooLarge,
@@ -140,7 +142,7 @@ def keys(source: Source) -> list[str]:
             refusal(
                 400, "Bucket is a requester pays bucket but no user project provided.", "required"
             ),
-            ListingDenied,
+            RequesterPays,
             "requester-pays",
             "Turn off Requester Pays",
         ),
@@ -270,11 +272,11 @@ def test_a_key_with_nul_is_left_out(gcs_endpoint: str, caplog: pytest.LogCapture
         ),
         (Answer(404, b"No such object: documents/a b.txt"), ObjectGone, "it is gone"),
         (Answer(404, b"The specified bucket does not exist."), SourceMissing, "does not exist"),
-        (Answer(400, b"Bucket is a requester pays bucket but no"), ListingDenied, "requester-pays"),
+        (Answer(400, b"Bucket is a requester pays bucket but no"), RequesterPays, "requester-pays"),
         (Answer(403, b"The billing account for the owning project is"), ListingDenied, "billing"),
         (
             Answer(400, b"The target object is encrypted by a customer-supplied encryption key."),
-            AccessDenied,
+            CustomerKey,
             "customer-supplied key",
         ),
         (Answer(400, b"Something else"), FetchFailed, "400"),
@@ -315,14 +317,17 @@ def test_an_object_is_asked_for_by_its_whole_key_and_as_it_is_stored(
     assert second.headers["Range"] == "bytes=0-0"
 
 
-def test_what_was_uploaded_as_gzip_comes_as_it_is_stored(gcs_endpoint: str, tmp_path: Path) -> None:
+def test_what_was_uploaded_as_gzip_comes_as_it_is_stored_and_is_unpacked(
+    gcs_endpoint: str, tmp_path: Path
+) -> None:
     place = GcsPlace(gcs_endpoint, "test-gzip")
-    stored = gzip.compress(b"A text about penguins. " * 100)
+    text = b"A text about penguins. " * 100
+    stored = gzip.compress(text)
     generation = place.upload("a.txt", stored, content_encoding="gzip")
     with closing(place.open()) as source:
-        fetched = source.fetch("a.txt", generation, tmp_path / "object", max_bytes=1000)
-    assert fetched.path.read_bytes() == stored
-    assert fetched.etag == generation
+        fetched = source.fetch("a.txt", generation, tmp_path / "object", max_bytes=5000)
+    assert fetched.path.read_bytes() == text
+    assert (fetched.size, fetched.etag) == (len(stored), generation)
 
 
 def test_a_long_error_is_not_read_to_its_end(google: GoogleServer, tmp_path: Path) -> None:
