@@ -142,10 +142,10 @@ class S3Config(SourceConfig):
         """Refuse what the operator does not allow, and what this store cannot have."""
         if self.endpoint_url is not None:
             check_endpoint(self.endpoint_url, settings.activekg_endpoint_allowlist)
-        if self.anonymous and not settings.activekg_s3_anonymous:
+        if self.anonymous and settings.activekg_s3_anonymous != "allowed":
             raise InvalidConnector(
                 "must not be true. The operator allows buckets to be read without keys with "
-                "ACTIVEKG_S3_ANONYMOUS, for every process.",
+                "ACTIVEKG_S3_ANONYMOUS=allowed, for every process.",
                 field="anonymous",
             )
         if self.is_aws(settings):

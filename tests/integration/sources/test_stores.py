@@ -5,7 +5,6 @@ What the page says to set is set here, and what people set instead is proposed a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from activekg_pipelines.sources.probe import Found, probe
 from activekg_pipelines.sources.s3 import open_s3
 from activekg_pipelines.sources.s3.config import S3Config
 from tests.integration.endpoint_server import Resolver, resolver
-from tests.store_server import BUCKETS, DENIED, NO_BUCKET, Store, refusal, serve
+from tests.store_server import BUCKETS, Store, refusal, serve
 
 __all__ = ["resolver"]
 
@@ -207,7 +206,7 @@ def opened(store: Store, resolver: Resolver) -> Iterator[Settings]:
         yield Settings(
             activekg_endpoint_allowlist=(store.host,),
             activekg_private_networks=LOOPBACK,
-            activekg_s3_anonymous=store.keys is None,
+            activekg_s3_anonymous="refused" if store.keys else "allowed",
         )
 
 
