@@ -175,7 +175,9 @@ def test_a_store_without_keys_is_read_where_the_operator_allows_it(tmp_path: Pat
     (tmp_path / "public" / "a b.txt").write_text("A public text.")
     with rclone.running(tmp_path, keys=None) as endpoint:
         bucket = {"bucket": "public", "endpoint_url": endpoint, "anonymous": True}
-        settings = Settings(activekg_endpoint_allowlist=("127.0.0.1",), activekg_s3_anonymous="allowed")
+        settings = Settings(
+            activekg_endpoint_allowlist=("127.0.0.1",), activekg_s3_anonymous="allowed"
+        )
         with closing(open_s3(S3Config.model_validate(bucket), settings)) as source:
             assert probe(source).objects == 1
 

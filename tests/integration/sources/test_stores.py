@@ -20,7 +20,7 @@ from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.ordered import Ordered
 from activekg_pipelines.sources.probe import Found, probe
-from activekg_pipelines.sources.s3 import open_s3
+from activekg_pipelines.sources.s3 import client, open_s3
 from activekg_pipelines.sources.s3.config import S3Config
 from tests.integration.endpoint_server import Resolver, resolver
 from tests.store_server import BUCKETS, Store, refusal, serve
@@ -268,6 +268,29 @@ def test_what_people_set_instead_is_found_out(
             assert f"`{key}` to `{str(value).lower() if value is True else value}`" in answer.fix
         again = try_configuration(services, "s3", config(row.store, **(given | answer.proposed)))
         assert (again.status, again.objects_found) == ("success", 3)
+
+
+def test_a_bucket_of_aws_in_another_region_is_found(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = ("AKIAIOSFODNN7EXAMPLE", "w" * 40)
+    there = Store("s3.eu-west-1.amazonaws.com", "documents", keys, regions=("eu-west-1",))
+    status, body, headers = refusal(301, "PermanentRedirect", "m", Endpoint=there.host)
+    here = Store(
+        "s3.us-east-1.amazonaws.com",
+        "documents",
+        keys,
+        regions=("nowhere",),
+        wrong_region=(status, body, {**headers, "x-amz-bucket-region": "eu-west-1"}),
+    )
+    with opened(here, resolver), opened(there, resolver):
+        urls = {"us-east-1": here.url, "eu-west-1": there.url}
+        monkeypatch.setattr(client, "_aws_endpoint", lambda region, _: urls[region])
+        services = Services(Settings())
+        answer = try_configuration(services, "s3", config(here, endpoint_url=None))
+        assert (answer.error_type, answer.proposed) == ("wrong_region", {"region": "eu-west-1"})
+        again = config(here, endpoint_url=None, region="eu-west-1")
+        assert try_configuration(services, "s3", again).status == "success"
 
 
 def test_a_redirect_to_an_address_that_is_not_allowed_names_it(
