@@ -66,6 +66,7 @@ class Store:
             keys are listed in no order, and prefixes end in a slash.
         objects: bodies by key.
         requests: method and target of each request so far.
+        signatures: the header of each request so far; None where it has none.
     """
 
     host: str
@@ -82,6 +83,7 @@ class Store:
     has_sessions: bool = False
     objects: dict[str, bytes] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    signatures: list[str | None] = field(default_factory=list)
     port: int = 0
 
     @property
@@ -92,6 +94,7 @@ class Store:
     def answer(self, method: str, target: str, headers: Mapping[str, str]) -> Answer | bytes:
         """What the store says; bytes are an object's."""
         self.requests.append(f"{method} {target}")
+        self.signatures.append(headers.get("Authorization"))
         path, _, query = target.partition("?")
         name = headers.get("Host", "").rpartition(":")[0]
         if name == f"{self.bucket}.{self.host}":

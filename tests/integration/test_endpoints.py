@@ -26,7 +26,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from activekg_pipelines.administration.connection_test import try_connector
+from activekg_pipelines.administration.connection_test import try_configuration, try_connector
 from activekg_pipelines.defs.sensors import poll_tenant
 from activekg_pipelines.errors import (
     ClockSkewed,
@@ -691,6 +691,23 @@ def test_certificates_are_checked_against_the_name_and_the_operators_authorities
                 with pytest.raises(EndpointUnreachable):
                     listing(f"https://other.example.com:{store.port}", trusting)
         assert len(store.requests) == 2
+
+
+def test_tls_is_proposed_where_the_port_speaks_it(
+    resolver: Resolver, authority: tuple[str, ssl.SSLContext]
+) -> None:
+    bundle, context = authority
+    resolver.set("store.example.com", ["127.0.0.1"])
+    settings = Settings(
+        activekg_endpoint_allowlist=("store.example.com",),
+        activekg_private_networks=(ip_network("127.0.0.1/32"),),
+        aws_ca_bundle=bundle,
+    )
+    with serve(reply(), tls=context) as store:
+        plain = config(f"http://store.example.com:{store.port}")
+        answer = try_configuration(Services(settings), "s3", plain)
+        assert answer.status == "error"
+        assert answer.proposed == {"endpoint_url": f"https://store.example.com:{store.port}"}
 
 
 # Endpoints that take their time

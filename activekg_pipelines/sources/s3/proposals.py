@@ -42,10 +42,11 @@ _SECONDS_TO_ANSWER: Final = 3.0
 # Where products have S3 that have other things at their root.
 _KNOWN_PATHS: Final = ("/storage/v1/s3",)
 _ENDPOINT: Final = TypeAdapter(EndpointUrlWithPath)
-# The request did not get as far as the bucket.
-_ASTRAY: Final = (EndpointUnreachable, SourceUnavailable, SourceMissing, WrongRegion)
+# The request did not get as far as a store that knows buckets.
+_ASTRAY: Final = (EndpointUnreachable, SourceUnavailable, WrongRegion)
 # It did, and something else is wrong as well.
 _ARRIVED: Final = (CredentialsRefused, ListingDenied)
+_DEPENDS_ON_SETTINGS: Final = (*_ASTRAY, *_ARRIVED, SourceMissing, AccessDenied)
 
 Changes = Mapping[str, str | bool]
 
@@ -67,11 +68,11 @@ def propose(config: S3Config, settings: Settings, error: Exception) -> Proposal 
             changed = config.model_copy(update=dict(changes))
             try:
                 changed.check(settings)
-            except InvalidConnector as refused:
-                if refused.field is None and "endpoint_url" in changes:
+            except InvalidConnector:
+                if _host(changed) != _host(config):
                     return _proposal(changes, "once the operator allows that host")
                 continue
-            if _is_better(changed, settings, changes, error):
+            if _is_better(config, changed, settings, error):
                 return _proposal(changes, "with that, the store answers")
     return None
 
@@ -86,15 +87,18 @@ def _proposal(changes: Changes, words: str) -> Proposal:
     return Proposal(changes, f"Set {settings}: {words}.{charged}")
 
 
-def _is_better(config: S3Config, settings: Settings, changes: Changes, error: Exception) -> bool:
+def _host(config: S3Config) -> str | None:
+    return urlsplit(config.endpoint_url or "").hostname
+
+
+def _is_better(old: S3Config, new: S3Config, settings: Settings, error: Exception) -> bool:
     """Whether the store answers to a changed configuration as it did not before."""
-    if str(changes.get("endpoint_url")).startswith("http:") and isinstance(
-        error, EndpointUnreachable
-    ):
+    schemes = [urlsplit(one.endpoint_url or "").scheme for one in (old, new)]
+    if schemes == ["https", "http"]:
         # A guess, over a connection that anybody may read: nothing that a key has signed.
-        config = config.model_copy(update={"anonymous": True})
+        new = new.model_copy(update={"anonymous": True})
         settings = settings.model_copy(update={"activekg_s3_anonymous": "allowed"})
-    outcome = _outcome(config, settings)
+    outcome = _outcome(new, settings)
     return outcome is None or (isinstance(error, _ASTRAY) and isinstance(outcome, _ARRIVED))
 
 
@@ -121,7 +125,7 @@ def _candidates(config: S3Config, settings: Settings, error: Exception) -> Itera
         config.region,
     }:
         yield {"region": str(region)}
-    if not isinstance(error, (*_ASTRAY, CredentialsRefused, ListingDenied, AccessDenied)):
+    if not isinstance(error, _DEPENDS_ON_SETTINGS):
         return
     endpoint = config.endpoint_url
     if endpoint is not None:
@@ -132,9 +136,11 @@ def _candidates(config: S3Config, settings: Settings, error: Exception) -> Itera
             yield {"addressing_style": "path"}
         elif config.may_be_in_host(settings):
             yield {"addressing_style": "virtual"}
-    if endpoint is not None and isinstance(error, _ASTRAY):
-        scheme, _, rest = endpoint.partition("://")
-        yield {"endpoint_url": f"{'http' if scheme == 'https' else 'https'}://{rest}"}
+    scheme, _, rest = (endpoint or "").partition("://")
+    if scheme == "http" and isinstance(error, _ASTRAY):
+        yield {"endpoint_url": f"https://{rest}"}
+    if scheme == "https" and isinstance(error, EndpointUnreachable):
+        yield {"endpoint_url": f"http://{rest}"}
     if isinstance(error, (ListingDenied, AccessDenied)) and not config.anonymous:
         yield {"requester_pays": True}
 

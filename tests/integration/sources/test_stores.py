@@ -332,9 +332,7 @@ def test_a_list_of_buckets_is_no_empty_bucket(resolver: Resolver) -> None:
             list(source.pages())
 
 
-def test_plain_http_is_proposed_without_a_signature_on_the_line(
-    resolver: Resolver,
-) -> None:
+def test_plain_http_is_proposed_without_a_signature_on_the_line(resolver: Resolver) -> None:
     store = Store("minio.internal", "documents", ("minioadmin", "minioadmin"))
     with opened(store, resolver) as settings:
         services = Services(settings)
@@ -342,7 +340,21 @@ def test_plain_http_is_proposed_without_a_signature_on_the_line(
         answer = try_configuration(services, "s3", given)
         assert answer.error_type == "endpoint_unreachable"
         assert answer.proposed == {"endpoint_url": store.url}
-        assert store.requests, "it was tried"
+        assert store.signatures == [None]
+
+
+def test_nothing_is_proposed_where_nothing_helps(resolver: Resolver) -> None:
+    store = Store("minio.internal", "documents", ("minioadmin", "minioadmin"))
+    with opened(store, resolver) as settings:
+        services = Services(settings)
+        for changes, error_type in (
+            ({"bucket": "other-documents"}, "no_such_bucket"),
+            ({"secret_access_key": "wrong"}, "invalid_credentials"),
+        ):
+            resolver.set("other-documents.minio.internal", ["127.0.0.1"])
+            answer = try_configuration(services, "s3", config(store, **changes))
+            assert (answer.error_type, answer.proposed) == (error_type, None)
+            assert answer.fix
 
 
 def test_a_directory_bucket_is_sorted_by_a_run_and_never_asked_to_go_on(
