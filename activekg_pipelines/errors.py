@@ -115,6 +115,14 @@ class ConnectorLimit(RegistryError):
 class InvalidConnector(RegistryError):
     """The connector's configuration is not valid."""
 
+    def __init__(
+        self, message: str | None = None, *, fix: str | None = None, field: str | None = None
+    ) -> None:
+        """Blame one field of the configuration, where the message says what it must be."""
+        super().__init__(f"{field}: {message}" if field else message, fix=fix)
+        self.field = field
+        self.rule = message
+
 
 class RunCancelled(ActiveKGError):
     """Somebody stopped the run. What it finished is stored; the rest waits for the next poll
@@ -286,8 +294,8 @@ class SourceUnavailable(SourceError):
     code = "source_unavailable"
     retryable = True
     fix = (
-        "Test again in a few minutes; syncs are tried again by themselves. If it stays, look at the "
-        "state of the store, and at what it says."
+        "Test again in a few minutes; syncs are tried again by themselves. If it stays, look at "
+        "the state of the store, and at what it says."
     )
 
 

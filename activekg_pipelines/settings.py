@@ -246,6 +246,11 @@ class Sources(_Section):
         description="The store of S3 connectors that name no `endpoint_url`, where an "
         "installation has its own. Without it they read from AWS.",
     )
+    activekg_s3_anonymous: Literal["refused", "allowed"] = Field(
+        default="refused",
+        description="Whether S3 connectors may read buckets without keys (`anonymous`). In a "
+        "store of your own, that shows to every tenant what is public there.",
+    )
     activekg_min_bytes_per_second: Annotated[int, Unit("bytes a second")] = Field(
         default=128 * 1024,
         ge=1,

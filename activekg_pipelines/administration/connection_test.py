@@ -30,8 +30,13 @@ def try_configuration(services: Services, kind: str, config: SourceConfig) -> Co
         finally:
             source.close()
     except (SourceError, ObjectError) as error:
+        proposal = used.propose(config, services.settings, error) if used.propose else None
         return ConnectionTest(
-            status="error", error_type=error.code, message=error.message, fix=error.fix
+            status="error",
+            error_type=error.code,
+            message=error.message,
+            fix=proposal.fix if proposal else error.fix,
+            proposed=dict(proposal.changes) if proposal else None,
         )
     return ConnectionTest(
         status="success",

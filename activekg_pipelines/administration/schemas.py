@@ -222,6 +222,11 @@ class ConnectionTest(Schema):
     objects_found_is_lower_bound: bool | None = None
     error_type: str | None = Field(default=None, description="Stable, for programs.")
     fix: str | None = Field(default=None, description="What to do about it.")
+    proposed: dict[str, str | bool] | None = Field(
+        default=None,
+        description="New values of fields of `config`, with which the source answered when they "
+        "were tried; `fix` says the same.",
+    )
     warning: str | None = Field(
         default=None, description="What is odd although it works: a prefix without objects."
     )

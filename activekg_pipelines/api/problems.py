@@ -268,6 +268,9 @@ def _on_package_error(request: Request, error: ActiveKGError) -> Response:
     status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), None)
     if status is None:
         return _on_bug(request, error)
+    if isinstance(error, InvalidConnector) and error.field is not None:
+        field = f"config.{error.field}"
+        return _invalid([FieldProblem(location="body", field=field, rule=error.rule or "")])
     detail = " ".join([error.message, *filter(None, [_ADVICE.get(type(error))])])
     return problem(status, detail, code=_OWN_CODES.get(type(error)))
 

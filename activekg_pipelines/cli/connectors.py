@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
@@ -31,7 +33,7 @@ from activekg_pipelines.cli.sources import (
     given,
     named,
 )
-from activekg_pipelines.errors import ConnectorLimit
+from activekg_pipelines.errors import ConnectorLimit, InvalidConnector
 from activekg_pipelines.ledger.states import Mode
 
 if TYPE_CHECKING:
@@ -104,7 +106,7 @@ def add(
     from activekg_pipelines.administration.operations import register
     from activekg_pipelines.administration.schemas import ConnectorView
 
-    with administration() as services:
+    with administration() as services, _as_options():
         try:
             connector = register(services, _tenant(tenant), provider, config)
         except ConnectorLimit as error:
@@ -277,7 +279,7 @@ def update(
         changes |= asked_secrets(kind, values)
     patch = _validated(patch_model, changes)
     fate = DocumentFate(documents) if documents else None
-    with administration() as services:
+    with administration() as services, _as_options():
         try:
             changed = operations.reconfigure(
                 services, resolve(services, connector).id, patch, documents=fate
@@ -575,6 +577,17 @@ def _validated(model: type[Model], values: dict[str, Any]) -> Model:
     raise typer.BadParameter(
         "; ".join(f"{options.get(name) or named(name)}: {rule}" for name, rule in rules)
     )
+
+
+@contextmanager
+def _as_options() -> Iterator[None]:
+    """Tell a rule that depends on the store as one of the option that breaks it."""
+    try:
+        yield
+    except InvalidConnector as error:
+        if error.field is None:
+            raise
+        raise typer.BadParameter(f"{named(error.field)}: {error.rule}") from None
 
 
 def _tenant(value: str) -> str:

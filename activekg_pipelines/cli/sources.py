@@ -46,9 +46,9 @@ class SourceCommand(typer.core.TyperCommand):
         return self._whole.invoke(ctx)
 
 
-def given(context: typer.Context) -> dict[str, str]:
+def given(context: typer.Context) -> dict[str, Any]:
     """The providers' options that were given, by field."""
-    values: Mapping[str, str | None] = context.meta[_GIVEN]
+    values: Mapping[str, str | bool | None] = context.meta[_GIVEN]
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -59,7 +59,7 @@ def named(field: str) -> str:
     return f"the {field.replace('_', ' ')}"
 
 
-def check_given(kind: str, config: type[SourceConfig], values: Mapping[str, str]) -> None:
+def check_given(kind: str, config: type[SourceConfig], values: Mapping[str, Any]) -> None:
     """Refuse options that a provider does not have.
 
     Raises:
@@ -70,7 +70,7 @@ def check_given(kind: str, config: type[SourceConfig], values: Mapping[str, str]
         raise typer.BadParameter(f"{options}: not an option of provider {kind}")
 
 
-def check_complete(config: type[SourceConfig], values: Mapping[str, str]) -> None:
+def check_complete(config: type[SourceConfig], values: Mapping[str, Any]) -> None:
     """Refuse a registration that leaves out what nobody is asked for.
 
     Raises:
@@ -86,8 +86,10 @@ def check_complete(config: type[SourceConfig], values: Mapping[str, str]) -> Non
         raise typer.BadParameter(f"Missing option {', '.join(map(named, missing))}")
 
 
-def asked_secrets(config: type[SourceConfig], values: Mapping[str, str]) -> dict[str, str]:
+def asked_secrets(config: type[SourceConfig], values: Mapping[str, Any]) -> dict[str, str]:
     """The secrets of a configuration: as given, from the environment, or asked for.
+
+    None where the other values say that there are none.
 
     Args:
         config: the provider's.
@@ -97,6 +99,8 @@ def asked_secrets(config: type[SourceConfig], values: Mapping[str, str]) -> dict
         typer.BadParameter: nobody answers the questions, or a file cannot be read.
     """
     secrets: dict[str, str] = {}
+    if not config.needs_secrets(values):
+        return secrets
     for name in config.secret_fields():
         asked = _asked(config.model_fields[name])
         try:
@@ -194,8 +198,10 @@ def _option(name: str, field: FieldInfo, owners: list[str]) -> Any:
         f"Default: {field.default}." if isinstance(field.default, str) and field.default else "",
         f"({', '.join(owners)})" if owners else "",
     ]
-    option = typer.Option(f"--{name.replace('_', '-')}", help=" ".join(filter(None, words)))
-    return Annotated[str | None, option]
+    switch, text = f"--{name.replace('_', '-')}", " ".join(filter(None, words))
+    if field.annotation is bool:
+        return Annotated[bool | None, typer.Option(f"{switch}/--no-{switch[2:]}", help=text)]
+    return Annotated[str | None, typer.Option(switch, help=text)]
 
 
 def _asked(field: FieldInfo) -> Asked:

@@ -36,6 +36,11 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 _LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 _HOST = rf"(?:{_LABEL}\.)*{_LABEL}|\[(?P<v6>[0-9a-f:.]+)\]"
 _ENDPOINT = re.compile(rf"https?://(?:{_HOST})(?::(?P<port>[0-9]{{1,5}}))?/?")
+# No segment of dots alone, none that is empty, and nothing that is escaped: it stays what
+# it is, whoever puts it together with a key.
+_PATH = re.compile(r"(?:/(?!\.+(?:/|$))[A-Za-z0-9._~-]+)+/?")
+# AWS's longest is a secret of 40; other stores' are up to a few hundred.
+_MAX_KEY_CHARACTERS = 256
 
 
 def _storable(value: str) -> str:
@@ -80,8 +85,25 @@ def _http_url(value: str) -> str:
     return value.lower().rstrip("/")
 
 
-def _key_characters(value: SecretStr) -> SecretStr:
-    # The sentence holds no part of the key.
+def _http_url_with_path(value: str) -> str:
+    scheme, separator, rest = value.partition("://")
+    host, slash, path = rest.partition("/")
+    origin = _http_url(scheme + separator + host)
+    if not path:
+        return origin
+    if not _PATH.fullmatch(slash + path):
+        raise ValueError(
+            "must have a path of letters, digits, hyphens, dots, underscores and slashes, or none"
+        )
+    return f"{origin}/{path.rstrip('/')}"
+
+
+def _key_characters(value: SecretStr | None) -> SecretStr | None:
+    if value is None:
+        return None
+    # The sentences hold no part of the key.
+    if not 0 < len(value.get_secret_value()) <= _MAX_KEY_CHARACTERS:
+        raise ValueError(f"must have 1 to {_MAX_KEY_CHARACTERS} characters")
     if not all("!" <= character <= "~" for character in value.get_secret_value()):
         raise ValueError(
             "must hold no blank, no line end and no character outside ASCII; a key that was "
@@ -95,8 +117,9 @@ Key = Annotated[str, AfterValidator(_storable)]
 Prefix = Annotated[Key, Field(description="Only keys that begin with it.")]
 # It goes into a header, or a signature is made with it: a blank that nobody sees is a
 # refusal that nobody understands.
-AccessKey = Annotated[SecretStr, AfterValidator(_key_characters)]
+AccessKey = Annotated[SecretStr | None, AfterValidator(_key_characters)]
 EndpointUrl = Annotated[str, Field(max_length=255), AfterValidator(_http_url)]
+EndpointUrlWithPath = Annotated[str, Field(max_length=255), AfterValidator(_http_url_with_path)]
 # Strict: a value of another JSON type is a mistake of the client.
 PollInterval = Annotated[
     int, Field(ge=60, le=3600, strict=True, description="Seconds between two polls.")
@@ -176,6 +199,11 @@ class SourceConfig(BaseModel):
         location = self.location()
         prefix = location.prefix.strip("/")
         return slug(f"{location.container}-{prefix}" if prefix else location.container, 100)
+
+    @classmethod
+    def needs_secrets(cls, values: Mapping[str, Any]) -> bool:
+        """Whether a registration with these values goes with secrets."""
+        return True
 
     @classmethod
     def secret_fields(cls) -> tuple[str, ...]:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.config import SourceConfig
 from activekg_pipelines.sources.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Another configuration with which a source may be read that could not be.
+
+    Attributes:
+        changes: new values of its fields.
+        fix: the same as a sentence.
+    """
+
+    changes: Mapping[str, str | bool]
+    fix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +36,9 @@ class Provider:
         open: makes a source from a configuration that holds its secrets. Heavy imports
             belong inside it. It raises ``InvalidConnector`` where the operator does not
             allow the source, or where a package is missing.
+        propose: finds another configuration with which the source can be read, given the
+            one with which it could not, and the error; it may try some. None where the
+            provider proposes nothing.
     """
 
     name: str
@@ -30,3 +46,4 @@ class Provider:
     place: str
     config: type[SourceConfig]
     open: Callable[[Any, Settings], Source]
+    propose: Callable[[Any, Settings, Exception], Proposal | None] | None = None

@@ -17,7 +17,8 @@ from activekg_pipelines.pipeline.preview import Change, preview_sync
 from activekg_pipelines.pipeline.scan import scan_connector
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.s3.client import make_client
-from activekg_pipelines.sources.s3.source import S3Source, is_aws
+from activekg_pipelines.sources.s3.config import S3Config
+from activekg_pipelines.sources.s3.source import S3Source
 from tests.fault_proxy import LIST, Answer, FaultProxy, status
 from tests.integration.endpoint_server import reply, serve
 from tests.integration.syncing import (
@@ -39,7 +40,7 @@ REFUSED = status(403, "InvalidObjectState")
 @pytest.fixture
 def as_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests' store counts as AWS."""
-    monkeypatch.setattr("activekg_pipelines.sources.s3.source.is_aws", lambda _: True)
+    monkeypatch.setattr(S3Config, "is_aws", lambda *_: True)
 
 
 def put_away(bucket: Bucket, key: str, text: str, storage_class: str = "GLACIER") -> None:
@@ -251,28 +252,21 @@ def test_a_class_of_another_store_that_only_sounds_like_an_archive_is_read(
     assert sync(proxied, via_proxy).indexed == 1
 
 
-def test_aws_alone_is_asked_how_restores_are_going(
-    proxied: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert is_aws("https://s3.eu-central-1.amazonaws.com")
-    assert is_aws("https://s3.cn-north-1.amazonaws.com.cn")
-    assert not is_aws("https://s3.amazonaws.com.example.com")
-
+def test_aws_alone_is_asked_how_restores_are_going(proxied: Services) -> None:
     settings = proxied.settings.model_copy(update={"activekg_endpoint_allowlist": ("127.0.0.1",)})
 
-    def asks(name: str) -> bool:
+    def asks(name: str, **kind: bool) -> bool:
         with serve(reply()) as server:
             bucket = Bucket(server.url, name, None)  # type: ignore[arg-type]
             client = make_client(bucket.config(), settings)
-            assert [page.entries for page in S3Source(client, name, "").pages()] == [[]]
+            assert [page.entries for page in S3Source(client, name, "", **kind).pages()] == [[]]
             client.close()
             (request,) = server.requests
         return "x-amz-optional-object-attributes: restorestatus" in request.lower()
 
     assert not asks("documents")
-    monkeypatch.setattr("activekg_pipelines.sources.s3.source.is_aws", lambda _: True)
-    assert asks("documents")
-    assert not asks("documents--use1-az4--x-s3"), "a directory bucket refuses it"
+    assert asks("documents", is_aws=True)
+    assert not asks("documents", is_aws=True, is_directory=True), "a directory bucket refuses it"
 
 
 def test_ticks_ask_within_their_budget(

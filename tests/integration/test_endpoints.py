@@ -26,7 +26,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from activekg_pipelines.administration.connection_test import try_connector
+from activekg_pipelines.administration.connection_test import try_configuration, try_connector
 from activekg_pipelines.defs.sensors import poll_tenant
 from activekg_pipelines.errors import (
     ClockSkewed,
@@ -273,7 +273,14 @@ def test_a_list_entry_is_a_host_with_or_without_its_port(entry: str, endpoint: s
         "http://store.example.com:80@evil.example.com",
         "http://store.example.com#@evil.example.com",
         "http://store.example.com?.evil.example.com",
-        "http://store.example.com/path",
+        "http://store.example.com/path?query",
+        "http://store.example.com/a/../b",
+        "http://store.example.com/..",
+        "http://store.example.com/a//b",
+        "http://store.example.com//evil.example.com",
+        "http://store.example.com/%2e%2e/a",
+        "http://store.example.com/a@evil.example.com",
+        "http://store.example.com/a\\b",
         "http://store.example.com\n.evil.example.com",
         "http://sto\tre.example.com",
         " http://store.example.com",
@@ -299,7 +306,7 @@ def test_a_list_entry_is_a_host_with_or_without_its_port(entry: str, endpoint: s
         "http://store.example.com\x00",
     ],
 )
-def test_an_endpoint_is_a_scheme_a_host_and_a_port_and_nothing_else(endpoint: str) -> None:
+def test_an_endpoint_is_a_scheme_a_host_a_port_and_a_plain_path(endpoint: str) -> None:
     with pytest.raises(ValidationError):
         config(endpoint)
 
@@ -379,12 +386,64 @@ def test_no_bucket_or_region_leads_a_request_away_from_its_endpoint(
             patch.setattr("socket.getaddrinfo", nothing)
             with pytest.raises(SourceError):
                 list(made.pages())
+        zone = config(None, bucket=bucket).directory_zone
+        first = f"{bucket}.s3express-{zone}" if zone else "s3"
         for host in asked:
-            assert (
-                host == "store.example.com"
-                if endpoint
-                else host.startswith(f"s3.{region}.amazonaws.com")
-            )
+            if endpoint:
+                assert host == (f"{bucket}.store.example.com" if zone else "store.example.com")
+            else:
+                assert host.startswith(f"{first}.{region}.amazonaws.com")
+
+
+@pytest.mark.parametrize("bucket", ["documents", "db"])
+def test_a_bucket_before_a_host_leads_where_the_host_leads(
+    resolver: Resolver, canary: Server, bucket: str
+) -> None:
+    """The tenant chooses it: of the operator's network it must not make a second store."""
+    settings = Settings(activekg_endpoint_allowlist=("minio.internal", "store.example.com"))
+    bucket = bucket.ljust(3, "0")
+    for host in ("minio.internal", "store.example.com"):
+        resolver.set(host, ["127.0.0.2" if host == "minio.internal" else "203.0.113.1"])
+        resolver.set(f"{bucket}.{host}", ["127.0.0.1"], ["10.0.0.7"], [METADATA_ADDRESS])
+        for _ in range(3):
+            with (
+                closing(
+                    opened(
+                        f"http://{host}:{canary.port}",
+                        settings,
+                        bucket=bucket,
+                        addressing_style="virtual",
+                    )
+                ) as source,
+                pytest.raises(EndpointForbidden, match=f"{bucket}.{host} has the address"),
+            ):
+                list(source.pages())
+
+
+def test_a_bucket_before_a_host_of_the_own_network_is_read(resolver: Resolver) -> None:
+    settings = Settings(activekg_endpoint_allowlist=("minio.internal",))
+    with serve(reply(), host="127.0.0.2") as store:
+        resolver.set("minio.internal", ["10.0.0.7", "127.0.0.2"])
+        resolver.set("bucket.minio.internal", ["127.0.0.2"])
+        url = f"http://minio.internal:{store.port}"
+        with pytest.raises(EndpointForbidden):
+            # Loopback is not the network that such a name means.
+            list(opened(url, settings, addressing_style="virtual").pages())
+        settings = settings.model_copy(
+            update={"activekg_private_networks": (ip_network("127.0.0.0/8"),)}
+        )
+        list(opened(url, settings, addressing_style="virtual").pages())
+        (request,) = store.requests
+        assert request.startswith("GET /?list-type=2")
+        assert f"Host: bucket.minio.internal:{store.port}" in request
+
+
+def test_only_the_bucket_itself_stands_before_the_host(resolver: Resolver) -> None:
+    settings = Settings(activekg_endpoint_allowlist=("minio.internal",))
+    source = opened("http://minio.internal", settings, addressing_style="virtual")
+    with closing(source), pytest.raises(EndpointForbidden, match="and was not sent"):
+        source.client.list_objects_v2(Bucket="another")  # type: ignore[attr-defined]
+    assert resolver.asked == []
 
 
 # Redirects
@@ -632,6 +691,23 @@ def test_certificates_are_checked_against_the_name_and_the_operators_authorities
                 with pytest.raises(EndpointUnreachable):
                     listing(f"https://other.example.com:{store.port}", trusting)
         assert len(store.requests) == 2
+
+
+def test_tls_is_proposed_where_the_port_speaks_it(
+    resolver: Resolver, authority: tuple[str, ssl.SSLContext]
+) -> None:
+    bundle, context = authority
+    resolver.set("store.example.com", ["127.0.0.1"])
+    settings = Settings(
+        activekg_endpoint_allowlist=("store.example.com",),
+        activekg_private_networks=(ip_network("127.0.0.1/32"),),
+        aws_ca_bundle=bundle,
+    )
+    with serve(reply(), tls=context) as store:
+        plain = config(f"http://store.example.com:{store.port}")
+        answer = try_configuration(Services(settings), "s3", plain)
+        assert answer.status == "error"
+        assert answer.proposed == {"endpoint_url": f"https://store.example.com:{store.port}"}
 
 
 # Endpoints that take their time

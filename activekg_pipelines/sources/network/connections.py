@@ -30,6 +30,7 @@ from activekg_pipelines.sources.network.answer_size import Meter
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
 """Between two pieces of an answer."""
+_PUBLIC: Final = AddressRule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,15 @@ class Route:
 
     Attributes:
         service: what people call the place, such as ``S3``.
-        endpoint_url: scheme, host and port.
+        endpoint_url: scheme, host and port; perhaps a path.
         addresses: that the host may have.
         min_bytes_per_second: an answer that comes more slowly is given up, once
             ``answer_seconds`` are over.
         answer_seconds: what every answer may take, however small.
+        subdomain: a name in front of the host, which then leads to the same store; None
+            where there is none.
+        anywhere: the addresses that a name may have which nobody has vouched for. The
+            tenant chooses the subdomain: it may have those, and the host's own.
     """
 
     service: str
@@ -50,6 +55,13 @@ class Route:
     addresses: AddressRule
     min_bytes_per_second: int
     answer_seconds: float = 60.0
+    subdomain: str | None = None
+    anywhere: AddressRule = _PUBLIC
+
+    @property
+    def host(self) -> str:
+        """The endpoint's, in lower case."""
+        return urlsplit(self.endpoint_url).hostname or ""
 
     def check(self, url: str) -> None:
         """Refuse a request that must not be sent.
@@ -74,17 +86,16 @@ class Route:
 
     def _leads_to(self, url: str) -> bool:
         wanted, allowed = urlsplit(url), urlsplit(self.endpoint_url)
-        return (wanted.scheme, wanted.hostname, wanted.port) == (
+        hosts = {self.host, f"{self.subdomain}.{self.host}" if self.subdomain else self.host}
+        return (wanted.scheme, wanted.port) == (
             allowed.scheme,
-            allowed.hostname,
             allowed.port,
-        )
+        ) and wanted.hostname in hosts
 
     def _refusal(self) -> str | None:
         """Why the endpoint, where it is given by address, may not be reached."""
-        host = urlsplit(self.endpoint_url).hostname or ""
         try:
-            return self.addresses.refusal(host)
+            return self.addresses.refusal(self.host)
         except ValueError:
             return None
 
@@ -123,12 +134,14 @@ class RoutedConnection(HTTPConnection):
             self.host, self.timeout = name, timeout
 
     def _allowed_addresses(self, name: str) -> list[str]:
-        try:
-            found = socket.getaddrinfo(name.strip("[]"), self.port, type=socket.SOCK_STREAM)
-        except socket.gaierror as error:
-            raise NameResolutionError(name, self, error) from error
-        addresses = _alternating(list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found)))
+        addresses = self._resolve(name)
         refusals = {address: self.route.addresses.refusal(address) for address in addresses}
+        host = self.route.host
+        if name.lower().strip("[]") != host and any(map(self.route.anywhere.refusal, addresses)):
+            own = self._resolve(host)
+            for address in addresses:
+                if self.route.anywhere.refusal(address) and address not in own:
+                    refusals[address] = f"which is not public and none of {host}"
         allowed = [address for address, refusal in refusals.items() if refusal is None]
         if not allowed:
             address, refusal = next(iter(refusals.items()))
@@ -136,6 +149,13 @@ class RoutedConnection(HTTPConnection):
                 f"The {self.route.service} endpoint {name} has the address {address}, {refusal}."
             )
         return allowed
+
+    def _resolve(self, name: str) -> list[str]:
+        try:
+            found = socket.getaddrinfo(name.strip("[]"), self.port, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            raise NameResolutionError(name, self, error) from error
+        return _alternating(list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found)))
 
 
 def routed(pool: type, connection: type, route: Route) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -71,6 +72,8 @@ _REGION = {
     "303",
     "307",
     "308",
+    # Cloudflare's, which lists the ones that it has.
+    "InvalidRegionName",
 }
 # Of no object in particular.
 _OF_THE_BUCKET = _CREDENTIALS | _EXPIRED | _SKEWED | _NOT_ENABLED | _REGION | {"NoSuchBucket"}
@@ -123,9 +126,9 @@ def source_error(error: BotoCoreError | ClientError, bucket: str) -> SourceError
     if (
         code in _REGION
         or isinstance(error, InvalidRegionError)
-        or (code == "AuthorizationHeaderMalformed" and "region" in str(error))
+        or (code == "AuthorizationHeaderMalformed" and re.search(r"region|scope", str(error)))
     ):
-        right = _named_region(error)
+        right = named_region(error)
         where = f"in the region {right}" if right else "in another region, or at another endpoint,"
         return WrongRegion(
             f"The bucket {bucket!r} lies {where} and not where the connector says: correct "
@@ -294,17 +297,30 @@ def _text(error: Exception) -> str:
     return _OBJECT_ARN.sub("", message)
 
 
-def _named_region(error: Exception) -> str | None:
-    """The bucket's region, where S3 tells it."""
+# A bucket's region as stores write it: in an answer's header or element, or in a sentence.
+_REGION_NAME = r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?"
+_NAMED_REGION = re.compile(
+    rf"expecting '({_REGION_NAME})'"
+    rf"|expected: '?[0-9]{{8}}/({_REGION_NAME})/"
+    r"|[Mm]ust be one of: .*\b(auto)\b"
+)
+
+
+def named_region(error: Exception) -> str | None:
+    """The bucket's region, where the store tells it; None where it does not."""
     if not isinstance(error, ClientError):
         return None
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    named = headers.get("x-amz-bucket-region") or error.response.get("Error", {}).get("Region")
-    return (
-        named
-        if isinstance(named, str) and re.fullmatch(r"[a-z]{2,9}(-[a-z]{1,9}){1,3}-\d", named)
-        else None
-    )
+    said: dict[str, Any] = dict(error.response.get("Error", {}))
+    sentence = _NAMED_REGION.search(str(said.get("Message", ""))[:1000])
+    for named in (
+        headers.get("x-amz-bucket-region"),
+        said.get("Region"),
+        sentence and next(filter(None, sentence.groups())),
+    ):
+        if isinstance(named, str) and re.fullmatch(_REGION_NAME, named):
+            return named
+    return None
 
 
 def error_code(error: Exception) -> str:

@@ -11,7 +11,6 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
-from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
 from botocore.httpchecksum import StreamingChecksumBody
@@ -62,17 +61,28 @@ class S3Source(Source):
         prefix: only keys that start with it.
         least_page_seconds: what a page may take in any case. Of a tick's budget may be
             left next to nothing, and then no page would ever come.
+        is_directory: it is a directory bucket, which lists whole folders from their
+            beginning alone.
+        is_aws: it lies at AWS, whose archives and ETags are known.
     """
 
     def __init__(
-        self, client: S3Client, bucket: str, prefix: str, *, least_page_seconds: float = 10.0
+        self,
+        client: S3Client,
+        bucket: str,
+        prefix: str,
+        *,
+        least_page_seconds: float = 10.0,
+        is_directory: bool = False,
+        is_aws: bool = False,
     ) -> None:
         self.client = client
         self._bucket = bucket
         self._prefix = prefix
         self._location = Location("s3", bucket, prefix)
         self._least_page = least_page_seconds
-        self._is_aws = is_aws(client.meta.endpoint_url)
+        self._is_aws = is_aws
+        self._is_directory = is_directory
         self._notes: set[StoreNote] = set()
 
     tokens_tell_bytes = True
@@ -97,6 +107,9 @@ class S3Source(Source):
 
     def find(self, key: str, *, in_order: bool = True) -> Entry | None:
         """Ask the listing and not the object, whose absence S3 tells only who may list."""
+        if self._is_directory:
+            folder = key[: key.rfind("/") + 1]
+            return entry_of(key, self._list(folder, "", None), in_order=False)
         return entry_of(key, self._list(key, "", None), in_order=in_order)
 
     def fetch(self, key: str, etag: str, target: Path, *, max_bytes: int) -> Fetched:
@@ -233,13 +246,22 @@ class S3Source(Source):
 
     def _list(self, prefix: str, after: str, deadline: float | None) -> Generator[Page]:
         paginator = self.client.get_paginator("list_objects_v2")
-        asked: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix, "StartAfter": after}
+        start = "" if self._is_directory else after
+        asked: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix, "StartAfter": start}
         # Others may refuse what they do not know, and so do AWS's directory buckets.
-        if self._is_aws and not self._bucket.endswith("--x-s3"):
+        if self._is_aws and not self._is_directory:
             asked["OptionalObjectAttributes"] = ["RestoreStatus"]
         answers = iter(paginator.paginate(**asked))
         try:
             while (answer := self._next(answers, deadline)) is not None:
+                if "Name" not in answer and "IsTruncated" not in answer:
+                    # A list of buckets, or a page for people: not one of an empty bucket.
+                    raise SourceUnavailable(
+                        f"The store answers with something that is no listing of bucket "
+                        f"{self._bucket!r}; nothing was deleted.",
+                        fix="Check `endpoint_url`, `bucket` and `addressing_style`: the request "
+                        "arrives where no bucket is.",
+                    )
                 entries = [self._entry(one, prefix) for one in answer.get("Contents", [])]
                 yield Page(entries, is_last=not answer.get("IsTruncated", False))
         except (BotoCoreError, ClientError) as error:
@@ -303,12 +325,6 @@ class S3Source(Source):
         if not self._is_aws or storage_class == _TIERED:
             return None
         return storage_class in _ARCHIVES
-
-
-def is_aws(endpoint_url: str) -> bool:
-    """Whether an endpoint is AWS's own."""
-    host = urlsplit(endpoint_url).hostname or ""
-    return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
 class _Doubtful(Exception):

@@ -45,6 +45,9 @@ def test_the_documents_registration_answers_with_id_and_masked_secrets(
         "enabled": True,
         "delete_guard_percent": None,
         "endpoint_url": None,
+        "addressing_style": "auto",
+        "requester_pays": False,
+        "anonymous": False,
     }
     assert created["status"] == "waiting"
     assert orchestrator.partitions == {created["partition_key"]}

@@ -58,10 +58,12 @@ def test_the_secret_is_no_argument(cli: CommandLine, bucket: Bucket) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "rule"),
     [
-        ("--bucket", "No_Such", "--bucket"),
+        ("--bucket", "No Such", "--bucket"),
+        ("--region", "eu-west-1", "--bucket: must be 3 to 63 lower-case"),
+        ("--addressing-style", "both", "--addressing-style"),
         ("--poll-interval", "5", "greater than or equal to 60"),
         ("--tenant", "a/b", "--tenant"),
-        ("--access-key-id", "short", "--access-key-id"),
+        ("--access-key-id", "short", "--access-key-id: must have at least 16 characters"),
         ("--endpoint-url", "ftp://a", "http:// or https://"),
     ],
 )
@@ -69,12 +71,12 @@ def test_values_that_break_a_rule_are_wrong_usage(
     cli: CommandLine, option: str, value: str, rule: str
 ) -> None:
     result = cli(
-        *("connectors", "add", "--tenant", "acme_corp", "--bucket", "documents", option, value),
+        *("connectors", "add", "--tenant", "acme_corp", "--bucket", "My_Documents", option, value),
         code=2,
         AWS_ACCESS_KEY_ID=ACCESS_KEY_ID,
         AWS_SECRET_ACCESS_KEY=SECRET_ACCESS_KEY,
     )
-    assert rule in result.stderr
+    assert rule in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("odd", ["\n", "\r", " ", "é"])
@@ -87,6 +89,26 @@ def test_a_pasted_key_with_an_odd_character_is_refused_by_a_sentence(
         result = cli(*add, code=2, **keys | {name: key + odd})
         assert "must hold no blank, no line end" in " ".join(result.stderr.split())
     assert list(services.every_connector()) == []
+
+
+def test_a_public_bucket_is_registered_without_keys(
+    cli: CommandLine, bucket: Bucket, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACTIVEKG_S3_ANONYMOUS", "allowed")
+    add = ["connectors", "add", "--tenant", "acme_corp", "--bucket", bucket.name, "--anonymous"]
+    where = ["--endpoint-url", bucket.endpoint_url, "--addressing-style", "path"]
+    cli(*add, *where, "--requester-pays")
+    (connector,) = list(services.every_connector())
+    assert secrets_of(services, connector.id) == {}
+    kept = {"anonymous": True, "requester_pays": True, "addressing_style": "path"}
+    assert kept.items() <= connector.config.items()
+    name = connector.partition_key
+    assert cli.json("connectors", "test", name)["status"] == "success"
+    changed = cli.json("connectors", "update", name, "--no-requester-pays", "--no-anonymous")
+    assert changed["config"]["requester_pays"] is False
+    tested = cli("connectors", "test", name, code=3).stderr
+    assert "no access key" in tested
+    assert "`access_key_id` and `secret_access_key`" in tested
 
 
 def test_refusals_are_one_sentence(cli: CommandLine, bucket: Bucket) -> None:
