@@ -158,6 +158,12 @@ class EncryptionError(ActiveKGError):
 class ModelError(ActiveKGError):
     """The embedding model cannot be used."""
 
+    code: ClassVar[str] = "model"
+    fix = (
+        "Check ACTIVEKG_EMBEDDING_MODEL and ACTIVEKG_EMBEDDING_BACKEND, and that the machine of "
+        "the run has the model's files."
+    )
+
 
 class ParserUnavailable(ActiveKGError):
     """A parser of this installation cannot be loaded."""
@@ -510,14 +516,23 @@ class Archived(ObjectError):
     )
 
 
-def fix_of(code: str | None, family: type[ObjectError | SourceError]) -> str | None:
-    """What a person does about an error that is known by its code alone; None for others."""
-    kinds = [family]
+def object_fix(code: str) -> str:
+    """What a person does about an object's error that is known by its code alone."""
+    return _fix_of(code, ObjectError)
+
+
+def connector_fix(code: str) -> str:
+    """The same about what stopped a connector as a whole."""
+    return _fix_of(code, SourceError, ParserUnavailable, ModelError)
+
+
+def _fix_of(code: str, *families: type[ActiveKGError]) -> str:
+    kinds = list(families)
     for kind in kinds:
-        if kind.code == code:
+        if getattr(kind, "code", None) == code:
             return kind.fix
         kinds += kind.__subclasses__()
-    return None
+    return ActiveKGError.fix
 
 
 def first_line(error: BaseException) -> str:

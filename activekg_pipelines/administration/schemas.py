@@ -25,7 +25,7 @@ from pydantic import (
 from activekg_pipelines.connectors.actions import ActionKind, Via
 from activekg_pipelines.connectors.models import ConnectorStatus
 from activekg_pipelines.connectors.store import stored_config
-from activekg_pipelines.errors import ObjectError, SourceError, fix_of
+from activekg_pipelines.errors import connector_fix, object_fix
 from activekg_pipelines.ledger.run_counts import COUNTERS, Unit
 from activekg_pipelines.ledger.states import Mode, ObjectState, Trigger
 from activekg_pipelines.pipeline.preview import Basis
@@ -104,10 +104,10 @@ class LastError(Schema):
     message: str
     at: datetime
 
-    @computed_field(description="What to do about it, where that is known.")  # type: ignore[prop-decorator]
+    @computed_field(description="What to do about it.")  # type: ignore[prop-decorator]
     @property
-    def fix(self) -> str | None:
-        return fix_of(self.error_type, SourceError)
+    def fix(self) -> str:
+        return connector_fix(self.error_type)
 
 
 class NoteView(Schema):
@@ -348,7 +348,7 @@ class ObjectView(Schema):
     @computed_field(description="What to do about the error.")  # type: ignore[prop-decorator]
     @property
     def fix(self) -> str | None:
-        return fix_of(self.error_type, ObjectError)
+        return None if self.error_type is None else object_fix(self.error_type)
 
 
 class Replayed(Schema):

@@ -112,7 +112,7 @@ def record_failure(
     if isinstance(error, (SourceError, ParserUnavailable)):
         return True
     if isinstance(error, ModelError):
-        code, said = "model", error.message
+        code, said = error.code, error.message
     elif isinstance(error, ActiveKGError):
         # A missing key stops the connector as refused credentials do.
         code, said = "configuration", error.message

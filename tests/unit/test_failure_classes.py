@@ -216,10 +216,13 @@ def test_each_says_itself_and_in_the_guide_what_to_do(
 
 
 def test_the_advice_is_found_by_the_code_that_is_stored() -> None:
-    for base in (ObjectError, SourceError):
-        assert all(errors.fix_of(kind.code, base) == kind.fix for kind in family(base))
-        assert errors.fix_of("unheard_of", base) is None
-        assert errors.fix_of(None, base) is None
+    assert all(errors.object_fix(kind.code) == kind.fix for kind in family(ObjectError))
+    assert all(
+        errors.connector_fix(kind.code) == kind.fix  # type: ignore[attr-defined]
+        for kind in (*OF_CONNECTORS, errors.ModelError)
+    )
+    for fix_of in (errors.object_fix, errors.connector_fix):
+        assert fix_of("unheard_of") == errors.ActiveKGError.fix
 
 
 def test_the_guide_names_no_error_that_there_is_none() -> None:

@@ -141,7 +141,7 @@ def test_unknown_and_wrong_keys_are_invalid_credentials(acme: Caller, bucket: Bu
     [
         ("PermanentRedirect", "wrong_region"),
         ("RequestTimeTooSkewed", "clock_skew"),
-        ("ExpiredToken", "invalid_credentials"),
+        ("ExpiredToken", "expired_token"),
         ("InternalError", "source_unavailable"),
     ],
 )
