@@ -107,7 +107,7 @@ class S3Source(Source):
             modified_at,
             written.sha256,
             answer.get("ContentType"),
-            md5 and md5.hexdigest(),
+            None if md5 is None else md5.hexdigest(),
         )
 
     def read_one_byte(self, key: str) -> None:
