@@ -535,9 +535,9 @@ def _ask_about_archived(
         # Each in a copy of the context, which holds the deadline and the fields of the log.
         answers = [pool.submit(copy_context().run, is_readable, key) for _, key in asked]
     readable = {
-        id_: answer.result()
+        id_: said
         for (id_, _), answer in zip(asked, answers, strict=True)
-        if answer.result() is not None
+        if (said := answer.result()) is not None
     }
     with services.database.transaction(tenant_id=connector.tenant_id) as conn:
         taken = services.ledger.settle_archived(conn, scan, readable, run=run, found_by=found_by)

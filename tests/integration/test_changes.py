@@ -57,10 +57,12 @@ class Store:
         return answer
 
     def change_answer(self, answer: Answer) -> Answer:
+        headers = {name.lower(): value for name, value in answer.headers.items()}
         if self.answered is not None:
-            answer.headers["ETag"] = self.answered
-        if self.written is not None and answer.status == 200:
-            answer.headers["Last-Modified"] = f"{self.written:%a, %d %b %Y %H:%M:%S GMT}"
+            headers["etag"] = self.answered
+        if self.written is not None:
+            headers["last-modified"] = f"{self.written:%a, %d %b %Y %H:%M:%S GMT}"
+        answer.headers = headers
         return answer
 
     def rewrite_at(self, seconds: int) -> None:
