@@ -201,7 +201,7 @@ def test_a_store_that_has_its_buckets_in_front_of_the_host(
 ) -> None:
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "ü.txt").write_text("A text.")
-    with rclone.running(tmp_path, keys=("me", "short"), bucket_in_host=True) as endpoint:
+    with rclone.running(tmp_path, keys=("reader", "short"), bucket_in_host=True) as endpoint:
         for name in ("store.example.com", "documents.store.example.com"):
             resolver.set(name, ["127.0.0.1"])
         settings = Settings(
@@ -210,7 +210,7 @@ def test_a_store_that_has_its_buckets_in_front_of_the_host(
         )
         bucket = Bucket(endpoint.replace("127.0.0.1", "store.example.com"), "documents", None)  # type: ignore[arg-type]
         config = bucket.config(
-            addressing_style="virtual", access_key_id="me", secret_access_key="short"
+            addressing_style="virtual", access_key_id="reader", secret_access_key="short"
         )
         with closing(open_s3(config, settings)) as source:
             assert probe(source).objects == 1
