@@ -23,6 +23,7 @@ from activekg_pipelines.errors import (
     EndpointUnreachable,
     InvalidConnector,
     ListingDenied,
+    ObjectError,
     SourceError,
     SourceMissing,
     SourceUnavailable,
@@ -46,7 +47,8 @@ _ENDPOINT: Final = TypeAdapter(EndpointUrlWithPath)
 _ASTRAY: Final = (EndpointUnreachable, SourceUnavailable, WrongRegion)
 # It did, and something else is wrong as well.
 _ARRIVED: Final = (CredentialsRefused, ListingDenied)
-_DEPENDS_ON_SETTINGS: Final = (*_ASTRAY, *_ARRIVED, SourceMissing, AccessDenied)
+# What a wrong address can be the cause of.
+_OF_ADDRESS: Final = (*_ASTRAY, *_ARRIVED, SourceMissing)
 
 Changes = Mapping[str, str | bool]
 
@@ -98,36 +100,49 @@ def _is_better(old: S3Config, new: S3Config, settings: Settings, error: Exceptio
         # A guess, over a connection that anybody may read: nothing that a key has signed.
         new = new.model_copy(update={"anonymous": True})
         settings = settings.model_copy(update={"activekg_s3_anonymous": "allowed"})
-    outcome = _outcome(new, settings)
+    outcome = _outcome(new, settings, reads=isinstance(error, ObjectError))
     return outcome is None or (isinstance(error, _ASTRAY) and isinstance(outcome, _ARRIVED))
 
 
-def _outcome(config: S3Config, settings: Settings) -> SourceError | None:
-    """What a listing's first page ends with; None where it comes."""
+def _outcome(config: S3Config, settings: Settings, *, reads: bool) -> Exception | None:
+    """What a try ends with; None where it works.
+
+    Args:
+        reads: an object is read as well, and not only a page listed.
+    """
     until = time.monotonic() + _SECONDS_EACH
-    source = open_s3(
-        config, settings, answer_seconds=_SECONDS_EACH, least_page_seconds=_SECONDS_EACH, attempts=1
-    )
+    waits = {"answer_seconds": _SECONDS_EACH, "least_page_seconds": _SECONDS_EACH}
     try:
-        with closing(source), closing(source.listing(deadline=until)) as pages:
-            next(pages)
-    except SourceError as error:
+        with (
+            give_up_at(until),
+            closing(open_s3(config, settings, attempts=1, **waits)) as source,
+            closing(source.listing(deadline=until)) as pages,
+        ):
+            held = [entry for entry in next(pages).entries if entry.size > 0]
+            if reads and held:
+                source.read_one_byte(held[0].key)
+    except (SourceError, ObjectError) as error:
         return error
     return None
 
 
 def _candidates(config: S3Config, settings: Settings, error: Exception) -> Iterator[Changes]:
     """Changes to try, the likeliest first."""
-    # What the store said, behind the error that it became.
+    # What the store said lies behind the error that it became.
     cause = error.__context__
     if isinstance(cause, ClientError) and (region := named_region(cause)) not in {
         None,
         config.region,
     }:
         yield {"region": str(region)}
-    if not isinstance(error, _DEPENDS_ON_SETTINGS):
-        return
-    endpoint = config.endpoint_url
+    if isinstance(error, _OF_ADDRESS):
+        yield from _other_addresses(config, settings, error)
+    if isinstance(error, (ListingDenied, AccessDenied)) and not config.anonymous:
+        yield {"requester_pays": True}
+
+
+def _other_addresses(config: S3Config, settings: Settings, error: Exception) -> Iterator[Changes]:
+    endpoint, cause = config.endpoint_url, error.__context__
     if endpoint is not None:
         for other in _other_endpoints(endpoint, config.bucket, cause):
             yield {"endpoint_url": other}
@@ -141,8 +156,6 @@ def _candidates(config: S3Config, settings: Settings, error: Exception) -> Itera
         yield {"endpoint_url": f"https://{rest}"}
     if scheme == "https" and isinstance(error, EndpointUnreachable):
         yield {"endpoint_url": f"http://{rest}"}
-    if isinstance(error, (ListingDenied, AccessDenied)) and not config.anonymous:
-        yield {"requester_pays": True}
 
 
 def _other_endpoints(endpoint: str, bucket: str, cause: BaseException | None) -> Iterator[str]:
