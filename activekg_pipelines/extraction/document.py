@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from activekg_pipelines.errors import TextTooLarge
 from activekg_pipelines.extraction.clean import clean_text, clean_title
 from activekg_pipelines.extraction.document_limits import Limits
+from activekg_pipelines.extraction.warnings import DocumentWarning, stored
 
 # A damaged PDF can fail on each of its thousands of pages; the first few warnings tell
 # what is wrong.
@@ -21,7 +23,7 @@ class ExtractedDocument:
     """A document's text in reading order, with its headings and tables as Markdown.
 
     ``facts`` is small and goes into the ledger: ``engine`` and ``characters`` always,
-    ``warnings`` as a list of sentences, and, by format, ``pages``, ``empty_pages``,
+    ``warnings`` as JSON of :class:`~activekg_pipelines.extraction.warnings.DocumentWarning`, and, by format, ``pages``, ``empty_pages``,
     ``tables``, ``encoding``, ``encoding_guessed``.
     """
 
@@ -38,7 +40,7 @@ def finish(
     mime_type: str,
     limits: Limits,
     engine: str,
-    warnings: list[str],
+    warnings: Sequence[DocumentWarning],
     **facts: JSON,
 ) -> ExtractedDocument:
     """Clean ``text`` and ``title``, hold them to the limits, and add up the facts.
@@ -58,7 +60,7 @@ def finish(
         facts={
             "engine": engine,
             "characters": len(cleaned),
-            "warnings": list(warnings[:_MAX_WARNINGS]),
+            "warnings": stored(warnings, _MAX_WARNINGS),
             **facts,
         },
     )

@@ -11,6 +11,7 @@ from activekg_pipelines.extraction.document import ExtractedDocument, finish
 from activekg_pipelines.extraction.document_limits import Limits
 from activekg_pipelines.extraction.html.flat import flat_text
 from activekg_pipelines.extraction.html.tree import UNSHOWN, Rendered, is_outsized, render
+from activekg_pipelines.extraction.warnings import DocumentWarning, WarningKind
 
 MIME_TYPE: Final = "text/html"
 
@@ -50,9 +51,10 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
         chosen, engine = _content(root, decoded.text)
     else:
         chosen, engine = Rendered(flat_text(decoded.text), 0), "html.parser"
-        warnings.append(
+        detail = (
             "The page nests its elements too deeply to keep its structure; the text is complete."
         )
+        warnings.append(DocumentWarning(WarningKind.STRUCTURE_LOST, detail=detail))
     document = finish(
         chosen.text,
         title=title,

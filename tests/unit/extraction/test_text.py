@@ -73,9 +73,7 @@ def test_one_stray_byte_does_not_garble_a_utf8_file(tmp_path: Path) -> None:
     document = read(tmp_path, (GERMAN * 10).encode() + b"\xff")
     assert document.text == GERMAN * 10 + "\ufffd"
     assert document.facts["encoding"] == "utf-8"
-    assert document.facts["warnings"] == [
-        "Some bytes are not valid utf-8 and were replaced by U+FFFD."
-    ]
+    assert document.facts["warnings"] == [{"kind": "bytes_replaced", "detail": "utf-8"}]
 
 
 def test_a_few_nuls_are_dropped(tmp_path: Path) -> None:

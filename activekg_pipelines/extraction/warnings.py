@@ -1,0 +1,151 @@
+"""Signs that a document's text is not all that the document says.
+
+The kinds are a closed list: they are stored, counted and filtered by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from activekg_pipelines.extraction.document import JSON
+
+_MAX_DETAIL_CHARS: Final = 200
+
+
+class WarningKind(StrEnum):
+    """What a reader of the text should know; its value is stored."""
+
+    PARTLY_READ = "partly_read"
+    """``count`` of ``total`` pages show something and hold no text, as scans do."""
+    PAGES_LEFT_OUT = "pages_left_out"
+    """``count`` of ``total`` pages lie beyond the limit of pages."""
+    PAGES_BROKEN = "pages_broken"
+    """``count`` of ``total`` pages could not be read; ``detail`` says why the first."""
+    PART_DAMAGED = "part_damaged"
+    """The part of the file that ``detail`` names could not be read."""
+    CHARACTERS_UNREADABLE = "characters_unreadable"
+    """``count`` characters have a font that does not say which they are."""
+    ATTACHMENTS_NOT_READ = "attachments_not_read"
+    """``count`` files inside the document; ``detail`` names the first."""
+    CHARTS_LEFT_OUT = "charts_left_out"
+    """``count`` charts or diagrams."""
+    PICTURES_LEFT_OUT = "pictures_left_out"
+    """``count`` pictures that are written into the text as letters."""
+    HIDDEN_TEXT_LEFT_OUT = "hidden_text_left_out"
+    """``count`` characters that nobody sees; ``detail`` says why, in a few words."""
+    SHARE_LEFT_OUT = "share_left_out"
+    """``count`` of ``total`` characters of a page, which look like navigation."""
+    FORM_NOT_READ = "form_not_read"
+    """The document is built by a program inside it, which is not run."""
+    ENCODING_DOUBTFUL = "encoding_doubtful"
+    """The bytes may mean other characters in another encoding than ``detail``."""
+    BYTES_REPLACED = "bytes_replaced"
+    """Some bytes are no characters of the encoding ``detail`` and are U+FFFD now."""
+    STRUCTURE_LOST = "structure_lost"
+    """The text is complete, its structure is not; ``detail`` says why, as a sentence."""
+    OTHER_ENGINE = "other_engine"
+    """The usual parser failed and another one read it; ``detail`` says how it failed."""
+
+
+TEXT_IS_MISSING: Final = frozenset(
+    {
+        WarningKind.PARTLY_READ,
+        WarningKind.PAGES_LEFT_OUT,
+        WarningKind.PAGES_BROKEN,
+        WarningKind.PART_DAMAGED,
+        WarningKind.CHARACTERS_UNREADABLE,
+        WarningKind.ATTACHMENTS_NOT_READ,
+        WarningKind.CHARTS_LEFT_OUT,
+        WarningKind.FORM_NOT_READ,
+        WarningKind.BYTES_REPLACED,
+    }
+)
+"""The kinds of documents that were not read whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentWarning:
+    """One sign; what ``count``, ``total`` and ``detail`` say depends on the kind."""
+
+    kind: WarningKind
+    count: int | None = None
+    total: int | None = None
+    detail: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What it says to people."""
+        count = 0 if self.count is None else self.count
+        total = 0 if self.total is None else self.total
+        match self.kind:
+            case WarningKind.PARTLY_READ:
+                return f"{count:,} of {total:,} pages hold no text; they are probably scans."
+            case WarningKind.PAGES_LEFT_OUT:
+                return f"Only the first {total - count:,} of {total:,} pages were read."
+            case WarningKind.PAGES_BROKEN:
+                return f"{count:,} of {total:,} pages could not be read; the first: {self.detail}."
+            case WarningKind.PART_DAMAGED:
+                return f"The part {self.detail} is damaged and was left out."
+            case WarningKind.CHARACTERS_UNREADABLE:
+                return f"{count:,} characters have fonts that do not say which they are."
+            case WarningKind.ATTACHMENTS_NOT_READ:
+                return f"{count:,} files inside the document were not read; {self.detail} is one."
+            case WarningKind.CHARTS_LEFT_OUT:
+                return f"{count:,} charts or diagrams were left out."
+            case WarningKind.PICTURES_LEFT_OUT:
+                return f"{count:,} pictures inside the text were left out."
+            case WarningKind.HIDDEN_TEXT_LEFT_OUT:
+                return f"{count:,} characters that nobody sees were left out ({self.detail})."
+            case WarningKind.SHARE_LEFT_OUT:
+                return (
+                    f"{100 * count / max(total, 1):.0f} % of the page look like navigation and "
+                    "were left out."
+                )
+            case WarningKind.FORM_NOT_READ:
+                return (
+                    "A program inside the document builds its pages; only what is stored was read."
+                )
+            case WarningKind.ENCODING_DOUBTFUL:
+                return f"The encoding was guessed and is doubtful: {self.detail}."
+            case WarningKind.BYTES_REPLACED:
+                return f"Some bytes are not valid {self.detail} and were replaced by U+FFFD."
+            case WarningKind.STRUCTURE_LOST:
+                return self.detail
+            case WarningKind.OTHER_ENGINE:
+                return f"Another parser read it after the usual one could not: {self.detail}"
+
+    def as_json(self) -> JSON:
+        """As it is stored; what is not set is left out."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, "")}
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """What :meth:`as_json` wrote.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        if not isinstance(value, dict) or not value.keys() <= {"kind", "count", "total", "detail"}:
+            raise ValueError("A warning is an object with kind, count, total and detail.")
+        count, total = (value.get(name) for name in ("count", "total"))
+        detail = value.get("detail", "")
+        if not all(number is None or type(number) is int for number in (count, total)):
+            raise ValueError("A warning's numbers are integers.")
+        if not isinstance(detail, str) or len(detail) > _MAX_DETAIL_CHARS:
+            raise ValueError(
+                f"A warning's detail is a text of up to {_MAX_DETAIL_CHARS} characters."
+            )
+        return cls(WarningKind(value.get("kind")), count, total, detail)
+
+
+def stored(warnings: Sequence[DocumentWarning], most: int) -> list[JSON]:
+    """The warnings as JSON: each once, with a bounded detail, ``most`` at most."""
+    bounded = [
+        DocumentWarning(each.kind, each.count, each.total, each.detail[:_MAX_DETAIL_CHARS])
+        for each in warnings
+    ]
+    return [each.as_json() for each in dict.fromkeys(bounded)][:most]
