@@ -23,8 +23,9 @@ class ExtractedDocument:
     """A document's text in reading order, with its headings and tables as Markdown.
 
     ``facts`` is small and goes into the ledger: ``engine`` and ``characters`` always,
-    ``warnings`` as JSON of :class:`~activekg_pipelines.extraction.warnings.DocumentWarning`, and, by format, ``pages``, ``empty_pages``,
-    ``tables``, ``encoding``, ``encoding_guessed``.
+    ``warnings`` as JSON of
+    :class:`~activekg_pipelines.extraction.warnings.DocumentWarning`, and, by format,
+    ``pages``, ``empty_pages``, ``tables``, ``encoding``, ``encoding_guessed``.
     """
 
     text: str

@@ -67,6 +67,37 @@ TEXT_IS_MISSING: Final = frozenset(
 """The kinds of documents that were not read whole."""
 
 
+_SENTENCES: Final = {
+    WarningKind.PARTLY_READ: (
+        "{count:,} of {total:,} pages hold no text; they are probably scans."
+    ),
+    WarningKind.PAGES_LEFT_OUT: "Only the first {rest:,} of {total:,} pages were read.",
+    WarningKind.PAGES_BROKEN: (
+        "{count:,} of {total:,} pages could not be read; the first: {detail}."
+    ),
+    WarningKind.PART_DAMAGED: "The part {detail} is damaged and was left out.",
+    WarningKind.CHARACTERS_UNREADABLE: (
+        "{count:,} characters have fonts that do not say which they are."
+    ),
+    WarningKind.ATTACHMENTS_NOT_READ: (
+        "{count:,} files inside the document were not read; {detail} is one."
+    ),
+    WarningKind.CHARTS_LEFT_OUT: "{count:,} charts or diagrams were left out.",
+    WarningKind.PICTURES_LEFT_OUT: "{count:,} pictures inside the text were left out.",
+    WarningKind.HIDDEN_TEXT_LEFT_OUT: (
+        "{count:,} characters that nobody sees were left out ({detail})."
+    ),
+    WarningKind.SHARE_LEFT_OUT: "{share:.0%} of the page look like navigation and were left out.",
+    WarningKind.FORM_NOT_READ: (
+        "A program inside the document builds its pages; only what is stored was read."
+    ),
+    WarningKind.ENCODING_DOUBTFUL: "The encoding was guessed and is doubtful: {detail}.",
+    WarningKind.BYTES_REPLACED: ("Some bytes are not valid {detail} and were replaced by U+FFFD."),
+    WarningKind.STRUCTURE_LOST: "{detail}",
+    WarningKind.OTHER_ENGINE: "Another parser read it after the usual one could not: {detail}",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class DocumentWarning:
     """One sign; what ``count``, ``total`` and ``detail`` say depends on the kind."""
@@ -79,44 +110,14 @@ class DocumentWarning:
     @property
     def sentence(self) -> str:
         """What it says to people."""
-        count = 0 if self.count is None else self.count
-        total = 0 if self.total is None else self.total
-        match self.kind:
-            case WarningKind.PARTLY_READ:
-                return f"{count:,} of {total:,} pages hold no text; they are probably scans."
-            case WarningKind.PAGES_LEFT_OUT:
-                return f"Only the first {total - count:,} of {total:,} pages were read."
-            case WarningKind.PAGES_BROKEN:
-                return f"{count:,} of {total:,} pages could not be read; the first: {self.detail}."
-            case WarningKind.PART_DAMAGED:
-                return f"The part {self.detail} is damaged and was left out."
-            case WarningKind.CHARACTERS_UNREADABLE:
-                return f"{count:,} characters have fonts that do not say which they are."
-            case WarningKind.ATTACHMENTS_NOT_READ:
-                return f"{count:,} files inside the document were not read; {self.detail} is one."
-            case WarningKind.CHARTS_LEFT_OUT:
-                return f"{count:,} charts or diagrams were left out."
-            case WarningKind.PICTURES_LEFT_OUT:
-                return f"{count:,} pictures inside the text were left out."
-            case WarningKind.HIDDEN_TEXT_LEFT_OUT:
-                return f"{count:,} characters that nobody sees were left out ({self.detail})."
-            case WarningKind.SHARE_LEFT_OUT:
-                return (
-                    f"{100 * count / max(total, 1):.0f} % of the page look like navigation and "
-                    "were left out."
-                )
-            case WarningKind.FORM_NOT_READ:
-                return (
-                    "A program inside the document builds its pages; only what is stored was read."
-                )
-            case WarningKind.ENCODING_DOUBTFUL:
-                return f"The encoding was guessed and is doubtful: {self.detail}."
-            case WarningKind.BYTES_REPLACED:
-                return f"Some bytes are not valid {self.detail} and were replaced by U+FFFD."
-            case WarningKind.STRUCTURE_LOST:
-                return self.detail
-            case WarningKind.OTHER_ENGINE:
-                return f"Another parser read it after the usual one could not: {self.detail}"
+        count, total = self.count or 0, self.total or 0
+        return _SENTENCES[self.kind].format(
+            count=count,
+            total=total,
+            rest=total - count,
+            share=count / max(total, 1),
+            detail=self.detail,
+        )
 
     def as_json(self) -> JSON:
         """As it is stored; what is not set is left out."""
