@@ -140,7 +140,7 @@ class DocumentWarning:
             raise ValueError(
                 f"A warning's detail is a text of up to {_MAX_DETAIL_CHARS} characters."
             )
-        return cls(WarningKind(value.get("kind")), count, total, detail)
+        return cls(WarningKind(str(value.get("kind"))), count, total, detail)
 
 
 def stored(warnings: Sequence[DocumentWarning], most: int) -> list[JSON]:
