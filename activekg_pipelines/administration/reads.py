@@ -17,6 +17,14 @@ from psycopg.rows import TupleRow, class_row, dict_row
 
 from activekg_pipelines.connectors.listings import LISTING_PARTS
 from activekg_pipelines.database.queries import load_queries
+from activekg_pipelines.extraction.warnings import (
+    TEXT_IS_MISSING,
+    DocumentWarning,
+    WarningKind,
+    is_not_read_whole,
+    kinds_of,
+    read_stored,
+)
 from activekg_pipelines.ledger.run_counts import COUNTERS, SQL_PARTS, RunCounts
 from activekg_pipelines.ledger.states import ObjectState
 from activekg_pipelines.services import Services
@@ -64,6 +72,17 @@ class ObjectRow:
     indexed_etag: str | None
     indexed_at: datetime | None
     chunks: int
+    stored_warnings: Any
+
+    @property
+    def warnings(self) -> list[DocumentWarning]:
+        """What a reader of its text should know."""
+        return read_stored(self.stored_warnings)
+
+    @property
+    def not_read_whole(self) -> bool:
+        """Whether a warning says that text is missing."""
+        return is_not_read_whole(kinds_of(self.warnings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +162,8 @@ def objects(
     *,
     state: ObjectState | None = None,
     error_type: str | None = None,
+    warning: WarningKind | None = None,
+    not_read_whole: bool = False,
     after: str | None = None,
     limit: int,
 ) -> list[ObjectRow]:
@@ -152,6 +173,8 @@ def objects(
         connector_id: whose; the caller has checked that the tenant may see it.
         state: only those in this state.
         error_type: only those whose last error has this code.
+        warning: only those whose text has this warning.
+        not_read_whole: only those whose warnings say that text is missing.
         after: the last key of the page before.
         limit: rows at most.
     """
@@ -159,6 +182,9 @@ def objects(
         "connector_id": connector_id,
         "state": state,
         "error_type": error_type,
+        "warning": warning,
+        "not_read_whole": not_read_whole,
+        "missing": list(TEXT_IS_MISSING),
         "after": after,
         "limit": limit,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -15,6 +15,7 @@ from activekg_pipelines.api.auth import Admin
 from activekg_pipelines.api.problems import CURSOR_CODES, documented
 from activekg_pipelines.api.requests import Body, ObjectKey, ServicesOfApp
 from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.extraction.warnings import WarningKind
 from activekg_pipelines.ledger.states import ObjectState
 from activekg_pipelines.services import Services
 
@@ -28,6 +29,12 @@ class ObjectsQuery(PageQuery):
 
     state: ObjectState | None = None
     error_type: ErrorType | None = None
+    warning: WarningKind | None = Field(
+        default=None, description="Only objects whose text has this warning."
+    )
+    not_read_whole: bool = Field(
+        default=False, description="Only objects whose warnings say that text is missing."
+    )
 
 
 class DeadLettersQuery(PageQuery):
@@ -56,7 +63,8 @@ def list_objects(
 ) -> Page[ObjectView]:
     """The connector's objects by key."""
     connector = services.connector(config_id, caller.boundary)
-    return _page(services, connector, query, query.state, query.error_type)
+    filters = query.model_dump(include={"state", "error_type", "warning", "not_read_whole"})
+    return _page(services, connector, query, **filters)
 
 
 @router.get("/dead-letters", responses=documented(401, 403, 404, 422, 503, codes=CURSOR_CODES))
@@ -68,7 +76,7 @@ def list_dead_letters(
 ) -> Page[ObjectView]:
     """Objects that nobody tries any more, by key, each with its cause."""
     connector = services.connector(config_id, caller.boundary)
-    return _page(services, connector, query, ObjectState.DEAD, query.error_type)
+    return _page(services, connector, query, state=ObjectState.DEAD, error_type=query.error_type)
 
 
 @router.post("/dead-letters/replay", responses=documented(401, 403, 404, 413, 422, 503))
@@ -86,19 +94,11 @@ def _page(
     services: Services,
     connector: Connector,
     query: PageQuery,
-    state: ObjectState | None,
-    error_type: str | None,
+    **filters: Any,
 ) -> Page[ObjectView]:
     after = by_key.decode(query.cursor)
     with services.database.transaction() as conn:
-        rows = reads.objects(
-            conn,
-            connector.id,
-            state=state,
-            error_type=error_type,
-            after=after,
-            limit=query.limit + 1,
-        )
+        rows = reads.objects(conn, connector.id, **filters, after=after, limit=query.limit + 1)
     return page_of(
         rows,
         query.limit,

@@ -34,7 +34,7 @@ def list_dead_letters(
     Example:
       activekg-pipelines dead-letters list acme_corp/my-documents --error-type encrypted
     """
-    print_objects(connector, ObjectState.DEAD, error_type, limit, cursor, as_json)
+    print_objects(connector, limit, cursor, as_json, state=ObjectState.DEAD, error_type=error_type)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -20,6 +20,7 @@ from activekg_pipelines.cli.console import (
     sentences,
     table,
 )
+from activekg_pipelines.extraction.warnings import WarningKind
 from activekg_pipelines.ledger.states import ObjectState
 
 
@@ -120,6 +121,15 @@ def objects(
     error_type: Annotated[
         str | None, typer.Option(help="Only objects whose last error was this.")
     ] = None,
+    warning: Annotated[
+        WarningKind | None, typer.Option(help="Only objects whose text has this warning.")
+    ] = None,
+    not_read_whole: Annotated[
+        bool,
+        typer.Option(
+            "--not-read-whole", help="Only objects whose warnings say that text is missing."
+        ),
+    ] = False,
     limit: Limit = 100,
     cursor: Cursor = None,
     as_json: AsJson = False,
@@ -127,21 +137,34 @@ def objects(
     """Show a connector's objects and where they stand.
 
     \b
-    Example:
+    Examples:
       activekg-pipelines objects acme_corp/my-documents --state failed
+      activekg-pipelines objects acme_corp/my-documents --not-read-whole
     """
-    print_objects(connector, state, error_type, limit, cursor, as_json)
+    print_objects(
+        connector,
+        limit,
+        cursor,
+        as_json,
+        state=state,
+        error_type=error_type,
+        warning=warning,
+        not_read_whole=not_read_whole,
+    )
 
 
 def print_objects(
     connector: str,
-    state: ObjectState | None,
-    error_type: str | None,
     limit: int,
     cursor: str | None,
     as_json: bool,
+    **filters: Any,
 ) -> None:
-    """One page of a connector's objects, as a table or JSON."""
+    """One page of a connector's objects, as a table or JSON.
+
+    Args:
+        filters: as :func:`reads.objects` takes them.
+    """
     from activekg_pipelines.administration import reads
     from activekg_pipelines.administration.paging import by_key, page_of
     from activekg_pipelines.administration.schemas import ObjectView
@@ -150,12 +173,7 @@ def print_objects(
         found = resolve(services, connector)
         with services.database.transaction() as conn:
             rows = reads.objects(
-                conn,
-                found.id,
-                state=state,
-                error_type=error_type,
-                after=by_key.decode(cursor),
-                limit=limit + 1,
+                conn, found.id, **filters, after=by_key.decode(cursor), limit=limit + 1
             )
         page = page_of(
             rows,
@@ -167,7 +185,8 @@ def print_objects(
         print_json(page)
         return
     made = sentences(
-        table("URI", "STATE", "BYTES#", "CHUNKS#", "TRIES#", "NEXT TRY", "ERROR"), "WHY"
+        table("URI", "STATE", "BYTES#", "CHUNKS#", "TRIES#", "NEXT TRY", "ERROR", "WARNINGS"),
+        "WHY",
     )
     for item in page.items:
         again = moment(item.next_attempt_at) if item.state is ObjectState.FAILED else ""
@@ -180,7 +199,8 @@ def print_objects(
             item.attempts,
             again,
             item.error_type,
-            item.error_message,
+            ", ".join(warning.kind for warning in item.warnings),
+            "\n".join(filter(None, [item.error_message, *(w.sentence for w in item.warnings)])),
         )
     if page.items:
         print_table(made)

@@ -214,7 +214,10 @@ SELECT d.props ->> 'uri', d.props ->> 'title',
         'english', c.props ->> 'text', q.words, 'StartSel="", StopSel="", MaxWords=40, MinWords=20'
     ),
     f.score::float8, (e.props ->> 'chunk_index')::int, d.id,
-    (e.props ->> 'char_start')::int, (e.props ->> 'char_end')::int
+    (e.props ->> 'char_start')::int, (e.props ->> 'char_end')::int,
+    (e.props ->> 'page_from')::int, (e.props ->> 'page_to')::int,
+    coalesce(e.props -> 'headings', '[]'), e.props ->> 'table_head',
+    coalesce(d.props -> 'warnings', '[]')
 FROM fused f
 CROSS JOIN question q
 JOIN public.nodes c ON c.id = f.id
