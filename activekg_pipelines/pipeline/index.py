@@ -19,9 +19,9 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.database.batches import write_apart
 from activekg_pipelines.embedding import Encoder, encode_resiliently, verify_encoder
 from activekg_pipelines.errors import (
-    EmptyObject,
     EncoderFailed,
     ModelError,
+    NoTextLayer,
     NotStorable,
     ObjectError,
 )
@@ -252,7 +252,10 @@ class _Indexing:
                 chunks[text.id] = made
                 tokens += sum(chunk.tokens for chunk in made)
             else:
-                errors[text.id] = EmptyObject()
+                errors[text.id] = NoTextLayer(
+                    f"The model reads none of the text's {len(text.text):,} characters. They are "
+                    "damaged or private ones, or marks that belong to letters."
+                )
         hashes = list({chunk.text_hash for made in chunks.values() for chunk in made})
         tenant_id = self._connector.tenant_id
         with self._services.database.transaction(tenant_id=tenant_id) as conn:
