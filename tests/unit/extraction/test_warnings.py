@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from activekg_pipelines.extraction.warnings import (
@@ -50,3 +53,13 @@ def test_what_is_stored_is_bounded() -> None:
     kept = stored([*warnings, *warnings], 20)
     assert len(kept) == 20
     assert read_stored(kept) == [DocumentWarning.from_json(each) for each in kept]
+
+
+def test_operators_can_look_up_each_kind_and_whether_text_is_missing() -> None:
+    page = Path(__file__).parents[3] / "docs" / "operations" / "connectors.md"
+    (section,) = re.findall(
+        r"^## Documents that were not read whole\n(.*?)^## ", page.read_text(), re.M | re.S
+    )
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| (yes)? ?\|$", section, re.M))
+    assert rows.keys() == set(WarningKind)
+    assert {kind for kind, missing in rows.items() if missing} == TEXT_IS_MISSING
