@@ -5,7 +5,7 @@ Everything happens in the caller's transaction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -86,6 +86,23 @@ class ObjectRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectFilter:
+    """Which objects of a connector are listed.
+
+    Attributes:
+        state: only those in this state.
+        error_type: only those whose last error has this code.
+        warning: only those whose text has this warning.
+        not_read_whole: only those whose warnings say that text is missing.
+    """
+
+    state: ObjectState | None = None
+    error_type: str | None = None
+    warning: WarningKind | None = None
+    not_read_whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialsRow:
     """Encrypted credentials of one connector of those with the same key version."""
 
@@ -159,11 +176,8 @@ def run_url(services: Services, row: RunRow) -> str | None:
 def objects(
     conn: Connection[TupleRow],
     connector_id: UUID,
+    listed: ObjectFilter,
     *,
-    state: ObjectState | None = None,
-    error_type: str | None = None,
-    warning: WarningKind | None = None,
-    not_read_whole: bool = False,
     after: str | None = None,
     limit: int,
 ) -> list[ObjectRow]:
@@ -171,22 +185,16 @@ def objects(
 
     Args:
         connector_id: whose; the caller has checked that the tenant may see it.
-        state: only those in this state.
-        error_type: only those whose last error has this code.
-        warning: only those whose text has this warning.
-        not_read_whole: only those whose warnings say that text is missing.
+        listed: which of them.
         after: the last key of the page before.
         limit: rows at most.
     """
     parameters = {
         "connector_id": connector_id,
-        "state": state,
-        "error_type": error_type,
-        "warning": warning,
-        "not_read_whole": not_read_whole,
         "missing": list(TEXT_IS_MISSING),
         "after": after,
         "limit": limit,
+        **asdict(listed),
     }
     rows = conn.cursor(row_factory=class_row(ObjectRow)).execute(_SQL["objects"], parameters)
     return rows.fetchall()

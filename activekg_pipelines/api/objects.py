@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from activekg_pipelines.administration import operations, reads
 from activekg_pipelines.administration.paging import Page, PageQuery, by_key, page_of
+from activekg_pipelines.administration.reads import ObjectFilter
 from activekg_pipelines.administration.schemas import ObjectView, Replayed
 from activekg_pipelines.api.auth import Admin
 from activekg_pipelines.api.problems import CURSOR_CODES, documented
@@ -63,8 +64,8 @@ def list_objects(
 ) -> Page[ObjectView]:
     """The connector's objects by key."""
     connector = services.connector(config_id, caller.boundary)
-    filters = query.model_dump(include={"state", "error_type", "warning", "not_read_whole"})
-    return _page(services, connector, query, **filters)
+    listed = ObjectFilter(query.state, query.error_type, query.warning, query.not_read_whole)
+    return _page(services, connector, query, listed)
 
 
 @router.get("/dead-letters", responses=documented(401, 403, 404, 422, 503, codes=CURSOR_CODES))
@@ -76,7 +77,7 @@ def list_dead_letters(
 ) -> Page[ObjectView]:
     """Objects that nobody tries any more, by key, each with its cause."""
     connector = services.connector(config_id, caller.boundary)
-    return _page(services, connector, query, state=ObjectState.DEAD, error_type=query.error_type)
+    return _page(services, connector, query, ObjectFilter(ObjectState.DEAD, query.error_type))
 
 
 @router.post("/dead-letters/replay", responses=documented(401, 403, 404, 413, 422, 503))
@@ -94,11 +95,11 @@ def _page(
     services: Services,
     connector: Connector,
     query: PageQuery,
-    **filters: Any,
+    listed: ObjectFilter,
 ) -> Page[ObjectView]:
     after = by_key.decode(query.cursor)
     with services.database.transaction() as conn:
-        rows = reads.objects(conn, connector.id, **filters, after=after, limit=query.limit + 1)
+        rows = reads.objects(conn, connector.id, listed, after=after, limit=query.limit + 1)
     return page_of(
         rows,
         query.limit,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,6 +22,9 @@ from activekg_pipelines.cli.console import (
 )
 from activekg_pipelines.extraction.warnings import WarningKind
 from activekg_pipelines.ledger.states import ObjectState
+
+if TYPE_CHECKING:
+    from activekg_pipelines.administration.reads import ObjectFilter
 
 
 def runs(
@@ -141,30 +144,16 @@ def objects(
       activekg-pipelines objects acme_corp/my-documents --state failed
       activekg-pipelines objects acme_corp/my-documents --not-read-whole
     """
-    print_objects(
-        connector,
-        limit,
-        cursor,
-        as_json,
-        state=state,
-        error_type=error_type,
-        warning=warning,
-        not_read_whole=not_read_whole,
-    )
+    from activekg_pipelines.administration.reads import ObjectFilter
+
+    listed = ObjectFilter(state, error_type, warning, not_read_whole)
+    print_objects(connector, listed, limit, cursor, as_json)
 
 
 def print_objects(
-    connector: str,
-    limit: int,
-    cursor: str | None,
-    as_json: bool,
-    **filters: Any,
+    connector: str, listed: ObjectFilter, limit: int, cursor: str | None, as_json: bool
 ) -> None:
-    """One page of a connector's objects, as a table or JSON.
-
-    Args:
-        filters: as :func:`reads.objects` takes them.
-    """
+    """One page of a connector's objects, as a table or JSON."""
     from activekg_pipelines.administration import reads
     from activekg_pipelines.administration.paging import by_key, page_of
     from activekg_pipelines.administration.schemas import ObjectView
@@ -173,7 +162,7 @@ def print_objects(
         found = resolve(services, connector)
         with services.database.transaction() as conn:
             rows = reads.objects(
-                conn, found.id, **filters, after=by_key.decode(cursor), limit=limit + 1
+                conn, found.id, listed, after=by_key.decode(cursor), limit=limit + 1
             )
         page = page_of(
             rows,

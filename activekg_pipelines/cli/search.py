@@ -40,4 +40,6 @@ def search(
         out.print(Text(f"   {printable(hit.link)}"), soft_wrap=True)
         if hit.headings:
             out.print(Text(f"   {printable(' > '.join(hit.headings))}"), soft_wrap=True)
+        if hit.warnings:
+            out.print(Text(f"   warnings: {printable(', '.join(hit.warnings))}"), soft_wrap=True)
         out.print(Padding(Text(printable(" ".join(hit.snippet.split()))), (0, 0, 1, 3)))

@@ -306,10 +306,11 @@ def _warnings(value: JSON) -> list[JSON]:
 
 
 def _are_page_starts(value: JSON, characters: int) -> bool:
-    if not isinstance(value, list) or not all(type(each) is int for each in value):
+    if not isinstance(value, list):
         return False
-    bounds = [0, *value, characters]
-    return bounds == sorted(bounds)
+    starts = [each for each in value if type(each) is int]
+    bounds = [0, *starts, characters]
+    return len(starts) == len(value) and bounds == sorted(bounds)
 
 
 def _fact(value: object, depth: int) -> JSON:
