@@ -230,7 +230,9 @@ ORDER BY f.score DESC, c.id
 
 -- name: export_chunks
 SELECT d.props ->> 'uri', d.props ->> 'title', d.props ->> 'etag', (e.props ->> 'chunk_index')::int,
-    (e.props ->> 'char_start')::bigint, (e.props ->> 'char_end')::bigint, c.props ->> 'text',
+    (e.props ->> 'char_start')::bigint, (e.props ->> 'char_end')::bigint,
+    (e.props ->> 'page_from')::int, (e.props ->> 'page_to')::int,
+    coalesce(e.props -> 'headings', '[]'), e.props ->> 'table_head', c.props ->> 'text',
     c.props ->> 'embedding_model', c.embedding
 FROM public.nodes d
 JOIN public.edges e ON e.dst = d.id AND e.rel = 'DERIVED_FROM' AND e.tenant_id = %(tenant_id)s

@@ -17,7 +17,7 @@ from tests.s3_bucket import Bucket
 def test_an_export_holds_one_tenants_chunks_with_their_vectors(
     services: Services, bucket: Bucket, tmp_path: Path
 ) -> None:
-    bucket.put("house.md", "\n\n".join(PARAGRAPHS))
+    bucket.put("house.md", "# House\n\n" + "\n\n".join(PARAGRAPHS))
     bucket.put("note.txt", "A short note about the roof.")
     for tenant in ("tenant_a", "tenant_b"):
         sync(services, bucket.register(services, tenant))
@@ -32,6 +32,9 @@ def test_an_export_holds_one_tenants_chunks_with_their_vectors(
         .apply(lambda index: list(index) == list(range(len(index))))
         .all()
     )
+    house = table[table["uri"] == f"s3://{bucket.name}/house.md"]
+    assert {tuple(headings) for headings in house["headings"]} == {("House",)}
+    assert house["page_from"].isna().all()
     vectors = np.stack(table["embedding"].to_numpy())
     assert vectors.shape == (rows, 384)
     fresh = services.encoder.encode(list(table["text"]))
