@@ -347,7 +347,7 @@ class HitView(Schema):
     char_end: int
     page_from: int | None = Field(description="The page on which it begins; null without pages.")
     page_to: int | None
-    headings: list[str] = Field(description="That it stands under, the outermost first.")
+    headings: list[str] = Field(description="Under which it begins, the outermost first.")
     table_head: str | None = Field(
         description="The head row of the table in which it begins, as Markdown."
     )

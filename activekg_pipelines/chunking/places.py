@@ -32,7 +32,7 @@ class Place:
     page_to: int | None = None
     """The page on which it ends."""
     headings: tuple[str, ...] = ()
-    """The headings that it stands under, the outermost first.
+    """The headings under which it begins, the outermost first.
 
     Also those that it begins with. Each has :data:`MAX_HEADING_CHARS` characters at most.
     """

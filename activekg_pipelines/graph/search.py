@@ -77,7 +77,7 @@ class SearchHit:
         score: fused reciprocal ranks; only the order means something.
         char_start, char_end: where the chunk lies in the document's extracted text.
         page_from, page_to: its pages, from 1; None where the document has none.
-        headings: that it stands under, the outermost first.
+        headings: under which it begins, the outermost first.
         table_head: the head row of the table in which it begins, as Markdown.
         warnings: kinds of what a reader of the document's text should know.
     """

@@ -17,7 +17,7 @@ from tests.s3_bucket import Bucket
 def test_an_export_holds_one_tenants_chunks_with_their_vectors(
     services: Services, bucket: Bucket, tmp_path: Path
 ) -> None:
-    bucket.put("house.md", "# House\n\n" + "\n\n".join(PARAGRAPHS))
+    bucket.put("house.md", "\n\n".join(PARAGRAPHS))
     bucket.put("note.txt", "A short note about the roof.")
     for tenant in ("tenant_a", "tenant_b"):
         sync(services, bucket.register(services, tenant))
@@ -33,7 +33,7 @@ def test_an_export_holds_one_tenants_chunks_with_their_vectors(
         .all()
     )
     house = table[table["uri"] == f"s3://{bucket.name}/house.md"]
-    assert {tuple(headings) for headings in house["headings"]} == {("House",)}
+    assert all(headings[0].startswith("Section ") for headings in house["headings"])
     assert house["page_from"].isna().all()
     vectors = np.stack(table["embedding"].to_numpy())
     assert vectors.shape == (rows, 384)

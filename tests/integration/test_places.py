@@ -12,6 +12,7 @@ from tests.integration.syncing import TENANT, chunk_nodes, drain, query, scan, s
 from tests.s3_bucket import Bucket
 
 SENTENCE = "The valve opens at two bar and closes again when the pressure has fallen. "
+PENGUINS = "Penguins stand beside it and look. " * 40
 ROWS = "".join(f"| valve {n} | {n} bar, for water only |\n" for n in range(80))
 MANUAL = f"""\
 # Manual
@@ -27,7 +28,7 @@ MANUAL = f"""\
 {ROWS}
 ## Penguins
 
-Penguins stand beside the valves and look at them.
+{PENGUINS}
 """
 
 
@@ -72,9 +73,10 @@ def test_each_chunk_has_its_headings_and_the_head_of_its_table(
     assert {text[place["char_start"] : place["char_end"]] for place in places} == set(
         chunk_nodes(services)
     ), "a chunk is what the document says, and nothing of its place"
-    hit = hits_of(services, "penguins")[0]
-    assert list(hit.headings) == ["Manual", "Penguins"]
-    assert (hit.page_from, hit.table_head, hit.link) == (None, None, hit.uri)
+    for hit in hits_of(services, "penguins"):
+        place = places[hit.chunk_index]
+        assert (list(hit.headings), hit.table_head) == (place["headings"], place.get("table_head"))
+        assert (hit.page_from, hit.page_to, hit.link) == (None, None, hit.uri)
 
 
 def test_a_hit_opens_at_its_page(services: Services, bucket: Bucket, connector: Connector) -> None:
@@ -86,9 +88,11 @@ def test_a_hit_opens_at_its_page(services: Services, bucket: Bucket, connector: 
     assert pages[0] == (1, 1)
     assert pages[-1] == (4, 4), "the third page is without text"
     assert pages == sorted(pages)
-    hit = hits_of(services, "penguins")[0]
-    assert (hit.page_from, hit.page_to) == (4, 4)
-    assert hit.link == f"s3://{bucket.name}/manual.md#page=4"
+    hits = hits_of(services, "penguins")
+    assert [(hit.page_from, hit.page_to) for hit in hits] == [
+        pages[hit.chunk_index] for hit in hits
+    ]
+    assert f"s3://{bucket.name}/manual.md#page=4" in {hit.link for hit in hits}
     ((facts,),) = query(
         services, "SELECT props -> 'extraction' FROM nodes WHERE 'Document' = ANY(classes)"
     )
