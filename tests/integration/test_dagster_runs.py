@@ -278,7 +278,7 @@ def test_a_job_without_a_selection_does_all_three_steps(
 def test_a_run_says_what_the_texts_of_its_connector_miss(
     services: Services, instance: dg.DagsterInstance, bucket: Bucket, connector: Connector
 ) -> None:
-    def of_texts() -> dict[str, dg.MetadataValue[Any]]:
+    def of_texts() -> dict[str, Any]:
         result = execute(instance, dg.RunRequest(partition_key=connector.partition_key))
         (event,) = [
             event
@@ -294,7 +294,7 @@ def test_a_run_says_what_the_texts_of_its_connector_miss(
     bucket.put("damaged.txt", "Füße überqueren die Straße. ".encode() * 20 + b"\xff")
     metadata = of_texts()
     assert metadata["not_read_whole"].value == 1
-    (row,) = metadata["documents_with_warnings"].value
+    (row,) = metadata["documents_with_warnings"].records
     assert row.data == {
         "warning": "bytes_replaced",
         "documents": 1,

@@ -184,7 +184,7 @@ def test_every_unreadable_object_gets_its_own_state_and_sentence_and_the_run_goe
         for key, (_, state, _, _) in expected.items()
         if state == "indexed"
     }
-    assert (counts.indexed, counts.dead, counts.failed) == (3, 7, 0)
+    assert (counts.indexed, counts.dead, counts.failed) == (3, 8, 0)
     assert proxy.count("GET", "hides-its-size.txt") == 1
     assert counts.bytes_fetched < MAX_BYTES * 3
 
