@@ -339,7 +339,7 @@ class TooLarge(ObjectError):
 
 
 class EmptyObject(ObjectError):
-    """The object is empty (0 bytes, or nothing but white space)."""
+    """The object holds nothing to read."""
 
     code = "empty"
     fix = "Upload its text, if it should have one."

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from activekg_pipelines.extraction.legacy import guess_legacy
+from activekg_pipelines.extraction.warnings import DocumentWarning, WarningKind
 
 _BOMS: Final = (
     # UTF-32 first: its little-endian mark starts with UTF-16's.
@@ -40,10 +41,10 @@ class Decoded:
     """Some bytes were not valid in the encoding and are U+FFFD now."""
 
     @property
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[DocumentWarning]:
         """What a reader should know about how the bytes were read."""
         if self.damaged:
-            return [f"Some bytes are not valid {self.encoding} and were replaced by U+FFFD."]
+            return [DocumentWarning(WarningKind.BYTES_REPLACED, detail=self.encoding)]
         return []
 
 

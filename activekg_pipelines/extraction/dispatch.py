@@ -37,5 +37,5 @@ def extract_file(
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if not head:
-        raise EmptyObject
+        raise EmptyObject("The object is empty (0 bytes).")
     return detect(key, head, content_type, formats).extract(path, limits)

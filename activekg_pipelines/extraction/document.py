@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from activekg_pipelines.errors import TextTooLarge
 from activekg_pipelines.extraction.clean import clean_text, clean_title
 from activekg_pipelines.extraction.document_limits import Limits
+from activekg_pipelines.extraction.warnings import DocumentWarning, read_stored, stored
 
 # A damaged PDF can fail on each of its thousands of pages; the first few warnings tell
 # what is wrong.
-_MAX_WARNINGS: Final = 20
+MAX_WARNINGS: Final = 20
 
 JSON: TypeAlias = "str | int | float | bool | list[JSON] | dict[str, JSON] | None"
 
@@ -21,14 +23,22 @@ class ExtractedDocument:
     """A document's text in reading order, with its headings and tables as Markdown.
 
     ``facts`` is small and goes into the ledger: ``engine`` and ``characters`` always,
-    ``warnings`` as a list of sentences, and, by format, ``pages``, ``empty_pages``,
-    ``tables``, ``encoding``, ``encoding_guessed``.
+    ``warnings`` as JSON of
+    :class:`~activekg_pipelines.extraction.warnings.DocumentWarning`, and, by format,
+    ``pages``, ``page_starts``, ``empty_pages``, ``tables``, ``encoding``,
+    ``encoding_guessed``. ``page_starts`` are the offsets in ``text`` at which the pages
+    start; a page without text starts where the next one does.
     """
 
     text: str
     title: str | None
     mime_type: str
     facts: dict[str, JSON]
+
+    @property
+    def warnings(self) -> list[DocumentWarning]:
+        """Those in ``facts``."""
+        return read_stored(self.facts.get("warnings"))
 
 
 def finish(
@@ -38,7 +48,7 @@ def finish(
     mime_type: str,
     limits: Limits,
     engine: str,
-    warnings: list[str],
+    warnings: Sequence[DocumentWarning],
     **facts: JSON,
 ) -> ExtractedDocument:
     """Clean ``text`` and ``title``, hold them to the limits, and add up the facts.
@@ -58,7 +68,7 @@ def finish(
         facts={
             "engine": engine,
             "characters": len(cleaned),
-            "warnings": list(warnings[:_MAX_WARNINGS]),
+            "warnings": stored(warnings, MAX_WARNINGS),
             **facts,
         },
     )

@@ -16,6 +16,7 @@ from typing import Any, Final
 from activekg_pipelines.errors import Corrupt, Encrypted, TextTooLarge
 from activekg_pipelines.extraction.document_limits import Limits
 from activekg_pipelines.extraction.docx.word_xml import local
+from activekg_pipelines.extraction.warnings import DocumentWarning, WarningKind
 
 _OLE: Final = b"\xd0\xcf\x11\xe0"
 # Reading a package with more parts than this is a bomb, not a document.
@@ -41,7 +42,7 @@ class Package:
     footnotes: Any = None
     endnotes: Any = None
     styles: Any = None
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[DocumentWarning] = field(default_factory=list)
 
     def add(self, kind: str, root: Any) -> None:
         """Keep ``root`` if it holds text or styles.
@@ -189,7 +190,7 @@ def _by_zip(archive: zipfile.ZipFile) -> Package:
         try:
             part = root(target)
         except Corrupt:
-            package.warnings.append(f"The part {target} is damaged and was left out.")
+            package.warnings.append(DocumentWarning(WarningKind.PART_DAMAGED, detail=target))
             continue
         if part is not None:
             package.add(kind, part)

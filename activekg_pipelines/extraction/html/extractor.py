@@ -11,6 +11,7 @@ from activekg_pipelines.extraction.document import ExtractedDocument, finish
 from activekg_pipelines.extraction.document_limits import Limits
 from activekg_pipelines.extraction.html.flat import flat_text
 from activekg_pipelines.extraction.html.tree import UNSHOWN, Rendered, is_outsized, render
+from activekg_pipelines.extraction.warnings import DocumentWarning, WarningKind
 
 MIME_TYPE: Final = "text/html"
 
@@ -42,7 +43,7 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
     """
     decoded = _decode(path.read_bytes())
     if not decoded.text.strip():
-        raise EmptyObject
+        raise EmptyObject("The file holds nothing but white space.")
     warnings = decoded.warnings
     root, is_whole = _parse(decoded.text)
     title = _title(root)
@@ -50,9 +51,10 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
         chosen, engine = _content(root, decoded.text)
     else:
         chosen, engine = Rendered(flat_text(decoded.text), 0), "html.parser"
-        warnings.append(
+        detail = (
             "The page nests its elements too deeply to keep its structure; the text is complete."
         )
+        warnings.append(DocumentWarning(WarningKind.STRUCTURE_LOST, detail=detail))
     document = finish(
         chosen.text,
         title=title,

@@ -33,7 +33,7 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
     Its title is the front matter's, else the first heading.
 
     Raises:
-        EmptyObject: there is nothing but white space.
+        EmptyObject: there is nothing that shows.
         TextTooLarge: see :func:`~activekg_pipelines.extraction.document.finish`.
     """
     return read_text(path, limits, mime_type=MIME_TYPE, title_of=own_title)

@@ -14,6 +14,7 @@ from activekg_pipelines.errors import Corrupt, NoTextLayer
 from activekg_pipelines.extraction.document import ExtractedDocument, finish
 from activekg_pipelines.extraction.document_limits import Limits, PdfEngine
 from activekg_pipelines.extraction.pdf.pages import PageTexts
+from activekg_pipelines.extraction.warnings import DocumentWarning, WarningKind
 
 MIME_TYPE: Final = "application/pdf"
 
@@ -62,7 +63,7 @@ def _by_pdfplumber(path: Path, limits: Limits, damage: Corrupt | None = None) ->
 
     pages, title, total = read_pages(path, limits)
     if damage is not None:
-        pages.warnings.insert(0, f"pdfplumber read it after PDFium could not: {damage}")
+        pages.warnings.insert(0, DocumentWarning(WarningKind.OTHER_ENGINE, detail=damage.message))
     return _document(pages, title, total, "pdfplumber", limits)
 
 
@@ -71,7 +72,13 @@ def _document(
 ) -> ExtractedDocument:
     warnings = list(pages.warnings)
     if total > len(pages.texts):
-        warnings.insert(0, f"Only the first {len(pages.texts):,} of {total:,} pages were read.")
+        left_out = total - len(pages.texts)
+        warnings.insert(0, DocumentWarning(WarningKind.PAGES_LEFT_OUT, left_out, total))
+    if pages.broken_pages:
+        warnings.insert(
+            0,
+            DocumentWarning(WarningKind.PAGES_BROKEN, pages.broken_pages, total, pages.why_broken),
+        )
     document = finish(
         "\n\n".join(text for text in pages.texts if text),
         title=sensible_title(title),
@@ -86,7 +93,7 @@ def _document(
     if not document.text.strip():
         if pages.broken_pages == len(pages.texts):
             raise Corrupt(
-                f"No page of the PDF can be read ({total:,} in all). {pages.warnings[-1]}"
+                f"No page of the PDF can be read ({total:,} in all). The first: {pages.why_broken}."
             )
         raise NoTextLayer(
             f"No page of the PDF ({total:,} in all) holds text; it is probably a scan."

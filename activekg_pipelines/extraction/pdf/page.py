@@ -16,6 +16,7 @@ from activekg_pipelines.extraction import markdown_writer
 from activekg_pipelines.extraction.pdf import calls
 from activekg_pipelines.extraction.pdf.grid import Box, Grid, Point, find_grids
 from activekg_pipelines.extraction.pdf.lines import TooManyLinesError, orientation, read_lines
+from activekg_pipelines.extraction.warnings import DocumentWarning, WarningKind
 
 # A ruled box with paragraphs in it is a form or a layout; as a table row it would be
 # unreadable.
@@ -48,7 +49,7 @@ class _Piece(NamedTuple):
     """Centers of its first and last character, in ``orientation``'s coordinates."""
 
 
-def page_text(page: Any, textpage: Any, warnings: list[str]) -> tuple[str, int]:
+def page_text(page: Any, textpage: Any, warnings: list[DocumentWarning]) -> tuple[str, int]:
     """Return the page's text and the number of tables in it."""
     text = textpage.get_text_range()
     if not text.strip():
@@ -59,13 +60,14 @@ def page_text(page: Any, textpage: Any, warnings: list[str]) -> tuple[str, int]:
     return _with_tables(list(_Pieces(textpage, text, page.get_rotation(), grids)), grids, text)
 
 
-def _grids(page: Any, warnings: list[str]) -> list[Grid]:
+def _grids(page: Any, warnings: list[DocumentWarning]) -> list[Grid]:
     try:
         return [
             grid for grid in find_grids(read_lines(page)) if len(grid.cells) >= _LEAST_FILLED_CELLS
         ]
     except TooManyLinesError:
-        warning = "Some pages have too many lines to look for tables in them."
+        detail = "Some pages have too many lines to look for tables in them."
+        warning = DocumentWarning(WarningKind.STRUCTURE_LOST, detail=detail)
         if warning not in warnings:
             warnings.append(warning)
         return []

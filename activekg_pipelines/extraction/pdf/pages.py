@@ -10,6 +10,7 @@ from typing import Final
 
 from activekg_pipelines.extraction.document import check_length
 from activekg_pipelines.extraction.document_limits import Limits
+from activekg_pipelines.extraction.warnings import DocumentWarning
 
 # PDFium looks for the header in the first kilobyte only. Mail gateways and web servers
 # put more before it.
@@ -27,8 +28,9 @@ class PageTexts:
     texts: list[str] = field(default_factory=list)
     tables: int = 0
     characters: int = 0
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[DocumentWarning] = field(default_factory=list)
     broken_pages: int = 0
+    why_broken: str = ""
 
     def add(self, text: str, tables: int, limits: Limits) -> None:
         self.texts.append(text.strip())
@@ -39,8 +41,8 @@ class PageTexts:
     def add_broken(self, number: int, error: Exception) -> None:
         self.texts.append("")
         self.broken_pages += 1
-        self.warnings.append(
-            f"Page {number} could not be read: {type(error).__name__}: {str(error)[:200]}"
+        self.why_broken = (
+            self.why_broken or f"page {number}, {type(error).__name__}: {str(error)[:100]}"
         )
 
 

@@ -18,7 +18,7 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
     """Read the plain text file at ``path``, in whatever encoding. It has no title.
 
     Raises:
-        EmptyObject: there is nothing but white space.
+        EmptyObject: there is nothing that shows.
         TextTooLarge: see :func:`~activekg_pipelines.extraction.document.finish`.
     """
     return read_text(path, limits, mime_type=MIME_TYPE)
@@ -48,5 +48,7 @@ def read_text(
         encoding_guessed=decoded.guessed,
     )
     if not document.text.strip():
-        raise EmptyObject
+        if decoded.text.strip():
+            raise EmptyObject("The file holds nothing but characters that do not show.")
+        raise EmptyObject("The file holds nothing but white space.")
     return document

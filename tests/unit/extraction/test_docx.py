@@ -228,7 +228,7 @@ def test_a_damaged_part_costs_a_warning(tmp_path: Path) -> None:
     )
     document = read(path)
     assert document.text == "text"
-    assert document.facts["warnings"] == ["The part word/header.xml is damaged and was left out."]
+    assert document.facts["warnings"] == [{"kind": "part_damaged", "detail": "word/header.xml"}]
 
 
 def test_entities_are_not_expanded(tmp_path: Path) -> None:
