@@ -23,6 +23,8 @@ class Document:
     Attributes:
         external_id, uri: its names, as its source gives them.
         etag: the version that the text came from.
+        title_from: "document" or "name", of its file.
+        folders: those that the file lies in, as words; only with the title of a name.
         content_hash, text_hash: SHA-256 of the bytes and of the text.
         chunks: in the order of the text.
         vectors: one a chunk, float32[dimensions], L2-normalised.
@@ -41,6 +43,8 @@ class Document:
     facts: dict[str, Any]
     chunks: Sequence[Chunk]
     vectors: Sequence[NDArray[np.float32]]
+    title_from: str = "document"
+    folders: Sequence[str] = ()
 
     @property
     def id(self) -> UUID:
@@ -54,6 +58,8 @@ class Document:
             "uri": self.uri,
             "etag": self.etag,
             "title": self.title,
+            "title_from": self.title_from,
+            **({"folders": list(self.folders)} if self.folders else {}),
             "content_hash": self.content_hash.hex(),
             "document_text_hash": self.text_hash.hex(),
             "mime_type": self.mime_type,
