@@ -14,29 +14,36 @@ from activekg_pipelines.extraction.document_limits import Limits
 MIME_TYPE: Final = "text/plain"
 
 
-def extract(path: Path, limits: Limits) -> ExtractedDocument:
+def extract(path: Path, limits: Limits, charset: str | None = None) -> ExtractedDocument:
     """Read the plain text file at ``path``, in whatever encoding. It has no title.
+
+    Args:
+        charset: as the source declares it.
 
     Raises:
         EmptyObject: there is nothing but white space.
         TextTooLarge: see :func:`~activekg_pipelines.extraction.document.finish`.
     """
-    return read_text(path, limits, mime_type=MIME_TYPE)
+    return read_text(path, limits, charset, mime_type=MIME_TYPE)
 
 
 def read_text(
     path: Path,
     limits: Limits,
+    charset: str | None,
     *,
     mime_type: str,
     title_of: Callable[[str], str | None] | None = None,
 ) -> ExtractedDocument:
-    """Read the text file at ``path`` as it stands; ``title_of`` finds its title.
+    """Read the text file at ``path`` as it stands.
+
+    Args:
+        title_of: finds its title.
 
     Raises:
         EmptyObject, TextTooLarge: as :func:`extract`.
     """
-    decoded = decode(path.read_bytes())
+    decoded = decode(path.read_bytes(), charset)
     document = finish(
         decoded.text,
         title=None if title_of is None else title_of(decoded.text),
