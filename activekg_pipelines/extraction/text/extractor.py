@@ -10,6 +10,7 @@ from activekg_pipelines.errors import EmptyObject
 from activekg_pipelines.extraction.decode import decode
 from activekg_pipelines.extraction.document import ExtractedDocument, finish
 from activekg_pipelines.extraction.document_limits import Limits
+from activekg_pipelines.extraction.embedded_files import without_files
 
 MIME_TYPE: Final = "text/plain"
 
@@ -35,7 +36,7 @@ def read_text(
     mime_type: str,
     title_of: Callable[[str], str | None] | None = None,
 ) -> ExtractedDocument:
-    """Read the text file at ``path`` as it stands.
+    """Read the text file at ``path`` as it stands, but for pictures and files in it.
 
     Args:
         title_of: finds its title.
@@ -44,13 +45,14 @@ def read_text(
         EmptyObject, TextTooLarge: as :func:`extract`.
     """
     decoded = decode(path.read_bytes(), charset)
+    kept = without_files(decoded.text)
     document = finish(
-        decoded.text,
-        title=None if title_of is None else title_of(decoded.text),
+        kept.text,
+        title=None if title_of is None else title_of(kept.text),
         mime_type=mime_type,
         limits=limits,
         engine="text",
-        warnings=decoded.warnings,
+        warnings=[*decoded.warnings, *kept.warnings],
         encoding=decoded.encoding,
         encoding_guessed=decoded.guessed,
     )
