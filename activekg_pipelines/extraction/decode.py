@@ -25,6 +25,7 @@ _BOMS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SAMPLE_BYTES: Final = 64 * 1024
+_CONTEXT_BYTES: Final = 4 * 1024
 _MAX_CONTROL_SHARE: Final = 0.02
 _CONTROL: Final = bytes(set(range(32)) - {9, 10, 12, 13, 27}) + b"\x7f"
 _SHIFTS: Final = b"\x0e\x0f"
@@ -126,9 +127,9 @@ def _decode_legacy(data: bytes, first_bad: int, declared: str | None) -> Decoded
 
 
 def _guess(data: bytes, first_bad: int, declared: str | None) -> Decoded:
-    # The bytes that tell encodings apart may come late; start at the line that holds
-    # the first of them.
-    start = data.rfind(b"\n", 0, first_bad) + 1
+    # The bytes that tell encodings apart may come late; what stands before the first of
+    # them tells the language.
+    start = data.rfind(b"\n", 0, max(first_bad - _CONTEXT_BYTES, 0)) + 1
     guess = guess_legacy(data[start : start + _SAMPLE_BYTES], declared)
     guessed = declared is None or codecs.lookup(guess.encoding) != codecs.lookup(declared)
     with contextlib.suppress(UnicodeDecodeError):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 _MOST_READINGS: Final = 12
-_MOST_CHARACTERS: Final = 2_000
+_MOST_CHARACTERS: Final = 8_000
 # A reading full of faults keeps a tenth of its confidence, a rare encoding half of it.
 _FAULTS_COST: Final = 0.9
 _RARE_COUNTS: Final = 0.5
@@ -81,6 +81,11 @@ _FAULT: Final = re.compile(
     )
 )
 _NOT_ASCII: Final = re.compile("[^\x00-\x7f]")
+# Signs that stand apart from letters, but for degrees and small units.
+_SIGN: Final = re.compile(
+    "(?<![A-Za-z])(?:\u00b5(?=[mgslAFHVW])|\u00b0(?=[CF]\\b)"
+    "|[\u00a3\u00a7\u00a9\u00ae\u00b0\u00b1\u00bc-\u00be\u00d7\u00f7\u2013\u2014\u2022\u20ac\u2122](?![A-Za-z]))"
+)
 _LATIN_LETTER: Final = re.compile(f"[{_LATIN}]")
 _OTHER_LETTER: Final = re.compile(f"[{''.join(_SCRIPTS[1:])}]")
 
@@ -165,7 +170,28 @@ def _is_doubtful(best: _Reading, rivals: list[_Reading]) -> bool:
 
 
 def _readings(sample: bytes, declared: str | None) -> list[_Reading]:
-    """The likeliest readings of ``sample`` that differ, each by its first encoding."""
+    """The likeliest readings of ``sample`` that differ, each by its likeliest encoding."""
+    readings: dict[str, _Reading] = {}
+    for name, confidence in (*_ranking(sample, declared), (_USUAL, 0.0)):
+        encoding, text = _decoded(sample, name)
+        if text is None or (
+            text not in readings
+            and len(readings) >= _MOST_READINGS
+            and encoding not in {declared, _USUAL}
+        ):
+            continue
+        reading = _reading(encoding, text, confidence)
+        before = readings[text].likelihood if text in readings else 0.0
+        if encoding == declared:
+            best = max(reading.likelihood, before)
+            reading = replace(reading, likelihood=_DECLARED_COUNTS * best)
+        if reading.likelihood > before or text not in readings:
+            readings[text] = reading
+    return list(readings.values())
+
+
+def _ranking(sample: bytes, declared: str | None) -> list[tuple[str, float]]:
+    """Encodings with their confidence, the declared one last."""
     from chardet import detect_all
 
     # Behind a line end a first word such as "BMP" is no picture's magic number.
@@ -179,27 +205,20 @@ def _readings(sample: bytes, declared: str | None) -> list[_Reading]:
         known = {_READ_AS.get(name, name): sure for name, sure in reversed(ranking)}
         unknown = _RARE_COUNTS * max(known.values(), default=1.0)
         ranking.append((declared, known.get(declared, unknown)))
-    readings: dict[str, _Reading] = {}
-    for name, confidence in ranking:
-        encoding, text = _decoded(sample, name)
-        if text is None or (
-            text not in readings and len(readings) >= _MOST_READINGS and encoding != declared
-        ):
-            continue
-        characters = len(_NOT_ASCII.findall(text))
-        faults = len(_FAULT.findall(text)) / max(characters, 1)
-        likelihood = confidence * (1 - _FAULTS_COST * min(faults, 1.0))
-        others = len(_OTHER_LETTER.findall(text))
-        if 0 < others < _FEW_LETTERS * len(_LATIN_LETTER.findall(text)):
-            likelihood *= _RARE_COUNTS
-        before = readings[text].likelihood if text in readings else 0.0
-        if encoding == declared:
-            likelihood = _DECLARED_COUNTS * max(likelihood, before)
-        elif encoding in _RARE:
-            likelihood *= _RARE_COUNTS
-        if likelihood > before or text not in readings:
-            readings[text] = _Reading(encoding, likelihood, faults, characters)
-    return list(readings.values())
+    return ranking
+
+
+def _reading(encoding: str, text: str, confidence: float) -> _Reading:
+    characters = len(_NOT_ASCII.findall(text))
+    faults = len(_FAULT.findall(text)) / max(characters, 1)
+    likelihood = confidence * (1 - _FAULTS_COST * min(faults, 1.0))
+    if 0 < len(_OTHER_LETTER.findall(text)) < _FEW_LETTERS * len(_LATIN_LETTER.findall(text)):
+        likelihood *= _RARE_COUNTS
+    if encoding in _RARE:
+        likelihood *= _RARE_COUNTS
+    if encoding == _USUAL and 0 < characters == len(_SIGN.findall(text)):
+        likelihood = 1.0
+    return _Reading(encoding, likelihood, faults, characters)
 
 
 def _decoded(sample: bytes, name: str) -> tuple[str, str | None]:

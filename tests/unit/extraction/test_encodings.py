@@ -124,6 +124,15 @@ def test_a_few_words_are_enough(tmp_path: Path, text: str, encoding: str) -> Non
     assert read(tmp_path, text.encode(encoding)).text == text
 
 
+@pytest.mark.parametrize(
+    "sign", ["© 2026", "20 °C", "10 µm", "§ 5", "½ cup", "£100", "• one", "São Paulo"]
+)
+def test_a_sign_in_an_english_text_makes_it_no_other_language(tmp_path: Path, sign: str) -> None:
+    line = "Whoever travels for the company books early and takes the train where it can be had.\n"
+    for text in (sign, line * 50 + sign, sign + "\n" + line * 50 + "end"):
+        assert read(tmp_path, text.encode("cp1252")).text == text
+
+
 def test_chinese_between_shifts_is_read(tmp_path: Path) -> None:
     """RFC 1922, with line ends that end a shift."""
     shifted = [bytes(byte & 0x7F for byte in line.encode("gb2312")) for line in ("合同", "附件")]
