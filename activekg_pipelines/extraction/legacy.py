@@ -172,6 +172,7 @@ def _is_doubtful(best: _Reading, rivals: list[_Reading]) -> bool:
 def _readings(sample: bytes, declared: str | None) -> list[_Reading]:
     """The likeliest readings of ``sample`` that differ, each by its likeliest encoding."""
     readings: dict[str, _Reading] = {}
+    said: str | None = None
     for name, confidence in (*_ranking(sample, declared), (_USUAL, 0.0)):
         encoding, text = _decoded(sample, name)
         if text is None or (
@@ -181,12 +182,13 @@ def _readings(sample: bytes, declared: str | None) -> list[_Reading]:
         ):
             continue
         reading = _reading(encoding, text, confidence)
-        before = readings[text].likelihood if text in readings else 0.0
-        if encoding == declared:
-            best = max(reading.likelihood, before)
-            reading = replace(reading, likelihood=_DECLARED_COUNTS * best)
-        if reading.likelihood > before or text not in readings:
+        if text not in readings or reading.likelihood > readings[text].likelihood:
             readings[text] = reading
+        if encoding == declared:
+            said = text
+    if said is not None:
+        counts = _DECLARED_COUNTS * readings[said].likelihood
+        readings[said] = replace(readings[said], encoding=str(declared), likelihood=counts)
     return list(readings.values())
 
 
