@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from activekg_pipelines.chunking import Chunk
+from activekg_pipelines.graph.words import folded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,6 +98,12 @@ class Document:
             "tokens": chunk.tokens,
             "embedding_model": encoder_version,
         }
+
+    def chunk_words(self, chunk: Chunk) -> dict[str, str] | None:
+        """Title and text as words are looked up, where they differ from what is shown."""
+        shown = {"title": self.title, "text": chunk.text}
+        words = {name: folded(value) for name, value in shown.items()}
+        return None if words == shown else words
 
     def edge_props(self, chunk: Chunk) -> dict[str, Any]:
         """The ``DERIVED_FROM`` edge's properties.
