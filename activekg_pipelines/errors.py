@@ -272,7 +272,7 @@ class TooLarge(ObjectError):
 
 
 class EmptyObject(ObjectError):
-    """The object is empty (0 bytes, or nothing but white space)."""
+    """The object holds nothing to read."""
 
     code = "empty"
     disposition = Disposition.SKIP

@@ -20,7 +20,7 @@ from activekg_pipelines.errors import (
     UnsupportedType,
 )
 from activekg_pipelines.extraction import ExtractedDocument, Sandbox
-from activekg_pipelines.extraction.warnings import DocumentWarning
+from activekg_pipelines.extraction.warnings import DocumentWarning, read_stored
 from activekg_pipelines.pipeline.titles import Title, title_of
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.source import Location
@@ -49,13 +49,8 @@ class Inspection:
     @classmethod
     def of(cls, document: ExtractedDocument, name: str, key: str) -> Self:
         """The inspection of the document that a parser made of the object under ``key``."""
-        stored = document.facts.get("warnings")
-        return cls(
-            name,
-            document,
-            title_of(document.title, key),
-            tuple(map(DocumentWarning.from_json, stored if isinstance(stored, list) else [])),
-        )
+        warnings = tuple(read_stored(document.facts.get("warnings")))
+        return cls(name, document, title_of(document.title, key), warnings)
 
     @property
     def pages(self) -> JSON:
@@ -84,6 +79,10 @@ class Inspection:
                     "chunk_index": chunk.index,
                     "char_start": chunk.start,
                     "char_end": chunk.end,
+                    "page_from": chunk.place.page_from,
+                    "page_to": chunk.place.page_to,
+                    "headings": list(chunk.place.headings),
+                    "table_head": chunk.place.table_head,
                     "tokens": chunk.tokens,
                     "text": chunk.text,
                 }
@@ -164,7 +163,15 @@ def chunks_of(services: Services, document: ExtractedDocument) -> tuple[Chunk, .
     # where there is no system.
     with tempfile.TemporaryDirectory(prefix="activekg-") as folder:
         files = EncoderConfig(services.settings.activekg_embedding_model, Path(folder)).files
-    return tuple(chunk_document(document.text, load_tokenizer(files.path), files.max_tokens))
+    starts = document.facts.get("page_starts")
+    return tuple(
+        chunk_document(
+            document.text,
+            load_tokenizer(files.path),
+            files.max_tokens,
+            page_starts=starts if isinstance(starts, list) else (),  # type: ignore[arg-type]
+        )
+    )
 
 
 def _parse(services: Services, path: Path, key: str, content_type: str | None) -> ExtractedDocument:

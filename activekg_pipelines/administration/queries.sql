@@ -37,11 +37,17 @@ ORDER BY r.requested_at LIMIT 1
 -- By key, after a cursor (the last row's key).
 SELECT o.key, o.etag, o.size, o.modified_at, o.state::text, o.detected_at, o.attempts, o.deaths,
     o.next_attempt_at,
-    o.error_code, o.error_message, o.document_id, o.indexed_etag, o.indexed_at, o.chunks
+    o.error_code, o.error_message, o.document_id, o.indexed_etag, o.indexed_at, o.chunks,
+    CASE WHEN o.warnings <> '{}' THEN (
+        SELECT t.facts -> 'warnings' FROM connectors.texts t WHERE t.object_id = o.id
+    ) END AS stored_warnings
 FROM connectors.objects o
 WHERE o.connector_id = %(connector_id)s
   AND (%(state)s::text IS NULL OR o.state = %(state)s::connectors.object_state)
   AND (%(error_type)s::text IS NULL OR o.error_code = %(error_type)s)
+  -- That there are any, too, because the index of objects with warnings holds no others.
+  AND (%(warning)s::text IS NULL OR o.warnings <> '{}' AND o.warnings @> ARRAY[%(warning)s::text])
+  AND (NOT %(not_read_whole)s::bool OR o.warnings <> '{}' AND o.warnings && %(missing)s::text[])
   AND (%(after)s::text IS NULL OR o.key > %(after)s COLLATE "C")
 ORDER BY o.key
 LIMIT %(limit)s

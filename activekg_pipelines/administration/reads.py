@@ -5,7 +5,7 @@ Everything happens in the caller's transaction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +17,14 @@ from psycopg.rows import TupleRow, class_row, dict_row
 
 from activekg_pipelines.connectors.listings import LISTING_PARTS
 from activekg_pipelines.database.queries import load_queries
+from activekg_pipelines.extraction.warnings import (
+    TEXT_IS_MISSING,
+    DocumentWarning,
+    WarningKind,
+    is_not_read_whole,
+    kinds_of,
+    read_stored,
+)
 from activekg_pipelines.ledger.run_counts import COUNTERS, SQL_PARTS, RunCounts
 from activekg_pipelines.ledger.states import ObjectState
 from activekg_pipelines.services import Services
@@ -64,6 +72,34 @@ class ObjectRow:
     indexed_etag: str | None
     indexed_at: datetime | None
     chunks: int
+    stored_warnings: Any
+
+    @property
+    def warnings(self) -> list[DocumentWarning]:
+        """What a reader of its text should know."""
+        return read_stored(self.stored_warnings)
+
+    @property
+    def not_read_whole(self) -> bool:
+        """Whether a warning says that text is missing."""
+        return is_not_read_whole(kinds_of(self.warnings))
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFilter:
+    """Which objects of a connector are listed.
+
+    Attributes:
+        state: only those in this state.
+        error_type: only those whose last error has this code.
+        warning: only those whose text has this warning.
+        not_read_whole: only those whose warnings say that text is missing.
+    """
+
+    state: ObjectState | None = None
+    error_type: str | None = None
+    warning: WarningKind | None = None
+    not_read_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +176,8 @@ def run_url(services: Services, row: RunRow) -> str | None:
 def objects(
     conn: Connection[TupleRow],
     connector_id: UUID,
+    listed: ObjectFilter,
     *,
-    state: ObjectState | None = None,
-    error_type: str | None = None,
     after: str | None = None,
     limit: int,
 ) -> list[ObjectRow]:
@@ -150,17 +185,16 @@ def objects(
 
     Args:
         connector_id: whose; the caller has checked that the tenant may see it.
-        state: only those in this state.
-        error_type: only those whose last error has this code.
+        listed: which of them.
         after: the last key of the page before.
         limit: rows at most.
     """
     parameters = {
         "connector_id": connector_id,
-        "state": state,
-        "error_type": error_type,
+        "missing": list(TEXT_IS_MISSING),
         "after": after,
         "limit": limit,
+        **asdict(listed),
     }
     rows = conn.cursor(row_factory=class_row(ObjectRow)).execute(_SQL["objects"], parameters)
     return rows.fetchall()

@@ -17,6 +17,7 @@ from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, c
 from activekg_pipelines.connectors.actions import ActionKind, Via
 from activekg_pipelines.connectors.models import ConnectorStatus
 from activekg_pipelines.connectors.store import stored_config
+from activekg_pipelines.extraction.warnings import WarningKind
 from activekg_pipelines.ledger.run_counts import COUNTERS, Unit
 from activekg_pipelines.ledger.states import Mode, ObjectState, Trigger
 from activekg_pipelines.pipeline.preview import Basis
@@ -295,6 +296,16 @@ class RunView(_CountedRun):
     dagster_run_url: str | None
 
 
+class WarningView(Schema):
+    """What a reader of a document's text should know."""
+
+    kind: WarningKind
+    sentence: str
+    count: int | None
+    total: int | None = Field(description="What `count` is a part of.")
+    detail: str
+
+
 class ObjectView(Schema):
     """One object of the ledger."""
 
@@ -313,6 +324,8 @@ class ObjectView(Schema):
     indexed_etag: str | None
     indexed_at: datetime | None
     chunks: int
+    warnings: list[WarningView] = Field(description="Of its text, as it was extracted last.")
+    not_read_whole: bool = Field(description="A warning says that some of its text is missing.")
 
 
 class Replayed(Schema):
@@ -332,6 +345,16 @@ class HitView(Schema):
     document_id: UUID
     char_start: int
     char_end: int
+    page_from: int | None = Field(description="The page on which it begins; null without pages.")
+    page_to: int | None
+    headings: list[str] = Field(description="Under which it begins, the outermost first.")
+    table_head: str | None = Field(
+        description="The head row of the table in which it begins, as Markdown."
+    )
+    link: str = Field(description="The `uri`, opened at its page, such as `…#page=7`.")
+    warnings: list[str] = Field(
+        description="Of its document, the kinds of warnings: what the text misses."
+    )
 
 
 class SearchAnswer(Schema):

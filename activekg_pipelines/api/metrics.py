@@ -26,6 +26,7 @@ from activekg_pipelines.administration.tokens import Principal
 from activekg_pipelines.api.auth import metrics_reader
 from activekg_pipelines.api.monitoring import SharedAnswers
 from activekg_pipelines.database.queries import load_queries
+from activekg_pipelines.extraction.warnings import TEXT_IS_MISSING, WarningKind
 from activekg_pipelines.ledger.counters import (
     LATENCY_BUCKETS,
     RUN_BUCKETS,
@@ -135,6 +136,18 @@ _GAUGES: Final[Mapping[str, _Family]] = {
     "dead_letters": _Family(
         "connector_dead_letters", "Objects that nobody tries any more, by error code.", "error_type"
     ),
+    "warnings": _Family(
+        "connector_documents_with_warnings",
+        "Documents whose text has a warning, by its kind; of a connector with more than "
+        f"{_MOST} of them, that many are counted.",
+        "kind",
+        tuple(WarningKind),
+    ),
+    "not_read_whole": _Family(
+        "connector_documents_not_read_whole",
+        "Documents of which some text is missing, as their warnings say.",
+        zeros=("",),
+    ),
     "runs_live": _Family(
         "connector_runs",
         "Runs that wait or are under way, by status.",
@@ -202,6 +215,7 @@ class SyncCollector(Collector):
                 "tenant_id": self._tenant_id,
                 "most": _MOST,
                 "bytes_per_day": self._services.settings.activekg_max_bytes_per_day,
+                "missing": list(TEXT_IS_MISSING),
             }
             rows = conn.execute(_SQL["samples"], parameters).fetchall()
         return [Sample(*row) for row in rows]

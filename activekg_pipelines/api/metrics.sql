@@ -7,6 +7,7 @@
 --                  state, so that a first sync of a million objects costs milliseconds and shows as "that many or more"
 --   oldest         its first entry for each connector and state
 --   dead letters   objects_dead, skipping from code to code; at most %(most)s entries a connector and code
+--   warnings       objects_warned, an index of objects with warnings and of nothing else; at most %(most)s entries a connector
 --   live runs      runs_live, an index of those
 --   all else       the connectors' own rows
 WITH registered AS MATERIALIZED (
@@ -55,6 +56,15 @@ WITH registered AS MATERIALIZED (
             LIMIT %(most)s
         ) bounded
     ) letters
+), warned AS (
+    SELECT r.tenant_id, r.provider, alike.warnings, alike.n
+    FROM registered r
+    CROSS JOIN LATERAL (
+        SELECT bounded.warnings, count(*) AS n FROM (
+            SELECT o.warnings FROM connectors.objects o
+            WHERE o.connector_id = r.id AND o.warnings <> '{}' LIMIT %(most)s
+        ) bounded GROUP BY bounded.warnings
+    ) alike
 )
 SELECT name, tenant_id, provider, label, value FROM connectors.counters
 WHERE %(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s
@@ -70,6 +80,12 @@ SELECT 'oldest_pending', tenant_id, provider, '',
 FROM queue GROUP BY tenant_id, provider
 UNION ALL
 SELECT 'dead_letters', tenant_id, provider, error_code, sum(n)::float8 FROM dead GROUP BY tenant_id, provider, error_code
+UNION ALL
+SELECT 'warnings', tenant_id, provider, kind, sum(n)::float8 FROM warned CROSS JOIN unnest(warnings) AS kind
+GROUP BY tenant_id, provider, kind
+UNION ALL
+SELECT 'not_read_whole', tenant_id, provider, '', sum(n)::float8 FROM warned WHERE warnings && %(missing)s::text[]
+GROUP BY tenant_id, provider
 UNION ALL
 SELECT 'runs_live', r.tenant_id, r.provider, l.status, count(*)::float8
 FROM connectors.runs l JOIN registered r ON r.id = l.connector_id

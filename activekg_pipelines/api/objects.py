@@ -10,11 +10,13 @@ from pydantic import Field, model_validator
 
 from activekg_pipelines.administration import operations, reads
 from activekg_pipelines.administration.paging import Page, PageQuery, by_key, page_of
+from activekg_pipelines.administration.reads import ObjectFilter
 from activekg_pipelines.administration.schemas import ObjectView, Replayed
 from activekg_pipelines.api.auth import Admin
 from activekg_pipelines.api.problems import CURSOR_CODES, documented
 from activekg_pipelines.api.requests import Body, ObjectKey, ServicesOfApp
 from activekg_pipelines.connectors.models import Connector
+from activekg_pipelines.extraction.warnings import WarningKind
 from activekg_pipelines.ledger.states import ObjectState
 from activekg_pipelines.services import Services
 
@@ -28,6 +30,12 @@ class ObjectsQuery(PageQuery):
 
     state: ObjectState | None = None
     error_type: ErrorType | None = None
+    warning: WarningKind | None = Field(
+        default=None, description="Only objects whose text has this warning."
+    )
+    not_read_whole: bool = Field(
+        default=False, description="Only objects whose warnings say that text is missing."
+    )
 
 
 class DeadLettersQuery(PageQuery):
@@ -56,7 +64,8 @@ def list_objects(
 ) -> Page[ObjectView]:
     """The connector's objects by key."""
     connector = services.connector(config_id, caller.boundary)
-    return _page(services, connector, query, query.state, query.error_type)
+    listed = ObjectFilter(query.state, query.error_type, query.warning, query.not_read_whole)
+    return _page(services, connector, query, listed)
 
 
 @router.get("/dead-letters", responses=documented(401, 403, 404, 422, 503, codes=CURSOR_CODES))
@@ -68,7 +77,7 @@ def list_dead_letters(
 ) -> Page[ObjectView]:
     """Objects that nobody tries any more, by key, each with its cause."""
     connector = services.connector(config_id, caller.boundary)
-    return _page(services, connector, query, ObjectState.DEAD, query.error_type)
+    return _page(services, connector, query, ObjectFilter(ObjectState.DEAD, query.error_type))
 
 
 @router.post("/dead-letters/replay", responses=documented(401, 403, 404, 413, 422, 503))
@@ -86,19 +95,11 @@ def _page(
     services: Services,
     connector: Connector,
     query: PageQuery,
-    state: ObjectState | None,
-    error_type: str | None,
+    listed: ObjectFilter,
 ) -> Page[ObjectView]:
     after = by_key.decode(query.cursor)
     with services.database.transaction() as conn:
-        rows = reads.objects(
-            conn,
-            connector.id,
-            state=state,
-            error_type=error_type,
-            after=after,
-            limit=query.limit + 1,
-        )
+        rows = reads.objects(conn, connector.id, listed, after=after, limit=query.limit + 1)
     return page_of(
         rows,
         query.limit,

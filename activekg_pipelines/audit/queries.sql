@@ -230,6 +230,10 @@ UPDATE connectors.objects SET
 WHERE id = ANY(%(fetch)s::bigint[]) OR id = ANY(%(index)s::bigint[])
 
 -- name: drop_texts
+WITH warned AS (
+    UPDATE connectors.objects SET warnings = '{}'
+    WHERE id = ANY(%(ids)s::bigint[]) AND warnings <> '{}'
+)
 DELETE FROM connectors.texts WHERE object_id = ANY(%(ids)s::bigint[])
 
 -- name: drop_unlinked_chunks

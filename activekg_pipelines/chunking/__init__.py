@@ -6,6 +6,7 @@ Knows a tokenizer only: no model, no vectors, no file.
 from __future__ import annotations
 
 from activekg_pipelines.chunking.chunks import CHUNKER_VERSION, Chunk, chunk_document
+from activekg_pipelines.chunking.places import Place
 from activekg_pipelines.chunking.tokenizer import Encoding, Tokenizer
 
-__all__ = ["CHUNKER_VERSION", "Chunk", "Encoding", "Tokenizer", "chunk_document"]
+__all__ = ["CHUNKER_VERSION", "Chunk", "Encoding", "Place", "Tokenizer", "chunk_document"]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from activekg_pipelines.chunking.places import NOWHERE, Place, places
 
 if TYPE_CHECKING:
     from activekg_pipelines.chunking.tokenizer import Tokenizer
 
-CHUNKER_VERSION: Final = "1"
-"""Raise it when the same text gives other chunks.
+CHUNKER_VERSION: Final = "2"
+"""Raise it when the same text gives other chunks, or chunks with other places.
 
 The ledger then splits every document again.
 """
@@ -40,10 +43,16 @@ class Chunk:
     """SHA-256 of the text in UTF-8, 32 bytes."""
     ordinal: int
     """How many earlier chunks of the document have the same text."""
+    place: Place = NOWHERE
 
 
 def chunk_document(
-    text: str, tokenizer: Tokenizer, max_tokens: int, *, max_chars: int | None = None
+    text: str,
+    tokenizer: Tokenizer,
+    max_tokens: int,
+    *,
+    max_chars: int | None = None,
+    page_starts: Sequence[int] = (),
 ) -> list[Chunk]:
     """Split ``text`` into chunks of at most ``max_tokens`` tokens.
 
@@ -55,6 +64,7 @@ def chunk_document(
     Args:
         max_tokens: special tokens included.
         max_chars: characters of a chunk at most, by default 16 for each token.
+        page_starts: where each page starts in ``text``, as :func:`places` takes it.
 
     Raises:
         ValueError: the tokenizer truncates or pads, so that documents would lose their
@@ -75,7 +85,9 @@ def chunk_document(
     special_tokens = max_tokens - room
     seen: Counter[str] = Counter()
     chunks: list[Chunk] = []
-    for span in split(text, tokenizer, room, max_chars or max_tokens * _CHARS_PER_TOKEN):
+    spans = split(text, tokenizer, room, max_chars or max_tokens * _CHARS_PER_TOKEN)
+    standing = places(text, ((span.start, span.end) for span in spans), page_starts)
+    for span, place in zip(spans, standing, strict=True):
         part = text[span.start : span.end]
         digest = hashlib.sha256(part.encode()).digest()
         chunks.append(
@@ -87,6 +99,7 @@ def chunk_document(
                 span.tokens + special_tokens,
                 digest,
                 seen[part],
+                place,
             )
         )
         seen[part] += 1

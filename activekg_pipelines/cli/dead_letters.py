@@ -34,7 +34,10 @@ def list_dead_letters(
     Example:
       activekg-pipelines dead-letters list acme_corp/my-documents --error-type encrypted
     """
-    print_objects(connector, ObjectState.DEAD, error_type, limit, cursor, as_json)
+    from activekg_pipelines.administration.reads import ObjectFilter
+
+    listed = ObjectFilter(ObjectState.DEAD, error_type)
+    print_objects(connector, listed, limit, cursor, as_json)
 
 
 @app.command()

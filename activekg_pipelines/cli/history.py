@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,7 +20,11 @@ from activekg_pipelines.cli.console import (
     sentences,
     table,
 )
+from activekg_pipelines.extraction.warnings import WarningKind
 from activekg_pipelines.ledger.states import ObjectState
+
+if TYPE_CHECKING:
+    from activekg_pipelines.administration.reads import ObjectFilter
 
 
 def runs(
@@ -120,6 +124,15 @@ def objects(
     error_type: Annotated[
         str | None, typer.Option(help="Only objects whose last error was this.")
     ] = None,
+    warning: Annotated[
+        WarningKind | None, typer.Option(help="Only objects whose text has this warning.")
+    ] = None,
+    not_read_whole: Annotated[
+        bool,
+        typer.Option(
+            "--not-read-whole", help="Only objects whose warnings say that text is missing."
+        ),
+    ] = False,
     limit: Limit = 100,
     cursor: Cursor = None,
     as_json: AsJson = False,
@@ -127,19 +140,18 @@ def objects(
     """Show a connector's objects and where they stand.
 
     \b
-    Example:
+    Examples:
       activekg-pipelines objects acme_corp/my-documents --state failed
+      activekg-pipelines objects acme_corp/my-documents --not-read-whole
     """
-    print_objects(connector, state, error_type, limit, cursor, as_json)
+    from activekg_pipelines.administration.reads import ObjectFilter
+
+    listed = ObjectFilter(state, error_type, warning, not_read_whole)
+    print_objects(connector, listed, limit, cursor, as_json)
 
 
 def print_objects(
-    connector: str,
-    state: ObjectState | None,
-    error_type: str | None,
-    limit: int,
-    cursor: str | None,
-    as_json: bool,
+    connector: str, listed: ObjectFilter, limit: int, cursor: str | None, as_json: bool
 ) -> None:
     """One page of a connector's objects, as a table or JSON."""
     from activekg_pipelines.administration import reads
@@ -150,12 +162,7 @@ def print_objects(
         found = resolve(services, connector)
         with services.database.transaction() as conn:
             rows = reads.objects(
-                conn,
-                found.id,
-                state=state,
-                error_type=error_type,
-                after=by_key.decode(cursor),
-                limit=limit + 1,
+                conn, found.id, listed, after=by_key.decode(cursor), limit=limit + 1
             )
         page = page_of(
             rows,
@@ -167,7 +174,8 @@ def print_objects(
         print_json(page)
         return
     made = sentences(
-        table("URI", "STATE", "BYTES#", "CHUNKS#", "TRIES#", "NEXT TRY", "ERROR"), "WHY"
+        table("URI", "STATE", "BYTES#", "CHUNKS#", "TRIES#", "NEXT TRY", "ERROR", "WARNINGS"),
+        "WHY",
     )
     for item in page.items:
         again = moment(item.next_attempt_at) if item.state is ObjectState.FAILED else ""
@@ -180,7 +188,8 @@ def print_objects(
             item.attempts,
             again,
             item.error_type,
-            item.error_message,
+            ", ".join(warning.kind for warning in item.warnings),
+            "\n".join(filter(None, [item.error_message, *(w.sentence for w in item.warnings)])),
         )
     if page.items:
         print_table(made)

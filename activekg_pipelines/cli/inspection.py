@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from activekg_pipelines.cli.console import administration, err, print_fields, print_json, readable
+from activekg_pipelines.cli.console import (
+    administration,
+    err,
+    print_fields,
+    print_json,
+    printable,
+    readable,
+)
 
 if TYPE_CHECKING:
     from activekg_pipelines.administration.inspection import Inspection
+    from activekg_pipelines.chunking import Place
     from activekg_pipelines.services import Services
 
 
@@ -115,5 +123,20 @@ def _print(found: Inspection) -> None:
     for chunk in found.chunks:
         typer.echo(
             f"\n--- chunk {chunk.index + 1:,} of {len(found.chunks):,}, characters {chunk.start:,} "
-            f"to {chunk.end:,}, {chunk.tokens:,} tokens ---\n{readable(chunk.text)}"
+            f"to {chunk.end:,}, {chunk.tokens:,} tokens{_place(chunk.place)} ---"
         )
+        typer.echo(readable(chunk.text))
+
+
+def _place(place: Place) -> str:
+    parts = []
+    if place.page_from is not None:
+        is_one = place.page_from == place.page_to
+        parts.append(
+            f"page {place.page_from}" if is_one else f"pages {place.page_from} to {place.page_to}"
+        )
+    if place.headings:
+        parts.append(f"under {' > '.join(map(printable, place.headings))}")
+    if place.table_head is not None:
+        parts.append(f"in the table {printable(place.table_head)}")
+    return "".join(f", {part}" for part in parts)

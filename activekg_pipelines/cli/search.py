@@ -37,5 +37,9 @@ def search(
         err.print(f"Tenant {printable(tenant)} has no searchable document.", markup=False)
     for rank, hit in enumerate(hits, 1):
         out.print(Text(f"{rank}. {printable(hit.title)}", style="bold"), soft_wrap=True)
-        out.print(Text(f"   {printable(hit.uri)}"), soft_wrap=True)
+        out.print(Text(f"   {printable(hit.link)}"), soft_wrap=True)
+        if hit.headings:
+            out.print(Text(f"   {printable(' > '.join(hit.headings))}"), soft_wrap=True)
+        if hit.warnings:
+            out.print(Text(f"   warnings: {printable(', '.join(hit.warnings))}"), soft_wrap=True)
         out.print(Padding(Text(printable(" ".join(hit.snippet.split()))), (0, 0, 1, 3)))

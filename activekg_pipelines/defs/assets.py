@@ -123,7 +123,7 @@ def extract_and_index(
             context.log_event(_materialized(SOURCE_OBJECTS, scope, scan_metadata(_list(scope))))
         _work(scope, extracts=extracts, indexes=indexes)
         if extracts:
-            texts = _metadata(scope, Step.EXTRACTION) | _causes(scope)
+            texts = _metadata(scope, Step.EXTRACTION) | _causes(scope) | _warnings(scope)
             if EXTRACTED_TEXT in selected:
                 results.append(dg.MaterializeResult(asset_key=EXTRACTED_TEXT, metadata=texts))
             else:
@@ -248,4 +248,20 @@ def _causes(scope: RunScope) -> dict[str, Any]:
         "not_indexed": dg.MetadataValue.table(
             records=[dg.TableRecord(dict(zip(columns, cause, strict=True))) for cause in causes]
         )
+    }
+
+
+def _warnings(scope: RunScope) -> dict[str, Any]:
+    """What the texts of the connector miss: how many are not whole, and a table by kind."""
+    with scope.services.database.transaction() as conn:
+        kinds = scope.services.ledger.warnings(conn, scope.connector.id)
+        not_read_whole = scope.services.ledger.not_read_whole(conn, scope.connector.id)
+    if not kinds:
+        return {"not_read_whole": not_read_whole}
+    columns = ("warning", "documents", "example_key")
+    return {
+        "not_read_whole": not_read_whole,
+        "documents_with_warnings": dg.MetadataValue.table(
+            records=[dg.TableRecord(dict(zip(columns, kind, strict=True))) for kind in kinds]
+        ),
     }

@@ -37,7 +37,7 @@ def extract_file(
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if not head:
-        raise EmptyObject
+        raise EmptyObject("The object is empty (0 bytes).")
     found = detect(key, head, content_type, formats)
     charset = declared_charset(content_type)
     if charset and found.extract_as is not None:

@@ -9,11 +9,11 @@ from typing import Final, TypeAlias
 from activekg_pipelines.errors import TextTooLarge
 from activekg_pipelines.extraction.clean import clean_text, clean_title
 from activekg_pipelines.extraction.document_limits import Limits
-from activekg_pipelines.extraction.warnings import DocumentWarning, stored
+from activekg_pipelines.extraction.warnings import DocumentWarning, read_stored, stored
 
 # A damaged PDF can fail on each of its thousands of pages; the first few warnings tell
 # what is wrong.
-_MAX_WARNINGS: Final = 20
+MAX_WARNINGS: Final = 20
 
 JSON: TypeAlias = "str | int | float | bool | list[JSON] | dict[str, JSON] | None"
 
@@ -25,13 +25,20 @@ class ExtractedDocument:
     ``facts`` is small and goes into the ledger: ``engine`` and ``characters`` always,
     ``warnings`` as JSON of
     :class:`~activekg_pipelines.extraction.warnings.DocumentWarning`, and, by format,
-    ``pages``, ``empty_pages``, ``tables``, ``encoding``, ``encoding_guessed``.
+    ``pages``, ``page_starts``, ``empty_pages``, ``tables``, ``encoding``,
+    ``encoding_guessed``. ``page_starts`` are the offsets in ``text`` at which the pages
+    start; a page without text starts where the next one does.
     """
 
     text: str
     title: str | None
     mime_type: str
     facts: dict[str, JSON]
+
+    @property
+    def warnings(self) -> list[DocumentWarning]:
+        """Those in ``facts``."""
+        return read_stored(self.facts.get("warnings"))
 
 
 def finish(
@@ -61,7 +68,7 @@ def finish(
         facts={
             "engine": engine,
             "characters": len(cleaned),
-            "warnings": stored(warnings, _MAX_WARNINGS),
+            "warnings": stored(warnings, MAX_WARNINGS),
             **facts,
         },
     )

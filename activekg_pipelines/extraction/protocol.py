@@ -13,7 +13,7 @@ import re
 import socket
 import struct
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn, TypeAlias
 
 from activekg_pipelines.errors import (
@@ -27,7 +27,8 @@ from activekg_pipelines.errors import (
     UnsupportedType,
 )
 from activekg_pipelines.extraction.clean import clean_title, clean_value
-from activekg_pipelines.extraction.document import JSON, ExtractedDocument
+from activekg_pipelines.extraction.document import JSON, MAX_WARNINGS, ExtractedDocument
+from activekg_pipelines.extraction.warnings import DocumentWarning
 
 Head: TypeAlias = dict[str, Any]
 
@@ -225,11 +226,12 @@ def decode_outcome(head: Head, body: bytearray, number: int, max_text_chars: int
         return kind(_message(head["message"]))
     if fields != {"title", "mime_type", "facts"}:
         raise UnexpectedAnswer("an answer with other fields")
+    text = _text(body, max_text_chars)
     return ExtractedDocument(
-        text=_text(body, max_text_chars),
+        text=text,
         title=_title(head["title"]),
         mime_type=_mime_type(head["mime_type"]),
-        facts=_facts(head["facts"]),
+        facts=_facts(head["facts"], len(text)),
     )
 
 
@@ -282,11 +284,33 @@ def _mime_type(value: object) -> str:
     return value
 
 
-def _facts(value: object) -> dict[str, JSON]:
+def _facts(value: object, characters: int) -> dict[str, JSON]:
     facts = _fact(value, _MAX_DEPTH)
     if not isinstance(facts, dict):
         raise UnexpectedAnswer("facts that are no object")
+    if "warnings" in facts:
+        facts["warnings"] = _warnings(facts["warnings"])
+    if "page_starts" in facts and not _are_page_starts(facts["page_starts"], characters):
+        raise UnexpectedAnswer("pages that start nowhere in the text")
     return facts
+
+
+def _warnings(value: JSON) -> list[JSON]:
+    if not isinstance(value, list) or len(value) > MAX_WARNINGS:
+        raise UnexpectedAnswer("warnings that are no list of a few")
+    try:
+        warnings = [DocumentWarning.from_json(each) for each in value]
+    except ValueError:
+        raise UnexpectedAnswer("a warning that is none") from None
+    return [replace(each, detail=one_line(each.detail)).as_json() for each in warnings]
+
+
+def _are_page_starts(value: JSON, characters: int) -> bool:
+    if not isinstance(value, list):
+        return False
+    starts = [each for each in value if type(each) is int]
+    bounds = [0, *starts, characters]
+    return len(starts) == len(value) and bounds == sorted(bounds)
 
 
 def _fact(value: object, depth: int) -> JSON:

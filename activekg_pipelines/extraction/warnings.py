@@ -5,7 +5,7 @@ The kinds are a closed list: they are stored, counted and filtered by.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Self
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from activekg_pipelines.extraction.document import JSON
 
 _MAX_DETAIL_CHARS: Final = 200
+_MAX_NUMBER: Final = 2**53
 
 
 class WarningKind(StrEnum):
@@ -134,8 +135,11 @@ class DocumentWarning:
             raise ValueError("A warning is an object with kind, count, total and detail.")
         count, total = (value.get(name) for name in ("count", "total"))
         detail = value.get("detail", "")
-        if not all(number is None or type(number) is int for number in (count, total)):
-            raise ValueError("A warning's numbers are integers.")
+        if not all(
+            number is None or (type(number) is int and 0 <= number <= _MAX_NUMBER)
+            for number in (count, total)
+        ):
+            raise ValueError(f"A warning's numbers are integers from 0 to {_MAX_NUMBER}.")
         if not isinstance(detail, str) or len(detail) > _MAX_DETAIL_CHARS:
             raise ValueError(
                 f"A warning's detail is a text of up to {_MAX_DETAIL_CHARS} characters."
@@ -150,3 +154,28 @@ def stored(warnings: Sequence[DocumentWarning], most: int) -> list[JSON]:
         for each in warnings
     ]
     return [each.as_json() for each in dict.fromkeys(bounded)][:most]
+
+
+def read_stored(value: object) -> list[DocumentWarning]:
+    """The warnings of a stored list, as far as this version knows them.
+
+    An older version stored sentences, and a newer one may store kinds that are not known
+    here. Both are left out until the text is extracted again.
+    """
+    known = []
+    for each in value if isinstance(value, list) else ():
+        try:
+            known.append(DocumentWarning.from_json(each))
+        except ValueError:
+            continue
+    return known
+
+
+def kinds_of(warnings: Iterable[DocumentWarning]) -> list[WarningKind]:
+    """Their kinds, each once, in alphabetical order."""
+    return sorted({each.kind for each in warnings})
+
+
+def is_not_read_whole(kinds: Iterable[WarningKind]) -> bool:
+    """Whether text of a document with warnings of these kinds is missing."""
+    return not TEXT_IS_MISSING.isdisjoint(kinds)

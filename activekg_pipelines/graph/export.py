@@ -25,7 +25,8 @@ def export_chunks(database: Database, tenant_id: str, target: Path) -> int:
     """Export every chunk of a tenant, all as of the same moment.
 
     Columns: ``uri``, ``title``, ``etag``, ``chunk_index``, ``char_start``,
-    ``char_end``, ``text``, ``embedding_model`` and ``embedding``, a list of float32.
+    ``char_end``, ``page_from``, ``page_to``, ``headings``, ``table_head``, ``text``,
+    ``embedding_model`` and ``embedding``, a list of float32.
 
     Args:
         target: file to write. An existing one is replaced when the export is complete.
@@ -59,6 +60,10 @@ def _schema() -> pa.Schema:
             ("chunk_index", pa.int32()),
             ("char_start", pa.int64()),
             ("char_end", pa.int64()),
+            ("page_from", pa.int32()),
+            ("page_to", pa.int32()),
+            ("headings", pa.list_(pa.string())),
+            ("table_head", pa.string()),
             ("text", pa.large_string()),
             ("embedding_model", pa.string()),
             ("embedding", pa.list_(pa.float32())),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from activekg_pipelines.chunking import Chunk
+from activekg_pipelines.extraction.warnings import WarningKind, is_not_read_whole
 from activekg_pipelines.graph.words import folded
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Document:
         title_from: "document" or "name", of its file.
         folders: those that the file lies in, as words; only with the title of a name.
         content_hash, text_hash: SHA-256 of the bytes and of the text.
+        warnings: kinds of what a reader of the text should know.
         chunks: in the order of the text.
         vectors: one a chunk, float32[dimensions], L2-normalised.
     """
@@ -46,6 +48,7 @@ class Document:
     vectors: Sequence[NDArray[np.float32]]
     title_from: str = "document"
     folders: Sequence[str] = ()
+    warnings: Sequence[WarningKind] = ()
 
     @property
     def id(self) -> UUID:
@@ -70,6 +73,8 @@ class Document:
             "has_chunks": bool(self.chunks),
             "total_chunks": len(self.chunks),
             "extraction": self.facts,
+            "warnings": list(self.warnings),
+            "not_read_whole": is_not_read_whole(self.warnings),
         }
 
     def chunk_external_id(self, chunk: Chunk) -> str:
@@ -106,15 +111,27 @@ class Document:
         return None if words == shown else words
 
     def edge_props(self, chunk: Chunk) -> dict[str, Any]:
-        """The ``DERIVED_FROM`` edge's properties.
+        """The ``DERIVED_FROM`` edge's properties: all that says where the chunk stands.
 
-        ``text[char_start:char_end]`` is the chunk.
+        ``text[char_start:char_end]`` is the chunk. The others are those of its
+        :class:`~activekg_pipelines.chunking.places.Place`; what it does not have is left
+        out.
         """
+        place = chunk.place
         return {
             "chunk_index": chunk.index,
             "total_chunks": len(self.chunks),
             "char_start": chunk.start,
             "char_end": chunk.end,
+        } | {
+            name: value
+            for name, value in (
+                ("page_from", place.page_from),
+                ("page_to", place.page_to),
+                ("headings", list(place.headings)),
+                ("table_head", place.table_head),
+            )
+            if value
         }
 
 

@@ -227,7 +227,10 @@ SELECT d.props ->> 'uri', d.props ->> 'title',
         'english', c.props ->> 'text', q.words, 'StartSel="", StopSel="", MaxWords=40, MinWords=20'
     ),
     f.score::float8, (e.props ->> 'chunk_index')::int, d.id,
-    (e.props ->> 'char_start')::int, (e.props ->> 'char_end')::int
+    (e.props ->> 'char_start')::int, (e.props ->> 'char_end')::int,
+    (e.props ->> 'page_from')::int, (e.props ->> 'page_to')::int,
+    coalesce(e.props -> 'headings', '[]'), e.props ->> 'table_head',
+    coalesce(d.props -> 'warnings', '[]')
 FROM fused f
 CROSS JOIN question q
 JOIN public.nodes c ON c.id = f.id
@@ -240,7 +243,9 @@ ORDER BY f.score DESC, c.id
 
 -- name: export_chunks
 SELECT d.props ->> 'uri', d.props ->> 'title', d.props ->> 'etag', (e.props ->> 'chunk_index')::int,
-    (e.props ->> 'char_start')::bigint, (e.props ->> 'char_end')::bigint, c.props ->> 'text',
+    (e.props ->> 'char_start')::bigint, (e.props ->> 'char_end')::bigint,
+    (e.props ->> 'page_from')::int, (e.props ->> 'page_to')::int,
+    coalesce(e.props -> 'headings', '[]'), e.props ->> 'table_head', c.props ->> 'text',
     c.props ->> 'embedding_model', c.embedding
 FROM public.nodes d
 JOIN public.edges e ON e.dst = d.id AND e.rel = 'DERIVED_FROM' AND e.tenant_id = %(tenant_id)s

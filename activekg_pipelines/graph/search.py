@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -76,6 +77,10 @@ class SearchHit:
         uri: of the document, such as ``s3://bucket/key``.
         score: fused reciprocal ranks; only the order means something.
         char_start, char_end: where the chunk lies in the document's extracted text.
+        page_from, page_to: its pages, from 1; None where the document has none.
+        headings: under which it begins, the outermost first.
+        table_head: the head row of the table in which it begins, as Markdown.
+        warnings: kinds of what a reader of the document's text should know.
     """
 
     uri: str
@@ -86,6 +91,16 @@ class SearchHit:
     document_id: UUID
     char_start: int
     char_end: int
+    page_from: int | None = None
+    page_to: int | None = None
+    headings: Sequence[str] = ()
+    table_head: str | None = None
+    warnings: Sequence[str] = ()
+
+    @property
+    def link(self) -> str:
+        """The document's URI, opened at the chunk's page where it has one (RFC 8118)."""
+        return self.uri if self.page_from is None else f"{self.uri}#page={self.page_from}"
 
 
 def search(

@@ -175,7 +175,7 @@ UPDATE connectors.objects o SET
     claimed_by = NULL, claim_expires_at = NULL,
     document_id = NULL,
     indexed_etag = NULL, indexed_at = NULL, indexed_text_hash = NULL, chunks = 0,
-    error_code = NULL, error_message = NULL
+    warnings = '{}', error_code = NULL, error_message = NULL
 FROM gone WHERE o.id = gone.id
 RETURNING gone.document_id
 
@@ -381,13 +381,15 @@ WITH incoming AS (
         %(ids)s::bigint[], %(etags)s::text[], %(sizes)s::bigint[], %(modified)s::timestamptz[],
         %(content_hashes)s::bytea[], %(text_hashes)s::bytea[],
         %(texts)s::text[], %(titles)s::text[],
-        %(mime_types)s::text[], %(facts)s::text[], %(versions)s::text[]
+        %(mime_types)s::text[], %(facts)s::text[], %(warnings)s::text[], %(versions)s::text[]
     ) AS i (
-        id, etag, size, modified_at, content_hash, text_hash, text, title, mime_type, facts, version
+        id, etag, size, modified_at, content_hash, text_hash, text, title, mime_type, facts,
+        warnings, version
     )
 ), held AS (
     UPDATE connectors.objects o SET
         state = 'extracted', etag = i.etag, size = i.size, modified_at = i.modified_at,
+        warnings = string_to_array(i.warnings, ' '),
         error_code = NULL, error_message = NULL, next_attempt_at = NULL, attempts = 0, deaths = 0,
         claimed_by = NULL, claim_expires_at = NULL, failed_by = NULL
     FROM incoming i WHERE o.id = i.id AND o.claimed_by = %(run)s
@@ -465,7 +467,8 @@ WITH incoming AS (
         indexed_etag = CASE WHEN i.forget THEN NULL ELSE o.indexed_etag END,
         indexed_text_hash = CASE WHEN i.forget THEN NULL ELSE o.indexed_text_hash END,
         indexed_at = CASE WHEN i.forget THEN NULL ELSE o.indexed_at END,
-        chunks = CASE WHEN i.forget THEN 0 ELSE o.chunks END
+        chunks = CASE WHEN i.forget THEN 0 ELSE o.chunks END,
+        warnings = CASE WHEN i.forget THEN '{}' ELSE o.warnings END
     FROM incoming i WHERE o.id = i.id AND o.claimed_by = %(run)s
     RETURNING o.id, i.forget
 ), forgotten AS (
@@ -506,8 +509,9 @@ WITH before AS (
     DELETE FROM connectors.texts t USING before WHERE t.object_id = before.id
 )
 UPDATE connectors.objects o SET
-    document_id = NULL, indexed_etag = NULL, indexed_at = NULL, indexed_text_hash = NULL, chunks = 0
-FROM before WHERE o.id = before.id AND before.document_id IS NOT NULL
+    document_id = NULL, indexed_etag = NULL, indexed_at = NULL, indexed_text_hash = NULL,
+    chunks = 0, warnings = '{}'
+FROM before WHERE o.id = before.id AND (before.document_id IS NOT NULL OR o.warnings <> '{}')
 RETURNING before.document_id
 
 -- name: count_run
@@ -973,3 +977,15 @@ FROM connectors.objects
 WHERE connector_id = %(connector_id)s AND state IN ('failed', 'dead', 'skipped', 'extracted')
   AND error_code IS NOT NULL
 GROUP BY error_code, state ORDER BY count(*) DESC, error_code
+
+-- name: warnings
+-- Of the connector's texts, the kinds of their warnings, with one example key each.
+SELECT kind, count(*), min(o.key)
+FROM connectors.objects o CROSS JOIN unnest(o.warnings) AS kind
+WHERE o.connector_id = %(connector_id)s AND o.warnings <> '{}'
+GROUP BY kind ORDER BY count(*) DESC, kind
+
+-- name: not_read_whole
+SELECT count(*) FROM connectors.objects o
+WHERE o.connector_id = %(connector_id)s AND o.warnings <> '{}'
+  AND o.warnings && %(missing)s::text[]

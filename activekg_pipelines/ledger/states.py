@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -165,6 +166,8 @@ class ExtractedText:
     title: str | None
     mime_type: str
     facts: dict[str, Any]
+    warnings: Sequence[str]
+    """Kinds of the warnings in ``facts``."""
     extractor_version: str
 
 

@@ -18,6 +18,7 @@ from psycopg.rows import TupleRow, class_row
 
 from activekg_pipelines.database.queries import load_queries
 from activekg_pipelines.errors import ConnectorChanged, ConnectorRemoved, RunCancelled
+from activekg_pipelines.extraction.warnings import TEXT_IS_MISSING
 from activekg_pipelines.ledger import planner, retention
 from activekg_pipelines.ledger.counters import RUN_BUCKETS, Counter, Increments, histogram_label
 from activekg_pipelines.ledger.reconsidered import EXTRACTOR_CODES, refused_by_name
@@ -453,6 +454,8 @@ class Ledger:
                     "titles": [text.title for text in texts],
                     "mime_types": [text.mime_type for text in texts],
                     "facts": [json.dumps(text.facts) for text in texts],
+                    # Kinds are words. Postgres takes no lists of different lengths.
+                    "warnings": [" ".join(text.warnings) for text in texts],
                     "versions": [text.extractor_version for text in texts],
                 },
             )[0]
@@ -541,7 +544,8 @@ class Ledger:
         Returns:
             The documents that the caller removes in the same transaction.
         """
-        return [row[0] for row in conn.execute(_SQL["detach_documents"], {"ids": list(ids)})]
+        rows = conn.execute(_SQL["detach_documents"], {"ids": list(ids)})
+        return [document_id for (document_id,) in rows if document_id is not None]
 
     def count_run(
         self,
@@ -916,6 +920,21 @@ class Ledger:
             key of an example.
         """
         return list(conn.execute(_SQL["failure_causes"], {"connector_id": connector_id}).fetchall())
+
+    def warnings(
+        self, conn: Connection[TupleRow], connector_id: UUID
+    ) -> list[tuple[str, int, str]]:
+        """Kinds of the warnings of a connector's documents, most frequent first.
+
+        Returns:
+            Of each kind its name, how many documents, and the key of one of them.
+        """
+        return list(conn.execute(_SQL["warnings"], {"connector_id": connector_id}).fetchall())
+
+    def not_read_whole(self, conn: Connection[TupleRow], connector_id: UUID) -> int:
+        """How many of a connector's documents were not read whole."""
+        parameters = {"connector_id": connector_id, "missing": list(TEXT_IS_MISSING)}
+        return int(_one(conn, "not_read_whole", parameters)[0])
 
     def _time_slice(self) -> dict[str, float]:
         return {

@@ -21,6 +21,7 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.database.batches import write_apart
 from activekg_pipelines.errors import NotStorable, ObjectError, ParserUnavailable, SourceError
 from activekg_pipelines.extraction import ExtractedDocument, Sandbox
+from activekg_pipelines.extraction.warnings import kinds_of
 from activekg_pipelines.ledger.run_counts import taken_up
 from activekg_pipelines.ledger.states import (
     ClaimedObject,
@@ -419,5 +420,6 @@ class _Extractor:
             title=document.title,
             mime_type=document.mime_type,
             facts=document.facts,
+            warnings=kinds_of(document.warnings),
             extractor_version=self.version,
         )

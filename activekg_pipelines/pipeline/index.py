@@ -18,12 +18,13 @@ from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.database.batches import write_apart
 from activekg_pipelines.embedding import Encoder, encode_resiliently, verify_encoder
 from activekg_pipelines.errors import (
-    EmptyObject,
     EncoderFailed,
     ModelError,
+    NoTextLayer,
     NotStorable,
     ObjectError,
 )
+from activekg_pipelines.extraction.warnings import kinds_of, read_stored
 from activekg_pipelines.graph.nodes import Document
 from activekg_pipelines.ledger.run_counts import taken_up
 from activekg_pipelines.ledger.states import ClaimedText, IndexedDocument
@@ -238,7 +239,12 @@ class _Indexing:
                 errors[text.id] = died
                 continue
             try:
-                made = chunk_document(text.text, encoder.tokenizer, encoder.max_tokens)
+                made = chunk_document(
+                    text.text,
+                    encoder.tokenizer,
+                    encoder.max_tokens,
+                    page_starts=text.facts.get("page_starts", ()),
+                )
             except EncoderFailed as error:
                 errors[text.id] = error
                 continue
@@ -246,7 +252,10 @@ class _Indexing:
                 chunks[text.id] = made
                 tokens += sum(chunk.tokens for chunk in made)
             else:
-                errors[text.id] = EmptyObject()
+                errors[text.id] = NoTextLayer(
+                    f"The model reads none of the text's {len(text.text):,} characters. They are "
+                    "damaged or private ones, or marks that belong to letters."
+                )
         hashes = list({chunk.text_hash for made in chunks.values() for chunk in made})
         tenant_id = self._connector.tenant_id
         with self._services.database.transaction(tenant_id=tenant_id) as conn:
@@ -414,7 +423,9 @@ def _document(
         mime_type=text.mime_type,
         content_hash=text.content_hash,
         text_hash=text.text_hash,
-        facts=text.facts,
+        # Each chunk has its pages; they need not stand in the node once more.
+        facts={name: fact for name, fact in text.facts.items() if name != "page_starts"},
+        warnings=kinds_of(read_stored(text.facts.get("warnings"))),
         chunks=chunks,
         vectors=[vectors[chunk.text_hash] for chunk in chunks],
     )

@@ -34,7 +34,9 @@ def _lengths(limits: Limits) -> list[HostileFile]:
 def _characters(limits: Limits) -> list[HostileFile]:
     latin = "Half of these bytes are NUL, and still it can be read. " * 100
     return [
-        HostileFile("text/combining.txt", "\u0301".encode() * limits.max_text_chars, "empty"),
+        HostileFile(
+            "text/combining.txt", "\u0301".encode() * limits.max_text_chars, "no_text_layer"
+        ),
         HostileFile(
             "text/white-space.txt",
             " \u3000\u00a0\u2003\t\r\n\x0c\x85".encode() * (limits.max_text_chars // 9),

@@ -275,6 +275,33 @@ def test_a_job_without_a_selection_does_all_three_steps(
     assert run_rows(services) == [("dagster", "succeeded", 1, 1, 1)]
 
 
+def test_a_run_says_what_the_texts_of_its_connector_miss(
+    services: Services, instance: dg.DagsterInstance, bucket: Bucket, connector: Connector
+) -> None:
+    def of_texts() -> dict[str, dg.MetadataValue[Any]]:
+        result = execute(instance, dg.RunRequest(partition_key=connector.partition_key))
+        (event,) = [
+            event
+            for event in result.get_asset_materialization_events()
+            if event.asset_key == EXTRACTED_TEXT
+        ]
+        return dict(event.step_materialization_data.materialization.metadata)
+
+    bucket.put("a.txt", "one")
+    metadata = of_texts()
+    assert metadata["not_read_whole"].value == 0
+    assert "documents_with_warnings" not in metadata
+    bucket.put("damaged.txt", "Füße überqueren die Straße. ".encode() * 20 + b"\xff")
+    metadata = of_texts()
+    assert metadata["not_read_whole"].value == 1
+    (row,) = metadata["documents_with_warnings"].value
+    assert row.data == {
+        "warning": "bytes_replaced",
+        "documents": 1,
+        "example_key": "damaged.txt",
+    }
+
+
 def test_the_check_alone_says_when_it_is_evaluated(
     services: Services, instance: dg.DagsterInstance
 ) -> None:

@@ -32,6 +32,9 @@ def test_an_export_holds_one_tenants_chunks_with_their_vectors(
         .apply(lambda index: list(index) == list(range(len(index))))
         .all()
     )
+    house = table[table["uri"] == f"s3://{bucket.name}/house.md"]
+    assert all(headings[0].startswith("Section ") for headings in house["headings"])
+    assert house["page_from"].isna().all()
     vectors = np.stack(table["embedding"].to_numpy())
     assert vectors.shape == (rows, 384)
     fresh = services.encoder.encode(list(table["text"]))

@@ -108,7 +108,18 @@ def test_every_unreadable_object_gets_its_own_state_and_sentence_and_the_run_goe
         "long.txt": ("word " * (MAX_CHARACTERS // 4), "dead", "text_too_large", "20,000"),
         "forbidden.txt": ("Nobody may read this.", "dead", "access_denied", "s3:GetObject"),
         "empty.txt": (b"", "skipped", "empty", "The object is empty (0 bytes)."),
-        "blank.txt": (b" \n\t \r\n", "skipped", "empty", "white space"),
+        "blank.txt": (
+            b" \n\t \r\n",
+            "skipped",
+            "empty",
+            "The file holds nothing but white space.",
+        ),
+        "unreadable.txt": (
+            "\ue001\ue002 \ue003",
+            "dead",
+            "no_text_layer",
+            "reads none of the text's 4 characters",
+        ),
         "photo.png": (picture(), "skipped", "unsupported_type", "An image holds no text"),
         "photo-without-extension": (
             picture(),

@@ -21,7 +21,7 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
         Encrypted, Corrupt, TextTooLarge: see
             :func:`~activekg_pipelines.extraction.docx.package.open_package`.
         NoTextLayer: it holds pictures and no text.
-        EmptyObject: it holds nothing.
+        EmptyObject: it holds no text.
     """
     package = open_package(path, limits)
     walk = Walk(read_styles(package.styles))
@@ -41,7 +41,7 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
     if not document.text.strip():
         if package.has_media:
             raise NoTextLayer("The Word document holds pictures but no text.")
-        raise EmptyObject("The Word document is blank.")
+        raise EmptyObject("The Word document holds no text.")
     return document
 
 

@@ -43,7 +43,7 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
     """
     decoded = _decode(path.read_bytes())
     if not decoded.text.strip():
-        raise EmptyObject
+        raise EmptyObject("The file holds nothing but white space.")
     warnings = decoded.warnings
     root, is_whole = _parse(decoded.text)
     title = _title(root)

@@ -36,7 +36,7 @@ def extract(path: Path, limits: Limits, charset: str | None = None) -> Extracted
         charset: as the source declares it.
 
     Raises:
-        EmptyObject: there is nothing but white space.
+        EmptyObject: there is nothing that shows.
         TextTooLarge: see :func:`~activekg_pipelines.extraction.document.finish`.
     """
     return read_text(path, limits, charset, mime_type=MIME_TYPE, title_of=own_title)

@@ -22,7 +22,7 @@ def extract(path: Path, limits: Limits, charset: str | None = None) -> Extracted
         charset: as the source declares it.
 
     Raises:
-        EmptyObject: there is nothing but white space.
+        EmptyObject: there is nothing that shows.
         TextTooLarge: see :func:`~activekg_pipelines.extraction.document.finish`.
     """
     return read_text(path, limits, charset, mime_type=MIME_TYPE)
@@ -57,5 +57,9 @@ def read_text(
         encoding_guessed=decoded.guessed,
     )
     if not document.text.strip():
-        raise EmptyObject
+        if kept.warnings:
+            raise EmptyObject("The file holds nothing but pictures or files in base64.")
+        if decoded.text.strip():
+            raise EmptyObject("The file holds nothing but characters that do not show.")
+        raise EmptyObject("The file holds nothing but white space.")
     return document

@@ -16,9 +16,11 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from psycopg.types.json import Jsonb
 
 from activekg_pipelines.administration.tokens import mint_token
 from activekg_pipelines.api.app import create_app
+from activekg_pipelines.extraction.warnings import DocumentWarning, kinds_of
 from activekg_pipelines.graph.nodes import Document
 from activekg_pipelines.graph.search import SearchHit
 from activekg_pipelines.orchestrator.health import Check
@@ -206,15 +208,19 @@ class LedgerRows:
         *,
         state: str = "pending",
         error: str | None = None,
+        warnings: Sequence[DocumentWarning] = (),
     ) -> None:
-        """One object of a connector; an indexed one with its document in the graph."""
+        """One object of a connector; an indexed one with its document in the graph.
+
+        With warnings, its text is stored, too.
+        """
         document = self._index(config, key) if state == "indexed" else None
         with self.admin.database.transaction() as conn:
-            conn.execute(
+            (object_id,) = conn.execute(
                 "INSERT INTO connectors.objects (connector_id, tenant_id, key, etag, size, "
                 "modified_at, state,"
-                " attempts, error_code, error_message, document_id)"
-                " VALUES (%s, %s, %s, 'e1', 5, now(), %s, %s, %s, %s, %s)",
+                " attempts, error_code, error_message, document_id, warnings)"
+                " VALUES (%s, %s, %s, 'e1', 5, now(), %s, %s, %s, %s, %s, %s) RETURNING id",
                 (
                     config["id"],
                     config["tenant_id"],
@@ -224,8 +230,20 @@ class LedgerRows:
                     error,
                     error and f"It ended with {error}.",
                     document,
+                    kinds_of(warnings),
                 ),
-            )
+            ).fetchall()[0]
+            if warnings:
+                conn.execute(
+                    "INSERT INTO connectors.texts (object_id, tenant_id, text, mime_type, facts,"
+                    " characters, content_hash, text_hash, extractor_version)"
+                    " VALUES (%s, %s, 'text', 'text/plain', %s, 4, '', '', 'test')",
+                    (
+                        object_id,
+                        config["tenant_id"],
+                        Jsonb({"warnings": [warning.as_json() for warning in warnings]}),
+                    ),
+                )
 
     def run(self, config: Mapping[str, Any], **values: Any) -> UUID:
         """One finished run of a connector."""

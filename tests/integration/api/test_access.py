@@ -257,6 +257,12 @@ def test_a_tenant_searches_its_own_documents(reader: Caller, searches: Searches)
             "document_id": "00000000-0000-0000-0000-000000000007",
             "char_start": 10,
             "char_end": 26,
+            "page_from": None,
+            "page_to": None,
+            "headings": [],
+            "table_head": None,
+            "link": "s3://b/house.md",
+            "warnings": [],
         }
     ]
     assert searches.asked == [("acme_corp", "Where is the roof?", 3)]

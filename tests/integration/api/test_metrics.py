@@ -307,6 +307,32 @@ def test_the_queue_shows_its_depth_and_who_waits_longest(
     assert scrape().acme("connector_oldest_pending_age_seconds") == 0
 
 
+def test_documents_with_warnings_are_counted_while_they_are_there(
+    services: Services, bucket: Bucket, connector: Connector, scrape: Scrape
+) -> None:
+    text = "Füße überqueren die Straße. ".encode() * 20
+
+    def counted() -> tuple[float | None, ...]:
+        found = scrape()
+        return (
+            found.acme("connector_documents_with_warnings", kind="bytes_replaced"),
+            found.acme("connector_documents_with_warnings", kind="partly_read"),
+            found.acme("connector_documents_not_read_whole"),
+        )
+
+    bucket.put("a.txt", text + b"\xff a")
+    bucket.put("b.txt", text + b"\xff b")
+    bucket.put("whole.txt", text)
+    sync(services, connector)
+    assert counted() == (2, 0, 2)
+    bucket.put("a.txt", text + b"a")
+    sync(services, connector)
+    assert counted() == (1, 0, 1)
+    bucket.put("b.txt", b" ")
+    sync(services, connector)
+    assert counted() == (0, 0, 0)
+
+
 def test_what_is_queued_again_waits_since_then_and_not_since_it_was_detected(
     services: Services, admin: Services, bucket: Bucket, connector: Connector, scrape: Scrape
 ) -> None:
@@ -489,7 +515,7 @@ def test_a_scrape_reads_what_waits_and_never_the_whole_ledger(
         conn.execute("VACUUM ANALYZE connectors.objects")
         ((plan,),) = conn.execute(
             "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + metrics._SQL["samples"],
-            {"tenant_id": None, "most": 1000, "bytes_per_day": 0},
+            {"tenant_id": None, "most": 1000, "bytes_per_day": 0, "missing": ["partly_read"]},
         ).fetchall()
     assert "Seq Scan" not in {
         node["Node Type"]
@@ -683,7 +709,17 @@ def test_every_metric_and_label_that_dashboard_and_alerts_use_is_in_a_scrape(
         assert names & shown, family.name
 
 
-LABELS = ("tenant", "provider", "connector", "component", "status", "state", "error_type", "source")
+LABELS = (
+    "tenant",
+    "provider",
+    "connector",
+    "component",
+    "status",
+    "state",
+    "error_type",
+    "source",
+    "kind",
+)
 
 
 @pytest.mark.usefixtures("connector")

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from activekg_pipelines.extraction.warnings import DocumentWarning, WarningKind
 from tests.integration.api.conftest import CONFIGS, RUNS, Caller, LedgerRows, assert_problem
 
 NOW = datetime.now(UTC)
@@ -135,6 +136,62 @@ def test_objects_are_listed_by_key_filtered_by_state_and_paged(
     # A cursor that holds the character NUL, which no key does.
     assert_problem(acme.get(url, cursor="IlwwMDAwIg"), 422)
     assert_problem(acme.get(url, cursor="IlxcdTAwMDAi"[:-1]), 422)
+
+
+def test_objects_say_what_their_text_misses_and_are_filtered_by_it(
+    acme: Caller, ledger_rows: LedgerRows
+) -> None:
+    created = acme.register()
+    url = f"{CONFIGS}/{created['id']}/objects"
+    scan = DocumentWarning(WarningKind.PARTLY_READ, 9, 10)
+    flat = DocumentWarning(WarningKind.STRUCTURE_LOST, detail="The text is complete.")
+    for key, warnings in {"a.pdf": [scan, flat], "b.html": [flat], "c.pdf": [scan]}.items():
+        ledger_rows.add(created, key, warnings=warnings)
+    ledger_rows.add(created, "d.txt")
+
+    def found(**filters: Any) -> list[str]:
+        return [item["key"] for item in acme.get(url, **filters).json()["items"]]
+
+    assert found() == ["a.pdf", "b.html", "c.pdf", "d.txt"]
+    assert found(warning="partly_read") == found(not_read_whole=True) == ["a.pdf", "c.pdf"]
+    assert found(warning="structure_lost") == ["a.pdf", "b.html"]
+    assert found(warning="structure_lost", not_read_whole=True) == ["a.pdf"]
+    assert found(warning="pages_broken") == []
+    assert found(not_read_whole=False) == found()
+    page = acme.get(url, not_read_whole=True, limit=1).json()
+    assert found(not_read_whole=True, cursor=page["next_cursor"]) == ["c.pdf"]
+    (first,) = page["items"]
+    assert first["not_read_whole"] is True
+    assert first["warnings"] == [
+        {
+            "kind": "partly_read",
+            "sentence": "9 of 10 pages hold no text; they are probably scans.",
+            "count": 9,
+            "total": 10,
+            "detail": "",
+        },
+        {
+            "kind": "structure_lost",
+            "sentence": "The text is complete.",
+            "count": None,
+            "total": None,
+            "detail": "The text is complete.",
+        },
+    ]
+    whole = acme.get(url, state="pending").json()["items"][-1]
+    assert (whole["key"], whole["warnings"], whole["not_read_whole"]) == ("d.txt", [], False)
+    assert_problem(acme.get(url, warning="all_is_well"), 422)
+
+
+def test_what_a_later_version_stored_breaks_no_list(acme: Caller, ledger_rows: LedgerRows) -> None:
+    created = acme.register()
+    ledger_rows.add(created, "a.pdf", warnings=[DocumentWarning(WarningKind.PARTLY_READ, 9, 10)])
+    ledger_rows.execute(
+        "UPDATE connectors.texts SET facts = jsonb_set(facts, '{warnings}', facts -> 'warnings'"
+        """ || '[{"kind": "of_tomorrow", "count": 1}, "a sentence of yesterday"]')"""
+    )
+    (item,) = acme.get(f"{CONFIGS}/{created['id']}/objects").json()["items"]
+    assert [warning["kind"] for warning in item["warnings"]] == ["partly_read"]
 
 
 def test_dead_letters_name_their_cause(acme: Caller, ledger_rows: LedgerRows) -> None:

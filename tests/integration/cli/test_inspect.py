@@ -41,7 +41,9 @@ def test_a_file_needs_no_system(inspect: Any, tmp_path: Path) -> None:
     assert "title       Travel policy\n" in shown
     assert "text/markdown" in shown
     assert "| Bern | 90 |" in shown
-    assert "--- chunk 1 of 1" in inspect("policy.md", "--chunks").stdout
+    chunks = inspect("policy.md", "--chunks").stdout
+    assert "--- chunk 1 of 1" in chunks
+    assert "under Travel policy ---" in chunks
 
 
 def test_the_json_holds_text_and_chunks(inspect: Any, tmp_path: Path) -> None:
@@ -54,6 +56,7 @@ def test_the_json_holds_text_and_chunks(inspect: Any, tmp_path: Path) -> None:
     assert found["folders"] == ["HR Docs"]
     assert (found["mime_type"], found["pages"], found["warnings"]) == ("text/plain", None, [])
     assert len(found["chunks"]) > 1
+    assert {each["page_from"] for each in found["chunks"]} == {None}
     for chunk in found["chunks"]:
         assert found["text"][chunk["char_start"] : chunk["char_end"]] == chunk["text"]
 

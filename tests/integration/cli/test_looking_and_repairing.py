@@ -8,6 +8,7 @@ from cryptography.fernet import Fernet
 from activekg_pipelines.administration.schemas import KeyRotation, ObjectView, PreviewView, RunView
 from activekg_pipelines.services import Services
 from tests.integration.cli.conftest import NAME, CommandLine
+from tests.integration.syncing import sync
 from tests.s3_bucket import Bucket
 
 
@@ -79,6 +80,24 @@ def test_objects_and_dead_letters_name_their_causes(
     assert [item["key"] for item in cli.json("dead-letters", "list", NAME)["items"]] == ["b.pdf"]
     assert cli.json("dead-letters", "list", NAME, "--error-type", "encrypted")["items"] == []
     assert "corrupt" in cli("dead-letters", "list", NAME).stdout
+
+
+def test_one_command_names_the_documents_that_were_not_read_whole(
+    cli: CommandLine, bucket: Bucket, services: Services
+) -> None:
+    bucket.put("damaged.txt", "Füße überqueren die Straße. ".encode() * 20 + b"\xff\n")
+    bucket.put("whole.txt", "Füße überqueren die Straße.")
+    cli.add(bucket)
+    sync(services, services.connector_of_partition(NAME))
+    for filters in (("--not-read-whole",), ("--warning", "bytes_replaced")):
+        assert [item["key"] for item in cli.json("objects", NAME, *filters)["items"]] == [
+            "damaged.txt"
+        ]
+    shown = cli("objects", NAME, "--not-read-whole").stdout
+    assert "bytes_replaced" in shown
+    assert "Some bytes are not valid utf-8" in " ".join(shown.split())
+    assert "no such object" in cli("objects", NAME, "--warning", "partly_read").stderr
+    cli("objects", NAME, "--warning", "all_is_well", code=2)
 
 
 def test_keys_are_shown_whole_and_cannot_command_the_terminal(

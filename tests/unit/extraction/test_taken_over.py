@@ -103,6 +103,7 @@ def test_a_worker_that_writes_when_nobody_asked_answers_no_other_document(
 
 
 NUMBER = 7
+PARTLY_READ: dict[str, object] = {"kind": "partly_read", "count": 9, "total": 10}
 DEEP: list[object] = []
 for _ in range(20):
     DEEP = [DEEP]
@@ -126,6 +127,23 @@ for _ in range(20):
         (answer(7, facts=None), "facts that are no object"),
         (answer(7, facts={"a": 2**63}), "a fact that cannot be stored"),
         (answer(7, facts={"a": DEEP}), "a fact that cannot be stored"),
+        (answer(7, facts={"warnings": {}}), "warnings that are no list of a few"),
+        (answer(7, facts={"warnings": [PARTLY_READ] * 21}), "warnings that are no list of a few"),
+        (answer(7, facts={"warnings": ["It is whole."]}), "a warning that is none"),
+        (answer(7, facts={"warnings": [{"kind": "all_is_well"}]}), "a warning that is none"),
+        (answer(7, facts={"warnings": [PARTLY_READ | {"count": -1}]}), "a warning that is none"),
+        (answer(7, facts={"warnings": [PARTLY_READ | {"count": True}]}), "a warning that is none"),
+        (answer(7, facts={"warnings": [PARTLY_READ | {"more": 1}]}), "a warning that is none"),
+        (
+            answer(7, facts={"warnings": [PARTLY_READ | {"detail": "x" * 201}]}),
+            "a warning that is none",
+        ),
+        (answer(7, facts={"page_starts": 0}), "pages that start nowhere in the text"),
+        (answer(7, facts={"page_starts": [0, "1"]}), "pages that start nowhere in the text"),
+        (answer(7, facts={"page_starts": [0, True]}), "pages that start nowhere in the text"),
+        (answer(7, facts={"page_starts": [-1]}), "pages that start nowhere in the text"),
+        (answer(7, facts={"page_starts": [1, 0]}), "pages that start nowhere in the text"),
+        (answer(7, facts={"page_starts": [10**6]}), "pages that start nowhere in the text"),
         (
             json.dumps(answer(7, facts={"a": 1.5})).replace("1.5", "1e999").encode(),
             "a fact that cannot be stored",

@@ -85,8 +85,17 @@ def test_a_few_nuls_are_dropped(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("name", ["a.txt", "a.md", "a.html"])
 def test_nothing_but_white_space_is_empty(tmp_path: Path, data: bytes, name: str) -> None:
-    with pytest.raises(EmptyObject):
+    true = "file holds nothing but white space" if data else r"object is empty \(0 bytes\)"
+    with pytest.raises(EmptyObject, match=f"^The {true}\\.$"):
         read(tmp_path, data, name)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md"])
+def test_a_file_of_characters_that_do_not_show_is_not_said_to_be_white_space(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(EmptyObject, match=r"^The file holds nothing but characters that do not"):
+        read(tmp_path, "\u200b\u2060".encode() * 20, name)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.md", "a.html"])
