@@ -131,7 +131,7 @@ def _guess(data: bytes, first_bad: int, declared: str | None) -> Decoded:
     # them tells the language.
     start = data.rfind(b"\n", 0, max(first_bad - _CONTEXT_BYTES, 0)) + 1
     guess = guess_legacy(data[start : start + _SAMPLE_BYTES], declared)
-    guessed = declared is None or codecs.lookup(guess.encoding) != codecs.lookup(declared)
+    guessed = not guess.declared
     with contextlib.suppress(UnicodeDecodeError):
         text = data.decode(guess.encoding)
         return Decoded(text, guess.encoding, guessed=guessed, doubtful=guess.doubtful)

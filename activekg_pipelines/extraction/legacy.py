@@ -49,7 +49,10 @@ _READ_AS: Final = {
     "tis_620": "cp874", "shift_jis": "cp932", "shift_jis_2004": "cp932", "euc_kr": "cp949",
     "gb2312": "gb18030", "gbk": "gb18030", "euc_jis_2004": "euc_jp",
 }  # fmt: skip
-
+# Python's own, in which no file is written.
+_NO_CHARSETS: Final = frozenset(
+    {"idna", "mbcs", "oem", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"}
+)
 
 # Latin, Greek and Cyrillic beyond ASCII; signs of units and numbers are no small letters.
 _BICAMERAL: Final = [chr(code) for code in range(0xC0, 0x530)]
@@ -92,10 +95,13 @@ _OTHER_LETTER: Final = re.compile(f"[{''.join(_SCRIPTS[1:])}]")
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """An encoding by its Python name, and whether another one is about as likely."""
+    """The likeliest encoding, by its Python name."""
 
     encoding: str
     doubtful: bool
+    """Another one is about as likely."""
+    declared: bool = False
+    """It is the one that somebody said."""
 
 
 def guess_legacy(sample: bytes, declared: str | None = None) -> Guess:
@@ -107,11 +113,11 @@ def guess_legacy(sample: bytes, declared: str | None = None) -> Guess:
         declared: the encoding that somebody said it is in, by its Python name. It counts
             for more than others, but what it makes of the sample has to be readable.
     """
-    # What is Unicode was read before.
     if declared is not None:
+        # What is Unicode was read before.
         declared = None if declared.startswith("utf") else _READ_AS.get(declared, declared)
     guess = _guess(sample, declared)
-    return (guess.doubtful and _guess_damaged(sample)) or guess
+    return (_guess_damaged(sample) if guess.doubtful else None) or guess
 
 
 def _guess(sample: bytes, declared: str | None) -> Guess:
@@ -119,9 +125,9 @@ def _guess(sample: bytes, declared: str | None) -> Guess:
     if not ranked:
         return Guess(_USUAL, doubtful=True)
     best = ranked[0]
-    return Guess(
-        best.encoding, doubtful=best.encoding != declared and _is_doubtful(best, ranked[1:2])
-    )
+    if best.encoding == declared:
+        return Guess(best.encoding, doubtful=False, declared=True)
+    return Guess(best.encoding, doubtful=_is_doubtful(best, ranked[1:2]))
 
 
 def _guess_damaged(sample: bytes) -> Guess | None:
@@ -142,8 +148,7 @@ def python_name(label: str) -> str | None:
     except (LookupError, ValueError):
         return None
     name = found.name.replace("-", "_")
-    # Python's own codecs of bytes are no encodings of text.
-    is_text = getattr(found, "_is_text_encoding", True)
+    is_text = getattr(found, "_is_text_encoding", True) and name not in _NO_CHARSETS
     return name if is_text else None
 
 

@@ -169,7 +169,18 @@ def test_a_declared_charset_settles_a_close_guess(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "declared", ["utf-8", "iso-8859-1", "utf-16", "no-such-charset", "rot13", "koi8-r\r\nX: y", ""]
+    "declared",
+    [
+        "utf-8",
+        "iso-8859-1",
+        "utf-16",
+        "no-such-charset",
+        "rot13",
+        "undefined",
+        "idna",
+        "koi8-r\r\nX: y",
+        "",
+    ],
 )
 def test_a_declared_charset_that_is_wrong_is_not_believed(tmp_path: Path, declared: str) -> None:
     document = read(tmp_path, RUSSIAN.encode("cp1251"), f"text/plain; charset={declared}")
