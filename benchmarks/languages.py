@@ -110,9 +110,12 @@ _PARAGRAPHS = {
     ),
 }
 
-_WESTERN = ("cp1252", "iso8859-1", "utf-16", "utf-16-le")
-_CENTRAL = ("cp1250", "iso8859-2", "utf-16")
-_CYRILLIC = ("cp1251", "koi8-r", "cp866", "utf-16")
+_UNMARKED = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+_WESTERN = ("cp1252", "iso8859-1", "cp850", "mac_roman", "utf-16", "utf-16-le")
+_CENTRAL = ("cp1250", "iso8859-2", "cp852", "utf-16")
+_CYRILLIC = (
+    "cp1251", "koi8-r", "cp866", "iso8859-5", "mac_cyrillic", "utf-16", *_UNMARKED,
+)  # fmt: skip
 _ENCODINGS = {
     "German": _WESTERN,
     "French": _WESTERN,
@@ -124,17 +127,17 @@ _ENCODINGS = {
     "Polish": _CENTRAL,
     "Slovak": _CENTRAL,
     "Croatian": _CENTRAL,
-    "Ukrainian": ("cp1251", "utf-16"),
+    "Ukrainian": ("cp1251", "koi8-u", "iso8859-5", "mac_cyrillic", "utf-16"),
     "Czech": _CENTRAL,
     "Hungarian": _CENTRAL,
     "Russian": _CYRILLIC,
     "Bulgarian": _CYRILLIC,
-    "Greek": ("cp1253", "iso8859-7", "utf-16"),
-    "Turkish": ("cp1254", "utf-16"),
-    "Japanese": ("shift_jis", "euc_jp", "iso2022_jp", "utf-16"),
-    "Simplified Chinese": ("gb18030", "utf-16"),
-    "Traditional Chinese": ("big5", "utf-16"),
-    "Korean": ("euc_kr", "utf-16"),
+    "Greek": ("cp1253", "iso8859-7", "utf-16", *_UNMARKED),
+    "Turkish": ("cp1254", "iso8859-9", "cp857", "utf-16"),
+    "Japanese": ("shift_jis", "euc_jp", "iso2022_jp", "utf-16", *_UNMARKED),
+    "Simplified Chinese": ("gb18030", "hz", "utf-16", *_UNMARKED),
+    "Traditional Chinese": ("big5", "utf-16", *_UNMARKED),
+    "Korean": ("euc_kr", "iso2022_kr", "utf-16", *_UNMARKED),
 }
 
 

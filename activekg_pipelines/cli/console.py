@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NoReturn
+from unicodedata import category
 
 import typer
 import typer.core
@@ -38,6 +40,12 @@ EXIT_CODES: Final = (
 # Sentences in tables are folded at this width; keys and URIs never are.
 _SENTENCE_WIDTH = 60
 _WIDEST = 100_000
+
+# Those that JSON leaves as they are: DEL, the second set of controls, directions of
+# writing, line ends of Unicode, tags.
+_COMMANDING: Final = re.compile(
+    "[\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -135,9 +143,18 @@ def resolve(services: Services, name: str) -> Connector:
 
 
 def print_json(value: BaseModel | Mapping[str, Any]) -> None:
-    """A shape of the API on standard output."""
+    """A shape of the API on standard output.
+
+    What commands a terminal or turns the direction of writing is escaped as JSON does it.
+    """
     data = value if isinstance(value, Mapping) else value.model_dump(mode="json")
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    written = json.dumps(data, indent=2, ensure_ascii=False)
+    typer.echo(_COMMANDING.sub(_escaped, written))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be").hex()
+    return re.sub("(....)", r"\\u\1", units)
 
 
 def table(*columns: str) -> Table:
@@ -217,6 +234,19 @@ def printable(text: str, *, lines: bool = False) -> str:
         character
         if character.isprintable() or (lines and character == "\n")
         else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def readable(text: str) -> str:
+    """A document's text as :func:`printable` lines; tabs, blanks and joiners stay.
+
+    Persian, Hindi and emoji need the joiners, and neither moves a cursor.
+    """
+    return "".join(
+        character
+        if character in "\t\u200c\u200d" or category(character) == "Zs"
+        else printable(character, lines=True)
         for character in text
     )
 

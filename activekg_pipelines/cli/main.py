@@ -17,6 +17,7 @@ from activekg_pipelines.cli import (
     doctor,
     export,
     history,
+    inspection,
     keys,
     local,
     preview,
@@ -42,6 +43,7 @@ app = typer.Typer(
         "  activekg-pipelines connectors add --tenant acme_corp --bucket my-documents\n"
         "  activekg-pipelines connectors sync acme_corp/my-documents --wait\n"
         "  activekg-pipelines search 'Who signs contracts?' --tenant acme_corp\n"
+        "  activekg-pipelines inspect handbook.pdf                what is read of a document\n"
         "  activekg-pipelines doctor                              what is broken, and what to do"
     ),
     epilog=EXIT_CODES,
@@ -58,6 +60,7 @@ app.command("runs")(history.runs)
 app.command("objects")(history.objects)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("preview")(preview.preview)
+app.command("inspect")(inspection.inspect)
 app.command("audit")(audit.audit)
 app.add_typer(tenant_limits.app, name="limits")
 app.add_typer(tenants.app, name="tenants")

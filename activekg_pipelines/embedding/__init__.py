@@ -6,6 +6,7 @@ from activekg_pipelines.embedding.backend import Backend, EncoderConfig, Precisi
 from activekg_pipelines.embedding.encoder import Encoder, encode_resiliently, verify_encoder
 from activekg_pipelines.embedding.model import DEFAULT_MODEL, ModelFiles, resolve_model
 from activekg_pipelines.embedding.registry import BACKENDS, encoder_version, load_encoder
+from activekg_pipelines.embedding.tokenization import load_tokenizer
 
 __all__ = [
     "BACKENDS",
@@ -18,6 +19,7 @@ __all__ = [
     "encode_resiliently",
     "encoder_version",
     "load_encoder",
+    "load_tokenizer",
     "resolve_model",
     "verify_encoder",
 ]

@@ -6,6 +6,7 @@ Every text that is stored passes through here.
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 
 _NUL_OR_SURROGATE: Final = re.compile("[\x00\ud800-\udfff]")
@@ -39,13 +40,14 @@ def clean_text(s: str) -> str:
     Newlines are ``\n``, no other control character than tab is left, words split over a
     line are joined, lines end without spaces, at most two blank lines follow each
     other, and the text neither starts nor ends with blank lines. A text of nothing that
-    shows is "". Cleaning twice changes nothing.
+    shows is "". Characters are composed (NFC). Cleaning twice changes nothing.
     """
     s = _UNWANTED.sub("", s)
     s = _LINE_ENDS.sub("\n", s)
     s = _WORD_SPLITS.sub("", s)
     s = _TRAILING_SPACE.sub("", s)
     s = _BLANK_LINES.sub("\n\n\n", s)
+    s = unicodedata.normalize("NFC", s)
     return s.strip("\n") if _VISIBLE.search(s) else ""
 
 

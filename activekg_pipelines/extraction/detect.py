@@ -7,6 +7,7 @@ only breaks ties.
 from __future__ import annotations
 
 import re
+from email.message import Message
 from typing import Final
 
 from activekg_pipelines.errors import UnsupportedType
@@ -53,6 +54,14 @@ def detect(key: str, head: bytes, content_type: str | None, formats: Formats = F
     return _by_magic(head, named, formats) or _by_name(extension, named, declared, head, formats)
 
 
+def declared_charset(content_type: str | None) -> str | None:
+    """The charset of a declared type such as ``text/plain; charset=koi8-r``."""
+    message = Message()
+    message["Content-Type"] = " ".join((content_type or "").split())
+    charset = message.get_param("charset")
+    return charset.strip() or None if isinstance(charset, str) else None
+
+
 def _by_magic(head: bytes, named: Format | None, formats: Formats) -> Format | None:
     for candidate in formats:
         if candidate.is_binary and candidate.has_magic(head, candidate is named):
@@ -73,7 +82,7 @@ def _by_name(
     if named is not None and named.is_binary:
         return named
     told = formats.by_content_type.get(declared)
-    if told is not None and told.is_binary and not extension:
+    if told is not None and told.is_binary:
         return told
     if not looks_like_text(head):
         raise UnsupportedType(_reason("A binary file of unknown type"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from activekg_pipelines.errors import EmptyObject
-from activekg_pipelines.extraction.detect import HEAD_BYTES, detect
+from activekg_pipelines.extraction.detect import HEAD_BYTES, declared_charset, detect
 from activekg_pipelines.extraction.document import ExtractedDocument
 from activekg_pipelines.extraction.document_limits import Limits
 from activekg_pipelines.extraction.registry import FORMATS, Formats
@@ -38,4 +38,8 @@ def extract_file(
         head = file.read(HEAD_BYTES)
     if not head:
         raise EmptyObject("The object is empty (0 bytes).")
-    return detect(key, head, content_type, formats).extract(path, limits)
+    found = detect(key, head, content_type, formats)
+    charset = declared_charset(content_type)
+    if charset and found.extract_as is not None:
+        return found.extract_as(path, limits, charset)
+    return found.extract(path, limits)

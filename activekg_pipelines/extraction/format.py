@@ -51,6 +51,8 @@ class Format:
     """Whether its extension counts for more than the magic of another text format."""
     extract: Callable[[Path, Limits], ExtractedDocument]
     """Reads a file."""
+    extract_as: Callable[[Path, Limits, str], ExtractedDocument] | None = None
+    """Reads a file whose charset the source declares; None where that is no evidence."""
     preload: tuple[str, ...] = ()
     """Modules that a worker holds before its first document, parsers above all."""
     version: int

@@ -14,7 +14,7 @@ from activekg_pipelines.extraction.unsupported import KINDS_BY_EXTENSION
 
 # Of what the formats share: detecting, decoding, cleaning. Raise it when one of these
 # changes texts.
-_SHARED_VERSION: Final = "2"
+_SHARED_VERSION: Final = "3"
 
 
 class Formats:

@@ -97,7 +97,7 @@ _KINDS: Final = {
         "zip gz tgz bz2 tbz2 xz txz zst lz4 lzma 7z rar tar jar war ear apk ipa whl egg cab "
         "iso dmg img deb rpm msi crx"
     ),
-    "A program": "exe dll so dylib bin o obj lib sys class pyc pyd wasm elf",
+    "A program": "exe dll so dylib o obj lib sys class pyc pyd wasm elf",
     "A spreadsheet": "xls xlsx xlsm xlsb xlt xltx ods numbers",
     "A presentation": "ppt pptx pptm pps ppsx pot potx odp key",
     "A word processor file other than .docx": "doc dot odt ott rtf pages wpd wps sxw",
@@ -108,7 +108,7 @@ _KINDS: Final = {
     "A data file": (
         "parquet avro orc arrow feather h5 hdf5 hdf npy npz pkl pickle joblib mat rds rdata "
         "sav dta sqlite sqlite3 db mdb accdb dbf json jsonl ndjson geojson xml xsd xsl xslt "
-        "yaml yml toml ini cfg conf plist tsv sql dump bak ipynb proto pcap"
+        "yaml yml toml ini cfg conf plist tsv sql ipynb proto pcap"
     ),
     "A model file": "safetensors onnx pt pth ckpt gguf tflite keras",
     "A program's source": (

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from activekg_pipelines.chunking import Chunk
 from activekg_pipelines.extraction.warnings import WarningKind, is_not_read_whole
+from activekg_pipelines.graph.words import folded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,8 @@ class Document:
     Attributes:
         external_id, uri: its names, as its source gives them.
         etag: the version that the text came from.
+        title_from: "document" or "name", of its file.
+        folders: those that the file lies in, as words; only with the title of a name.
         content_hash, text_hash: SHA-256 of the bytes and of the text.
         warnings: kinds of what a reader of the text should know.
         chunks: in the order of the text.
@@ -43,6 +46,8 @@ class Document:
     facts: dict[str, Any]
     chunks: Sequence[Chunk]
     vectors: Sequence[NDArray[np.float32]]
+    title_from: str = "document"
+    folders: Sequence[str] = ()
     warnings: Sequence[WarningKind] = ()
 
     @property
@@ -57,6 +62,8 @@ class Document:
             "uri": self.uri,
             "etag": self.etag,
             "title": self.title,
+            "title_from": self.title_from,
+            **({"folders": list(self.folders)} if self.folders else {}),
             "content_hash": self.content_hash.hex(),
             "document_text_hash": self.text_hash.hex(),
             "mime_type": self.mime_type,
@@ -96,6 +103,12 @@ class Document:
             "tokens": chunk.tokens,
             "embedding_model": encoder_version,
         }
+
+    def chunk_words(self, chunk: Chunk) -> dict[str, str] | None:
+        """Title and text as words are looked up, where they differ from what is shown."""
+        shown = {"title": self.title, "text": chunk.text}
+        words = {name: folded(value) for name, value in shown.items()}
+        return None if words == shown else words
 
     def edge_props(self, chunk: Chunk) -> dict[str, Any]:
         """The ``DERIVED_FROM`` edge's properties: all that says where the chunk stands.

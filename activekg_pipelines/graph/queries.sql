@@ -4,11 +4,11 @@
 DROP TABLE IF EXISTS pg_temp.incoming_nodes;
 CREATE TEMPORARY TABLE incoming_nodes (
     id uuid PRIMARY KEY, document_id uuid NOT NULL, props jsonb NOT NULL, embedding vector(384),
-    edge jsonb
+    edge jsonb, words jsonb
 ) ON COMMIT DROP
 
 -- name: copy_incoming
-COPY incoming_nodes (id, document_id, props, embedding, edge) FROM STDIN WITH (FORMAT BINARY)
+COPY incoming_nodes (id, document_id, props, embedding, edge, words) FROM STDIN WITH (FORMAT BINARY)
 
 -- name: write_nodes
 -- Rows that would not change are not written: each rewrite costs an insert into the
@@ -27,6 +27,19 @@ ON CONFLICT (id) DO UPDATE SET
     embedding_updated_at = now(), last_refreshed = now(), updated_at = now(),
     version = n.version + 1
 WHERE n.tenant_id = EXCLUDED.tenant_id AND n.props IS DISTINCT FROM EXCLUDED.props
+
+-- name: write_words
+-- The trigger of the table makes lexemes of what is shown. Where words are looked up in
+-- another form, these take their place; the trigger does not fire for this column.
+UPDATE public.nodes n SET text_search_vector = f.lexemes
+FROM (
+    SELECT i.id,
+        setweight(to_tsvector('english', i.words ->> 'title'), 'A')
+            || setweight(to_tsvector('english', i.words ->> 'text'), 'B') AS lexemes
+    FROM incoming_nodes i WHERE i.words IS NOT NULL
+) f
+WHERE n.id = f.id AND n.tenant_id = %(tenant_id)s
+  AND n.text_search_vector IS DISTINCT FROM f.lexemes
 
 -- name: write_edges
 INSERT INTO public.edges AS e (src, rel, dst, props, tenant_id)

@@ -13,6 +13,7 @@ from psycopg.rows import TupleRow
 
 from activekg_pipelines.database.pool import Database
 from activekg_pipelines.database.queries import load_queries
+from activekg_pipelines.graph.words import folded
 
 if TYPE_CHECKING:
     from activekg_pipelines.embedding import Encoder
@@ -126,7 +127,7 @@ def search(
     vector = encoder.encode([query])[0]
     parameters = {
         "tenant_id": tenant_id,
-        "query": query,
+        "query": folded(query),
         "vector": vector,
         "encoder": encoder.version,
         "limit": limit,

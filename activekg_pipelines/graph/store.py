@@ -54,11 +54,12 @@ class Graph:
         """
         conn.execute(_SQL["make_incoming"])
         with conn.cursor().copy(_SQL["copy_incoming"]) as copy:
-            copy.set_types(["uuid", "uuid", "jsonb", "vector", "jsonb"])
+            copy.set_types(["uuid", "uuid", "jsonb", "vector", "jsonb", "jsonb"])
             for document in documents:
                 for row in _rows(document, encoder_version):
                     copy.write_row(row)
         conn.execute(_SQL["write_nodes"], {"tenant_id": tenant_id})
+        conn.execute(_SQL["write_words"], {"tenant_id": tenant_id})
         self._remove_chunks(conn, tenant_id, [document.id for document in documents])
         conn.execute(_SQL["write_edges"], {"tenant_id": tenant_id})
 
@@ -139,12 +140,14 @@ class Graph:
 
 
 def _rows(document: Document, encoder_version: str) -> Iterator[tuple[Any, ...]]:
-    yield document.id, document.id, Jsonb(document.props()), None, None
+    yield document.id, document.id, Jsonb(document.props()), None, None, None
     for chunk, vector in zip(document.chunks, document.vectors, strict=True):
+        words = document.chunk_words(chunk)
         yield (
             node_id(document.chunk_external_id(chunk)),
             document.id,
             Jsonb(document.chunk_props(chunk, encoder_version)),
             vector,
             Jsonb(document.edge_props(chunk)),
+            None if words is None else Jsonb(words),
         )

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from activekg_pipelines.chunking import Chunk, chunk_document
@@ -41,6 +40,7 @@ from activekg_pipelines.pipeline.failures import (
 )
 from activekg_pipelines.pipeline.lease import Lease, lease
 from activekg_pipelines.pipeline.stop import Stop, threads
+from activekg_pipelines.pipeline.titles import title_of
 from activekg_pipelines.services import Services
 
 if TYPE_CHECKING:
@@ -409,6 +409,7 @@ class _Indexing:
 def _document(
     connector: Connector, text: ClaimedText, chunks: list[Chunk], vectors: Vectors
 ) -> Document:
+    title = title_of(text.title, text.key)
     return Document(
         tenant_id=connector.tenant_id,
         external_id=connector.location.external_id(connector.tenant_id, text.key),
@@ -416,7 +417,9 @@ def _document(
         etag=text.etag,
         size=text.size,
         modified_at=text.modified_at,
-        title=text.title or PurePosixPath(text.key).name,
+        title=title.text,
+        title_from=title.source.value,
+        folders=title.folders,
         mime_type=text.mime_type,
         content_hash=text.content_hash,
         text_hash=text.text_hash,

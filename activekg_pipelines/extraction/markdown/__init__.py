@@ -15,6 +15,7 @@ FORMAT: Final = Format(
     # Markdown may begin with a page's HTML.
     name_decides=True,
     extract=extract,
-    preload=("charset_normalizer",),
-    version=0,
+    extract_as=extract,
+    preload=("activekg_pipelines.extraction.legacy_tables",),
+    version=1,
 )

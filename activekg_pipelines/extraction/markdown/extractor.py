@@ -27,16 +27,19 @@ _FENCE: Final = re.compile(r"^ {0,3}(```|~~~).*?^ {0,3}\1", re.MULTILINE | re.DO
 _TITLE_CHARS: Final = 20_000
 
 
-def extract(path: Path, limits: Limits) -> ExtractedDocument:
-    """Read the Markdown file at ``path`` as it stands.
+def extract(path: Path, limits: Limits, charset: str | None = None) -> ExtractedDocument:
+    """Read the Markdown file at ``path`` as it stands, but for pictures and files in it.
 
     Its title is the front matter's, else the first heading.
+
+    Args:
+        charset: as the source declares it.
 
     Raises:
         EmptyObject: there is nothing that shows.
         TextTooLarge: see :func:`~activekg_pipelines.extraction.document.finish`.
     """
-    return read_text(path, limits, mime_type=MIME_TYPE, title_of=own_title)
+    return read_text(path, limits, charset, mime_type=MIME_TYPE, title_of=own_title)
 
 
 def own_title(text: str) -> str | None:

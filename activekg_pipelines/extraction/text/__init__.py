@@ -13,6 +13,7 @@ FORMAT: Final = Format(
     extensions=("txt", "text", "rst", "log", "csv"),
     content_types=(MIME_TYPE,),
     extract=extract,
-    preload=("charset_normalizer",),
-    version=0,
+    extract_as=extract,
+    preload=("activekg_pipelines.extraction.legacy_tables",),
+    version=1,
 )
