@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ _CHECKED: Final = "☒"
 _UNCHECKED: Final = "☐"
 # What such a field shows is the end of its code.
 _BUTTONS: Final = frozenset({"MACROBUTTON", "GOTOBUTTON"})
+# What they say holds for a sheet of paper, and is as old as the last time it was drawn.
+_PAGES: Final = re.compile(r"\s*(?:PAGE|NUMPAGES|SECTIONPAGES)\b", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -39,16 +42,22 @@ class Field:
 
     def end(self, parts: list[str]) -> None:
         """It ends here: leave of ``parts`` what it shows."""
-        if not self.has_result:
+        code = "".join(self.code)
+        if not self.has_result or counts_pages(code):
             del parts[self.start :]
         is_box = self.form in (_CHECKED, _UNCHECKED)
         if self.form is not None and (is_box or not "".join(parts[self.start :]).strip()):
             del parts[self.start :]
             parts.append(self.form)
         elif not self.has_result:
-            words = "".join(self.code).split(maxsplit=2)
+            words = code.split(maxsplit=2)
             if len(words) > 2 and words[0].upper() in _BUTTONS:
                 parts.append(words[2])
+
+
+def counts_pages(code: str) -> bool:
+    """Whether a field of this code shows the number of a page, or how many there are."""
+    return _PAGES.match(code) is not None
 
 
 def form_value(begin: Any) -> str | None:

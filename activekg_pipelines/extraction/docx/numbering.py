@@ -178,6 +178,10 @@ def _format(element: Any) -> str:
 
 def _count(found: _List, level: int) -> None:
     counters = found.counters
+    # A level that is left out is taken as begun.
+    for above in range(level):
+        if counters[above] is None:
+            counters[above] = found.levels[above].start
     counted = counters[level]
     if level in found.starts:
         counters[level] = found.starts.pop(level)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from activekg_pipelines.extraction.docx.symbols import signs_of
 from activekg_pipelines.extraction.docx.word_xml import (
     attribute,
     child,
@@ -55,6 +56,8 @@ class Styles:
         self._elements: dict[str, dict[str, Any]] = {}
         self._paragraphs: dict[str, Style] = {"": Style()}
         self._runs: dict[str, RunStyle] = {}
+        self.has_marked: Final = root is not None and bool(marked_runs(root))
+        """Whether a style hides its text, or has a font of signs."""
         for element in () if root is None else root:
             if local(element) == "style":
                 kind = attribute(element, "type") or _PARAGRAPH
@@ -88,10 +91,31 @@ class Styles:
             current = value(elements[current], "basedOn")
 
 
+def marked_runs(root: Any, *others: str) -> set[Any]:
+    """The run properties below ``root`` that hide text or have a font of signs.
+
+    Few do, and looking at all of them would take a third of a document's time.
+
+    Args:
+        root: of a part.
+        others: local names of properties that are looked for, too.
+    """
+    names = [f"{{*}}{name}" for name in ("vanish", "rFonts", *others)]
+    return {
+        node.getparent()
+        for node in root.iter(*names)
+        if local(node) != "rFonts" or signs_of(_latin(node) or "") is not None
+    }
+
+
 def font_of(properties: Any) -> str | None:
     """The font of Latin letters that run properties name."""
     fonts = child(properties, "rFonts")
-    return None if fonts is None else attribute(fonts, "ascii") or attribute(fonts, "hAnsi")
+    return None if fonts is None else _latin(fonts)
+
+
+def _latin(fonts: Any) -> str | None:
+    return attribute(fonts, "ascii") or attribute(fonts, "hAnsi")
 
 
 def _style(ancestry: list[Any]) -> Style:

@@ -10,19 +10,21 @@ from activekg_pipelines.errors import Corrupt
 from activekg_pipelines.extraction import markdown_writer
 from activekg_pipelines.extraction.docx import drawings
 from activekg_pipelines.extraction.docx.equations import equation
-from activekg_pipelines.extraction.docx.fields import Field, form_value
+from activekg_pipelines.extraction.docx.fields import Field, counts_pages, form_value
 from activekg_pipelines.extraction.docx.numbering import Label, Numbering
 from activekg_pipelines.extraction.docx.package import Related, Source, parse_xml
-from activekg_pipelines.extraction.docx.styles import RunStyle, Style, Styles
+from activekg_pipelines.extraction.docx.styles import RunStyle, Style, Styles, marked_runs
 from activekg_pipelines.extraction.docx.symbols import sign, signs_of
 from activekg_pipelines.extraction.docx.word_xml import (
     attribute,
     child,
+    children,
     is_on,
     local,
     number,
     preferred,
     rows_of,
+    val,
     value,
 )
 
@@ -55,6 +57,7 @@ _CHARACTERS: Final = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBrea
 _MAX_CELL_CHARS: Final = 1_000
 _MAX_SPAN: Final = 64
 
+_Properties: TypeAlias = dict[str | None, Any]
 Kind: TypeAlias = Literal["text", "heading", "item", "table"]
 
 
@@ -78,6 +81,9 @@ class Left:
     """Characters of fonts that do not say what they show."""
 
 
+_PLAIN: Final = Style()
+
+
 @dataclass(slots=True)
 class _Line:
     """A paragraph while it is read."""
@@ -90,6 +96,8 @@ class _Line:
     """What its style says of its runs."""
     signs: dict[int, str] | None = None
     """The same of its letters, where its font is one of signs."""
+    is_marked: bool = False
+    """Whether its style says something of its runs."""
 
 
 @dataclass(slots=True)
@@ -115,10 +123,13 @@ class Walk:
     first_heading: str | None = None
     left: Left = field(default_factory=Left)
     _related: Callable[[str], Related | None] = lambda _: None
+    _marked: set[Any] = field(default_factory=set)
 
     def read(self, source: Source) -> list[Block]:
         """What a part holds, in document order."""
         self._related = source.related
+        named = ("rStyle",) if self.styles.has_marked else ()
+        self._marked = marked_runs(source.root, "vertAlign", *named)
         return self.blocks(source.root)
 
     def blocks(self, element: Any) -> list[Block]:
@@ -126,27 +137,32 @@ class Walk:
         found: list[Block] = []
         open_line: _Line | None = None
         for node in element:
-            if local(node) == "p":
+            name = local(node)
+            if name == "p":
                 line, open_line = open_line or _Line(), None
-                properties = child(node, "pPr")
-                style = self.styles.paragraph(value(properties, "pStyle") or "")
-                line.run = style.run
-                line.signs = signs_of(style.run.font) if style.run.font else None
+                properties = children(child(node, "pPr"))
+                style = self._begin(line, properties)
                 self._inline(node, line)
-                mark = child(properties, "rPr")
-                if mark is not None and _is_deleted(mark):
+                if "rPr" in properties and _is_deleted(properties["rPr"]):
                     # The next paragraph goes on where this one has lost its end.
                     open_line = line
                 else:
                     found += self._paragraph(line, properties, style)
                 continue
-            if open_line is not None and local(node) is not None:
-                found += self._paragraph(open_line, None, Style())
+            if open_line is not None and name is not None:
+                found += self._paragraph(open_line, {}, _PLAIN)
                 open_line = None
             found += self._block(node)
         if open_line is not None:
-            found += self._paragraph(open_line, None, Style())
+            found += self._paragraph(open_line, {}, _PLAIN)
         return found
+
+    def _begin(self, line: _Line, properties: _Properties) -> Style:
+        style = self.styles.paragraph(val(properties.get("pStyle")) or "")
+        line.run = style.run
+        line.signs = signs_of(style.run.font) if style.run.font else None
+        line.is_marked = line.signs is not None or style.run.is_hidden is not None
+        return style
 
     def comment(self, key: str) -> list[Block]:
         """The comment with the id ``key`` as a block, once."""
@@ -173,33 +189,35 @@ class Walk:
         if name == "oMathPara":
             line = _Line()
             self._inline(element, line)
-            return self._paragraph(line, None, Style())
+            return self._paragraph(line, {}, _PLAIN)
         return self.blocks(element)
 
-    def _paragraph(self, line: _Line, properties: Any, style: Style) -> list[Block]:
+    def _paragraph(self, line: _Line, properties: _Properties, style: Style) -> list[Block]:
         text = "".join(line.parts).strip(" \n")
         label = self._label(properties, style, is_empty=not text.strip())
         if not text.strip():
             return line.floating
         return [self._marked_up(text, label, properties, style), *line.floating]
 
-    def _label(self, properties: Any, style: Style, *, is_empty: bool) -> Label | None:
-        numbering = child(properties, "numPr")
+    def _label(self, properties: _Properties, style: Style, *, is_empty: bool) -> Label | None:
+        numbering = properties.get("numPr")
         own = value(numbering, "numId")
         list_id = own or style.list_id
         if list_id is None or list_id == "0":
             return None
-        if is_empty and is_on(child(child(properties, "rPr"), "vanish")):
+        if is_empty and is_on(child(properties.get("rPr"), "vanish")):
             # Nobody sees it, so nobody counts it.
             return None
         level = number(value(numbering, "ilvl"), 0, 8)
         if level is None:
             level = 0 if own is not None else style.list_level
-        style_id = value(properties, "pStyle")
+        style_id = val(properties.get("pStyle"))
         return self.numbering.label(list_id, level, style_id, style.list_style)
 
-    def _marked_up(self, text: str, label: Label | None, properties: Any, style: Style) -> Block:
-        outline = number(value(properties, "outlineLvl"), 0, 9)
+    def _marked_up(
+        self, text: str, label: Label | None, properties: _Properties, style: Style
+    ) -> Block:
+        outline = number(val(properties.get("outlineLvl")), 0, 9)
         level = style.level if outline is None or outline == 9 else outline + 1
         prefix = "" if label is None else label.text
         if style.is_title and self.title is None:
@@ -229,7 +247,8 @@ class Walk:
         for node in run:
             name = local(node)
             if name == "rPr":
-                is_hidden, signs = self._run_properties(node, line)
+                if line.is_marked or node in self._marked:
+                    is_hidden, signs = self._run_properties(node, line)
             elif is_hidden:
                 self._hidden(node, name, line)
             elif name is not None and name not in _SKIPPED:
@@ -294,6 +313,8 @@ class Walk:
             self._equations(node, line)
         elif name == "sdt":
             self._control(node, line)
+        elif name == "fldSimple" and counts_pages(attribute(node, "instr") or ""):
+            pass
         elif name in _DRAWINGS:
             line.floating += _DRAWINGS[name](self, node)
         elif name == "textpath":

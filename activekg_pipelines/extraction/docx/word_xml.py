@@ -26,14 +26,26 @@ def _local(tag: str) -> str:
 
 def child(element: Any, name: str) -> Any:
     """Return the first child called ``name``, or None; ``element`` may be None."""
-    return (
-        None if element is None else next((node for node in element if local(node) == name), None)
-    )
+    for node in () if element is None else element:
+        if local(node) == name:
+            return node
+    return None
+
+
+def children(element: Any) -> dict[str | None, Any]:
+    """The first child of each name; none of None."""
+    found: dict[str | None, Any] = {}
+    for node in () if element is None else element:
+        found.setdefault(local(node), node)
+    return found
 
 
 def attribute(element: Any, name: str) -> str | None:
     """Return the attribute with the local name ``name``, or None."""
-    return next((value for key, value in element.attrib.items() if _local(key) == name), None)
+    for key, text in element.items():
+        if _local(key) == name:
+            return text  # type: ignore[no-any-return]
+    return None
 
 
 def value(element: Any, name: str) -> str | None:
@@ -41,7 +53,11 @@ def value(element: Any, name: str) -> str | None:
 
     WordprocessingML stores a property so.
     """
-    node = child(element, name)
+    return val(child(element, name))
+
+
+def val(node: Any) -> str | None:
+    """Return the ``val`` of a property, or None; ``node`` may be None."""
     return None if node is None else attribute(node, "val")
 
 
