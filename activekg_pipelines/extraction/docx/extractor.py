@@ -62,9 +62,12 @@ def read(file: Path | IO[bytes], limits: Limits, *, depth: int = 0) -> Extracted
         comments=_comments(package.comments),
         inserted=inserted.text,
     )
-    headers = _once(walk, package.headers)
+    for source in (package.footnotes, package.endnotes, package.comments):
+        if source is not None:
+            walk.learn(source)
     body = walk.read(package.body)
     title = walk.title or walk.first_heading
+    headers = _once(walk, package.headers)
     seen = frozenset(headers)
     footers = [block for block in _once(walk, package.footers) if block not in seen]
     notes = _notes(walk, package)

@@ -50,14 +50,42 @@ class Field:
             del parts[self.start :]
             parts.append(self.form)
         elif not self.has_result:
-            words = code.split(maxsplit=2)
-            if len(words) > 2 and words[0].upper() in _BUTTONS:
-                parts.append(words[2])
+            parts.append(_shown(code))
 
 
 def counts_pages(code: str) -> bool:
     """Whether a field of this code shows the number of a page, or how many there are."""
     return _PAGES.match(code) is not None
+
+
+def _shown(code: str) -> str:
+    """What a field shows that stores no result."""
+    words = code.split(maxsplit=2)
+    if len(words) > 2 and words[0].upper() in _BUTTONS:
+        return words[2].rstrip()
+    return _formula(code) if words and words[0].upper() == "EQ" else ""
+
+
+def _formula(code: str) -> str:
+    """A formula as Word wrote them before it had equations."""
+    text = code.strip()[2:_MAX_FORMULA].strip()
+    for _ in range(_MAX_NESTED):
+        nested = text
+        text = _OVER.sub(r"\1/\2", text)
+        text = _ROOT.sub(r"√(\1)", text)
+        text = _SCRIPT.sub(lambda found: ("^" if found[1] == "up" else "_") + found[2], text)
+        text = _OTHER.sub(lambda found: found[1].replace(",", " "), text)
+        if text == nested:
+            break
+    return text
+
+
+_MAX_FORMULA: Final = 2_000
+_MAX_NESTED: Final = 20
+_OVER: Final = re.compile(r"\\f\(([^(),;\\]*)[,;]([^(),;\\]*)\)", re.IGNORECASE)
+_ROOT: Final = re.compile(r"\\r\((?:[^(),;\\]*[,;])?([^(),;\\]*)\)", re.IGNORECASE)
+_SCRIPT: Final = re.compile(r"\\s\\(up|do)\d*\(([^()\\]*)\)", re.IGNORECASE)
+_OTHER: Final = re.compile(r"(?:\\[a-z]{1,2}\d*\s*)+\(([^()\\]*)\)", re.IGNORECASE)
 
 
 def form_value(begin: Any) -> str | None:

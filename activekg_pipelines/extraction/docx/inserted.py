@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import email
+import email.message
+import re
 from io import BytesIO
 from typing import Any, Final
 
 from activekg_pipelines.errors import ObjectError, TextTooLarge
 from activekg_pipelines.extraction.decode import decode, looks_like_text
+from activekg_pipelines.extraction.document import check_length
 from activekg_pipelines.extraction.document_limits import Limits
 from activekg_pipelines.extraction.docx.package import Related
 from activekg_pipelines.extraction.unsupported import ZIP
 
 _HTML_ENDINGS: Final = (".html", ".htm", ".xhtml")
 _HEAD_BYTES: Final = 8192
+_DEPTH_ERROR: Final = "Excessive depth"
+# A page saved with its pictures, as a mail.
+_MAIL: Final = re.compile(rb"\s*(?:MIME-Version|Content-Type|From|Date|Subject):", re.IGNORECASE)
 
 
 class Inserted:
@@ -28,7 +35,7 @@ class Inserted:
     def __init__(self, limits: Limits, depth: int) -> None:
         self._limits = limits
         self._depth = depth
-        self._left = limits.max_xml_bytes
+        self._characters = 0
         self.unread: list[str] = []
         """Names of their parts."""
 
@@ -43,12 +50,6 @@ class Inserted:
         if part is None:
             self.unread.append("an inserted document")
             return ""
-        self._left -= len(part.data)
-        if self._left < 0:
-            raise TextTooLarge(
-                "The documents inserted into the Word document have more than "
-                f"{self._limits.max_xml_bytes:,} bytes."
-            )
         try:
             text = self._read(part)
         except TextTooLarge:
@@ -57,19 +58,26 @@ class Inserted:
             text = None
         if text is None:
             self.unread.append(part.name)
-        return text or ""
+            return ""
+        self._characters += len(text)
+        check_length(self._characters, self._limits)
+        return text
 
     def _read(self, part: Related) -> str | None:
-        head = part.data[:_HEAD_BYTES]
-        if head.startswith(ZIP):
-            return self._word(part.data)
+        data = part.data
+        if data.startswith(ZIP):
+            return self._word(data)
+        is_page = part.name.lower().endswith(_HTML_ENDINGS)
+        if _MAIL.match(data):
+            page = _page_of_mail(data)
+            if page is None:
+                return None
+            data, is_page = page, True
+        head = data[:_HEAD_BYTES]
         if head.startswith(b"{\\rtf") or not looks_like_text(head):
             return None
-        text = decode(part.data).text
-        is_html = part.name.lower().endswith(_HTML_ENDINGS) or "<html" in text[:_HEAD_BYTES].lower()
-        if head.startswith(b"MIME-Version:"):
-            return None
-        return _page(text) if is_html else text
+        text = decode(data).text
+        return _page(text) if is_page or "<html" in text[:_HEAD_BYTES].lower() else text
 
     def _word(self, data: bytes) -> str | None:
         from activekg_pipelines.extraction.docx.extractor import read
@@ -77,6 +85,17 @@ class Inserted:
         if self._depth >= self._MAX_DEPTH:
             return None
         return read(BytesIO(data), self._limits, depth=self._depth + 1).text
+
+
+def _page_of_mail(data: bytes) -> bytes | None:
+    """The HTML page in a mail."""
+    parts = email.message_from_bytes(data).walk()
+    pages = (part.get_payload(decode=True) for part in parts if _is_page(part))
+    return next((page for page in pages if isinstance(page, bytes)), None)
+
+
+def _is_page(part: email.message.Message) -> bool:
+    return part.get_content_type() == "text/html"
 
 
 def _page(markup: str) -> str:
@@ -95,6 +114,6 @@ def _page(markup: str) -> str:
         )
     except etree.ParserError:
         return ""
-    rendered = render(root.find("body"), skip_noise=False).text
-    # libxml2 leaves out what nests too deeply.
-    return flat_text(markup) if any(parser.error_log) and not rendered else rendered
+    if any(_DEPTH_ERROR in entry.message for entry in parser.error_log):
+        return flat_text(markup)
+    return render(root.find("body"), skip_noise=False).text

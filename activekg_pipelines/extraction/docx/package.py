@@ -24,6 +24,7 @@ _MAX_PARTS: Final = 20_000
 # Deflate packs a run of equal bytes at most so well (zlib's technical notes).
 _MOST_DEFLATED: Final = 1032
 _READ_BYTES: Final = 64 * 1024
+_WITH_TEXT: Final = (".xml", ".rels", ".htm", ".html", ".xhtml", ".txt", ".mht", ".mhtml")
 
 
 def _nothing(key: str) -> None:
@@ -122,7 +123,7 @@ def _check_members(archive: zipfile.ZipFile, limits: Limits) -> None:
     members = archive.infolist()
     if len(members) > _MAX_PARTS:
         raise Corrupt(f"The Word document has {len(members):,} parts, more than any real one.")
-    xml = [member for member in members if member.filename.lower().endswith((".xml", ".rels"))]
+    xml = [member for member in members if member.filename.lower().endswith(_WITH_TEXT)]
     unpacked = sum(member.file_size for member in xml)
     if unpacked > limits.max_xml_bytes:
         raise TextTooLarge(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
@@ -13,7 +14,7 @@ from activekg_pipelines.extraction.docx.equations import equation
 from activekg_pipelines.extraction.docx.fields import Field, counts_pages, form_value
 from activekg_pipelines.extraction.docx.numbering import Label, Numbering
 from activekg_pipelines.extraction.docx.package import Related, Source, parse_xml
-from activekg_pipelines.extraction.docx.styles import RunStyle, Style, Styles, marked_runs
+from activekg_pipelines.extraction.docx.styles import RunStyle, Style, Styles, font_of, marked_runs
 from activekg_pipelines.extraction.docx.symbols import sign, signs_of
 from activekg_pipelines.extraction.docx.word_xml import (
     attribute,
@@ -100,6 +101,15 @@ class _Line:
     """Whether its style says something of its runs."""
 
 
+class _Run(NamedTuple):
+    """How the text of a run is read."""
+
+    is_hidden: bool
+    signs: dict[int, str] | None
+    """Of its letters, where its font is one of signs."""
+    is_raised: bool = False
+
+
 @dataclass(slots=True)
 class Walk:
     """State of one walk through a document.
@@ -128,9 +138,16 @@ class Walk:
     def read(self, source: Source) -> list[Block]:
         """What a part holds, in document order."""
         self._related = source.related
-        named = ("rStyle",) if self.styles.has_marked else ()
-        self._marked = marked_runs(source.root, "vertAlign", *named)
+        self.learn(source)
         return self.blocks(source.root)
+
+    def learn(self, source: Source) -> None:
+        """Make known which runs of a part are not read as they stand.
+
+        It comes before :meth:`blocks` where a part is read piece by piece.
+        """
+        named = ("rStyle",) if self.styles.has_marked else ()
+        self._marked |= marked_runs(source.root, "vertAlign", *named)
 
     def blocks(self, element: Any) -> list[Block]:
         """Return what stands below ``element``, in document order."""
@@ -243,38 +260,33 @@ class Walk:
                 self._node(node, name, line, line.signs)
 
     def _run(self, run: Any, line: _Line) -> None:
-        is_hidden, signs = line.run.is_hidden or False, line.signs
+        state = _Run(line.run.is_hidden or False, line.signs)
         for node in run:
             name = local(node)
             if name == "rPr":
                 if line.is_marked or node in self._marked:
-                    is_hidden, signs = self._run_properties(node, line)
-            elif is_hidden:
+                    state = self._run_properties(node, line)
+            elif state.is_hidden:
                 self._hidden(node, name, line)
+            elif state.is_raised and name == "t":
+                line.parts.append(_raised(node.text or ""))
             elif name is not None and name not in _SKIPPED:
-                self._node(node, name, line, signs)
+                self._node(node, name, line, state.signs)
 
-    def _run_properties(self, properties: Any, line: _Line) -> tuple[bool, dict[int, str] | None]:
-        """Whether a run is hidden, and how its letters are read."""
-        hidden: bool | None = None
-        font: str | None = None
-        style: RunStyle | None = None
-        for node in properties:
-            name = local(node)
-            if name == "vanish":
-                hidden = is_on(node)
-            elif name == "rFonts":
-                font = attribute(node, "ascii") or attribute(node, "hAnsi")
-            elif name == "rStyle":
-                style = self.styles.run(attribute(node, "val") or "")
-        if style is not None:
-            font = font or style.font
-            # A style inside a hidden paragraph turns it round, says the standard.
-            if hidden is None and style.is_hidden is not None:
-                hidden = style.is_hidden != (line.run.is_hidden or False)
+    def _run_properties(self, properties: Any, line: _Line) -> _Run:
+        found = children(properties)
+        style = self.styles.run(val(found.get("rStyle")) or "")
+        hidden = is_on(found.get("vanish"))
         if hidden is None:
             hidden = line.run.is_hidden or False
-        return hidden, line.signs if font is None else signs_of(font)
+            # A style inside a hidden paragraph turns it round, says the standard.
+            hidden = hidden if style.is_hidden is None else hidden != style.is_hidden
+        font = font_of(properties) or style.font
+        return _Run(
+            hidden,
+            line.signs if font is None else signs_of(font),
+            val(found.get("vertAlign")) == "superscript",
+        )
 
     def _hidden(self, node: Any, name: str | None, line: _Line) -> None:
         if name == "t":
@@ -450,6 +462,15 @@ def _append_apart(parts: list[str], text: str) -> None:
     """Add an equation, apart from the word or equation before it."""
     last = parts[-1][-1:] if parts else ""
     parts.append(f" {text}" if last.isalnum() or last in ("$", "}", ")") else text)
+
+
+def _raised(text: str) -> str:
+    """Raised numbers as such: 10 to the sixth is not 106."""
+    return text.translate(_RAISED) if _RAISABLE.fullmatch(text) else text
+
+
+_RAISABLE: Final = re.compile("[-+\u2212]?[0-9]{1,4}")
+_RAISED: Final = str.maketrans("0123456789+-\u2212", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
 
 
 def _is_deleted(mark: Any) -> bool:
