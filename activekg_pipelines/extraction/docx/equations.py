@@ -16,6 +16,7 @@ from activekg_pipelines.extraction.docx.word_xml import child, is_on, local, val
 _ATOM: Final = re.compile(r"[A-Za-z]|\d+(?:[.,]\d+)?")
 _TOUCHING: Final = re.compile(r"[\w}\])\\]")
 _COMMAND_END: Final = re.compile(r"\\[A-Za-z]+$")
+_LINE: Final = re.compile(r"\w+/\w+")
 _SPACES: Final = re.compile(r" {2,}")
 
 
@@ -98,7 +99,9 @@ def _base(node: Any) -> str:
     text = _part(node, "e")
     # Only one letter, number or pair of brackets can carry a script by itself.
     is_one = _ATOM.fullmatch(text) or re.fullmatch(r"\\[A-Za-z]+|\([^()]*\)|\w+", text)
-    return text if is_one else f"{{{text}}}"
+    if is_one:
+        return text
+    return f"({text})" if _LINE.fullmatch(text) else f"{{{text}}}"
 
 
 def _scripts(node: Any) -> str:

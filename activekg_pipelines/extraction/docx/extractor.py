@@ -78,7 +78,11 @@ def read(file: Path | IO[bytes], limits: Limits, *, depth: int = 0) -> Extracted
         mime_type=MIME_TYPE,
         limits=limits,
         engine=package.engine,
-        warnings=[*package.warnings, *_signs(walk, [*package.attachments, *inserted.unread])],
+        warnings=[
+            *package.warnings,
+            *_signs(walk, [*package.attachments, *inserted.unread]),
+            *inserted.warnings,
+        ],
         tables=walk.tables,
     )
     if not document.text.strip():

@@ -14,6 +14,7 @@ from activekg_pipelines.extraction.document import check_length
 from activekg_pipelines.extraction.document_limits import Limits
 from activekg_pipelines.extraction.docx.package import Related
 from activekg_pipelines.extraction.unsupported import ZIP
+from activekg_pipelines.extraction.warnings import DocumentWarning
 
 _HTML_ENDINGS: Final = (".html", ".htm", ".xhtml")
 _HEAD_BYTES: Final = 8192
@@ -38,6 +39,8 @@ class Inserted:
         self._characters = 0
         self.unread: list[str] = []
         """Names of their parts."""
+        self.warnings: list[DocumentWarning] = []
+        """Those of the documents themselves."""
 
     def text(self, part: Related | None) -> str:
         """The text of an inserted document as Markdown.
@@ -84,7 +87,11 @@ class Inserted:
 
         if self._depth >= self._MAX_DEPTH:
             return None
-        return read(BytesIO(data), self._limits, depth=self._depth + 1).text
+        document = read(BytesIO(data), self._limits, depth=self._depth + 1)
+        warnings = document.facts["warnings"]
+        assert isinstance(warnings, list)
+        self.warnings += map(DocumentWarning.from_json, warnings)
+        return document.text
 
 
 def _page_of_mail(data: bytes) -> bytes | None:
