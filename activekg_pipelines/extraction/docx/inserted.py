@@ -88,9 +88,8 @@ class Inserted:
         if self._depth >= self._MAX_DEPTH:
             return None
         document = read(BytesIO(data), self._limits, depth=self._depth + 1)
-        warnings = document.facts["warnings"]
-        assert isinstance(warnings, list)
-        self.warnings += map(DocumentWarning.from_json, warnings)
+        told = document.facts["warnings"]
+        self.warnings += map(DocumentWarning.from_json, told if isinstance(told, list) else ())
         return document.text
 
 
