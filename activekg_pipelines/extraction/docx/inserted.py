@@ -37,6 +37,7 @@ class Inserted:
         self._limits = limits
         self._depth = depth
         self._characters = 0
+        self._texts: dict[str, str] = {}
         self.unread: list[str] = []
         """Names of their parts."""
         self.warnings: list[DocumentWarning] = []
@@ -53,6 +54,8 @@ class Inserted:
         if part is None:
             self.unread.append("an inserted document")
             return ""
+        if part.name in self._texts:
+            return self._counted(self._texts[part.name])
         try:
             text = self._read(part)
         except TextTooLarge:
@@ -61,7 +64,10 @@ class Inserted:
             text = None
         if text is None:
             self.unread.append(part.name)
-            return ""
+        self._texts[part.name] = text or ""
+        return self._counted(text or "")
+
+    def _counted(self, text: str) -> str:
         self._characters += len(text)
         check_length(self._characters, self._limits)
         return text

@@ -134,6 +134,8 @@ class Walk:
     left: Left = field(default_factory=Left)
     _related: Callable[[str], Related | None] = lambda _: None
     _marked: set[Any] = field(default_factory=set)
+    _drawn: dict[str, list[Block]] = field(default_factory=dict)
+    """What drawings show, by the names of their parts."""
 
     def read(self, source: Source) -> list[Block]:
         """What a part holds, in document order."""
@@ -194,8 +196,6 @@ class Walk:
         name = local(element)
         if name is None or name in _SKIPPED:
             return []
-        if name == "p":
-            return self.blocks((element,))
         if name == "tbl":
             return self._table(element)
         if name == "AlternateContent":
@@ -318,7 +318,7 @@ class Walk:
         elif name == "txbxContent":
             line.floating += self.blocks(node)
         elif name in ("tbl", "p"):
-            line.floating += self._block(node)
+            line.floating += self.blocks((node,))
         elif name == "oMath":
             _append_apart(line.parts, equation(node))
         elif name == "oMathPara":
@@ -328,7 +328,7 @@ class Walk:
         elif name == "fldSimple" and counts_pages(attribute(node, "instr") or ""):
             pass
         elif name in _DRAWINGS:
-            line.floating += _DRAWINGS[name](self, node)
+            line.floating += self._drawing(node, name)
         elif name == "textpath":
             line.floating.append(Block(attribute(node, "string") or ""))
         else:
@@ -382,26 +382,23 @@ class Walk:
             self.numbers[note] = len(self.notes)
         return f"[^{self.numbers[note]}]"
 
-    def _drawn(self, node: Any, name: str) -> Any:
-        """The root of the part that a drawing's attribute called ``name`` refers to."""
-        found = self._related(attribute(node, name) or "")
-        try:
-            return None if found is None else parse_xml(found.data)
-        except Corrupt:
-            return None
-
-    def _chart(self, node: Any) -> list[Block]:
-        root = self._drawn(node, "id")
-        texts = [] if root is None else drawings.chart(root)
-        self.left.charts += not texts
-        self.tables += sum(text.startswith("|") for text in texts)
-        return [Block(text, "table" if text.startswith("|") else "text") for text in texts]
-
-    def _diagram(self, node: Any) -> list[Block]:
-        root = self._drawn(node, "dm")
-        texts = [] if root is None else drawings.diagram(root)
-        self.left.charts += root is None
-        return [Block(f"- {text}", "item", depth) for depth, text in texts]
+    def _drawing(self, node: Any, name: str) -> list[Block]:
+        """What a chart or SmartArt shows, which lies in a part of its own."""
+        found = self._related(attribute(node, _DRAWINGS[name]) or "")
+        if found is None:
+            self.left.charts += 1
+            return []
+        if found.name not in self._drawn:
+            try:
+                root = parse_xml(found.data)
+            except Corrupt:
+                self._drawn[found.name] = []
+            else:
+                self._drawn[found.name] = (_chart if name == "chart" else _diagram)(root)
+        blocks = self._drawn[found.name]
+        self.left.charts += not blocks
+        self.tables += sum(block.kind == "table" for block in blocks)
+        return blocks
 
     def _table(self, element: Any) -> list[Block]:
         merged: set[int] = set()
@@ -452,10 +449,18 @@ class Walk:
         return cells
 
 
-_DRAWINGS: Final[dict[str, Callable[[Walk, Any], list[Block]]]] = {
-    "chart": Walk._chart,
-    "relIds": Walk._diagram,
-}
+# The attribute that names the part where the text is.
+_DRAWINGS: Final = {"chart": "id", "relIds": "dm"}
+
+
+def _chart(root: Any) -> list[Block]:
+    return [
+        Block(text, "table" if text.startswith("|") else "text") for text in drawings.chart(root)
+    ]
+
+
+def _diagram(root: Any) -> list[Block]:
+    return [Block(f"- {text}", "item", depth) for depth, text in drawings.diagram(root)]
 
 
 def _append_apart(parts: list[str], text: str) -> None:
