@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import email
-import email.message
 import re
 from io import BytesIO
 from typing import Any, Final
@@ -101,13 +99,13 @@ class Inserted:
 
 def _page_of_mail(data: bytes) -> bytes | None:
     """The HTML page in a mail."""
-    parts = email.message_from_bytes(data).walk()
-    pages = (part.get_payload(decode=True) for part in parts if _is_page(part))
-    return next((page for page in pages if isinstance(page, bytes)), None)
+    import email
 
-
-def _is_page(part: email.message.Message) -> bool:
-    return part.get_content_type() == "text/html"
+    for part in email.message_from_bytes(data).walk():
+        page = part.get_payload(decode=True) if part.get_content_type() == "text/html" else None
+        if isinstance(page, bytes):
+            return page
+    return None
 
 
 def _page(markup: str) -> str:
