@@ -114,9 +114,10 @@ def _once(walk: Walk, sources: list[Source]) -> list[Block]:
     """The blocks of header or footer parts, equal ones once.
 
     The first page, even pages and every section have their own part, often with the
-    same text.
+    same text. What is left of a page's number alone is none.
     """
-    return list(dict.fromkeys(block for source in sources for block in walk.read(source)))
+    blocks = (block for source in sources for block in walk.read(source))
+    return list(dict.fromkeys(block for block in blocks if any(map(str.isalnum, block.text))))
 
 
 def _notes(walk: Walk, package: Package) -> list[Block]:
