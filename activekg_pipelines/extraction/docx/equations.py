@@ -1,6 +1,7 @@
 r"""Writes Word's equations (Office MathML) as LaTeX, as Markdown has them.
 
-What a line can say stays a line: V/t and x^2, where LaTeX has \frac{V}{t} and x^{2}.
+What a line of text can say stays one: Q=V/t and x^2. Whatever needs a command of LaTeX
+is LaTeX as a whole.
 """
 
 # ruff: noqa: RUF001
@@ -14,10 +15,19 @@ from typing import Any, Final, NamedTuple
 from activekg_pipelines.extraction.docx.word_xml import child, is_on, local, value
 
 _ATOM: Final = re.compile(r"[A-Za-z]|\d+(?:[.,]\d+)?")
-_TOUCHING: Final = re.compile(r"[\w}\])\\]")
 _COMMAND_END: Final = re.compile(r"\\[A-Za-z]+$")
-_LINE: Final = re.compile(r"\w+/\w+")
 _SPACES: Final = re.compile(r" {2,}")
+
+
+# What a line and LaTeX write differently is written both ways, between these signs that
+# no XML can hold, until the whole is known.
+_START, _MIDDLE, _END = "\x01", "\x02", "\x03"
+_TOUCHING: Final = re.compile(r"[\w}\])\\\x01\x03]")
+_EITHER: Final = re.compile("\x01([^\x01-\x03]*)\x02([^\x01-\x03]*)\x03")
+
+
+def _either(in_line: str, latex: str) -> str:
+    return f"{_START}{in_line}{_MIDDLE}{latex}{_END}"
 
 
 class _Piece(NamedTuple):
@@ -27,9 +37,16 @@ class _Piece(NamedTuple):
 
 
 def equation(element: Any) -> str:
-    """Return the m:oMath ``element`` as text; in dollar signs where it has commands."""
-    text = _SPACES.sub(" ", _inside(element)).strip()
-    return f"${text}$" if "\\" in text else text
+    """Return the m:oMath ``element`` as text; as LaTeX it is in dollar signs."""
+    both = _inside(element)
+    text = _written(both, r"\1")
+    if "\\" not in text:
+        return text
+    return "$" + _written(both, r"\2") + "$"
+
+
+def _written(both: str, way: str) -> str:
+    return _SPACES.sub(" ", _EITHER.sub(way, both)).strip()
 
 
 def _inside(element: Any) -> str:
@@ -41,7 +58,8 @@ def _inside(element: Any) -> str:
     for index, piece in enumerate(pieces):
         following = pieces[index + 1].text if index + 1 < len(pieces) else ""
         has_room = not _TOUCHING.match(text[-1:]) and not _TOUCHING.match(following[:1])
-        written = piece.in_line if piece.in_line is not None and has_room else piece.text
+        is_either = piece.in_line is not None and has_room
+        written = _either(piece.in_line or "", piece.text) if is_either else piece.text
         # A command ends at the first character that is no letter.
         needs_space = _COMMAND_END.search(text) and written[:1].isalnum()
         text += (" " if needs_space else "") + written
@@ -101,7 +119,8 @@ def _base(node: Any) -> str:
     is_one = _ATOM.fullmatch(text) or re.fullmatch(r"\\[A-Za-z]+|\([^()]*\)|\w+", text)
     if is_one:
         return text
-    return f"({text})" if _LINE.fullmatch(text) else f"{{{text}}}"
+    fraction = _EITHER.fullmatch(text)
+    return _either(f"({fraction[1]})", f"{{{fraction[2]}}}") if fraction else f"{{{text}}}"
 
 
 def _scripts(node: Any) -> str:
@@ -137,13 +156,13 @@ def _brackets(node: Any) -> str:
     inside = between.join(_inside(part).strip() for part in node if local(part) == "e")
     opening, closing = (_letters(sign).strip() for sign in (opening, closing))
     opening, closing = (f"\\{sign}" if sign in ("{", "}") else sign for sign in (opening, closing))
-    if "\\frac" in inside or "\\begin" in inside or "\\binom" in inside:
-        return rf"\left{opening or '.'}{inside}\right{closing or '.'}"
-    return f"{_apart(opening, inside)}{inside}{closing}"
+    left = _either(opening, rf"\left{opening or '.'}")
+    right = _either(closing, rf"\right{closing or '.'}")
+    return f"{_apart(left, inside)}{inside}{right}"
 
 
 def _apart(command: str, following: str) -> str:
-    is_joined = _COMMAND_END.search(command) and following[:1].isalnum()
+    is_joined = _COMMAND_END.search(command.rstrip(_END)) and following[:1].isalnum()
     return f"{command} " if is_joined else command
 
 

@@ -230,6 +230,12 @@ def power(base: str, exponent: str) -> str:
         (letters("a") + over(letters("1"), letters("2")) + letters("b"), r"$a\frac{1}{2}b$"),
         (over(letters("a+b"), letters("c")), r"$\frac{a+b}{c}$"),
         (power(over(letters("V"), letters("t")), letters("10")), "(V/t)^{10}"),
+        (letters("π") + letters("=") + over(letters("C"), letters("d")), r"$\pi =\frac{C}{d}$"),
+        (letters("f") + "<m:d><m:e>" + letters("x") + "</m:e></m:d>" + letters("=x"), "f(x)=x"),
+        (
+            letters("f") + "<m:d><m:e>" + letters("x") + "</m:e></m:d>" + letters("≤1"),
+            r"$f\left(x\right)\leq 1$",
+        ),
         (letters("A=πr"), r"$A= \pi r$"),
         (
             "<m:nary><m:naryPr><m:chr m:val='∑'/></m:naryPr><m:sub>" + letters("k=0")
