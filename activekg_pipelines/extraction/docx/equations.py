@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from activekg_pipelines.extraction.docx.word_xml import child, is_on, local, value
 
 _ATOM: Final = re.compile(r"[A-Za-z]|\d+(?:[.,]\d+)?")
+_MAX_COMMAND: Final = 24
 _COMMAND_END: Final = re.compile(r"\\[A-Za-z]+$")
 _SPACES: Final = re.compile(r" {2,}")
 
@@ -24,6 +25,10 @@ _SPACES: Final = re.compile(r" {2,}")
 _START, _MIDDLE, _END = "\x01", "\x02", "\x03"
 _TOUCHING: Final = re.compile(r"[\w}\])\\\x01\x03]")
 _EITHER: Final = re.compile("\x01([^\x01-\x03]*)\x02([^\x01-\x03]*)\x03")
+
+
+def _ends_in_command(text: str) -> bool:
+    return _COMMAND_END.search(text[-_MAX_COMMAND:]) is not None
 
 
 def _either(in_line: str, latex: str) -> str:
@@ -61,7 +66,7 @@ def _inside(element: Any) -> str:
         is_either = piece.in_line is not None and has_room
         written = _either(piece.in_line or "", piece.text) if is_either else piece.text
         # A command ends at the first character that is no letter.
-        needs_space = _COMMAND_END.search(text) and written[:1].isalnum()
+        needs_space = _ends_in_command(text) and written[:1].isalnum()
         text += (" " if needs_space else "") + written
     return text
 
@@ -83,11 +88,11 @@ def _letters(text: str) -> str:
     for letter in text:
         command = _COMMANDS.get(letter)
         if command is None:
-            needs_space = _COMMAND_END.search(written) and letter.isalnum()
+            needs_space = _ends_in_command(written) and letter.isalnum()
             written += (" " if needs_space else "") + letter
         else:
             written += f"{'' if not written or written[-1] == ' ' else ' '}\\{command}"
-    return written + " " if _COMMAND_END.search(written) else written
+    return written + " " if _ends_in_command(written) else written
 
 
 def _part(node: Any, name: str) -> str:
@@ -162,7 +167,7 @@ def _brackets(node: Any) -> str:
 
 
 def _apart(command: str, following: str) -> str:
-    is_joined = _COMMAND_END.search(command.rstrip(_END)) and following[:1].isalnum()
+    is_joined = _ends_in_command(command.rstrip(_END)) and following[:1].isalnum()
     return f"{command} " if is_joined else command
 
 

@@ -20,6 +20,8 @@ from activekg_pipelines.extraction.warnings import DocumentWarning, WarningKind
 MIME_TYPE: Final = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
 
+# Of a list; Word has nine levels, a drawing as many as it likes.
+_MAX_DEPTH: Final = 8
 # What programs and templates write where nobody gave a title.
 _NO_TITLE: Final = re.compile(
     r"\W*(?:(?:microsoft )?(?:office )?word(?: document)?|(?:new |neues )?"
@@ -105,7 +107,7 @@ def join_blocks(blocks: list[Block]) -> str:
         is_item = block.kind == "item"
         if index:
             parts.append("\n" if is_item and depth >= 0 else "\n\n")
-        depth = min(block.depth, depth + 1) if is_item else -1
+        depth = min(block.depth, depth + 1, _MAX_DEPTH) if is_item else -1
         parts.append("    " * depth + block.text)
     return "".join(parts)
 

@@ -19,6 +19,8 @@ from activekg_pipelines.extraction.docx.word_xml import (
 
 _HEADING_NAME: Final = re.compile(r"heading\s*([1-9])$", re.IGNORECASE)
 _PARAGRAPH: Final = "paragraph"
+# Styles may be based on each other in a circle, or thousands one on the other.
+_MAX_ANCESTRY: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +85,10 @@ class Styles:
 
     def _ancestry(self, kind: str, style_id: str) -> Iterator[Any]:
         elements = self._elements.get(kind, {})
-        seen: set[str] = set()
         current: str | None = style_id
-        while current in elements and current not in seen:
-            seen.add(current)
+        for _ in range(_MAX_ANCESTRY):
+            if current not in elements:
+                return
             yield elements[current]
             current = value(elements[current], "basedOn")
 

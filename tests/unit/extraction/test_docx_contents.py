@@ -591,3 +591,12 @@ def test_a_file_that_python_docx_refuses_keeps_its_title(tmp_path: Path) -> None
             new.writestr(name, data.replace(main, b"wordprocessingml.macros.main+xml"))
     document = read(path)
     assert (document.facts["engine"], document.title) == ("lxml", "Travel policy")
+
+
+def test_styles_in_a_circle_end(tmp_path: Path) -> None:
+    styles = (
+        '<w:style w:styleId="a"><w:basedOn w:val="b"/></w:style>'
+        '<w:style w:styleId="b"><w:basedOn w:val="a"/></w:style>'
+    )
+    text = text_of(tmp_path, paragraph("text", "a"), styles=("s.xml", bound("w:styles", styles)))
+    assert text == "text"
