@@ -203,9 +203,9 @@ class Walk:
         if name == "altChunk":
             text = self.inserted(self._related(attribute(element, "id") or ""))
             return [Block(text)] if text else []
-        if name == "oMathPara":
+        if name in ("oMath", "oMathPara"):
             line = _Line()
-            self._inline(element, line)
+            self._node(element, name, line, None)
             return self._paragraph(line, {}, _PLAIN)
         return self.blocks(element)
 
@@ -330,7 +330,8 @@ class Walk:
         elif name in _DRAWINGS:
             line.floating += self._drawing(node, name)
         elif name == "textpath":
-            line.floating.append(Block(attribute(node, "string") or ""))
+            text = (attribute(node, "string") or "").strip()
+            line.floating += [Block(text)] if text else []
         else:
             self._inline(node, line)
 
@@ -368,12 +369,15 @@ class Walk:
                 line.parts += [attribute(each, "displayText") or chosen or "" for each in entries]
 
     def _equations(self, node: Any, line: _Line) -> None:
+        """Equations that stand on lines of their own."""
         for each in node:
-            if local(each) == "oMath":
-                if line.parts and not line.parts[-1].endswith("\n"):
-                    line.parts.append("\n")
-                line.parts.append(equation(each))
+            name = local(each)
+            if name is None or name in _SKIPPED:
+                continue
+            if line.parts and not line.parts[-1].endswith("\n"):
                 line.parts.append("\n")
+            self._node(each, name, line, None)
+        line.parts.append("\n")
 
     def _note_mark(self, kind: str, node: Any) -> str:
         note = (kind, attribute(node, "id") or "")

@@ -279,6 +279,17 @@ def test_equations_stand_apart(tmp_path: Path) -> None:
     assert text_of(tmp_path, lines) == "So\na=b\nc=d"
 
 
+def test_an_inserted_equation_and_one_outside_a_paragraph_are_read(tmp_path: Path) -> None:
+    one = f"<m:oMath>{letters('a=b')}</m:oMath>"
+    body = f"<w:p><m:oMathPara><w:ins>{one}</w:ins></m:oMathPara></w:p><m:oMathPara>{one}"
+    assert text_of(tmp_path, f"{body}</m:oMathPara>{one}") == "a=b\n\na=b\n\na=b"
+
+
+def test_the_text_of_a_watermark_is_read(tmp_path: Path) -> None:
+    body = '<w:p><w:r><w:pict><v:shape><v:textpath string="DRAFT"/></v:shape></w:pict></w:r></w:p>'
+    assert text_of(tmp_path, body + paragraph("text")) == "DRAFT\n\ntext"
+
+
 # Parts inside the text
 
 
