@@ -1,0 +1,98 @@
+"""Joins words that were broken at the end of a line or page, and leaves the others.
+
+"recom-" and "mended" are one word, "well-" and "known" stay two with their hyphen. The
+document's own words decide, then what is known of such halves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+# PDFium writes U+FFFE for a hyphen at a line's end. U+00AD is one that the writer
+# allowed, and never part of the word.
+_BREAK: Final = re.compile(
+    "(?P<left>\\w+)(?P<mark>[\ufffe\u00ad]|-(?=[ \t]*[\r\n]))"
+    "(?P<end>[ \t]*(?:\r\n?|\n)?)(?=(?P<right>\\w+))"
+)
+_BROKEN: Final = re.compile("\\w+(?:[\ufffe\u00ad]\\s*|-[ \t]*[\r\n]+)\\w+")
+_MARKS: Final = re.compile("[\ufffe\u00ad]")
+_PAGE_END: Final = re.compile("(\\w+)([-\ufffe\u00ad\u2010])\\s*\\Z")
+_PAGE_START: Final = re.compile(r"\s*([^\W\d_]+)((?:-\w+)*[^\w\s]*)(?:[ \t]+|\s*\n|\Z)")
+_WORDS: Final = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+# Halves of words that are written with a hyphen far more often than as one word.
+_BEFORE: Final = frozenset(
+    "well self quasi high low long short full real first second third single double triple "
+    "fixed large small one two three four five six seven eight nine ten".split()
+)
+_AFTER: Final = frozenset(
+    "based known defined specific related oriented driven dependent level quality pressure "
+    "temperature friendly resistant efficient effective established documented equipped "
+    "purpose aware sized".split()
+)
+# "Vor-" at a line's end before "und Nachteile" lacks what the next word ends with.
+_SUSPENDED: Final = frozenset(
+    "und oder bis bzw sowie and or to et ou y o e ed en of och eller og i lub".split()
+)
+
+
+class Vocabulary:
+    """The words of a document, with and without hyphens inside them."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._words: Counter[str] = Counter()
+        for text in texts:
+            # A broken word is none of them, and neither are its halves.
+            self._words.update(_WORDS.findall(_BROKEN.sub(" ", text).casefold()))
+
+    def joined(self, left: str, right: str, mark: str) -> str:
+        """Return the two halves of a word as the word that they are."""
+        if mark == "\u00ad":
+            return left + right
+        if right.casefold() in _SUSPENDED:
+            return f"{left}- {right}"
+        if self._keeps_hyphen(left, right):
+            return f"{left}-{right}"
+        return left + right
+
+    def _keeps_hyphen(self, left: str, right: str) -> bool:
+        # "Rolls-Royce", "COVID-19", "DIN-en"
+        if right[0].isdigit() or right[0].isupper() or left[-1].isdigit() or left[-1].isupper():
+            return True
+        whole, hyphened = f"{left}{right}".casefold(), f"{left}-{right}".casefold()
+        if self._words[whole] != self._words[hyphened]:
+            return self._words[hyphened] > self._words[whole]
+        first, second = left.casefold(), right.casefold()
+        return first in _BEFORE or (second in _AFTER and self._words[first] > 0)
+
+
+def may_break(text: str) -> bool:
+    """Tell whether a word of a page's text may be broken, also at its end."""
+    return _BREAK.search(text) is not None or _PAGE_END.search(text) is not None
+
+
+def join_lines(text: str, vocabulary: Vocabulary) -> str:
+    """Return ``text`` with the words that its lines break whole again."""
+
+    def whole(match: re.Match[str]) -> str:
+        joined = vocabulary.joined(match["left"], match["right"], match["mark"])
+        return joined[: len(joined) - len(match["right"])]
+
+    return _MARKS.sub("", _BREAK.sub(whole, text))
+
+
+def join_pages(before: str, after: str, vocabulary: Vocabulary) -> tuple[str, str] | None:
+    """Move the rest of a word that a page's end breaks to the page it begins on.
+
+    None when there is no such word.
+    """
+    left, right = _PAGE_END.search(before), _PAGE_START.match(after)
+    if left is None or right is None or not right[1][0].islower():
+        return None
+    mark = "\u00ad" if left[2] == "\u00ad" else "-"
+    if right[1].casefold() in _SUSPENDED:
+        return None
+    word = vocabulary.joined(left[1], right[1], mark)
+    return before[: left.start()] + word + right[2], after[right.end() :].lstrip("\n")
