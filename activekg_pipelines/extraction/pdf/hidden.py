@@ -35,6 +35,7 @@ _FILLED: Final = 0
 """The render mode of text that is filled and nothing else."""
 _SAME: Final = 8
 """How far apart two parts of a colour, from 0 to 255, may be to look the same."""
+_OPAQUE: Final = 255
 _WHITE: Final = (255, 255, 255)
 # What a page may cost: a chart has boxes by the thousand.
 _MAX_BOXES: Final = 3_000
@@ -119,8 +120,6 @@ class _Finder:
     def _covers(self, box: _Box, text: Text) -> bool:
         return (
             box.color is not None
-            and box.path.segments <= _BOX_SEGMENTS
-            and self._painter.is_opaque(box.path)
             and self._painter.is_unclipped(box.path, text.area)
         )
 
@@ -135,7 +134,7 @@ class _Finder:
                 continue
             fill, stroke = painter.mode(path.handle)
             if fill:
-                yield _Box(path, area, painter.color(path.handle))
+                yield _Box(path, area, painter.box_color(path))
             elif stroke and path.segments > _BOX_SEGMENTS:
                 yield _Box(path, area, None)
 
@@ -179,10 +178,19 @@ class _Painter:
         x1, y1 = apply(text.outer, c, d)
         return float(abs(size) * ((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5)
 
-    def is_opaque(self, path: Path) -> bool:
+    def box_color(self, path: Path) -> _Color | None:
+        """The colour of a filled path, None when it is no upright box or lets light through."""
+        if not 4 <= path.segments <= _BOX_SEGMENTS or calls.has_transparency(path.handle):
+            return None
+        points = [
+            self._point(calls.path_segment(path.handle, index)) for index in range(path.segments)
+        ]
+        if any(len({round(point[side], 1) for point in points}) != 2 for side in (0, 1)):
+            return None
         at = self._at
         known = calls.fill_color(path.handle, at, at + 4, at + 8, at + 12)
-        return bool(known) and self._numbers[3] == 255 and not calls.has_transparency(path.handle)
+        red, green, blue, alpha = self._numbers
+        return (red, green, blue) if known and alpha == _OPAQUE else None
 
     def is_unclipped(self, path: Path, area: Area) -> bool:
         """Tell whether what clips a path leaves all of ``area``."""
@@ -228,7 +236,7 @@ def _are_plain(page: Any, texts: list[Text]) -> bool:
         # Blue, green, red, alpha; white text on nothing shows no other colour.
         for part, wanted in enumerate((color[2], color[1], color[0])):
             shown = zip(buffer[part::4], buffer[3::4], strict=False)
-            if any(alpha == 255 and abs(value - wanted) > 4 * _SAME for value, alpha in shown):
+            if any(alpha == _OPAQUE and abs(value - wanted) > 4 * _SAME for value, alpha in shown):
                 return False
     return True
 

@@ -32,6 +32,7 @@ _LEAST_LINE_FEED: Final = 2  # points
 _FIGURE: Final = re.compile(r"[^A-Za-z]*\d[^A-Za-z]*|\W*|\(?[A-Z]\)?")
 _LEAST_COLUMN_GAP: Final = 8  # points
 _BEYOND: Final = re.compile("[^\x00-\uffff]")
+_LIGATURE: Final = re.compile("[\u0622\u0623\u0625\u0627]\u0644")
 _WORD: Final = re.compile(r"\S+")
 # A line that holds a word, with its end and the empty lines after it.
 _LINE: Final = re.compile(r"[^\r\n]*\S[^\r\n]*[\r\n]*")
@@ -182,6 +183,8 @@ class _Pieces:
             self._text, indexes = text, _Indexes(textpage, text)
         self._lines: list[tuple[int, int]] | None = None
         self._center = _centers(textpage, indexes, rotation)
+        if _LIGATURE.search(self._text):
+            self._text = _LIGATURE.sub(self._in_order, self._text)
         self._finders = [_CellFinder(grid) for grid in grids]
         self._boxes = [grid.box for grid in grids]
 
@@ -198,6 +201,15 @@ class _Pieces:
             nexts = [first for first, _ in words[1:]] + [line.end()]
             for (first, after), following in zip(words, nexts, strict=True):
                 yield from self._word(first, after, following)
+
+    def _in_order(self, letters: re.Match[str]) -> str:
+        """The two letters of a pair, the other way round where they are one glyph.
+
+        PDFium turns a line from right to left letter by letter, and a ligature with it.
+        """
+        first, second = letters.group()
+        is_glyph = self._center(letters.start()) == self._center(letters.start() + 1)
+        return second + first if is_glyph else first + second
 
     def cut_line(self, number: int, x: float) -> Line | None:
         """What of the page's line ``number`` lies left of ``x``.

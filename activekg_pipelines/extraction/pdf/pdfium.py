@@ -105,12 +105,12 @@ class _Reader:
             found.warnings.append(
                 DocumentWarning(WarningKind.ATTACHMENTS_NOT_READ, count, detail=first)
             )
-        if self._hidden:
+        if self._hidden.total():
             found.warnings.append(
                 DocumentWarning(
                     WarningKind.HIDDEN_TEXT_LEFT_OUT,
                     self._hidden.total(),
-                    detail=", ".join(self._hidden),
+                    detail=", ".join(+self._hidden),
                 )
             )
         return found
@@ -151,8 +151,12 @@ class _Reader:
         if not hidden:
             return
         with closing(page.get_textpage()) as textpage:
+            # What is painted again at the same place is seen.
+            gone = {text.handle for text, _ in hidden}
+            seen = {_place(text) for text in objects.texts if text.handle not in gone}
             for text, why in hidden:
-                self._hidden[why] += _length(text, textpage)
+                if _place(text) not in seen:
+                    self._hidden[why] += _length(text, textpage)
         # Nothing may be left that refers to a text when it goes.
         for text, _ in hidden:
             if text.form:
@@ -161,7 +165,6 @@ class _Reader:
                 removed = calls.remove_from_page(calls.address(page), text.handle)
             if removed:
                 calls.destroy(text.handle)
-        gone = {text.handle for text, _ in hidden}
         objects.texts = [text for text in objects.texts if text.handle not in gone]
 
     def _rescued(self, index: int, read: Page, objects: PageObjects) -> Page:
@@ -191,6 +194,10 @@ def _has_lost(objects: PageObjects, text: str) -> bool:
     known = {calls.font_of(each.handle) for each in objects.texts if each.area[3] > each.area[1]}
     fonts = {calls.font_of(each.handle) for each in thin} - known
     return any(font and not calls.is_embedded(font) for font in fonts)
+
+
+def _place(text: Text) -> tuple[int, ...]:
+    return tuple(round(side) for side in text.area)
 
 
 def _length(text: Text, textpage: Any) -> int:

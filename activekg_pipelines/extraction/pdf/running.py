@@ -15,8 +15,8 @@ from typing import Final, TypeAlias
 from activekg_pipelines.extraction.pdf.blocks import SAME_ROW, Block, Page
 
 _LEAST_PAGES: Final = 3
-# Odd and even pages have heads of their own.
-_LEAST_SHARE: Final = 0.4
+# Odd and even pages have heads of their own, and a page of pictures has none.
+_MAX_DISTANCE: Final = 4
 # How deep heads and feet reach into the page, and how far one may move, as shares of
 # the page's height.
 _ZONE: Final = 0.2
@@ -28,6 +28,7 @@ _MAX_PAGE_NUMBER: Final = 20_000
 # A number that runs with the pages and starts further off counts something else.
 _MAX_OFFSET: Final = 2_000
 _LEAST_LETTERS: Final = 15
+_LEAST_SENTENCE: Final = 25
 
 _DIGITS: Final = re.compile(r"\d+")
 _ROMAN: Final = re.compile(r"\W*([ivxlc]{1,8})\W*")
@@ -39,6 +40,9 @@ _PAGE_WORD: Final = re.compile(
 
 _Signature: TypeAlias = tuple[str, str, tuple[object, ...]]
 """The edge, the words without numbers, and the numbers or how they run."""
+
+_Place: TypeAlias = tuple[float, int]
+"""Where on the page a line stands, and the number that must not fall."""
 
 
 def drop_running(pages: Sequence[Page]) -> list[int]:
@@ -97,34 +101,41 @@ def _running(
     pages: Sequence[Page], rows: list[dict[str, list[list[int]]]]
 ) -> dict[_Signature, dict[int, int]]:
     """For each signature that runs, the pages it is on, with the first of each run."""
-    places: dict[_Signature, dict[int, float]] = defaultdict(dict)
+    places: dict[_Signature, dict[int, _Place]] = defaultdict(dict)
     for number, (page, edges) in enumerate(zip(pages, rows, strict=True)):
         for edge, edge_rows in edges.items():
             for index in [index for row in edge_rows for index in row]:
                 block = page.blocks[index]
-                for signature in _signatures(edge, _text(block), number):
-                    places[signature].setdefault(number, block.top)
+                for signature, value in _signatures(edge, _text(block), number):
+                    places[signature].setdefault(number, (block.top, value))
     return {
         signature: found
-        for signature, tops in places.items()
-        if (found := _runs(tops, _least_pages(signature)))
+        for signature, found_on in places.items()
+        if (found := _runs(found_on, _least_pages(signature)))
     }
 
 
-def _runs(tops: dict[int, float], least: int) -> dict[int, int]:
-    """The pages among ``tops`` that are close to each other, with the first of each run."""
-    if len(tops) < least:
+def _runs(places: dict[int, _Place], least: int) -> dict[int, int]:
+    """The pages among ``places`` that are close to each other, with the first of each run."""
+    if len(places) < least:
         return {}
-    middle = sorted(tops.values())[len(tops) // 2]
+    middle = sorted(top for top, _ in places.values())[len(places) // 2]
     found: dict[int, int] = {}
     run: list[int] = []
-    for number in [*sorted(n for n, top in tops.items() if abs(top - middle) <= _SAME_PLACE), -1]:
-        if run and (number < 0 or number - run[-1] > 1 / _LEAST_SHARE):
-            if len(run) >= least:
-                found |= dict.fromkeys(run, run[0])
+    last = -1
+    for number, (top, value) in sorted(places.items()):
+        if abs(top - middle) > _SAME_PLACE:
+            continue
+        if run and (number - run[-1] > _MAX_DISTANCE or value < last):
+            found |= _run(run, least)
             run = []
         run.append(number)
-    return found
+        last = value
+    return found | _run(run, least)
+
+
+def _run(run: list[int], least: int) -> dict[int, int]:
+    return dict.fromkeys(run, run[0]) if len(run) >= least else {}
 
 
 def _least_pages(signature: _Signature) -> int:
@@ -148,7 +159,7 @@ def _outermost(
         for index in row:
             firsts = [
                 running[signature][number]
-                for signature in _signatures(edge, _text(page.blocks[index]), number)
+                for signature, _ in _signatures(edge, _text(page.blocks[index]), number)
                 if number in running.get(signature, {})
             ]
             if firsts:
@@ -158,23 +169,34 @@ def _outermost(
     return found
 
 
-def _signatures(edge: str, text: str, number: int) -> Iterator[_Signature]:
-    """What a line has in common with those it repeats, if it repeats any."""
+def _signatures(edge: str, text: str, number: int) -> Iterator[tuple[_Signature, int]]:
+    """What a line has in common with those it repeats, if it repeats any.
+
+    With each goes the number that must not fall from page to page, or 0.
+    """
     if not text.strip() or len(text) > _MAX_CHARS:
         return
     words = pattern(text)
     if (roman := _ROMAN.fullmatch(words)) is not None:
-        yield edge, words.replace(roman[1], "#"), (("page", _roman(roman[1]) - number),)
+        numeral = words.replace(roman[1], "#")
+        yield (edge, numeral, (("page", _roman(roman[1]) - number),)), 0
     numbers = [int(digits[:9]) for digits in _DIGITS.findall(text)]
     if len(numbers) > _MAX_NUMBERS:
         return
-    yield edge, words, tuple(numbers)
+    yield (edge, words, tuple(numbers)), 0
     for value in set(numbers):
         if value <= _MAX_PAGE_NUMBER and _may_count_pages(words, value - number):
-            runs: tuple[object, ...] = tuple(
-                ("page", value - number) if other == value else other for other in numbers
-            )
-            yield edge, words, runs
+            yield (edge, words, _with_page(numbers, value, value - number)), 0
+    # Of a document that pages were taken out of, the numbers rise with gaps.
+    if sum(map(str.isalpha, words)) >= _LEAST_SENTENCE:
+        for at_end, value in ((words.endswith("#"), -1), (words.startswith("#"), 0)):
+            if at_end and numbers[value] <= _MAX_OFFSET:
+                rising = _with_page(numbers, numbers[value], "rising")
+                yield (edge, words, rising), numbers[value]
+
+
+def _with_page(numbers: list[int], page: int, runs: int | str) -> tuple[object, ...]:
+    return tuple(("page", runs) if number == page else number for number in numbers)
 
 
 def _may_count_pages(words: str, offset: int) -> bool:
