@@ -17,6 +17,7 @@ from activekg_pipelines.extraction.document_limits import Limits, PdfEngine
 from activekg_pipelines.extraction.pdf.assembly import assemble
 from activekg_pipelines.extraction.pdf.pages import PdfPages
 from activekg_pipelines.extraction.pdf.readable import is_unreadable, visible_characters
+from activekg_pipelines.extraction.pdf.recursion import refuse_endless_drawings
 from activekg_pipelines.extraction.pdf.running import drop_running
 from activekg_pipelines.extraction.pdf.signs import drop_stamps, without_text
 from activekg_pipelines.extraction.warnings import DocumentWarning, WarningKind
@@ -43,10 +44,13 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
 
     Raises:
         Encrypted: it wants a password.
-        Corrupt: it cannot be opened, has no pages, or none of its pages can be read.
-        NoTextLayer: its pages open but hold no text, as a scan's.
+        Corrupt: it cannot be opened, has no pages, none of its pages can be read, or a
+            drawing in it draws itself.
+        NoTextLayer: its pages open but hold no text, as a scan's, or only the stamp that
+            a program wrote on each.
         TextTooLarge: see :func:`~activekg_pipelines.extraction.document.finish`.
     """
+    refuse_endless_drawings(path)
     if limits.pdf_engine == "pdfplumber":
         return _by_pdfplumber(path, limits)
     try:
