@@ -43,6 +43,9 @@ text_mode: Final = _function("FPDFTextObj_GetTextRenderMode", c_int, c_void_p)
 font_size: Final = _function("FPDFTextObj_GetFontSize", c_int, c_void_p, c_void_p)
 font_of: Final = _function("FPDFTextObj_GetFont", c_void_p, c_void_p)
 is_embedded: Final = _function("FPDFFont_GetIsEmbedded", c_int, c_void_p)
+font_name: Final = _function(
+    "FPDFFont_GetBaseFontName", ctypes.c_size_t, c_void_p, c_void_p, ctypes.c_size_t
+)
 text_of: Final = _function(
     "FPDFTextObj_GetText", ctypes.c_ulong, c_void_p, c_void_p, c_void_p, ctypes.c_ulong
 )

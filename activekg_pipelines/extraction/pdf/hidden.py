@@ -35,6 +35,7 @@ _FILLED: Final = 0
 """The render mode of text that is filled and nothing else."""
 _SAME: Final = 8
 """How far apart two parts of a colour, from 0 to 255, may be to look the same."""
+_NEARLY_WHITE: Final = 255 - _SAME
 _OPAQUE: Final = 255
 _WHITE: Final = (255, 255, 255)
 # What a page may cost: a chart has boxes by the thousand.
@@ -90,15 +91,15 @@ class _Finder:
             return OFF_THE_PAGE
         if top - bottom < _LEAST_SIZE and self._is_tiny(text):
             return TOO_SMALL
-        if not self._knows_boxes or calls.text_mode(text.handle) != _FILLED:
+        if not self._knows_boxes:
             return ""
-        around = [box for box in self._near(text) if _holds(box.area, text.area)]
+        color = self._painter.color(text.handle)
+        around = self._around(text) if self._bands else []
+        if not (around or min(color) >= _NEARLY_WHITE) or calls.text_mode(text.handle) != _FILLED:
+            return ""
         if any(box.path.order > text.order and self._covers(box, text) for box in around):
             return COVERED
         below = [box for box in around if box.path.order < text.order]
-        color = self._painter.color(text.handle)
-        if not below and not _is_same(color, _WHITE):
-            return ""
         return SAME_COLOUR if self._is_lost(text, color, below) else ""
 
     def _is_tiny(self, text: Text) -> bool:
@@ -114,8 +115,11 @@ class _Finder:
         ground = below[-1].color if below else _WHITE
         return ground is not None and _is_same(color, ground)
 
-    def _near(self, text: Text) -> list[_Box]:
-        return self._bands.get(int((text.area[1] + text.area[3]) / 2 // _BAND), [])
+    def _around(self, text: Text) -> list[_Box]:
+        """The boxes that lie under or over all of a text."""
+        area = text.area
+        band = int((area[1] + area[3]) / 2 // _BAND)
+        return [box for box in self._bands.get(band, ()) if _holds(box.area, area)]
 
     def _covers(self, box: _Box, text: Text) -> bool:
         return (

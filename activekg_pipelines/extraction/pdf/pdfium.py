@@ -7,6 +7,7 @@ only the extractor does, on the way to a document.
 from __future__ import annotations
 
 import ctypes
+import re
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -29,6 +30,13 @@ from activekg_pipelines.extraction.pdf.xfa import xfa_text
 from activekg_pipelines.extraction.warnings import DocumentWarning, WarningKind
 
 _MAX_FILE_NAMES: Final = 1_000
+# PDFium has glyphs of its own for these, so that only a space of theirs is without width.
+_LATIN: Final = re.compile(
+    "(Times|Arial|Helvetica|Courier|Verdana|Calibri|Cambria|Georgia|Tahoma|Trebuchet|Symbol"
+    "|Garamond|Bookman|Palatino|Century|Segoe|Zapf|Wingdings)",
+    re.IGNORECASE,
+)
+_MAX_FONT_NAME: Final = 128
 _DAMAGE: Final = (pypdfium2.PdfiumError, ValueError, OverflowError, ArithmeticError)
 
 
@@ -193,7 +201,16 @@ def _has_lost(objects: PageObjects, text: str) -> bool:
         return False
     known = {calls.font_of(each.handle) for each in objects.texts if each.area[3] > each.area[1]}
     fonts = {calls.font_of(each.handle) for each in thin} - known
-    return any(font and not calls.is_embedded(font) for font in fonts)
+    return any(
+        font and not calls.is_embedded(font) and not _LATIN.match(_font_name(font))
+        for font in fonts
+    )
+
+
+def _font_name(font: int) -> str:
+    buffer = ctypes.create_string_buffer(_MAX_FONT_NAME)
+    calls.font_name(font, ctypes.addressof(buffer), _MAX_FONT_NAME)
+    return buffer.value.decode("ascii", "replace")
 
 
 def _place(text: Text) -> tuple[int, ...]:

@@ -12,7 +12,6 @@ _NO_CHARACTER: Final = re.compile(
     "[\ue000-\uf8ff\ufffd\x00-\x01\x03-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]|\\(cid:\\d+\\)"
 )
 _CID: Final = re.compile(r"\(cid:\d+\)")
-_VISIBLE: Final = re.compile(r"\S")
 # A few are bullets and ticks of symbol fonts.
 _LEAST_UNKNOWN: Final = 10
 _LEAST_SHARE: Final = 0.05
@@ -36,13 +35,13 @@ _BITS: Final = {letter: -math.log2(count / 1000) for letter, count in _FREQUENCI
 
 def unknown_characters(text: str) -> int:
     """Return how many characters of ``text`` stand for something that is not known."""
-    return 0 if text.isascii() and text.isprintable() else len(_NO_CHARACTER.findall(text))
+    return len(_NO_CHARACTER.findall(text))
 
 
 def is_unreadable(text: str) -> bool:
     """Tell whether much of ``text`` is not known, or cannot be the text of a language."""
     unknown = unknown_characters(text)
-    if unknown >= _LEAST_UNKNOWN and unknown >= _LEAST_SHARE * len(_VISIBLE.findall(text)):
+    if unknown >= _LEAST_UNKNOWN and unknown >= _LEAST_SHARE * _visible(text):
         return True
     return is_gibberish(text)
 
@@ -56,7 +55,7 @@ def is_gibberish(text: str) -> bool:
     lower = text.lower()
     counts = [lower.count(letter) for letter in _BITS]
     letters = sum(counts)
-    if letters < _LEAST_LETTERS or letters < _MIN_LATIN * len(_VISIBLE.findall(text)):
+    if letters < _LEAST_LETTERS or letters < _MIN_LATIN * _visible(text):
         return False
     bits = list(_BITS.values())
     mean = _bits(counts, bits) / letters
@@ -72,14 +71,18 @@ def _bits(counts: list[int], bits: list[float]) -> float:
 
 def visible_characters(text: str) -> int:
     """Return how many characters of ``text`` show something."""
-    return len(_VISIBLE.findall(_CID.sub("?", text)))
+    return _visible(_CID.sub("?", text))
 
 
 def known_characters(text: str) -> int:
     """Return how many characters of ``text`` show something and are known."""
-    return len(_VISIBLE.findall(_NO_CHARACTER.sub("", text)))
+    return _visible(_NO_CHARACTER.sub("", text))
 
 
 def without_unknown(text: str) -> str:
     """Return ``text`` without pdfminer's names of glyphs."""
     return _CID.sub("", text)
+
+
+def _visible(text: str) -> int:
+    return sum(map(len, text.split()))

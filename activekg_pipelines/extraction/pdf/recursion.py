@@ -30,6 +30,8 @@ _MAX_DICTIONARY: Final = 20_000
 _MAX_FORMS: Final = 20_000
 _MAX_CONTENT: Final = 1_000_000
 _MAX_ALL_CONTENT: Final = 50_000_000
+# Each asks for a walk through the file.
+_MAX_LOOKUPS: Final = 100
 _MAX_DRAWN: Final = 1_000_000
 """Drawings inside drawings; a map of a city has thousands."""
 
@@ -47,10 +49,26 @@ def refuse_endless_drawings(path: Path) -> None:
     if path.stat().st_size == 0:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        file_data = _File(data)
         forms = dict(_forms(data))
-        children = {number: _children(data, forms[number], forms) for number in forms}
+        children = {number: _children(file_data, forms[number], forms) for number in forms}
         graph = _drawn(data, forms, {number: found for number, found in children.items() if found})
     _check(graph)
+
+
+class _File:
+    """The bytes of a file, and where its objects begin, as far as anybody asked."""
+
+    def __init__(self, data: _Data) -> None:
+        self.data = data
+        self._places: dict[int, int | None] = {}
+
+    def object(self, number: int) -> int | None:
+        """Where the last object of a number begins; None past the limit, too."""
+        if number not in self._places:
+            is_over = len(self._places) >= _MAX_LOOKUPS
+            self._places[number] = None if is_over else _object(self.data, number)
+        return self._places[number]
 
 
 def _forms(data: _Data) -> Iterator[tuple[int, tuple[int, int]]]:
@@ -68,26 +86,26 @@ def _forms(data: _Data) -> Iterator[tuple[int, tuple[int, int]]]:
 
 
 def _children(
-    data: _Data, place: tuple[int, int], forms: dict[int, tuple[int, int]]
+    file: _File, place: tuple[int, int], forms: dict[int, tuple[int, int]]
 ) -> dict[bytes, int]:
     """The drawings that a drawing may draw, by the name it calls them."""
-    dictionary = data[place[0] : place[1]]
-    resources = _value(data, dictionary, _RESOURCES)
-    xobjects = _value(data, resources, _XOBJECTS)
+    dictionary = file.data[place[0] : place[1]]
+    resources = _value(file, dictionary, _RESOURCES)
+    xobjects = _value(file, resources, _XOBJECTS)
     return {
         name: int(number) for name, number in _ENTRY.findall(xobjects) if int(number) in forms
     }
 
 
-def _value(data: _Data, dictionary: bytes, key: re.Pattern[bytes]) -> bytes:
+def _value(file: _File, dictionary: bytes, key: re.Pattern[bytes]) -> bytes:
     """The dictionary under ``key``, which may be an object of its own."""
     found = key.search(dictionary)
     if found is None:
         return b""
     if found[1]:
         return _balanced(dictionary, found.start(1))
-    start = _object(data, int(found[2]))
-    return b"" if start is None else _balanced(data[start : start + _MAX_DICTIONARY], 0)
+    start = file.object(int(found[2]))
+    return b"" if start is None else _balanced(file.data[start : start + _MAX_DICTIONARY], 0)
 
 
 def _balanced(text: bytes, start: int) -> bytes:

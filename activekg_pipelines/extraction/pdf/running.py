@@ -10,13 +10,18 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from activekg_pipelines.extraction.pdf.blocks import SAME_ROW, Block, Page
 
 _LEAST_PAGES: Final = 3
-# Odd and even pages have heads of their own, and a page of pictures has none.
+# Odd and even pages have heads of their own.
+_NEXT: Final = 2
 _MAX_DISTANCE: Final = 4
+# A run that is on so many of its pages is no chance.
+_DENSE: Final = 0.9
+_LEAST_SPACE: Final = 1.25
+"""How much further than lines of a text from each other heads are from it."""
 # How deep heads and feet reach into the page, and how far one may move, as shares of
 # the page's height.
 _ZONE: Final = 0.2
@@ -41,6 +46,21 @@ _PAGE_WORD: Final = re.compile(
 _Signature: TypeAlias = tuple[str, str, tuple[object, ...]]
 """The edge, the words without numbers, and the numbers or how they run."""
 
+
+class _Row(NamedTuple):
+    """Blocks beside each other, by number, and how far they are from the edge."""
+
+    place: float
+    blocks: list[int]
+
+
+class _Run(NamedTuple):
+    """Pages with the same line: the first, and whether hardly one between lacks it."""
+
+    first: int
+    is_dense: bool
+
+
 _Place: TypeAlias = tuple[float, int]
 """Where on the page a line stands, and the number that must not fall."""
 
@@ -55,12 +75,22 @@ def drop_running(pages: Sequence[Page]) -> list[int]:
         {edge: _rows(page, edge) for edge in ("top", "bottom")} if len(pages) > 1 else {}
         for page in pages
     ]
-    running = _running(pages, rows)
+    signatures = [
+        {
+            index: list(_signatures(edge, _text(page.blocks[index]), number))
+            for edge, edge_rows in edges.items()
+            for row in edge_rows
+            if row.place <= _ZONE
+            for index in row.blocks
+        }
+        for number, (page, edges) in enumerate(zip(pages, rows, strict=True))
+    ]
+    running = _running(pages, signatures)
     counts = []
     for number, (page, edges) in enumerate(zip(pages, rows, strict=True)):
         firsts: dict[int, int] = {}
-        for edge, edge_rows in edges.items():
-            firsts |= _outermost(edge_rows, page, edge, number, running)
+        for edge_rows in edges.values():
+            firsts |= _outermost(edge_rows, signatures[number], number, running)
         counts.append(sum(len(_text(page.blocks[index]).strip()) for index in firsts))
         dropped = {index for index, first in firsts.items() if first < number}
         if dropped:
@@ -75,67 +105,63 @@ def pattern(text: str) -> str:
     return " ".join(_DIGITS.sub("#", text).casefold().split())
 
 
-def _rows(page: Page, edge: str) -> list[list[int]]:
-    """The rows of blocks at an edge, as indexes, from the edge inwards."""
-    if edge == "top":
-        near = [
-            (block.top, index) for index, block in enumerate(page.blocks) if block.bottom <= _ZONE
-        ]
-    else:
-        near = [
-            (1 - block.bottom, index)
-            for index, block in enumerate(page.blocks)
-            if block.top >= 1 - _ZONE
-        ]
-    rows: list[list[int]] = []
-    last = None
+def _rows(page: Page, edge: str) -> list[_Row]:
+    """The rows of blocks nearest to an edge, from there inwards."""
+    near = [
+        (block.top if edge == "top" else 1 - block.bottom, index)
+        for index, block in enumerate(page.blocks)
+    ]
+    rows: list[_Row] = []
     for place, index in sorted(near):
-        if last is None or place - last > SAME_ROW:
-            rows.append([])
-            last = place
-        rows[-1].append(index)
-    return rows[:_MAX_ROWS]
+        if not rows or place - rows[-1].place > SAME_ROW:
+            if len(rows) == _MAX_ROWS:
+                break
+            rows.append(_Row(place, []))
+        rows[-1].blocks.append(index)
+    return rows
 
 
 def _running(
-    pages: Sequence[Page], rows: list[dict[str, list[list[int]]]]
-) -> dict[_Signature, dict[int, int]]:
+    pages: Sequence[Page], signatures: list[dict[int, list[tuple[_Signature, int]]]]
+) -> dict[_Signature, dict[int, _Run]]:
     """For each signature that runs, the pages it is on, with the first of each run."""
     places: dict[_Signature, dict[int, _Place]] = defaultdict(dict)
-    for number, (page, edges) in enumerate(zip(pages, rows, strict=True)):
-        for edge, edge_rows in edges.items():
-            for index in [index for row in edge_rows for index in row]:
-                block = page.blocks[index]
-                for signature, value in _signatures(edge, _text(block), number):
-                    places[signature].setdefault(number, (block.top, value))
+    for number, (page, found_there) in enumerate(zip(pages, signatures, strict=True)):
+        for index, several in found_there.items():
+            for signature, value in several:
+                places[signature].setdefault(number, (page.blocks[index].top, value))
     return {
         signature: found
         for signature, found_on in places.items()
-        if (found := _runs(found_on, _least_pages(signature)))
+        if (found := _runs(found_on, _least_pages(signature), len(pages)))
     }
 
 
-def _runs(places: dict[int, _Place], least: int) -> dict[int, int]:
+def _runs(places: dict[int, _Place], least: int, pages: int) -> dict[int, _Run]:
     """The pages among ``places`` that are close to each other, with the first of each run."""
     if len(places) < least:
         return {}
     middle = sorted(top for top, _ in places.values())[len(places) // 2]
-    found: dict[int, int] = {}
+    distance = _MAX_DISTANCE if any(value for _, value in places.values()) else _NEXT
+    found: dict[int, _Run] = {}
     run: list[int] = []
     last = -1
     for number, (top, value) in sorted(places.items()):
         if abs(top - middle) > _SAME_PLACE:
             continue
-        if run and (number - run[-1] > _MAX_DISTANCE or value < last):
-            found |= _run(run, least)
+        if run and (number - run[-1] > distance or value < last):
+            found |= _run(run, least, pages)
             run = []
         run.append(number)
         last = value
-    return found | _run(run, least)
+    return found | _run(run, least, pages)
 
 
-def _run(run: list[int], least: int) -> dict[int, int]:
-    return dict.fromkeys(run, run[0]) if len(run) >= least else {}
+def _run(run: list[int], least: int, pages: int) -> dict[int, _Run]:
+    if len(run) < least:
+        return {}
+    is_dense = len(run) >= _DENSE * (run[-1] - run[0] + 1) and len(run) >= pages / 2
+    return dict.fromkeys(run, _Run(run[0], is_dense))
 
 
 def _least_pages(signature: _Signature) -> int:
@@ -144,29 +170,44 @@ def _least_pages(signature: _Signature) -> int:
 
 
 def _outermost(
-    rows: list[list[int]],
-    page: Page,
-    edge: str,
+    rows: list[_Row],
+    signatures: dict[int, list[tuple[_Signature, int]]],
     number: int,
-    running: dict[_Signature, dict[int, int]],
+    running: dict[_Signature, dict[int, _Run]],
 ) -> dict[int, int]:
     """The blocks that run, from the edge to the first row that holds something else.
 
     With each goes the page it was first on.
     """
-    found: dict[int, int] = {}
+    accepted: list[dict[int, _Run]] = []
     for row in rows:
-        for index in row:
-            firsts = [
+        found: dict[int, _Run] = {}
+        for index in row.blocks:
+            runs = [
                 running[signature][number]
-                for signature, _ in _signatures(edge, _text(page.blocks[index]), number)
+                for signature, _ in signatures.get(index, ())
                 if number in running.get(signature, {})
             ]
-            if firsts:
-                found[index] = min(firsts)
-        if any(index not in found for index in row):
+            if runs:
+                found[index] = min(runs)
+        if found:
+            accepted.append(found)
+        if len(found) < len(row.blocks):
             break
-    return found
+    # The line that a text begins a page with may chance to be the same on some of them.
+    while accepted and not (
+        _stands_apart(rows, len(accepted)) or all(run.is_dense for run in accepted[-1].values())
+    ):
+        accepted.pop()
+    return {index: run.first for found in accepted for index, run in found.items()}
+
+
+def _stands_apart(rows: list[_Row], count: int) -> bool:
+    """Tell whether more lies between ``count`` rows and the next than between the others."""
+    if len(rows) < count + 2:
+        return True
+    after, following = rows[count].place, rows[count + 1].place
+    return after - rows[count - 1].place >= _LEAST_SPACE * (following - after)
 
 
 def _signatures(edge: str, text: str, number: int) -> Iterator[tuple[_Signature, int]]:

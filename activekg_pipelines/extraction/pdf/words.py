@@ -13,11 +13,11 @@ from typing import Final
 
 # PDFium writes U+FFFE for a hyphen at a line's end. U+00AD is one that the writer
 # allowed, and never part of the word.
-_BREAK: Final = re.compile(
-    "(?P<left>\\w+)(?P<mark>[\ufffe\u00ad]|-(?=[ \t]*[\r\n]))"
-    "(?P<end>[ \t]*(?:\r\n?|\n)?)(?=(?P<right>\\w+))"
-)
+_BREAK: Final = re.compile("([\ufffe\u00ad]|-(?=[ \t]*[\r\n]))[ \t]*(?:\r\n?|\n)?(?=(\\w+))")
+_LEFT: Final = re.compile(r"\w+\Z")
+_MAX_LEFT: Final = 60
 _BROKEN: Final = re.compile("\\w+(?:[\ufffe\u00ad]\\s*|-[ \t]*[\r\n]+)\\w+")
+_SIGNS: Final = ("\ufffe", "\u00ad", "-\r", "-\n", "- \r", "- \n")
 _MARKS: Final = re.compile("[\ufffe\u00ad]")
 _PAGE_END: Final = re.compile("(\\w+)([-\ufffe\u00ad\u2010])\\s*\\Z")
 _PAGE_START: Final = re.compile(r"\s*([^\W\d_]+)((?:-\w+)*[^\w\s]*)(?:[ \t]+|\s*\n|\Z)")
@@ -70,17 +70,23 @@ class Vocabulary:
 
 def may_break(text: str) -> bool:
     """Tell whether a word of a page's text may be broken, also at its end."""
-    return _BREAK.search(text) is not None or _PAGE_END.search(text) is not None
+    return any(mark in text for mark in _SIGNS) or text.rstrip().endswith(("-", "\u2010"))
 
 
 def join_lines(text: str, vocabulary: Vocabulary) -> str:
     """Return ``text`` with the words that its lines break whole again."""
+    if not any(mark in text for mark in _SIGNS):
+        return text
 
-    def whole(match: re.Match[str]) -> str:
-        joined = vocabulary.joined(match["left"], match["right"], match["mark"])
-        return joined[: len(joined) - len(match["right"])]
+    def between(match: re.Match[str]) -> str:
+        start = match.start()
+        left = _LEFT.search(text, max(0, start - _MAX_LEFT), start)
+        if left is None:
+            return match.group() if match[1] == "-" else ""
+        joined = vocabulary.joined(left.group(), match[2], match[1])
+        return joined[len(left.group()) : len(joined) - len(match[2])]
 
-    return _MARKS.sub("", _BREAK.sub(whole, text))
+    return _MARKS.sub("", _BREAK.sub(between, text))
 
 
 def join_pages(before: str, after: str, vocabulary: Vocabulary) -> tuple[str, str] | None:
