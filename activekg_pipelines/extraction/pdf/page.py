@@ -34,8 +34,12 @@ _LEAST_COLUMN_GAP: Final = 8  # points
 _BEYOND: Final = re.compile("[^\x00-\uffff]")
 _LIGATURE: Final = re.compile("[\u0622\u0623\u0625\u0627]\u0644")
 _WORD: Final = re.compile(r"\S+")
-# A line that holds a word, with its end and the empty lines after it.
-_LINE: Final = re.compile(r"[^\r\n]*\S[^\r\n]*[\r\n]*")
+# A line that holds a word, with its end and the empty lines after it. PDFium has no line
+# end after the hyphen of a broken word.
+_LINE: Final = re.compile("[^\r\n\ufffe]*[^\\s\ufffe][^\r\n\ufffe]*(?:\ufffe|[\r\n]*)")
+# The rest of a broken word stands in the next line. What is further away, as a share of
+# the page's height, is something else.
+_NEXT_LINE: Final = 0.05
 
 _CellRef: TypeAlias = tuple[int, Box] | None
 """The grid, by number, and the cell in it that something lies in.
@@ -71,7 +75,8 @@ def read_page(
         parts, tables = _with_tables(list(pieces), grids, shown)
         return Page(blocks_of(parts), tables)
     gutters = [] if rotation or is_long else find_gutters(objects.texts)
-    lines = [_line(piece, shown) for piece in pieces]
+    lines: list[Line | Block] = [_line(piece, shown) for piece in pieces]
+    _part_unlike(lines)
     if gutters:
         lines = in_columns(lines, gutters, pieces.cut_line)
     return Page(blocks_of(lines))
@@ -89,6 +94,20 @@ def _shown(page: Any, rotation: int) -> tuple[float, float]:
     matrix = orientation(rotation)
     ys = [apply(matrix, x, y)[1] for x in (left, right) for y in (bottom, top)]
     return min(ys), max(max(ys) - min(ys), 1.0)
+
+
+def _part_unlike(lines: list[Line | Block]) -> None:
+    """Take the mark of a broken word from lines that no other line goes on from.
+
+    PDFium sees one where a foot follows the hyphen that a page ends with.
+    """
+    for index, (line, following) in enumerate(zip(lines, lines[1:], strict=False)):
+        if (
+            isinstance(line, Line)
+            and line.text.rstrip().endswith("\ufffe")
+            and not 0 <= following.top - line.bottom <= _NEXT_LINE
+        ):
+            lines[index] = line._replace(text=f"{line.text.rstrip()[:-1]}-\r\n\r\n")
 
 
 def _line(piece: _Piece, shown: tuple[float, float]) -> Line:
@@ -142,10 +161,12 @@ def _with_tables(
                 parts.append(_block(grids[number], table, shown))
             continue
         line.append(piece)
-        if piece.text[-1] in "\r\n":
+        if piece.text[-1] in "\r\n\ufffe":
             parts += _finished(line, shown)
             line = []
-    return [*parts, *_finished(line, shown)], len(written)
+    parts += _finished(line, shown)
+    _part_unlike(parts)
+    return parts, len(written)
 
 
 def _finished(pieces: list[_Piece], shown: tuple[float, float]) -> list[Line]:
@@ -235,6 +256,8 @@ class _Pieces:
         text = line.group()
         bare = len(text.rstrip())
         start = self._center(line.start() + bare - len(text[:bare].lstrip()))
+        if text[-1] == "\ufffe":
+            text += "\r\n"
         return _Piece(text, None, start, self._center(line.start() + bare - 1))
 
     def _is_clear(self, start: Point, end: Point) -> bool:

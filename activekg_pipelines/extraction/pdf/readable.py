@@ -35,6 +35,10 @@ _BITS: Final = {letter: -math.log2(count / 1000) for letter, count in _FREQUENCI
 
 def unknown_characters(text: str) -> int:
     """Return how many characters of ``text`` stand for something that is not known."""
+    shown = "".join(text.split())
+    # Nearly every text is done here, at a fiftieth of what the search costs.
+    if shown.isprintable() and "\ufffd" not in shown and "(cid:" not in shown:
+        return 0
     return len(_NO_CHARACTER.findall(text))
 
 

@@ -35,6 +35,8 @@ _MAX_OFFSET: Final = 2_000
 _LEAST_LETTERS: Final = 15
 _LEAST_SENTENCE: Final = 25
 
+_MIDDLE: Final = 0.5
+_BROKEN: Final = re.compile("[-\u2010\ufffe\u00ad]\\s*\\Z")
 _DIGITS: Final = re.compile(r"\d+")
 _ROMAN: Final = re.compile(r"\W*([ivxlc]{1,8})\W*")
 _ROMAN_VALUES: Final = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
@@ -92,12 +94,28 @@ def drop_running(pages: Sequence[Page]) -> list[int]:
         for edge_rows in edges.values():
             firsts |= _outermost(edge_rows, signatures[number], number, running)
         counts.append(sum(len(_text(page.blocks[index]).strip()) for index in firsts))
-        dropped = {index for index, first in firsts.items() if first < number}
-        if dropped:
-            page.blocks = [
-                block for index, block in enumerate(page.blocks) if index not in dropped
-            ]
+        if firsts:
+            page.blocks = _without_dropped(page.blocks, firsts, number)
     return counts
+
+
+def _without_dropped(blocks: list[Block], firsts: dict[int, int], number: int) -> list[Block]:
+    """The blocks of a page that are no repeated heads and feet.
+
+    A foot that is kept goes to the start of a page that ends in the middle of a word or,
+    maybe, a table.
+    """
+    body = [block for index, block in enumerate(blocks) if index not in firsts]
+    kept = [index for index, first in sorted(firsts.items()) if first == number]
+    feet = [index for index in kept if blocks[index].top > _MIDDLE]
+    if not (body and feet and (body[-1].table or _BROKEN.search(body[-1].text))):
+        feet = []
+    rest = [
+        block
+        for index, block in enumerate(blocks)
+        if index not in feet and (index in kept or index not in firsts)
+    ]
+    return [blocks[index] for index in feet] + rest
 
 
 def pattern(text: str) -> str:
@@ -227,17 +245,22 @@ def _signatures(edge: str, text: str, number: int) -> Iterator[tuple[_Signature,
     yield (edge, words, tuple(numbers)), 0
     for value in set(numbers):
         if value <= _MAX_PAGE_NUMBER and _may_count_pages(words, value - number):
-            yield (edge, words, _with_page(numbers, value, value - number)), 0
+            places = [place for place, other in enumerate(numbers) if other == value]
+            # "Page 6 of 6" goes on from "Page 5 of 6", and may stand there twice.
+            for several in [places, *([place] for place in places if len(places) > 1)]:
+                yield (edge, words, _with_page(numbers, several, value - number)), 0
     # Of a document that pages were taken out of, the numbers rise with gaps.
     if sum(map(str.isalpha, words)) >= _LEAST_SENTENCE:
-        for at_end, value in ((words.endswith("#"), -1), (words.startswith("#"), 0)):
-            if at_end and numbers[value] <= _MAX_OFFSET:
-                rising = _with_page(numbers, numbers[value], "rising")
-                yield (edge, words, rising), numbers[value]
+        last = len(numbers) - 1
+        for is_there, place in ((words.endswith("#"), last), (words.startswith("#"), 0)):
+            if is_there and numbers[place] <= _MAX_OFFSET:
+                yield (edge, words, _with_page(numbers, [place], "rising")), numbers[place]
 
 
-def _with_page(numbers: list[int], page: int, runs: int | str) -> tuple[object, ...]:
-    return tuple(("page", runs) if number == page else number for number in numbers)
+def _with_page(numbers: list[int], places: list[int], runs: int | str) -> tuple[object, ...]:
+    return tuple(
+        ("page", runs) if place in places else number for place, number in enumerate(numbers)
+    )
 
 
 def _may_count_pages(words: str, offset: int) -> bool:

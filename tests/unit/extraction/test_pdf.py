@@ -72,10 +72,11 @@ def test_pages_are_joined_by_blank_lines(tmp_path: Path, engine: PdfEngine) -> N
     assert document.facts == {
         "engine": engine,
         "characters": 33,
-        "warnings": [],
+        "warnings": [{"kind": "partly_read", "count": 1, "total": 3}],
         "pages": 3,
         "empty_pages": 1,
         "tables": 0,
+        "page_starts": [0, 24, 24],
     }
 
 
