@@ -61,8 +61,7 @@ class _Box(NamedTuple):
 
 def hidden_texts(page: Any, objects: PageObjects, visible: Area) -> list[tuple[Text, str]]:
     """Return the texts that nobody sees and why, given the part of the page that shows."""
-    finder = _Finder(objects, visible)
-    found = [(text, why) for text in objects.texts if (why := finder.why_hidden(text))]
+    found = list(_Finder(objects, visible).found())
     suspects = [text for text, why in found if why == SAME_COLOUR]
     if suspects and not _are_plain(page, suspects):
         return [(text, why) for text, why in found if why != SAME_COLOUR]
@@ -81,21 +80,28 @@ class _Finder:
                 for band in _bands(box.area, visible):
                     self._bands[band].append(box)
 
-    def why_hidden(self, text: Text) -> str:
-        """Why nobody sees a text, or ""."""
-        left, bottom, right, top = text.area
-        if right <= left and top <= bottom:
-            return ""
+    def found(self) -> Iterator[tuple[Text, str]]:
+        """The texts that nobody sees, and why."""
         x0, y0, x1, y1 = self._visible
-        if right < x0 or left > x1 or top < y0 or bottom > y1:
-            return OFF_THE_PAGE
-        if top - bottom < _LEAST_SIZE and self._is_tiny(text):
-            return TOO_SMALL
-        if not self._knows_boxes:
-            return ""
-        color = self._painter.color(text.handle)
-        around = self._around(text) if self._bands else []
-        if not (around or min(color) >= _NEARLY_WHITE) or calls.text_mode(text.handle) != _FILLED:
+        color, has_boxes = self._painter.color, bool(self._bands)
+        for text in self._objects.texts:
+            left, bottom, right, top = text.area
+            if right <= left and top <= bottom:
+                continue
+            if right < x0 or left > x1 or top < y0 or bottom > y1:
+                yield text, OFF_THE_PAGE
+            elif top - bottom < _LEAST_SIZE and self._is_tiny(text):
+                yield text, TOO_SMALL
+            elif self._knows_boxes:
+                painted = color(text.handle)
+                around = self._around(text) if has_boxes else []
+                if (around or min(painted) >= _NEARLY_WHITE) and (
+                    why := self._why_lost(text, painted, around)
+                ):
+                    yield text, why
+
+    def _why_lost(self, text: Text, color: _Color, around: list[_Box]) -> str:
+        if calls.text_mode(text.handle) != _FILLED:
             return ""
         if any(box.path.order > text.order and self._covers(box, text) for box in around):
             return COVERED
@@ -109,11 +115,11 @@ class _Finder:
 
     def _is_lost(self, text: Text, color: _Color, below: list[_Box]) -> bool:
         """Tell whether the text has the colour of the last thing painted below it."""
-        pictures = [*self._objects.pictures, *self._objects.shadings]
-        if any(_touches(area, text.area) for area in pictures):
-            return False
         ground = below[-1].color if below else _WHITE
-        return ground is not None and _is_same(color, ground)
+        if ground is None or not _is_same(color, ground):
+            return False
+        pictures = [*self._objects.pictures, *self._objects.shadings]
+        return not any(_touches(area, text.area) for area in pictures)
 
     def _around(self, text: Text) -> list[_Box]:
         """The boxes that lie under or over all of a text."""

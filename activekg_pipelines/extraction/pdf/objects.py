@@ -104,6 +104,8 @@ class _Walk:
         """Find the objects below ``owner``, a page or a form."""
         found, object_type = self.found, calls.object_type
         text, path, picture, shading = calls.TEXT, calls.PATH, calls.IMAGE, calls.SHADING
+        bounds, at, unpack = calls.object_bounds, self._at, _FOUR_FLOATS.unpack_from
+        texts, floats = found.texts, self._floats
         for index in range(count(owner)):
             handle = get(owner, index)
             kind = object_type(handle)
@@ -111,9 +113,11 @@ class _Walk:
             if self._seen > _MAX_OBJECTS:
                 return
             if kind == text:
-                if len(found.texts) < _MAX_TEXTS:
-                    area = self._area(handle, outer)
-                    found.texts.append(Text(handle, form, outer, area, self._seen))
+                if len(texts) < _MAX_TEXTS and bounds(handle, at, at + 4, at + 8, at + 12):
+                    area = unpack(floats)
+                    if form:
+                        area = moved(area, outer)
+                    texts.append(Text(handle, form, outer, area, self._seen))
             elif kind == path:
                 self._add_path(handle, outer)
             elif kind == picture:

@@ -114,7 +114,7 @@ def _line(piece: _Piece, shown: tuple[float, float]) -> Line:
     (x0, y0), (x1, y1) = piece.start, piece.end
     top, height = shown
     return Line(
-        _whole_characters(piece.text),
+        piece.text,
         (min(y0, y1) - top) / height,
         (max(y0, y1) - top) / height,
         min(x0, x1),
@@ -174,6 +174,7 @@ def _finished(pieces: list[_Piece], shown: tuple[float, float]) -> list[Line]:
     if not pieces:
         return []
     text = "".join(piece.text for piece in pieces).rstrip("\r\n")
+    text = _whole_characters(text)
     whole = _Piece(f"{text}\r\n", None, pieces[0].start, pieces[-1].end)
     return [_line(whole, shown)]
 

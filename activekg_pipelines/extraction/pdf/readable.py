@@ -16,6 +16,7 @@ _CID: Final = re.compile(r"\(cid:\d+\)")
 _LEAST_UNKNOWN: Final = 10
 _LEAST_SHARE: Final = 0.05
 _LEAST_LETTERS: Final = 40
+_SAMPLE: Final = 2_000
 _MIN_LATIN: Final = 0.5
 # Mean bits of a letter under the frequencies below. Texts of 13 languages have 4.0 to 4.5,
 # and with their letters moved 4.8 to 5.6.
@@ -56,6 +57,7 @@ def is_gibberish(text: str) -> bool:
     A font may say "Wkh" for what it shows as "The". Codes and figures are no sign of it,
     so only a longer text of letters is judged.
     """
+    text = text[:_SAMPLE]
     lower = text.lower()
     counts = [lower.count(letter) for letter in _BITS]
     letters = sum(counts)

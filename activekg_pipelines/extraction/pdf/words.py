@@ -16,12 +16,11 @@ from typing import Final
 _BREAK: Final = re.compile("([\ufffe\u00ad]|-(?=[ \t]*[\r\n]))[ \t]*(?:\r\n?|\n)?(?=(\\w+))")
 _LEFT: Final = re.compile(r"\w+\Z")
 _MAX_LEFT: Final = 60
-_BROKEN: Final = re.compile("\\w+(?:[\ufffe\u00ad]\\s*|-[ \t]*[\r\n]+)\\w+")
 _SIGNS: Final = ("\ufffe", "\u00ad", "-\r", "-\n", "- \r", "- \n")
 _MARKS: Final = re.compile("[\ufffe\u00ad]")
 _PAGE_END: Final = re.compile("(\\w+)([-\ufffe\u00ad\u2010])\\s*\\Z")
 _PAGE_START: Final = re.compile(r"\s*([^\W\d_]+)((?:-\w+)*[^\w\s]*)(?:[ \t]+|\s*\n|\Z)")
-_WORDS: Final = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_ENDS: Final = ("", ",", ".", ";", ":", ")", "?", "!")
 # Halves of words that are written with a hyphen far more often than as one word.
 _BEFORE: Final = frozenset(
     "well self quasi high low long short full real first second third single double triple "
@@ -42,10 +41,13 @@ class Vocabulary:
     """The words of a document, with and without hyphens inside them."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        self._words: Counter[str] = Counter()
+        self._parts: Counter[str] = Counter()
         for text in texts:
-            # A broken word is none of them, and neither are its halves.
-            self._words.update(_WORDS.findall(_BROKEN.sub(" ", text).casefold()))
+            self._parts.update(text.casefold().split())
+
+    def __getitem__(self, word: str) -> int:
+        """How often a word is there, alone or before a mark."""
+        return sum(self._parts[word + mark] for mark in _ENDS)
 
     def joined(self, left: str, right: str, mark: str) -> str:
         """Return the two halves of a word as the word that they are."""
@@ -62,10 +64,10 @@ class Vocabulary:
         if right[0].isdigit() or right[0].isupper() or left[-1].isdigit() or left[-1].isupper():
             return True
         whole, hyphened = f"{left}{right}".casefold(), f"{left}-{right}".casefold()
-        if self._words[whole] != self._words[hyphened]:
-            return self._words[hyphened] > self._words[whole]
+        if self[whole] != self[hyphened]:
+            return self[hyphened] > self[whole]
         first, second = left.casefold(), right.casefold()
-        return first in _BEFORE or (second in _AFTER and self._words[first] > 0)
+        return first in _BEFORE or (second in _AFTER and self[first] > 0)
 
 
 def may_break(text: str) -> bool:
