@@ -45,7 +45,7 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
     Raises:
         Encrypted: it wants a password.
         Corrupt: it cannot be opened, has no pages, none of its pages can be read, or a
-            drawing in it draws itself.
+            drawing in it has no end.
         NoTextLayer: its pages open but hold no text, as a scan's, or only the stamp that
             a program wrote on each.
         TextTooLarge: see :func:`~activekg_pipelines.extraction.document.finish`.

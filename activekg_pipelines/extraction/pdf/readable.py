@@ -15,7 +15,8 @@ _CID: Final = re.compile(r"\(cid:\d+\)")
 # A few are bullets and ticks of symbol fonts.
 _LEAST_UNKNOWN: Final = 10
 _LEAST_SHARE: Final = 0.05
-_LEAST_LETTERS: Final = 40
+_LEAST_LETTERS: Final = 32
+_LONG_WORD: Final = re.compile(r"[^\W\d_]{4,}")
 _SAMPLE: Final = 2_000
 _MIN_LATIN: Final = 0.5
 # Mean bits of a letter under the frequencies below. Texts of 13 languages have 4.0 to 4.5,
@@ -58,6 +59,13 @@ def is_gibberish(text: str) -> bool:
     so only a longer text of letters is judged.
     """
     text = text[:_SAMPLE]
+    if not _has_odd_letters(text):
+        return False
+    # Codes and short names have odd letters, too, and are short.
+    return _has_odd_letters(" ".join(_LONG_WORD.findall(text)))
+
+
+def _has_odd_letters(text: str) -> bool:
     lower = text.lower()
     counts = [lower.count(letter) for letter in _BITS]
     letters = sum(counts)

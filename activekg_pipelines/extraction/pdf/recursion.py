@@ -1,6 +1,6 @@
-"""Finds drawings (form XObjects) that draw themselves, before an engine follows them.
+"""Finds drawings (form XObjects) without an end, before an engine follows them.
 
-PDFium follows such a drawing until time or memory ends, and so does one that draws
+PDFium follows one that draws itself twice until time or memory ends, and one that draws
 another twice, which draws a third twice, and so on. Only what lies open in the file is
 looked at: a stream never hides in another one, so every drawing does.
 """
@@ -32,7 +32,10 @@ _MAX_CONTENT: Final = 1_000_000
 _MAX_ALL_CONTENT: Final = 50_000_000
 # Each asks for a walk through the file.
 _MAX_LOOKUPS: Final = 100
-_MAX_DRAWN: Final = 1_000_000
+# PDFium ends forty levels down, so that a drawing that draws itself once is none without
+# an end.
+_MAX_DEPTH: Final = 40
+_MAX_DRAWN: Final = 200_000
 """Drawings inside drawings; a map of a city has thousands."""
 
 _Data: TypeAlias = "mmap.mmap | bytes"
@@ -44,7 +47,7 @@ def refuse_endless_drawings(path: Path) -> None:
     """Look for drawings that no engine comes to an end with.
 
     Raises:
-        Corrupt: a drawing draws itself, or so many others that it has no end.
+        Corrupt: a drawing draws itself again and again, or too many others.
     """
     if path.stat().st_size == 0:
         return
@@ -167,30 +170,33 @@ def _content(data: _Data, place: tuple[int, int]) -> bytes:
 
 
 def _check(graph: _Graph) -> None:
-    """Go through all drawings, those that others draw first, and add up what they draw."""
-    totals: dict[int, int] = {}
-    for first in graph:
-        path = [(first, iter(graph[first]))] if first not in totals else []
-        on_path = {first}
-        while path:
-            number, rest = path[-1]
-            for child in rest:
-                if child in on_path:
-                    raise Corrupt(
-                        f"A drawing of the PDF (form XObject {child}) draws itself and has no end."
-                    )
-                if child in graph and child not in totals:
-                    path.append((child, iter(graph[child])))
-                    on_path.add(child)
-                    break
-            else:
-                path.pop()
-                on_path.discard(number)
-                totals[number] = sum(
-                    times * (1 + totals.get(child, 0)) for child, times in graph[number].items()
+    """Add up what each drawing draws, level by level, as deep as an engine goes."""
+    totals = dict.fromkeys(graph, 0)
+    for _ in range(_MAX_DEPTH):
+        last = totals
+        totals = {
+            number: sum(times * (1 + last.get(child, 0)) for child, times in drawn.items())
+            for number, drawn in graph.items()
+        }
+        if totals == last:
+            return
+        for number, total in totals.items():
+            if total > _MAX_DRAWN:
+                what = "itself" if _draws(graph, number) else f"more than {_MAX_DRAWN:,} others"
+                raise Corrupt(
+                    f"A drawing of the PDF (form XObject {number}) draws {what} and has no end."
                 )
-                if totals[number] > _MAX_DRAWN:
-                    raise Corrupt(
-                        f"A drawing of the PDF (form XObject {number}) draws more than "
-                        f"{_MAX_DRAWN:,} others."
-                    )
+
+
+def _draws(graph: _Graph, wanted: int) -> bool:
+    """Tell whether a drawing draws itself, maybe by way of others."""
+    seen: set[int] = set()
+    waiting = [wanted]
+    while waiting:
+        for child in graph.get(waiting.pop(), {}):
+            if child == wanted:
+                return True
+            if child not in seen:
+                seen.add(child)
+                waiting.append(child)
+    return False
