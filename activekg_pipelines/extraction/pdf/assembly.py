@@ -6,7 +6,6 @@ Words and tables that a page's end cuts are whole again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-
 from typing import Final, TypeAlias
 
 from activekg_pipelines.extraction import markdown_writer
@@ -125,9 +124,7 @@ def _rendered(
     return rendered
 
 
-def _rows(
-    pages: Sequence[Page], place: _Place, vocabulary: Vocabulary | None
-) -> list[list[str]]:
+def _rows(pages: Sequence[Page], place: _Place, vocabulary: Vocabulary | None) -> list[list[str]]:
     table = pages[place[0]].blocks[place[1]].table
     rows = [] if table is None else table.rows
     if vocabulary is not None:
@@ -146,9 +143,7 @@ def _without_head(rows: list[list[str]], first: list[list[str]]) -> list[list[st
     return rows[repeated:]
 
 
-def _text(
-    number: int, page: Page, tables: dict[_Place, str], vocabulary: Vocabulary | None
-) -> str:
+def _text(number: int, page: Page, tables: dict[_Place, str], vocabulary: Vocabulary | None) -> str:
     segments: list[list[str]] = [[]]
     for index, block in enumerate(page.blocks):
         if block.table is not None:

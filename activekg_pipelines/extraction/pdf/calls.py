@@ -59,9 +59,7 @@ segment_point: Final = _function("FPDFPathSegment_GetPoint", c_int, c_void_p, c_
 segment_type: Final = _function("FPDFPathSegment_GetType", c_int, c_void_p)
 segment_closes: Final = _function("FPDFPathSegment_GetClose", c_int, c_void_p)
 character_box: Final = _function("FPDFText_GetCharBox", c_int, c_void_p, c_int, *[c_void_p] * 4)
-character_index: Final = _function(
-    "FPDFText_GetCharIndexFromTextIndex", c_int, c_void_p, c_int
-)
+character_index: Final = _function("FPDFText_GetCharIndexFromTextIndex", c_int, c_void_p, c_int)
 character_code: Final = _function("FPDFText_GetUnicode", c_uint, c_void_p, c_int)
 
 TEXT: Final[int] = pdfium.FPDF_PAGEOBJ_TEXT

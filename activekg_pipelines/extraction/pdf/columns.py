@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Final
 
 from activekg_pipelines.extraction.pdf.blocks import Line
@@ -54,7 +55,7 @@ def _shared(gaps: list[tuple[float, float]]) -> list[tuple[float, float]]:
     while len(left) >= _LEAST_ROWS and len(found) < _MAX_GUTTERS:
         ends = sorted([(start, 0) for start, _ in left] + [(end, 1) for _, end in left])
         most, open_gaps, best = 0, 0, 0.0
-        for (place, closes), (following, _) in zip(ends, ends[1:], strict=False):
+        for (place, closes), (following, _) in pairwise(ends):
             open_gaps += -1 if closes else 1
             if open_gaps > most:
                 most, best = open_gaps, (place + following) / 2

@@ -32,8 +32,38 @@ _FILE_NAME: Final = re.compile(
 )
 _MAX_QUOTED: Final = 100
 _NO_TITLE: Final = frozenset(
-    {"untitled", "(anonymous)", "powerpoint presentation", "document", "title", "none", "null"}
+    {
+        "untitled", "(anonymous)", "(untitled)", "powerpoint presentation",
+        "powerpoint-präsentation", "document", "title", "none", "null", "template", "vorlage",
+        "dokumentvorlage", "normal", "blank", "form", "formular", "scan", "scanned document",
+        "scanned image", "new document", "letterhead", "default", "test", "print", "report",
+        "sheet", "page",
+    }
+)  # fmt: skip
+# "Microsoft Word", "Adobe Acrobat Pro 9.0", "LaTeX with hyperref package": the name of a
+# program and nothing besides.
+_PROGRAM: Final = re.compile(
+    r"(microsoft|adobe|libreoffice|openoffice(\.org)?|latex|pdflatex|tex|corel|quark(xpress)?|apple"
+    r"|google|acrobat|word|excel|powerpoint|writer|calc|impress|indesign|framemaker|pagemaker"
+    r"|photoshop|illustrator|distiller|pages|numbers|keynote|docs|crystal reports|visio|project"
+    r"|office|coreldraw|pdfcreator|ghostscript|reportlab|jasperreports|wkhtmltopdf|camscanner)"
+    r"(\W+(microsoft|indesign|acrobat|photoshop|illustrator|libreoffice|openoffice|adobe|word|excel|powerpoint|acrobat|office|writer|calc|impress|pro|dc|reader"
+    r"|document|template|vorlage|with|hyperref|package|version|v|cc|cs|pdf|\d+))*\W*",
+    re.IGNORECASE,
 )
+# "Document1", "Folie 1", "Untitled-2", "Template 3.2": what a program calls what has no name.
+_NUMBERED: Final = re.compile(
+    r"(document|dokument|doc|presentation|präsentation|book|mappe|workbook|slide|folie|untitled"
+    r"|unbenannt|ohne titel|sans titre|layout|page|seite|sheet|tabelle|drawing|zeichnung|scan"
+    r"|image|template|vorlage|title|titel|form|formular|file)[\W_]*[\d\W_]*",
+    re.IGNORECASE,
+)
+# "[Title]", "<document title>", "Insert title here"
+_PLACEHOLDER: Final = re.compile(
+    r"[\[<{].{0,60}[\]>}]|(insert|enter|type|your|add)\b.{0,30}\b(title|name|text)\b.{0,20}",
+    re.IGNORECASE,
+)
+_LETTER: Final = re.compile(r"[^\W\d_]")
 
 
 def extract(path: Path, limits: Limits) -> ExtractedDocument:
@@ -151,18 +181,21 @@ def _refuse(found: PdfPages, text: str, unreadable: int) -> NoReturn:
             f"{text[:_MAX_QUOTED]!r}."
         )
     if any(page.shows_something for page in found.pages):
-        raise NoTextLayer(
-            f"No page of the PDF ({count} in all) holds text; it is probably a scan."
-        )
+        raise NoTextLayer(f"No page of the PDF ({count} in all) holds text; it is probably a scan.")
     raise NoTextLayer(f"No page of the PDF ({count} in all) shows any text or picture.")
 
 
 def sensible_title(title: str | None) -> str | None:
     """Return the metadata's title without the program's prefix.
 
-    None for file names and placeholders.
+    None for file names, numbers, placeholders and names of programs and templates.
     """
     if not title:
         return None
     stripped = _PRODUCER_PREFIX.sub("", title.strip("\x00 \t\r\n"))
-    return None if stripped.lower() in _NO_TITLE or _FILE_NAME.search(stripped) else stripped
+    if stripped.lower() in _NO_TITLE or _FILE_NAME.search(stripped):
+        return None
+    if not _LETTER.search(stripped):
+        return None
+    nothing = (_PROGRAM, _NUMBERED, _PLACEHOLDER)
+    return None if any(each.fullmatch(stripped) for each in nothing) else stripped

@@ -128,10 +128,7 @@ class _Finder:
         return [box for box in self._bands.get(band, ()) if _holds(box.area, area)]
 
     def _covers(self, box: _Box, text: Text) -> bool:
-        return (
-            box.color is not None
-            and self._painter.is_unclipped(box.path, text.area)
-        )
+        return box.color is not None and self._painter.is_unclipped(box.path, text.area)
 
     def _boxes(self) -> Iterator[_Box]:
         painter = self._painter
@@ -236,9 +233,9 @@ def _are_plain(page: Any, texts: list[Text]) -> bool:
         if not bitmap:
             continue
         try:
-            size = pypdfium2.raw.FPDFBitmap_GetStride(
+            size = pypdfium2.raw.FPDFBitmap_GetStride(bitmap) * pypdfium2.raw.FPDFBitmap_GetHeight(
                 bitmap
-            ) * pypdfium2.raw.FPDFBitmap_GetHeight(bitmap)
+            )
             buffer = ctypes.string_at(pypdfium2.raw.FPDFBitmap_GetBuffer(bitmap), size)
         finally:
             pypdfium2.raw.FPDFBitmap_Destroy(bitmap)

@@ -10,6 +10,7 @@ import re
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from activekg_pipelines.extraction.pdf import calls
@@ -101,11 +102,11 @@ def _part_unlike(lines: list[Line | Block]) -> None:
 
     PDFium sees one where a foot follows the hyphen that a page ends with.
     """
-    for index, (line, following) in enumerate(zip(lines, lines[1:], strict=False)):
+    for index, (line, following) in enumerate(pairwise(lines)):
         if (
             isinstance(line, Line)
             and line.text.rstrip().endswith("\ufffe")
-            and not 0 <= following.top - line.bottom <= _NEXT_LINE
+            and following.top - line.bottom > _NEXT_LINE
         ):
             lines[index] = line._replace(text=f"{line.text.rstrip()[:-1]}-\r\n\r\n")
 
@@ -122,9 +123,7 @@ def _line(piece: _Piece, shown: tuple[float, float]) -> Line:
     )
 
 
-def _grids(
-    objects: PageObjects, rotation: int, warnings: list[DocumentWarning]
-) -> list[Grid]:
+def _grids(objects: PageObjects, rotation: int, warnings: list[DocumentWarning]) -> list[Grid]:
     try:
         return [
             grid
@@ -420,9 +419,7 @@ class _Indexes(Sequence[int]):
         self._count = count
         self._handle = calls.address(textpage)
         self._is_plain = len(text) == count
-        self._beyond = (
-            [] if text.isascii() else [match.start() for match in _BEYOND.finditer(text)]
-        )
+        self._beyond = [] if text.isascii() else [match.start() for match in _BEYOND.finditer(text)]
 
     def __len__(self) -> int:
         return self._count

@@ -16,6 +16,7 @@ from typing import Any, Final
 import pypdfium2
 
 from activekg_pipelines.errors import Corrupt, Encrypted
+from activekg_pipelines.extraction.document import check_length
 from activekg_pipelines.extraction.document_limits import Limits
 from activekg_pipelines.extraction.pdf import calls
 from activekg_pipelines.extraction.pdf.annotations import Annotations, read_annotations
@@ -129,6 +130,7 @@ class _Reader:
             objects = read_objects(page)
             self._leave_out_hidden(page, objects)
             with closing(page.get_textpage()) as textpage:
+                check_length(self._found.characters + textpage.count_chars(), self._limits)
                 read = read_page(page, textpage, objects, self._found.warnings)
             read = self._rescued(index, read, objects)
             read.picture_share = objects.picture_share(visible_area(page))

@@ -95,9 +95,7 @@ def _children(
     dictionary = file.data[place[0] : place[1]]
     resources = _value(file, dictionary, _RESOURCES)
     xobjects = _value(file, resources, _XOBJECTS)
-    return {
-        name: int(number) for name, number in _ENTRY.findall(xobjects) if int(number) in forms
-    }
+    return {name: int(number) for name, number in _ENTRY.findall(xobjects) if int(number) in forms}
 
 
 def _value(file: _File, dictionary: bytes, key: re.Pattern[bytes]) -> bytes:

@@ -278,8 +278,7 @@ def _roman(letters: str) -> int:
     values = [_ROMAN_VALUES[letter] for letter in letters]
     following = [*values[1:], 0]
     return sum(
-        -value if value < after else value
-        for value, after in zip(values, following, strict=True)
+        -value if value < after else value for value, after in zip(values, following, strict=True)
     )
 
 

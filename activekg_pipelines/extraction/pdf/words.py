@@ -23,18 +23,27 @@ _PAGE_START: Final = re.compile(r"\s*([^\W\d_]+)((?:-\w+)*[^\w\s]*)(?:[ \t]+|\s*
 _ENDS: Final = ("", ",", ".", ";", ":", ")", "?", "!")
 # Halves of words that are written with a hyphen far more often than as one word.
 _BEFORE: Final = frozenset(
-    "well self quasi high low long short full real first second third single double triple "
-    "fixed large small one two three four five six seven eight nine ten".split()
-)
+    {
+        "well", "self", "quasi", "high", "low", "long", "short", "full", "real", "first",
+        "second", "third", "single", "double", "triple", "fixed", "large", "small", "one",
+        "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+    }
+)  # fmt: skip
 _AFTER: Final = frozenset(
-    "based known defined specific related oriented driven dependent level quality pressure "
-    "temperature friendly resistant efficient effective established documented equipped "
-    "purpose aware sized".split()
-)
+    {
+        "based", "known", "defined", "specific", "related", "oriented", "driven",
+        "dependent", "level", "quality", "pressure", "temperature", "friendly", "resistant",
+        "efficient", "effective", "established", "documented", "equipped", "purpose",
+        "aware", "sized", "adjusted", "assembled", "built",
+    }
+)  # fmt: skip
 # "Vor-" at a line's end before "und Nachteile" lacks what the next word ends with.
 _SUSPENDED: Final = frozenset(
-    "und oder bis bzw sowie and or to et ou y o e ed en of och eller og i lub".split()
-)
+    {
+        "und", "oder", "bis", "bzw", "sowie", "and", "or", "to", "et", "ou", "y", "o", "e",
+        "ed", "en", "of", "och", "eller", "og", "i", "lub",
+    }
+)  # fmt: skip
 
 
 class Vocabulary:

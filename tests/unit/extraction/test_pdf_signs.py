@@ -98,8 +98,7 @@ SENTENCE = "the current data suggests that exercise improves fitness of old and 
 
 def moved(text: str, steps: int) -> str:
     return "".join(
-        chr((ord(letter) - 97 + steps) % 26 + 97) if letter.isalpha() else letter
-        for letter in text
+        chr((ord(letter) - 97 + steps) % 26 + 97) if letter.isalpha() else letter for letter in text
     )
 
 
@@ -116,7 +115,7 @@ def test_letters_that_stand_for_others_are_a_sign(steps: int) -> None:
         "Le comité a examiné le rapport annuel de l'usine et décidé de fermer la fonderie",
         "Komitea tarkasti tehtaan vuosikertomuksen ja päätti sulkea valimon maaliskuussa",
         "Wszystkie pompy są sprawdzane dwa razy przez dwie osoby przed wysyłką do klienta",
-        "Fabrikanın yıllık raporu incelendi ve dökümhanenin kapatılmasına karar verildi",
+        "Gyárunk éves jelentését átnézték, és úgy döntöttek, hogy bezárják az öntödét",
         "V-320 XKZ 7781 QQW 1200 ZX-81 PKW LKW GmbH KG WLAN HTTP XML QXZ 55 WWW DSL",
         "委员会审查了工厂的年度报告 并决定关闭铸造厂 因为熔炉不再符合规定 委员会审查了工厂",
         "\uf0b7 First point of the list \uf0b7 Second point of it \uf0b7 Third point of all",
