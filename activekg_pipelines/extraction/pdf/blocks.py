@@ -89,8 +89,7 @@ def blocks_of(parts: Iterable[Line | Block]) -> list[Block]:
     blocks: list[Block] = []
     inner: list[Line] = []
     for part in found:
-        is_line = isinstance(part, Line)
-        if is_line and part.top not in at_edge:
+        if isinstance(part, Line) and part.top not in at_edge:
             inner.append(part)
             continue
         if inner:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeAlias
 
 from activekg_pipelines.extraction.pdf.blocks import Line
 from activekg_pipelines.extraction.pdf.objects import Text
+
+Gutter: TypeAlias = tuple[float, float]
+"""The left and the right end of a gap between columns, in points."""
 
 _LEAST_ROWS: Final = 4
 # Between columns of text lies at least the height of a letter, and no less than this in
@@ -28,11 +31,11 @@ _WORD: Final = re.compile(r"\S+")
 _MAX_TEXTS: Final = 5_000
 
 
-def find_gutters(texts: Sequence[Text]) -> list[tuple[float, float]]:
-    """Return the gaps, as left and right in points, that many rows of a page share."""
+def find_gutters(texts: Sequence[Text]) -> list[Gutter]:
+    """Return the gaps that many rows of a page share, from left to right."""
     if len(texts) < 2 * _LEAST_ROWS or len(texts) > _MAX_TEXTS:
         return []
-    gaps: list[tuple[float, float]] = []
+    gaps: list[Gutter] = []
     last = texts[0].area
     for text in texts[1:]:
         area = text.area
@@ -48,9 +51,9 @@ def find_gutters(texts: Sequence[Text]) -> list[tuple[float, float]]:
     return _shared(gaps)
 
 
-def _shared(gaps: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def _shared(gaps: list[Gutter]) -> list[Gutter]:
     """The parts that enough of the gaps have in common, from left to right."""
-    found: list[tuple[float, float]] = []
+    found: list[Gutter] = []
     left = sorted(gaps)
     while len(left) >= _LEAST_ROWS and len(found) < _MAX_GUTTERS:
         ends = sorted([(start, 0) for start, _ in left] + [(end, 1) for _, end in left])
@@ -69,15 +72,14 @@ def _shared(gaps: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def in_columns(
     lines: list[Line],
-    gutters: list[tuple[float, float]],
-    cut: Callable[[int, float], Line | None],
+    gutters: list[Gutter],
+    cut: Callable[[int, Gutter], Line | None],
 ) -> list[Line]:
     """Return ``lines`` with those that cross gutters cut there, column after column.
 
-    ``cut(number, x)`` gives what of a line lies left of ``x``, with its white space,
-    or None when the line has no gap there.
+    ``cut`` gives what of a line, by number, lies left of a gutter, with its white space,
+    or None when something of the line lies in the gutter.
     """
-    middles = [(left + right) / 2 for left, right in gutters]
     ordered: list[Line] = []
     run: list[list[Line | None]] = []
     whole: list[Line] = []
@@ -91,7 +93,7 @@ def in_columns(
         run, whole = [], []
 
     for number, line in enumerate(lines):
-        row = _cells(line, number, middles, cut)
+        row = _cells(line, number, gutters, cut)
         if row is None:
             close()
             ordered.append(line)
@@ -103,19 +105,20 @@ def in_columns(
 
 
 def _cells(
-    line: Line, number: int, middles: list[float], cut: Callable[[int, float], Line | None]
+    line: Line, number: int, gutters: list[Gutter], cut: Callable[[int, Gutter], Line | None]
 ) -> list[Line | None] | None:
     """The parts of a line by column; None when it goes through a gutter."""
     row: list[Line | None] = []
     rest: Line | None = line
-    for middle in middles:
+    for gutter in gutters:
+        middle = sum(gutter) / 2
         if rest is None or rest.left >= middle:
             row.append(None)
         elif rest.right <= middle:
             row.append(rest)
             rest = None
         else:
-            part = cut(number, middle)
+            part = cut(number, gutter)
             if part is None:
                 return None
             taken = len(line.text) - len(rest.text)

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from activekg_pipelines.extraction.pdf import calls
 from activekg_pipelines.extraction.pdf.blocks import Block, Line, Page, Table, blocks_of
-from activekg_pipelines.extraction.pdf.columns import find_gutters, in_columns
+from activekg_pipelines.extraction.pdf.columns import Gutter, find_gutters, in_columns
 from activekg_pipelines.extraction.pdf.grid import Box, Grid, Point, find_grids
 from activekg_pipelines.extraction.pdf.lines import TooManyLinesError, orientation, read_lines
 from activekg_pipelines.extraction.pdf.objects import Area, PageObjects, apply
@@ -31,7 +31,6 @@ _MAX_TABLE_CHARS: Final = 200_000
 _UNRULED_LINES: Final = 4
 _LEAST_LINE_FEED: Final = 2  # points
 _FIGURE: Final = re.compile(r"[^A-Za-z]*\d[^A-Za-z]*|\W*|\(?[A-Z]\)?")
-_LEAST_COLUMN_GAP: Final = 8  # points
 _BEYOND: Final = re.compile("[^\x00-\uffff]")
 _LIGATURE: Final = re.compile("[\u0622\u0623\u0625\u0627]\u0644")
 _WORD: Final = re.compile(r"\S+")
@@ -79,7 +78,8 @@ def read_page(
     lines: list[Line | Block] = [_line(piece, shown) for piece in pieces]
     _part_unlike(lines)
     if gutters:
-        lines = in_columns(lines, gutters, pieces.cut_line)
+        own = [line for line in lines if isinstance(line, Line)]
+        return Page(blocks_of(in_columns(own, gutters, pieces.cut_line)))
     return Page(blocks_of(lines))
 
 
@@ -232,10 +232,10 @@ class _Pieces:
         is_glyph = self._center(letters.start()) == self._center(letters.start() + 1)
         return second + first if is_glyph else first + second
 
-    def cut_line(self, number: int, x: float) -> Line | None:
-        """What of the page's line ``number`` lies left of ``x``.
+    def cut_line(self, number: int, gutter: Gutter) -> Line | None:
+        """What of the page's line ``number`` lies left of a gutter.
 
-        None when no gap between words is there.
+        None when something of it lies in the gutter.
         """
         if self._lines is None:
             self._lines = [match.span() for match in _LINE.finditer(self._text)]
@@ -243,12 +243,12 @@ class _Pieces:
         last = None
         for word in _WORD.finditer(self._text, first, end):
             start = self._center(word.start())
-            if start[0] > x:
-                if last is None or start[0] - last[0] < _LEAST_COLUMN_GAP:
+            if start[0] >= gutter[0]:
+                if last is None or start[0] < gutter[1]:
                     return None
                 return Line(_whole_characters(self._text[first : word.start()]), 0, 0, 0, last[0])
             last = self._center(word.end() - 1)
-            if last[0] > x:
+            if last[0] > gutter[0]:
                 return None
         return None
 
