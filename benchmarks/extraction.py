@@ -180,7 +180,8 @@ def _our_pages(path: Path) -> list[tuple[float, int]] | None:
     """
     import pypdfium2
 
-    from activekg_pipelines.extraction.pdf.page import page_text
+    from activekg_pipelines.extraction.pdf.objects import read_objects
+    from activekg_pipelines.extraction.pdf.page import read_page
 
     found: list[tuple[float, int]] = []
     try:
@@ -189,7 +190,7 @@ def _our_pages(path: Path) -> list[tuple[float, int]] | None:
             began = time.process_time()
             page = pdf[index]
             textpage = page.get_textpage()
-            _, tables = page_text(page, textpage, [])
+            tables = read_page(page, textpage, read_objects(page), []).tables
             textpage.close()
             page.close()
             found.append((time.process_time() - began, tables))

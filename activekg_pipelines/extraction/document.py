@@ -25,9 +25,9 @@ class ExtractedDocument:
     ``facts`` is small and goes into the ledger: ``engine`` and ``characters`` always,
     ``warnings`` as JSON of
     :class:`~activekg_pipelines.extraction.warnings.DocumentWarning`, and, by format,
-    ``pages``, ``page_starts``, ``empty_pages``, ``tables``, ``encoding``,
-    ``encoding_guessed``. ``page_starts`` are the offsets in ``text`` at which the pages
-    start; a page without text starts where the next one does.
+    ``pages``, ``empty_pages``, ``tables``, ``page_starts``, ``encoding``,
+    ``encoding_guessed``. ``page_starts`` has an offset into ``text`` for each page that
+    was read, at which it starts; a page without text starts where the next one does.
     """
 
     text: str

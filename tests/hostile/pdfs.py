@@ -97,7 +97,7 @@ def _streams() -> list[HostileFile]:
             build(
                 {3: page(resources=b"/XObject << /X 10 0 R >>"), 4: stream(b"/X Do"), **doubling}
             ),
-            "parser_deadline|parser_crash|parser_memory",
+            "corrupt",
         ),
         HostileFile(
             "pdf/deep-array.pdf", build({4: stream(b"[" * 10**6 + shown(b"Deep"))}), "no_text_layer"

@@ -26,5 +26,5 @@ FORMAT: Final = Format(
     has_magic=_has_magic,
     extract=extract,
     preload=("pypdfium2", "pdfplumber"),
-    version=0,
+    version=1,
 )

@@ -33,6 +33,25 @@ form_object: Final = _function("FPDFFormObj_GetObject", c_void_p, c_void_p, ctyp
 object_type: Final = _function("FPDFPageObj_GetType", c_int, c_void_p)
 object_matrix: Final = _function("FPDFPageObj_GetMatrix", c_int, c_void_p, c_void_p)
 object_bounds: Final = _function("FPDFPageObj_GetBounds", c_int, *[c_void_p] * 5)
+fill_color: Final = _function("FPDFPageObj_GetFillColor", c_int, *[c_void_p] * 5)
+has_transparency: Final = _function("FPDFPageObj_HasTransparency", c_int, c_void_p)
+clip_path: Final = _function("FPDFPageObj_GetClipPath", c_void_p, c_void_p)
+count_clips: Final = _function("FPDFClipPath_CountPaths", c_int, c_void_p)
+count_clip_segments: Final = _function("FPDFClipPath_CountPathSegments", c_int, c_void_p, c_int)
+clip_segment: Final = _function("FPDFClipPath_GetPathSegment", c_void_p, c_void_p, c_int, c_int)
+text_mode: Final = _function("FPDFTextObj_GetTextRenderMode", c_int, c_void_p)
+font_size: Final = _function("FPDFTextObj_GetFontSize", c_int, c_void_p, c_void_p)
+font_of: Final = _function("FPDFTextObj_GetFont", c_void_p, c_void_p)
+is_embedded: Final = _function("FPDFFont_GetIsEmbedded", c_int, c_void_p)
+font_name: Final = _function(
+    "FPDFFont_GetBaseFontName", ctypes.c_size_t, c_void_p, c_void_p, ctypes.c_size_t
+)
+text_of: Final = _function(
+    "FPDFTextObj_GetText", ctypes.c_ulong, c_void_p, c_void_p, c_void_p, ctypes.c_ulong
+)
+remove_from_page: Final = _function("FPDFPage_RemoveObject", c_int, c_void_p, c_void_p)
+remove_from_form: Final = _function("FPDFFormObj_RemoveObject", c_int, c_void_p, c_void_p)
+destroy: Final = _function("FPDFPageObj_Destroy", None, c_void_p)
 path_draw_mode: Final = _function("FPDFPath_GetDrawMode", c_int, c_void_p, c_void_p, c_void_p)
 count_segments: Final = _function("FPDFPath_CountSegments", c_int, c_void_p)
 path_segment: Final = _function("FPDFPath_GetPathSegment", c_void_p, c_void_p, c_int)
@@ -40,8 +59,12 @@ segment_point: Final = _function("FPDFPathSegment_GetPoint", c_int, c_void_p, c_
 segment_type: Final = _function("FPDFPathSegment_GetType", c_int, c_void_p)
 segment_closes: Final = _function("FPDFPathSegment_GetClose", c_int, c_void_p)
 character_box: Final = _function("FPDFText_GetCharBox", c_int, c_void_p, c_int, *[c_void_p] * 4)
+character_index: Final = _function("FPDFText_GetCharIndexFromTextIndex", c_int, c_void_p, c_int)
 character_code: Final = _function("FPDFText_GetUnicode", c_uint, c_void_p, c_int)
 
+TEXT: Final[int] = pdfium.FPDF_PAGEOBJ_TEXT
+IMAGE: Final[int] = pdfium.FPDF_PAGEOBJ_IMAGE
+SHADING: Final[int] = pdfium.FPDF_PAGEOBJ_SHADING
 PATH: Final[int] = pdfium.FPDF_PAGEOBJ_PATH
 FORM: Final[int] = pdfium.FPDF_PAGEOBJ_FORM
 LINE_TO: Final[int] = pdfium.FPDF_SEGMENT_LINETO

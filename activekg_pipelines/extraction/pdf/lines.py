@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from activekg_pipelines.extraction.pdf import calls
-
-Matrix: TypeAlias = tuple[float, float, float, float, float, float]
+from activekg_pipelines.extraction.pdf.objects import (
+    NO_CHANGE,
+    Matrix,
+    PageObjects,
+    Path,
+    apply,
+    multiply,
+)
 
 Line: TypeAlias = tuple[float, float, float]
 """Where an axis-parallel line lies, where it starts and where it ends, in points."""
 
 _LEAST_SEGMENT: Final = 1
 _STRAIGHT: Final = 0.5
-# Drawings and maps have tens of thousands of lines and no tables.
-_MAX_PATHS: Final = 20_000
-_MAX_SEGMENTS: Final = 20_000
 # A box with rounded corners may be part of a table's ruling. A path with curves and
 # more segments than this is part of a drawing.
 _MAX_CURVED_SEGMENTS: Final = 20
-_MAX_DEPTH: Final = 5
 # Rulings are often filled bars of four corners. What is this thin (in points) is one
 # line to the search for grids.
 _BAR_SEGMENTS: Final = 5
@@ -83,62 +84,23 @@ def orientation(rotation: int) -> Matrix:
     return _ORIENTATIONS.get(rotation, _ORIENTATIONS[0])
 
 
-def read_lines(page: Any) -> Lines:
-    """Return the horizontal and vertical lines of the painted paths on a PDFium page.
-
-    Those in forms are included.
+def read_lines(objects: PageObjects, rotation: int) -> Lines:
+    """Return the horizontal and vertical lines of the painted paths on a page.
 
     Raises:
         TooManyLinesError: there are more than a table has.
     """
-    reader = _Reader()
-    # All paths are counted before the first is read: reading one takes ten times as
-    # long.
-    reader.gather(
-        calls.count_page_objects,
-        calls.page_object,
-        calls.address(page),
-        orientation(page.get_rotation()),
-    )
-    return reader.lines()
-
-
-@dataclass(frozen=True, slots=True)
-class _Path:
-    handle: int
-    segments: int
-    outer: Matrix
-    """From the coordinates of the page or form that holds it to the page's as shown."""
+    if objects.is_drawing:
+        raise TooManyLinesError
+    return _Reader(objects.paths, orientation(rotation)).lines()
 
 
 class _Reader:
-    def __init__(self) -> None:
-        self._paths: list[_Path] = []
-        self._segments = 0
+    def __init__(self, paths: list[Path], shown: Matrix) -> None:
+        self._paths = paths
+        self._shown = shown
         self._floats = (ctypes.c_float * 6)()
         self._modes = (ctypes.c_int * 2)()
-
-    def gather(
-        self,
-        count: Callable[[int], int],
-        get: Callable[[int, int], int],
-        owner: int,
-        matrix: Matrix,
-        depth: int = 1,
-    ) -> None:
-        """Find the paths below ``owner``, a page or a form.
-
-        ``matrix`` turns its coordinates into the page's.
-        """
-        object_type, path, form = calls.object_type, calls.PATH, calls.FORM
-        for index in range(count(owner)):
-            found = get(owner, index)
-            kind = object_type(found)
-            if kind == path:
-                self._count(_Path(found, calls.count_segments(found), matrix))
-            elif kind == form and depth < _MAX_DEPTH:
-                inner = _multiply(self._matrix(found), matrix)
-                self.gather(calls.count_form_objects, calls.form_object, found, inner, depth + 1)
 
     def lines(self) -> Lines:
         found = Lines()
@@ -151,22 +113,22 @@ class _Reader:
                     found.add(*line)
         return found
 
-    def _count(self, path: _Path) -> None:
-        self._paths.append(path)
-        self._segments += max(path.segments, 0)
-        if len(self._paths) > _MAX_PATHS or self._segments > _MAX_SEGMENTS:
-            raise TooManyLinesError
-
     def _matrix(self, found: int) -> Matrix:
         calls.object_matrix(found, ctypes.addressof(self._floats))
         return _SIX_FLOATS.unpack(self._floats)
+
+    def _outer(self, path: Path) -> Matrix:
+        """From the coordinates of what holds a path to those of the page as shown."""
+        if path.outer is NO_CHANGE:
+            return self._shown
+        return multiply(path.outer, self._shown)
 
     def _draw_mode(self, path: int) -> tuple[int, int]:
         fill = ctypes.addressof(self._modes)
         known = calls.path_draw_mode(path, fill, fill + ctypes.sizeof(ctypes.c_int))
         return (self._modes[0], self._modes[1]) if known else (0, 0)
 
-    def _bar(self, path: _Path) -> _Box | None:
+    def _bar(self, path: Path) -> _Box | None:
         """The bounds of a filled path that is thin as a ruling, else None.
 
         One call finds them instead of fifteen.
@@ -177,9 +139,10 @@ class _Reader:
         left, bottom, right, top = _FOUR_FLOATS.unpack_from(self._floats)
         if right - left > _THIN and top - bottom > _THIN:
             return None
-        return *_apply(path.outer, left, bottom), *_apply(path.outer, right, top)
+        outer = self._outer(path)
+        return *apply(outer, left, bottom), *apply(outer, right, top)
 
-    def _straight(self, path: _Path) -> list[_Box]:
+    def _straight(self, path: Path) -> list[_Box]:
         """The axis-parallel lines of a path, those that close its figures included.
 
         Of a drawing, only those before its first curve.
@@ -191,7 +154,7 @@ class _Reader:
         )
         line_to, move_to = calls.LINE_TO, calls.MOVE_TO
         handle, floats = path.handle, self._floats
-        a, b, c, d, e, f = _multiply(self._matrix(handle), path.outer)
+        a, b, c, d, e, f = multiply(self._matrix(handle), self._outer(path))
         to_x = ctypes.addressof(floats)
         to_y = to_x + ctypes.sizeof(ctypes.c_float)
         straight: list[_Box] = []
@@ -221,24 +184,6 @@ class _Reader:
         if segment and (last_x != start_x or last_y != start_y) and calls.segment_closes(segment):
             straight.append((last_x, last_y, start_x, start_y))
         return straight
-
-
-def _apply(matrix: Matrix, x: float, y: float) -> tuple[float, float]:
-    a, b, c, d, e, f = matrix
-    return a * x + c * y + e, b * x + d * y + f
-
-
-def _multiply(first: Matrix, second: Matrix) -> Matrix:
-    a, b, c, d, e, f = first
-    g, h, i, j, k, m = second
-    return (
-        a * g + b * i,
-        a * h + b * j,
-        c * g + d * i,
-        c * h + d * j,
-        e * g + f * i + k,
-        e * h + f * j + m,
-    )
 
 
 _SIX_FLOATS: Final = struct.Struct("6f")

@@ -1,4 +1,4 @@
-"""One page's text from PDFium, with its ruled tables as Markdown.
+"""One page's text from PDFium as lines and ruled tables, in reading order.
 
 A table stands in place of the text it is made of.
 """
@@ -10,12 +10,15 @@ import re
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from activekg_pipelines.extraction import markdown_writer
 from activekg_pipelines.extraction.pdf import calls
+from activekg_pipelines.extraction.pdf.blocks import Block, Line, Page, Table, blocks_of
+from activekg_pipelines.extraction.pdf.columns import Gutter, find_gutters, in_columns
 from activekg_pipelines.extraction.pdf.grid import Box, Grid, Point, find_grids
 from activekg_pipelines.extraction.pdf.lines import TooManyLinesError, orientation, read_lines
+from activekg_pipelines.extraction.pdf.objects import Area, PageObjects, apply
 from activekg_pipelines.extraction.warnings import DocumentWarning, WarningKind
 
 # A ruled box with paragraphs in it is a form or a layout; as a table row it would be
@@ -28,9 +31,15 @@ _MAX_TABLE_CHARS: Final = 200_000
 _UNRULED_LINES: Final = 4
 _LEAST_LINE_FEED: Final = 2  # points
 _FIGURE: Final = re.compile(r"[^A-Za-z]*\d[^A-Za-z]*|\W*|\(?[A-Z]\)?")
+_BEYOND: Final = re.compile("[^\x00-\uffff]")
+_LIGATURE: Final = re.compile("[\u0622\u0623\u0625\u0627]\u0644")
 _WORD: Final = re.compile(r"\S+")
-# A line that holds a word, with its end and the empty lines after it.
-_LINE: Final = re.compile(r"[^\r\n]*\S[^\r\n]*[\r\n]*")
+# A line that holds a word, with its end and the empty lines after it. PDFium has no line
+# end after the hyphen of a broken word.
+_LINE: Final = re.compile("[^\r\n\ufffe]*[^\\s\ufffe][^\r\n\ufffe]*(?:\ufffe|[\r\n]*)")
+# The rest of a broken word stands in the next line. What is further away, as a share of
+# the page's height, is something else.
+_NEXT_LINE: Final = 0.05
 
 _CellRef: TypeAlias = tuple[int, Box] | None
 """The grid, by number, and the cell in it that something lies in.
@@ -49,21 +58,77 @@ class _Piece(NamedTuple):
     """Centers of its first and last character, in ``orientation``'s coordinates."""
 
 
-def page_text(page: Any, textpage: Any, warnings: list[DocumentWarning]) -> tuple[str, int]:
-    """Return the page's text and the number of tables in it."""
+def read_page(
+    page: Any, textpage: Any, objects: PageObjects, warnings: list[DocumentWarning]
+) -> Page:
+    """Return the page's blocks. ``objects`` are the page's own."""
     text = textpage.get_text_range()
     if not text.strip():
-        return "", 0
-    grids = _grids(page, warnings)
-    if not grids or textpage.count_chars() > _MAX_TABLE_CHARS:
-        return text, 0
-    return _with_tables(list(_Pieces(textpage, text, page.get_rotation(), grids)), grids, text)
+        return Page()
+    rotation = page.get_rotation()
+    shown = _shown(page, rotation)
+    # Of a page with more characters than a table has, nobody asks where each stands.
+    is_long = textpage.count_chars() > _MAX_TABLE_CHARS
+    grids = [] if is_long else _grids(objects, rotation, warnings)
+    pieces = _Pieces(textpage, text, rotation, grids)
+    if grids:
+        parts, tables = _with_tables(list(pieces), grids, shown)
+        return Page(blocks_of(parts), tables)
+    gutters = [] if rotation or is_long else find_gutters(objects.texts)
+    lines: list[Line | Block] = [_line(piece, shown) for piece in pieces]
+    _part_unlike(lines)
+    if gutters:
+        own = [line for line in lines if isinstance(line, Line)]
+        return Page(blocks_of(in_columns(own, gutters, pieces.cut_line)))
+    return Page(blocks_of(lines))
 
 
-def _grids(page: Any, warnings: list[DocumentWarning]) -> list[Grid]:
+def visible_area(page: Any) -> Area:
+    """Return the part of a PDFium page that is shown."""
+    area: Area = page.get_bbox()
+    return area
+
+
+def _shown(page: Any, rotation: int) -> tuple[float, float]:
+    """The upper end of the page as it is shown, and its height, as pieces have them."""
+    left, bottom, right, top = visible_area(page)
+    matrix = orientation(rotation)
+    ys = [apply(matrix, x, y)[1] for x in (left, right) for y in (bottom, top)]
+    return min(ys), max(max(ys) - min(ys), 1.0)
+
+
+def _part_unlike(lines: list[Line | Block]) -> None:
+    """Take the mark of a broken word from lines that no other line goes on from.
+
+    PDFium sees one where a foot follows the hyphen that a page ends with.
+    """
+    for index, (line, following) in enumerate(pairwise(lines)):
+        if (
+            isinstance(line, Line)
+            and line.text.rstrip().endswith("\ufffe")
+            and following.top - line.bottom > _NEXT_LINE
+        ):
+            lines[index] = line._replace(text=f"{line.text.rstrip()[:-1]}-\r\n\r\n")
+
+
+def _line(piece: _Piece, shown: tuple[float, float]) -> Line:
+    (x0, y0), (x1, y1) = piece.start, piece.end
+    top, height = shown
+    return Line(
+        piece.text,
+        (min(y0, y1) - top) / height,
+        (max(y0, y1) - top) / height,
+        min(x0, x1),
+        max(x0, x1),
+    )
+
+
+def _grids(objects: PageObjects, rotation: int, warnings: list[DocumentWarning]) -> list[Grid]:
     try:
         return [
-            grid for grid in find_grids(read_lines(page)) if len(grid.cells) >= _LEAST_FILLED_CELLS
+            grid
+            for grid in find_grids(read_lines(objects, rotation))
+            if len(grid.cells) >= _LEAST_FILLED_CELLS
         ]
     except TooManyLinesError:
         detail = "Some pages have too many lines to look for tables in them."
@@ -73,25 +138,55 @@ def _grids(page: Any, warnings: list[DocumentWarning]) -> list[Grid]:
         return []
 
 
-def _with_tables(pieces: list[_Piece], grids: list[Grid], text: str) -> tuple[str, int]:
+def _with_tables(
+    pieces: list[_Piece], grids: list[Grid], shown: tuple[float, float]
+) -> tuple[list[Line | Block], int]:
     contents: list[dict[Box, list[_Piece]]] = [{} for _ in grids]
     for piece in pieces:
         if piece.cell is not None:
             contents[piece.cell[0]].setdefault(piece.cell[1], []).append(piece)
     tables = [_table(grid, cells) for grid, cells in zip(grids, contents, strict=True)]
-    if not any(tables):
-        return text, 0
-    segments: list[list[str]] = [[]]
+    parts: list[Line | Block] = []
     written: set[int] = set()
+    line: list[_Piece] = []
     for piece in pieces:
-        if piece.cell is None or not tables[piece.cell[0]]:
-            segments[-1].append(piece.text)
-        elif piece.cell[0] not in written:
-            written.add(piece.cell[0])
-            segments += [[tables[piece.cell[0]]], []]
-    stripped = ("".join(segment).strip("\r\n") for segment in segments)
-    joined = "\n\n".join(segment for segment in stripped if segment.strip())
-    return _whole_characters(joined), len(written)
+        number = piece.cell[0] if piece.cell is not None else None
+        table = tables[number] if number is not None else None
+        if number is not None and table is not None:
+            if number not in written:
+                written.add(number)
+                parts += _finished(line, shown)
+                line = []
+                parts.append(_block(grids[number], table, shown))
+            continue
+        line.append(piece)
+        if piece.text[-1] in "\r\n\ufffe":
+            parts += _finished(line, shown)
+            line = []
+    parts += _finished(line, shown)
+    _part_unlike(parts)
+    return parts, len(written)
+
+
+def _finished(pieces: list[_Piece], shown: tuple[float, float]) -> list[Line]:
+    """The line that pieces beside each other are, if they are any."""
+    if not pieces:
+        return []
+    text = "".join(piece.text for piece in pieces).rstrip("\r\n")
+    text = _whole_characters(text)
+    whole = _Piece(f"{text}\r\n", None, pieces[0].start, pieces[-1].end)
+    return [_line(whole, shown)]
+
+
+def _block(grid: Grid, rows: list[list[str]], shown: tuple[float, float]) -> Block:
+    top, height = shown
+    columns = tuple(sorted({cell[0] for cell in grid.cells}))
+    return Block(
+        "",
+        (grid.box[1] - top) / height,
+        (grid.box[3] - top) / height,
+        Table(rows, columns),
+    )
 
 
 class _Pieces:
@@ -103,12 +198,21 @@ class _Pieces:
     """
 
     def __init__(self, textpage: Any, text: str, rotation: int, grids: list[Grid]) -> None:
-        self._text, indexes = _code_units(textpage, text)
+        if grids:
+            self._text, indexes = _code_units(textpage, text)
+        else:
+            self._text, indexes = text, _Indexes(textpage, text)
+        self._lines: list[tuple[int, int]] | None = None
         self._center = _centers(textpage, indexes, rotation)
+        if _LIGATURE.search(self._text):
+            self._text = _LIGATURE.sub(self._in_order, self._text)
         self._finders = [_CellFinder(grid) for grid in grids]
         self._boxes = [grid.box for grid in grids]
 
     def __iter__(self) -> Iterator[_Piece]:
+        if not self._boxes:
+            yield from map(self._whole_line, _LINE.finditer(self._text))
+            return
         for line in _LINE.finditer(self._text):
             words = [match.span() for match in _WORD.finditer(self._text, *line.span())]
             start, end = self._center(words[0][0]), self._center(words[-1][1] - 1)
@@ -118,6 +222,43 @@ class _Pieces:
             nexts = [first for first, _ in words[1:]] + [line.end()]
             for (first, after), following in zip(words, nexts, strict=True):
                 yield from self._word(first, after, following)
+
+    def _in_order(self, letters: re.Match[str]) -> str:
+        """The two letters of a pair, the other way round where they are one glyph.
+
+        PDFium turns a line from right to left letter by letter, and a ligature with it.
+        """
+        first, second = letters.group()
+        is_glyph = self._center(letters.start()) == self._center(letters.start() + 1)
+        return second + first if is_glyph else first + second
+
+    def cut_line(self, number: int, gutter: Gutter) -> Line | None:
+        """What of the page's line ``number`` lies left of a gutter.
+
+        None when something of it lies in the gutter.
+        """
+        if self._lines is None:
+            self._lines = [match.span() for match in _LINE.finditer(self._text)]
+        first, end = self._lines[number]
+        last = None
+        for word in _WORD.finditer(self._text, first, end):
+            start = self._center(word.start())
+            if start[0] >= gutter[0]:
+                if last is None or start[0] < gutter[1]:
+                    return None
+                return Line(_whole_characters(self._text[first : word.start()]), 0, 0, 0, last[0])
+            last = self._center(word.end() - 1)
+            if last[0] > gutter[0]:
+                return None
+        return None
+
+    def _whole_line(self, line: re.Match[str]) -> _Piece:
+        text = line.group()
+        bare = len(text.rstrip())
+        start = self._center(line.start() + bare - len(text[:bare].lstrip()))
+        if text[-1] == "\ufffe":
+            text += "\r\n"
+        return _Piece(text, None, start, self._center(line.start() + bare - 1))
 
     def _is_clear(self, start: Point, end: Point) -> bool:
         (x0, x1), (y0, y1) = sorted((start[0], end[0])), sorted((start[1], end[1]))
@@ -200,16 +341,19 @@ class _CellFinder:
         return None
 
 
-def _table(grid: Grid, contents: dict[Box, list[_Piece]]) -> str:
+def _table(grid: Grid, contents: dict[Box, list[_Piece]]) -> list[list[str]] | None:
+    """The rows of a grid, or None when what it rules is no table."""
     texts = {cell: _cell_text(pieces) for cell, pieces in contents.items()}
     filled = sum(bool(text) for text in texts.values())
     if filled < _LEAST_FILLED_CELLS or max(map(len, texts.values())) > _MAX_CELL_CHARS:
-        return ""
+        return None
     rows = [[texts.get(cell, "") if cell else "" for cell in row] for row in grid.rows]
     columns = {index for row in rows for index, text in enumerate(row) if text}
     if len(columns) < 2 or sum(any(row) for row in rows) < 2 or any(map(_is_unruled, rows)):
-        return ""
-    return markdown_writer.table([part for row in rows for part in _split_lone_cell(row)])
+        return None
+    return [
+        [_whole_characters(text) for text in part] for row in rows for part in _split_lone_cell(row)
+    ]
 
 
 def _cell_text(pieces: list[_Piece]) -> str:
@@ -265,6 +409,28 @@ def _code_units(textpage: Any, text: str) -> tuple[str, Sequence[int]]:
     return "".join("\ufffe" if code == 2 else chr(code) for code, _ in codes), [
         index for _, index in codes
     ]
+
+
+class _Indexes(Sequence[int]):
+    """The index that PDFium knows each character of a page's text by, on demand."""
+
+    def __init__(self, textpage: Any, text: str) -> None:
+        count = textpage.count_chars()
+        self._count = count
+        self._handle = calls.address(textpage)
+        self._is_plain = len(text) == count
+        self._beyond = [] if text.isascii() else [match.start() for match in _BEYOND.finditer(text)]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: Any) -> Any:
+        if self._beyond:
+            # Each of these is two of PDFium's characters.
+            place += bisect_right(self._beyond, place - 1)
+        elif self._is_plain:
+            return place
+        return max(calls.character_index(self._handle, place), 0)
 
 
 def _whole_characters(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 
 from activekg_pipelines.extraction.document import check_length
 from activekg_pipelines.extraction.document_limits import Limits
+from activekg_pipelines.extraction.pdf.blocks import Page
 from activekg_pipelines.extraction.warnings import DocumentWarning
 
 # PDFium looks for the header in the first kilobyte only. Mail gateways and web servers
@@ -19,27 +20,30 @@ _HEADER_SEARCH: Final = 1024 * 1024
 
 
 @dataclass(slots=True)
-class PageTexts:
-    """What has been read of a PDF so far.
+class PdfPages:
+    """What has been read of a PDF so far; ``total`` is how many pages it has.
 
-    ``texts`` has an entry a page, "" for one without text.
+    ``pages`` has an entry for each page that was asked for, an empty one for one that
+    is broken. ``form_text`` is what a form says that only a program inside it shows,
+    None for other documents.
     """
 
-    texts: list[str] = field(default_factory=list)
-    tables: int = 0
+    total: int
+    title: str | None = None
+    pages: list[Page] = field(default_factory=list)
     characters: int = 0
     warnings: list[DocumentWarning] = field(default_factory=list)
     broken_pages: int = 0
     why_broken: str = ""
+    form_text: str | None = None
 
-    def add(self, text: str, tables: int, limits: Limits) -> None:
-        self.texts.append(text.strip())
-        self.tables += tables
-        self.characters += len(text)
+    def add(self, page: Page, limits: Limits) -> None:
+        self.pages.append(page)
+        self.characters += page.characters
         check_length(self.characters, limits)
 
     def add_broken(self, number: int, error: Exception) -> None:
-        self.texts.append("")
+        self.pages.append(Page())
         self.broken_pages += 1
         self.why_broken = (
             self.why_broken or f"page {number}, {type(error).__name__}: {str(error)[:100]}"

@@ -6,7 +6,9 @@ only the extractor does, on the way to a document.
 
 from __future__ import annotations
 
+import ctypes
 import re
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -14,30 +16,50 @@ from typing import Any, Final
 import pypdfium2
 
 from activekg_pipelines.errors import Corrupt, Encrypted
+from activekg_pipelines.extraction.document import check_length
 from activekg_pipelines.extraction.document_limits import Limits
-from activekg_pipelines.extraction.pdf.page import page_text
-from activekg_pipelines.extraction.pdf.pages import PageTexts, header_first
+from activekg_pipelines.extraction.pdf import calls
+from activekg_pipelines.extraction.pdf.annotations import Annotations, read_annotations
+from activekg_pipelines.extraction.pdf.blocks import Block, Page
+from activekg_pipelines.extraction.pdf.hidden import hidden_texts
+from activekg_pipelines.extraction.pdf.objects import PageObjects, Text, read_objects
+from activekg_pipelines.extraction.pdf.page import read_page, visible_area
+from activekg_pipelines.extraction.pdf.pages import PdfPages, header_first
+from activekg_pipelines.extraction.pdf.readable import is_unreadable, visible_characters
+from activekg_pipelines.extraction.pdf.rescue import Rescue
+from activekg_pipelines.extraction.pdf.xfa import xfa_text
+from activekg_pipelines.extraction.warnings import DocumentWarning, WarningKind
 
-# PDFium writes U+FFFE for a hyphen at a line's end; before a capital or a digit it was
-# real ("Stress-Engineered").
-_REAL_HYPHEN: Final = re.compile("\ufffe(?=[A-Z0-9])")
+_MAX_FILE_NAMES: Final = 1_000
+# PDFium has glyphs of its own for these, so that only a space of theirs is without width.
+_LATIN: Final = re.compile(
+    "(Times|Arial|Helvetica|Courier|Verdana|Calibri|Cambria|Georgia|Tahoma|Trebuchet|Symbol"
+    "|Garamond|Bookman|Palatino|Century|Segoe|Zapf|Wingdings)",
+    re.IGNORECASE,
+)
+_MAX_FONT_NAME: Final = 128
+_DAMAGE: Final = (pypdfium2.PdfiumError, ValueError, OverflowError, ArithmeticError)
 
 
-def read_pages(path: Path, limits: Limits) -> tuple[PageTexts, str | None, int]:
-    """Return the pages' texts, the title in the metadata, and how many pages there are.
+def read_pages(path: Path, limits: Limits) -> PdfPages:
+    """Read the PDF at ``path`` up to the limit of pages.
 
     Raises:
         Encrypted, Corrupt, TextTooLarge: as
             :func:`activekg_pipelines.extraction.pdf.extractor.extract`.
     """
-    pages = PageTexts()
     with header_first(path) as source, closing(_open(source)) as pdf:
-        total = len(pdf)
-        if pdf.get_formtype() != pypdfium2.raw.FORMTYPE_NONE:
+        form_type = pdf.get_formtype()
+        if form_type != pypdfium2.raw.FORMTYPE_NONE:
             pdf.init_forms()
-        for index in range(min(total, limits.max_pages)):
-            _read_page(pdf, index, pages, limits)
-        return pages, _metadata_title(pdf), total
+        with closing(Rescue(source)) as rescue:
+            reader = _Reader(pdf, limits, rescue)
+            for index in range(min(len(pdf), limits.max_pages)):
+                reader.read(index)
+        found = reader.finished()
+        if form_type == pypdfium2.raw.FORMTYPE_XFA_FULL:
+            found.form_text = xfa_text(pdf, limits)
+        return found
 
 
 def _metadata_title(pdf: Any) -> str | None:
@@ -58,24 +80,149 @@ def _open(source: Path | bytes) -> Any:
         raise Corrupt(f"The PDF is damaged or has no pages: {error}") from error
 
 
-def _read_page(pdf: Any, index: int, pages: PageTexts, limits: Limits) -> None:
-    try:
-        with closing(_page(pdf, index)) as page, closing(page.get_textpage()) as textpage:
-            text, tables = page_text(page, textpage, pages.warnings)
-    except (pypdfium2.PdfiumError, ValueError, OverflowError, ArithmeticError) as error:
-        pages.add_broken(index + 1, error)
-    else:
-        pages.add(_REAL_HYPHEN.sub("-", text), tables, limits)
+class _Reader:
+    """Reads page after page, and gathers what is said about them all."""
+
+    def __init__(self, pdf: Any, limits: Limits, rescue: Rescue) -> None:
+        self._pdf = pdf
+        self._limits = limits
+        self._rescue = rescue
+        self._found = PdfPages(len(pdf), _metadata_title(pdf))
+        self._files: list[str] = []
+        self._hidden: Counter[str] = Counter()
+
+    def read(self, index: int) -> None:
+        """Read a page; one that is broken counts as such."""
+        try:
+            page = self._page(index)
+        except _DAMAGE as error:
+            self._found.add_broken(index + 1, error)
+        else:
+            self._found.add(page, self._limits)
+
+    def finished(self) -> PdfPages:
+        """What was read, with what was left out of it."""
+        found = self._found
+        count = self._pdf.count_attachments()
+        names = [
+            self._pdf.get_attachment(index).get_name()
+            for index in range(min(count, _MAX_FILE_NAMES))
+        ]
+        count += len(self._files)
+        if count:
+            first = next(filter(None, names + self._files), "one without a name")
+            found.warnings.append(
+                DocumentWarning(WarningKind.ATTACHMENTS_NOT_READ, count, detail=first)
+            )
+        if self._hidden.total():
+            found.warnings.append(
+                DocumentWarning(
+                    WarningKind.HIDDEN_TEXT_LEFT_OUT,
+                    self._hidden.total(),
+                    detail=", ".join(+self._hidden),
+                )
+            )
+        return found
+
+    def _page(self, index: int) -> Page:
+        page, annotations = self._opened(index)
+        with closing(page):
+            objects = read_objects(page)
+            self._leave_out_hidden(page, objects)
+            with closing(page.get_textpage()) as textpage:
+                check_length(self._found.characters + textpage.count_chars(), self._limits)
+                read = read_page(page, textpage, objects, self._found.warnings)
+            read = self._rescued(index, read, objects)
+            read.picture_share = objects.picture_share(visible_area(page))
+            read.shows_something = objects.shows_something
+        if annotations.texts:
+            text = "\n".join(annotations.texts)
+            read.blocks.append(Block(f"\n{text}\n", 0.5, 0.5))
+        return read
+
+    def _opened(self, index: int) -> tuple[Any, Annotations]:
+        """Open a page with its annotations and form fields made part of it, in memory.
+
+        PDFium's text leaves them out otherwise.
+        """
+        page = self._pdf[index]
+        if pypdfium2.raw.FPDFPage_GetAnnotCount(page) <= 0:
+            return page, Annotations()
+        annotations = read_annotations(page)
+        self._files += annotations.files[: _MAX_FILE_NAMES - len(self._files)]
+        if not annotations.are_drawn:
+            return page, annotations
+        with closing(page):
+            pypdfium2.raw.FPDFPage_Flatten(page, pypdfium2.raw.FLAT_NORMALDISPLAY)
+        return self._pdf[index], annotations
+
+    def _leave_out_hidden(self, page: Any, objects: PageObjects) -> None:
+        hidden = hidden_texts(page, objects, visible_area(page))
+        if not hidden:
+            return
+        with closing(page.get_textpage()) as textpage:
+            # What is painted again at the same place is seen.
+            gone = {text.handle for text, _ in hidden}
+            seen = {_place(text) for text in objects.texts if text.handle not in gone}
+            for text, why in hidden:
+                if _place(text) not in seen:
+                    self._hidden[why] += _length(text, textpage)
+        # Nothing may be left that refers to a text when it goes.
+        for text, _ in hidden:
+            if text.form:
+                removed = calls.remove_from_form(text.form, text.handle)
+            else:
+                removed = calls.remove_from_page(calls.address(page), text.handle)
+            if removed:
+                calls.destroy(text.handle)
+        objects.texts = [text for text in objects.texts if text.handle not in gone]
+
+    def _rescued(self, index: int, read: Page, objects: PageObjects) -> Page:
+        """The page as another engine reads it, where PDFium cannot and that one can."""
+        text = read.plain_text
+        if not (_has_lost(objects, text) or is_unreadable(text)):
+            return read
+        other = self._rescue.page(index, text)
+        if other is not None:
+            read, text = other, other.plain_text
+        if is_unreadable(text):
+            read.unreadable = visible_characters(text)
+        return read
 
 
-def _page(pdf: Any, index: int) -> Any:
-    """Open a page with the values of its form fields made part of it, in memory.
+def _has_lost(objects: PageObjects, text: str) -> bool:
+    """Tell whether texts that are painted gave no characters.
 
-    PDFium's text leaves them out otherwise.
+    PDFium skips a text without width, as a single glyph of a font has that is neither in
+    the file nor on the machine.
     """
-    page = pdf[index]
-    if pdf.formenv is None or pypdfium2.raw.FPDFPage_GetAnnotCount(page) <= 0:
-        return page
-    with closing(page):
-        page.flatten()
-    return pdf[index]
+    if not text.strip():
+        return any(each.area[2] > each.area[0] for each in objects.texts)
+    thin = [each for each in objects.texts if each.area[2] <= each.area[0]]
+    if not thin:
+        return False
+    known = {calls.font_of(each.handle) for each in objects.texts if each.area[3] > each.area[1]}
+    fonts = {calls.font_of(each.handle) for each in thin} - known
+    return any(
+        font and not calls.is_embedded(font) and not _LATIN.match(_font_name(font))
+        for font in fonts
+    )
+
+
+def _font_name(font: int) -> str:
+    buffer = ctypes.create_string_buffer(_MAX_FONT_NAME)
+    calls.font_name(font, ctypes.addressof(buffer), _MAX_FONT_NAME)
+    return buffer.value.decode("ascii", "replace")
+
+
+def _place(text: Text) -> tuple[int, ...]:
+    return tuple(round(side) for side in text.area)
+
+
+def _length(text: Text, textpage: Any) -> int:
+    """How many characters of a text are seen by those who see it."""
+    handle = calls.address(textpage)
+    size = calls.text_of(text.handle, handle, None, 0)
+    buffer = ctypes.create_string_buffer(size)
+    calls.text_of(text.handle, handle, ctypes.addressof(buffer), size)
+    return len(buffer.raw.decode("utf-16-le", "ignore").rstrip("\x00").strip())

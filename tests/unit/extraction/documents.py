@@ -76,6 +76,26 @@ def encryption(password: str) -> pdfencrypt.StandardEncryption:
     return pdfencrypt.StandardEncryption(password, ownerPassword="owner", strength=128)
 
 
+def bare_pdf(path: Path, *objects: bytes) -> Path:
+    """Write a PDF of the given objects, numbered from 1 on; the first is the catalog.
+
+    Its table of objects is left out. Readers look for the objects themselves then.
+    """
+    numbered = (
+        b"%d 0 obj\n%s\nendobj\n" % (number, each) for number, each in enumerate(objects, 1)
+    )
+    path.write_bytes(
+        b"%%PDF-1.7\n%strailer\n<< /Root 1 0 R /Size %d >>\nstartxref\n9\n%%%%EOF\n"
+        % (b"".join(numbered), len(objects) + 1)
+    )
+    return path
+
+
+def stream(content: bytes, dictionary: bytes = b"") -> bytes:
+    """A stream object."""
+    return b"<< %s /Length %d >>\nstream\n%s\nendstream" % (dictionary, len(content), content)
+
+
 def word(path: Path, *body: str, title: str = "") -> Path:
     """Write a Word file with python-docx whose body is the given WordprocessingML.
 

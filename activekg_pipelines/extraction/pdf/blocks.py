@@ -1,0 +1,122 @@
+"""What is read of a page: its blocks in reading order, and what it shows besides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+# A head or foot has a few rows. Those further in need no place of their own in memory.
+_EDGE_ROWS: Final = 6
+SAME_ROW: Final = 0.004
+"""How far apart, as a share of the page's height, blocks of one row may lie."""
+
+
+class Line(NamedTuple):
+    """A line of text, with what ends it, and where it stands.
+
+    ``left`` and ``right`` are in points, ``top`` and ``bottom`` shares of the page's
+    height from its top.
+    """
+
+    text: str
+    top: float
+    bottom: float
+    left: float = 0.0
+    right: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A ruled table: its rows, and where each of its columns begins, in points."""
+
+    rows: list[list[str]]
+    columns: tuple[float, ...]
+
+
+class Block(NamedTuple):
+    """Lines that follow each other, or a table, at shares of the page's height."""
+
+    text: str
+    top: float
+    bottom: float
+    table: Table | None = None
+
+
+@dataclass(slots=True)
+class Page:
+    """A page as it was read.
+
+    ``picture_share`` is the part of it that pictures cover, from 0 to 1. ``unreadable``
+    counts characters whose fonts do not say which they are.
+    """
+
+    blocks: list[Block] = field(default_factory=list)
+    tables: int = 0
+    picture_share: float = 0.0
+    shows_something: bool = False
+    unreadable: int = 0
+    hidden: int = 0
+
+    @property
+    def characters(self) -> int:
+        return sum(
+            len(block.text)
+            if block.table is None
+            else sum(len(cell) for row in block.table.rows for cell in row)
+            for block in self.blocks
+        )
+
+    @property
+    def plain_text(self) -> str:
+        """Its words, for those who look at them and not at their order."""
+        return "\n".join(
+            block.text
+            if block.table is None
+            else "\n".join(" ".join(row) for row in block.table.rows)
+            for block in self.blocks
+        )
+
+
+def blocks_of(parts: Iterable[Line | Block]) -> list[Block]:
+    """Join the lines of a page that lie between others.
+
+    Those in its outer rows and the tables stay blocks of their own.
+    """
+    found = list(parts)
+    at_edge = _edge(sorted({part.top for part in found}))
+    at_edge |= _edge(sorted({part.top for part in found}, reverse=True))
+    blocks: list[Block] = []
+    inner: list[Line] = []
+    for part in found:
+        if isinstance(part, Line) and part.top not in at_edge:
+            inner.append(part)
+            continue
+        if inner:
+            blocks.append(_joined(inner))
+            inner = []
+        blocks.append(_joined([part]) if isinstance(part, Line) else part)
+    if inner:
+        blocks.append(_joined(inner))
+    return blocks
+
+
+def _edge(tops: list[float]) -> set[float]:
+    """The first of ``tops``, as many as make the rows at an edge."""
+    edge: set[float] = set()
+    rows, last = 0, None
+    for top in tops:
+        if last is None or abs(top - last) > SAME_ROW:
+            rows, last = rows + 1, top
+            if rows > _EDGE_ROWS:
+                break
+        edge.add(top)
+    return edge
+
+
+def _joined(lines: list[Line]) -> Block:
+    return Block(
+        "".join(line.text for line in lines),
+        min(line.top for line in lines),
+        max(line.bottom for line in lines),
+    )
