@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from activekg_pipelines.database.migrate import run_migration_sql
 
-revision = "0017"
-down_revision = "0013"
+revision = "0016"
+down_revision = "0015"
 
 
 def upgrade() -> None:
