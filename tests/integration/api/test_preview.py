@@ -84,13 +84,14 @@ def test_each_class_is_counted_sampled_and_weighed(
     bucket.put("photo.jpg", "jpeg")
     bucket.put("folder/", "")
     add(ledger_rows, created, "changed.txt", "indexed", "old")
-    add(ledger_rows, created, "done.txt", "indexed", etags["done.txt"])
+    add(ledger_rows, created, "done.txt", "indexed", etags["done.txt"], size=80)
     add(
         ledger_rows,
         created,
         "failed.txt",
         "failed",
         etags["failed.txt"],
+        size=100,
         next_attempt_at="2020-01-01T00:00:00Z",
     )
     add(
@@ -99,6 +100,7 @@ def test_each_class_is_counted_sampled_and_weighed(
         "late.txt",
         "failed",
         etags["late.txt"],
+        size=80,
         next_attempt_at="2999-01-01T00:00:00Z",
     )
     add(ledger_rows, created, "gone.txt", "indexed")
@@ -229,6 +231,7 @@ def test_what_another_version_made_is_done_again(
             key,
             "indexed",
             bucket.put(key, "text"),
+            size=4,
             chunker_version=chunker,
             encoder_version=versions.encoder,
         )
