@@ -23,7 +23,13 @@ from tests.unit.extraction.documents import STRICT_W, W
 
 
 def files(canary: Canary, limits: Limits) -> list[HostileFile]:
-    return [*_bombs(limits), *_xml(limits), *_entities(canary), *_packages(canary)]
+    return [
+        *_bombs(limits),
+        *_xml(limits),
+        *_inserted(limits),
+        *_entities(canary),
+        *_packages(canary),
+    ]
 
 
 def _bombs(limits: Limits) -> list[HostileFile]:
@@ -82,6 +88,50 @@ def _bombs(limits: Limits) -> list[HostileFile]:
             "word/unknown-method.docx", raw_zip([(DOCUMENT, honest, len(plain), 99)]), "corrupt"
         ),
         HostileFile("word/cut.docx", word(paragraph("text") * 1000)[:600], "corrupt"),
+    ]
+
+
+def _inserted(limits: Limits) -> list[HostileFile]:
+    """Parts inside the text that are huge, or stand there again and again."""
+
+    def refer(element: str, kind: str, target: str) -> tuple[str, str]:
+        found = relationship(kind, target)
+        key = found.partition('Id="')[2].partition('"')[0]
+        return f"<w:p><w:r><w:t>x</w:t>{element.format(key)}</w:r></w:p>", found
+
+    room = limits.max_xml_bytes
+    chunk, to_chunk = refer("</w:r></w:p><w:altChunk w:id='{}'/><w:p><w:r>", "aFChunk", "c.html")
+    chart, to_chart = refer("<w:chart w:id='{}'/>", "chart", "chart.xml")
+    point = "<pt idx='1'><v>1</v></pt>"
+    return [
+        HostileFile(
+            "word/huge-inserted-page.docx",
+            word(chunk, relationships=to_chunk, more=[("word/c.html", b" " * (room * 2))]),
+            "text_too_large",
+        ),
+        HostileFile(
+            "word/page-inserted-often.docx",
+            word(
+                chunk * 500,
+                relationships=to_chunk,
+                more=[("word/c.html", f"<p>{'y' * (limits.max_text_chars // 100)}</p>")],
+            ),
+            "text_too_large",
+        ),
+        HostileFile(
+            "word/chart-of-many-series.docx",
+            word(
+                paragraph("Beside a chart") + chart * 100,
+                relationships=to_chart,
+                more=[
+                    (
+                        "word/chart.xml",
+                        f"<c>{f'<ser><val>{point * 3}</val></ser>' * (room // 200)}</c>",
+                    )
+                ],
+            ),
+            holds="Beside a chart",
+        ),
     ]
 
 

@@ -18,8 +18,6 @@ from activekg_pipelines.extraction.docx.word_xml import attribute, local
 from activekg_pipelines.extraction.warnings import DocumentWarning, WarningKind
 
 MIME_TYPE: Final = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-
-
 # Of a list; Word has nine levels, a drawing as many as it likes.
 _MAX_DEPTH: Final = 8
 # What programs and templates write where nobody gave a title.
@@ -82,7 +80,7 @@ def read(file: Path | IO[bytes], limits: Limits, *, depth: int = 0) -> Extracted
         engine=package.engine,
         warnings=[
             *package.warnings,
-            *_signs(walk, [*package.attachments, *inserted.unread]),
+            *_missing(walk, [*package.attachments, *inserted.unread]),
             *inserted.warnings,
         ],
         tables=walk.tables,
@@ -150,7 +148,7 @@ def _comments(source: Source | None) -> dict[str, Any]:
     }
 
 
-def _signs(walk: Walk, unread: list[str]) -> list[DocumentWarning]:
+def _missing(walk: Walk, unread: list[str]) -> list[DocumentWarning]:
     """What a reader of the text should know that it lacks."""
     left = walk.left
     found = (

@@ -6,7 +6,7 @@ import re
 from io import BytesIO
 from typing import Any, Final
 
-from activekg_pipelines.errors import ObjectError, TextTooLarge
+from activekg_pipelines.errors import EmptyObject, ObjectError, TextTooLarge
 from activekg_pipelines.extraction.decode import decode, looks_like_text
 from activekg_pipelines.extraction.document import check_length
 from activekg_pipelines.extraction.document_limits import Limits
@@ -18,7 +18,8 @@ _HTML_ENDINGS: Final = (".html", ".htm", ".xhtml")
 _HEAD_BYTES: Final = 8192
 _DEPTH_ERROR: Final = "Excessive depth"
 # A page saved with its pictures, as a mail.
-_MAIL: Final = re.compile(rb"\s*(?:MIME-Version|Content-Type|From|Date|Subject):", re.IGNORECASE)
+_MAIL: Final = re.compile(rb"^(?:MIME-Version|Content-Type):", re.IGNORECASE | re.MULTILINE)
+_FIRST_FIELD: Final = re.compile(rb"\s*[A-Za-z-]{1,60}:")
 
 
 class Inserted:
@@ -58,6 +59,8 @@ class Inserted:
             text = self._read(part)
         except TextTooLarge:
             raise
+        except EmptyObject:
+            text = ""
         except ObjectError:
             text = None
         if text is None:
@@ -75,7 +78,7 @@ class Inserted:
         if data.startswith(ZIP):
             return self._word(data)
         is_page = part.name.lower().endswith(_HTML_ENDINGS)
-        if _MAIL.match(data):
+        if _FIRST_FIELD.match(data) and _MAIL.search(data[:_HEAD_BYTES]):
             page = _page_of_mail(data)
             if page is None:
                 return None

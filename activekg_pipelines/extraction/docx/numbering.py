@@ -32,7 +32,7 @@ class Label(NamedTuple):
     """What stands before a paragraph of a list."""
 
     text: str
-    """With the space after it; "" for a bullet."""
+    """With the space after it, where there is one; "" for a bullet."""
     is_bullet: bool
     level: int
     """From 0."""
@@ -47,7 +47,8 @@ class _Level:
     """Whether the numbers of the levels above are decimal, whatever they are there."""
     restart: int | None = None
     """The level, from 1, after which it starts again; 0 for never, None for any above."""
-    suffix: str = " "
+    has_space: bool = True
+    """Whether something stands between number and text."""
     style: str | None = None
     """The paragraph style whose paragraphs stand on this level."""
 
@@ -109,7 +110,9 @@ class Numbering:
         if one.format == _BULLET:
             return Label("", True, level)
         text = _text(found, level)
-        return Label(text + one.suffix, False, level) if text else None
+        # Words that touch in print are two all the same.
+        is_apart = one.has_space or text[-1:].isalnum()
+        return Label(f"{text} " if is_apart else text, False, level) if text else None
 
     def _read(self, list_id: str) -> _List | None:
         element = self._elements.get(list_id)
@@ -164,7 +167,7 @@ def _level(element: Any) -> _Level:
         text=(value(element, "lvlText") or "")[:100],
         is_legal=is_on(child(element, "isLgl")) or False,
         restart=number(value(element, "lvlRestart"), 0, LEVELS),
-        suffix="" if value(element, "suff") == "nothing" else " ",
+        has_space=value(element, "suff") != "nothing",
         style=value(element, "pStyle"),
     )
 

@@ -24,6 +24,7 @@ _MAX_PARTS: Final = 20_000
 # Deflate packs a run of equal bytes at most so well (zlib's technical notes).
 _MOST_DEFLATED: Final = 1032
 _READ_BYTES: Final = 64 * 1024
+# What is read for its text, and may be far larger than it is packed.
 _WITH_TEXT: Final = (".xml", ".rels", ".htm", ".html", ".xhtml", ".txt", ".mht", ".mhtml")
 
 

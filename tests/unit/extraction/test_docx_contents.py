@@ -312,7 +312,7 @@ def test_texts_mails_and_documents_may_be_inserted(tmp_path: Path) -> None:
         "\r\n\r\n<html><body><p>one =\r\nline</p></body></html>\r\n--b--\r\n"
     )
     chunk = '<w:altChunk r:id="aFChunk"/>'
-    assert text_of(tmp_path, chunk, aFChunk=("c.txt", "plain")) == "plain"
+    assert text_of(tmp_path, chunk, aFChunk=("c.txt", "Date: 3 May")) == "Date: 3 May"
     assert text_of(tmp_path, chunk, aFChunk=("c.mht", mail)) == "one line"
     assert text_of(tmp_path, chunk, aFChunk=("c.docx", inner.getvalue())) == "inner text"
 

@@ -150,6 +150,19 @@ def test_legal_numbers_are_decimal_and_levels_restart_as_they_say(tmp_path: Path
     ]
 
 
+def test_a_number_and_a_word_stay_two(tmp_path: Path) -> None:
+    nothing = '<w:suff w:val="nothing"/>'
+    levels = (
+        level(0, "第%1条", "chineseCounting", nothing),
+        level(1, "REQ-", more=nothing),
+    )
+    body = item("定义") + item("017", at=1)
+    assert blocks(tmp_path, body, definition(0, *levels) + a_list(1, 0)) == [
+        "第一条 定义",
+        "REQ-017",
+    ]
+
+
 def test_a_level_that_is_left_out_counts_as_begun(tmp_path: Path) -> None:
     levels = (level(0, "%1"), level(1, "%1.%2"), level(2, "%1.%2.%3"))
     body = item("a") + item("b", at=2) + item("c", at=1)
