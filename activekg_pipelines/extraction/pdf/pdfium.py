@@ -196,8 +196,8 @@ def _has_lost(objects: PageObjects, text: str) -> bool:
     PDFium skips a text without width, as a single glyph of a font has that is neither in
     the file nor on the machine.
     """
-    if not text.strip():
-        return any(each.area[2] > each.area[0] for each in objects.texts)
+    if not text.strip() and any(each.area[2] > each.area[0] for each in objects.texts):
+        return True
     thin = [each for each in objects.texts if each.area[2] <= each.area[0]]
     if not thin:
         return False

@@ -24,7 +24,7 @@ _LEAST_SPACE: Final = 1.25
 """How much further than lines of a text from each other heads are from it."""
 # How deep heads and feet reach into the page, and how far one may move, as shares of
 # the page's height.
-_ZONE: Final = 0.2
+_ZONE: Final = 0.13
 _SAME_PLACE: Final = 0.02
 _MAX_ROWS: Final = 6
 _MAX_CHARS: Final = 300
@@ -183,8 +183,13 @@ def _run(run: list[int], least: int, pages: int) -> dict[int, _Run]:
 
 
 def _least_pages(signature: _Signature) -> int:
+    _, words, numbers = signature
     # Two pages that bear their own numbers are no chance.
-    return 2 if ("page", 1) in signature[2] else _LEAST_PAGES
+    return 2 if ("page", 1) in numbers and _names_page(words) else _LEAST_PAGES
+
+
+def _names_page(words: str) -> bool:
+    return _PAGE_WORD.search(words) is not None or not any(map(str.isalpha, words))
 
 
 def _outermost(
@@ -270,8 +275,7 @@ def _may_count_pages(words: str, offset: int) -> bool:
     """
     if not -_MAX_OFFSET <= offset <= _MAX_OFFSET:
         return False
-    letters = sum(map(str.isalpha, words))
-    return letters == 0 or letters >= _LEAST_LETTERS or _PAGE_WORD.search(words) is not None
+    return _names_page(words) or sum(map(str.isalpha, words)) >= _LEAST_LETTERS
 
 
 def _roman(letters: str) -> int:
