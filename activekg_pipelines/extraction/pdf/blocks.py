@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 # A head or foot has a few rows. Those further in need no place of their own in memory.
 _EDGE_ROWS: Final = 6
+# One glyph of a script that is also written from top to bottom.
+_GLYPH: Final = re.compile(r"\s*[\u2e80-\ufaff\uff00-\uffef\U00020000-\U0003ffff]\s*")
+_LEAST_GLYPHS: Final = 5
+_SAME_LINE: Final = 3.0  # points
+_MAX_STEP: Final = 0.04
 SAME_ROW: Final = 0.004
 """How far apart, as a share of the page's height, blocks of one row may lie."""
 
@@ -83,7 +89,7 @@ def blocks_of(parts: Iterable[Line | Block]) -> list[Block]:
 
     Those in its outer rows and the tables stay blocks of their own.
     """
-    found = list(parts)
+    found = _without_upright_lines(parts)
     at_edge = _edge(sorted({part.top for part in found}))
     at_edge |= _edge(sorted({part.top for part in found}, reverse=True))
     blocks: list[Block] = []
@@ -99,6 +105,33 @@ def blocks_of(parts: Iterable[Line | Block]) -> list[Block]:
     if inner:
         blocks.append(_joined(inner))
     return blocks
+
+
+def _without_upright_lines(parts: Iterable[Line | Block]) -> list[Line | Block]:
+    """Join glyphs that stand one below the other, as in Chinese and Japanese books."""
+    found: list[Line | Block] = []
+    run: list[Line] = []
+
+    def close() -> None:
+        nonlocal run
+        if len(run) >= _LEAST_GLYPHS:
+            glyphs = "".join(line.text.strip() for line in run)
+            run = [run[0]._replace(text=f"{glyphs}\n", bottom=run[-1].bottom)]
+        found.extend(run)
+        run = []
+
+    for part in parts:
+        if not (isinstance(part, Line) and _GLYPH.fullmatch(part.text)):
+            close()
+            found.append(part)
+            continue
+        if run and not (
+            abs(part.left - run[-1].left) <= _SAME_LINE and 0 < part.top - run[-1].top <= _MAX_STEP
+        ):
+            close()
+        run.append(part)
+    close()
+    return found
 
 
 def _edge(tops: list[float]) -> set[float]:

@@ -201,7 +201,11 @@ def _has_lost(objects: PageObjects, text: str) -> bool:
     thin = [each for each in objects.texts if each.area[2] <= each.area[0]]
     if not thin:
         return False
-    known = {calls.font_of(each.handle) for each in objects.texts if each.area[3] > each.area[1]}
+    known = {
+        calls.font_of(each.handle)
+        for each in objects.texts
+        if each.area[2] > each.area[0] and each.area[3] > each.area[1]
+    }
     fonts = {calls.font_of(each.handle) for each in thin} - known
     return any(
         font and not calls.is_embedded(font) and not _LATIN.match(_font_name(font))
