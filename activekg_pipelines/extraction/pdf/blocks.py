@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 # A head or foot has a few rows. Those further in need no place of their own in memory.
 _EDGE_ROWS: Final = 6
 # One glyph of a script that is also written from top to bottom.
-_GLYPH: Final = re.compile(r"\s*[\u2e80-\ufaff\uff00-\uffef\U00020000-\U0003ffff]\s*")
+_ANY_GLYPH: Final = r"[\u2e80-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
+_GLYPH: Final = re.compile(rf"\s*{_ANY_GLYPH}\s*")
+_GLYPHS: Final = re.compile(rf"(?:^[ \t]*{_ANY_GLYPH}[ \t]*[\r\n]+){{4}}", re.MULTILINE)
 _LEAST_GLYPHS: Final = 5
 _SAME_LINE: Final = 3.0  # points
 _MAX_STEP: Final = 0.04
@@ -90,8 +92,7 @@ def blocks_of(parts: Iterable[Line | Block]) -> list[Block]:
     Those in its outer rows and the tables stay blocks of their own.
     """
     found = _without_upright_lines(parts)
-    at_edge = _edge(sorted({part.top for part in found}))
-    at_edge |= _edge(sorted({part.top for part in found}, reverse=True))
+    at_edge = _at_edges({part.top for part in found})
     blocks: list[Block] = []
     inner: list[Line] = []
     for part in found:
@@ -105,6 +106,36 @@ def blocks_of(parts: Iterable[Line | Block]) -> list[Block]:
     if inner:
         blocks.append(_joined(inner))
     return blocks
+
+
+def blocks_of_lines(text: str, ends: Sequence[int], tops: Sequence[float]) -> list[Block]:
+    """Return what :func:`blocks_of` does for a page whose text is nothing but lines.
+
+    Each line of ``text`` begins where the one before it ends, and ``tops`` says at which
+    height.
+    """
+    at_edge = _at_edges(set(tops))
+    blocks: list[Block] = []
+    begin = start = 0
+    inner: list[float] = []
+    for end, top in zip(ends, tops, strict=True):
+        if top in at_edge:
+            if inner:
+                blocks.append(Block(text[begin:start], min(inner), max(inner)))
+                inner = []
+            blocks.append(Block(text[start:end], top, top))
+            begin = end
+        else:
+            inner.append(top)
+        start = end
+    if inner:
+        blocks.append(Block(text[begin:start], min(inner), max(inner)))
+    return blocks
+
+
+def has_upright_lines(text: str) -> bool:
+    """Tell whether a text may have lines for :func:`blocks_of` to join."""
+    return not text.isascii() and _GLYPHS.search(text) is not None
 
 
 def _without_upright_lines(parts: Iterable[Line | Block]) -> list[Line | Block]:
@@ -132,6 +163,12 @@ def _without_upright_lines(parts: Iterable[Line | Block]) -> list[Line | Block]:
         run.append(part)
     close()
     return found
+
+
+def _at_edges(tops: set[float]) -> set[float]:
+    """Those of ``tops`` that are in the outer rows of a page."""
+    ordered = sorted(tops)
+    return _edge(ordered) | _edge(ordered[::-1])
 
 
 def _edge(tops: list[float]) -> set[float]:
