@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 _EDGE_ROWS: Final = 6
 # One glyph of a script that is also written from top to bottom.
 _ANY_GLYPH: Final = r"[\u2e80-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
+_FIRST_GLYPH: Final = re.compile(_ANY_GLYPH)
 _GLYPH: Final = re.compile(rf"\s*{_ANY_GLYPH}\s*")
 _GLYPHS: Final = re.compile(rf"(?:^[ \t]*{_ANY_GLYPH}[ \t]*[\r\n]+){{4}}", re.MULTILINE)
 _LEAST_GLYPHS: Final = 5
@@ -135,7 +136,12 @@ def blocks_of_lines(text: str, ends: Sequence[int], tops: Sequence[float]) -> li
 
 def has_upright_lines(text: str) -> bool:
     """Tell whether a text may have lines for :func:`blocks_of` to join."""
-    return not text.isascii() and _GLYPHS.search(text) is not None
+    # The second search takes several times as long.
+    return (
+        not text.isascii()
+        and _FIRST_GLYPH.search(text) is not None
+        and _GLYPHS.search(text) is not None
+    )
 
 
 def _without_upright_lines(parts: Iterable[Line | Block]) -> list[Line | Block]:

@@ -193,7 +193,7 @@ class _Pieces:
             self._text, indexes = text, _Indexes(textpage, text)
         self._lines: list[tuple[int, int]] | None = None
         self._center = _centers(textpage, indexes, rotation)
-        if _LIGATURE.search(self._text):
+        if "\u0644" in self._text:
             self._text = _LIGATURE.sub(self._in_order, self._text)
         self._finders = [_CellFinder(grid) for grid in grids]
         self._boxes = [grid.box for grid in grids]

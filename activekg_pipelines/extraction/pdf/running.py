@@ -30,7 +30,6 @@ _MAX_ROWS: Final = 6
 _MAX_CHARS: Final = 300
 _MAX_NUMBERS: Final = 8
 _MAX_PAGE_NUMBER: Final = 20_000
-# A number that runs with the pages and starts further off counts something else.
 _MAX_OFFSET: Final = 2_000
 _LEAST_LETTERS: Final = 15
 _LEAST_SENTENCE: Final = 25
@@ -248,8 +247,10 @@ def _signatures(edge: str, text: str, number: int) -> Iterator[tuple[_Signature,
     if len(numbers) > _MAX_NUMBERS:
         return
     yield (edge, words, tuple(numbers)), 0
+    may_count = bool(numbers) and _may_count_pages(words)
     for value in set(numbers):
-        if value <= _MAX_PAGE_NUMBER and _may_count_pages(words, value - number):
+        # A number that starts further off than pages do counts something else.
+        if may_count and value <= _MAX_PAGE_NUMBER and abs(value - number) <= _MAX_OFFSET:
             places = [place for place, other in enumerate(numbers) if other == value]
             # "Page 6 of 6" goes on from "Page 5 of 6", and may stand there twice.
             for several in [places, *([place] for place in places if len(places) > 1)]:
@@ -268,14 +269,12 @@ def _with_page(numbers: list[int], places: list[int], runs: int | str) -> tuple[
     )
 
 
-def _may_count_pages(words: str, offset: int) -> bool:
+def _may_count_pages(words: str) -> bool:
     """Tell whether a number beside ``words`` may be a page's.
 
     "Question 1" at the top of one page and "Question 2" of the next are no page numbers.
     """
-    if not -_MAX_OFFSET <= offset <= _MAX_OFFSET:
-        return False
-    return _names_page(words) or sum(map(str.isalpha, words)) >= _LEAST_LETTERS
+    return sum(map(str.isalpha, words)) >= _LEAST_LETTERS or _names_page(words)
 
 
 def _roman(letters: str) -> int:
