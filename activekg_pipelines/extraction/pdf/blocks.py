@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 # A head or foot has a few rows. Those further in need no place of their own in memory.
 _EDGE_ROWS: Final = 6
+# One glyph of a script that is also written from top to bottom.
+_ANY_GLYPH: Final = r"[\u2e80-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
+_FIRST_GLYPH: Final = re.compile(_ANY_GLYPH)
+_GLYPH: Final = re.compile(rf"\s*{_ANY_GLYPH}\s*")
+_GLYPHS: Final = re.compile(rf"(?:^[ \t]*{_ANY_GLYPH}[ \t]*[\r\n]+){{4}}", re.MULTILINE)
+_LEAST_GLYPHS: Final = 5
+_SAME_LINE: Final = 3.0  # points
+_MAX_STEP: Final = 0.04
 SAME_ROW: Final = 0.004
 """How far apart, as a share of the page's height, blocks of one row may lie."""
 
@@ -83,9 +92,8 @@ def blocks_of(parts: Iterable[Line | Block]) -> list[Block]:
 
     Those in its outer rows and the tables stay blocks of their own.
     """
-    found = list(parts)
-    at_edge = _edge(sorted({part.top for part in found}))
-    at_edge |= _edge(sorted({part.top for part in found}, reverse=True))
+    found = _without_upright_lines(parts)
+    at_edge = _at_edges({part.top for part in found})
     blocks: list[Block] = []
     inner: list[Line] = []
     for part in found:
@@ -99,6 +107,74 @@ def blocks_of(parts: Iterable[Line | Block]) -> list[Block]:
     if inner:
         blocks.append(_joined(inner))
     return blocks
+
+
+def blocks_of_lines(text: str, ends: Sequence[int], tops: Sequence[float]) -> list[Block]:
+    """Return what :func:`blocks_of` does for a page whose text is nothing but lines.
+
+    Each line of ``text`` begins where the one before it ends, and ``tops`` says at which
+    height.
+    """
+    at_edge = _at_edges(set(tops))
+    blocks: list[Block] = []
+    begin = start = 0
+    inner: list[float] = []
+    for end, top in zip(ends, tops, strict=True):
+        if top in at_edge:
+            if inner:
+                blocks.append(Block(text[begin:start], min(inner), max(inner)))
+                inner = []
+            blocks.append(Block(text[start:end], top, top))
+            begin = end
+        else:
+            inner.append(top)
+        start = end
+    if inner:
+        blocks.append(Block(text[begin:start], min(inner), max(inner)))
+    return blocks
+
+
+def has_upright_lines(text: str) -> bool:
+    """Tell whether a text may have lines for :func:`blocks_of` to join."""
+    # The second search takes several times as long.
+    return (
+        not text.isascii()
+        and _FIRST_GLYPH.search(text) is not None
+        and _GLYPHS.search(text) is not None
+    )
+
+
+def _without_upright_lines(parts: Iterable[Line | Block]) -> list[Line | Block]:
+    """Join glyphs that stand one below the other, as in Chinese and Japanese books."""
+    found: list[Line | Block] = []
+    run: list[Line] = []
+
+    def close() -> None:
+        nonlocal run
+        if len(run) >= _LEAST_GLYPHS:
+            glyphs = "".join(line.text.strip() for line in run)
+            run = [run[0]._replace(text=f"{glyphs}\n", bottom=run[-1].bottom)]
+        found.extend(run)
+        run = []
+
+    for part in parts:
+        if not (isinstance(part, Line) and _GLYPH.fullmatch(part.text)):
+            close()
+            found.append(part)
+            continue
+        if run and not (
+            abs(part.left - run[-1].left) <= _SAME_LINE and 0 < part.top - run[-1].top <= _MAX_STEP
+        ):
+            close()
+        run.append(part)
+    close()
+    return found
+
+
+def _at_edges(tops: set[float]) -> set[float]:
+    """Those of ``tops`` that are in the outer rows of a page."""
+    ordered = sorted(tops)
+    return _edge(ordered) | _edge(ordered[::-1])
 
 
 def _edge(tops: list[float]) -> set[float]:

@@ -106,6 +106,8 @@ class _Walk:
         text, path, picture, shading = calls.TEXT, calls.PATH, calls.IMAGE, calls.SHADING
         bounds, at, unpack = calls.object_bounds, self._at, _FOUR_FLOATS.unpack_from
         texts, floats = found.texts, self._floats
+        # A fifth of the time that Text() takes, for the thousands on a page.
+        new = tuple.__new__
         for index in range(count(owner)):
             handle = get(owner, index)
             kind = object_type(handle)
@@ -117,7 +119,7 @@ class _Walk:
                     area = unpack(floats)
                     if form:
                         area = moved(area, outer)
-                    texts.append(Text(handle, form, outer, area, self._seen))
+                    texts.append(new(Text, (handle, form, outer, area, self._seen)))
             elif kind == path:
                 self._add_path(handle, outer)
             elif kind == picture:

@@ -10,11 +10,18 @@ import re
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import pairwise
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from activekg_pipelines.extraction.pdf import calls
-from activekg_pipelines.extraction.pdf.blocks import Block, Line, Page, Table, blocks_of
+from activekg_pipelines.extraction.pdf.blocks import (
+    Block,
+    Line,
+    Page,
+    Table,
+    blocks_of,
+    blocks_of_lines,
+    has_upright_lines,
+)
 from activekg_pipelines.extraction.pdf.columns import Gutter, find_gutters, in_columns
 from activekg_pipelines.extraction.pdf.grid import Box, Grid, Point, find_grids
 from activekg_pipelines.extraction.pdf.lines import TooManyLinesError, orientation, read_lines
@@ -37,8 +44,7 @@ _WORD: Final = re.compile(r"\S+")
 # A line that holds a word, with its end and the empty lines after it. PDFium has no line
 # end after the hyphen of a broken word.
 _LINE: Final = re.compile("[^\r\n\ufffe]*[^\\s\ufffe][^\r\n\ufffe]*(?:\ufffe|[\r\n]*)")
-# The rest of a broken word stands in the next line. What is further away, as a share of
-# the page's height, is something else.
+# As a share of the page's height.
 _NEXT_LINE: Final = 0.05
 
 _CellRef: TypeAlias = tuple[int, Box] | None
@@ -75,12 +81,10 @@ def read_page(
         parts, tables = _with_tables(list(pieces), grids, shown)
         return Page(blocks_of(parts), tables)
     gutters = [] if rotation or is_long else find_gutters(objects.texts)
-    lines: list[Line | Block] = [_line(piece, shown) for piece in pieces]
-    _part_unlike(lines)
-    if gutters:
-        own = [line for line in lines if isinstance(line, Line)]
-        return Page(blocks_of(in_columns(own, gutters, pieces.cut_line)))
-    return Page(blocks_of(lines))
+    if not gutters and not has_upright_lines(text):
+        return Page(blocks_of_lines(*pieces.lines(shown)))
+    lines = [_line(piece, shown) for piece in pieces]
+    return Page(blocks_of(in_columns(lines, gutters, pieces.cut_line) if gutters else lines))
 
 
 def visible_area(page: Any) -> Area:
@@ -95,20 +99,6 @@ def _shown(page: Any, rotation: int) -> tuple[float, float]:
     matrix = orientation(rotation)
     ys = [apply(matrix, x, y)[1] for x in (left, right) for y in (bottom, top)]
     return min(ys), max(max(ys) - min(ys), 1.0)
-
-
-def _part_unlike(lines: list[Line | Block]) -> None:
-    """Take the mark of a broken word from lines that no other line goes on from.
-
-    PDFium sees one where a foot follows the hyphen that a page ends with.
-    """
-    for index, (line, following) in enumerate(pairwise(lines)):
-        if (
-            isinstance(line, Line)
-            and line.text.rstrip().endswith("\ufffe")
-            and following.top - line.bottom > _NEXT_LINE
-        ):
-            lines[index] = line._replace(text=f"{line.text.rstrip()[:-1]}-\r\n\r\n")
 
 
 def _line(piece: _Piece, shown: tuple[float, float]) -> Line:
@@ -164,7 +154,6 @@ def _with_tables(
             parts += _finished(line, shown)
             line = []
     parts += _finished(line, shown)
-    _part_unlike(parts)
     return parts, len(written)
 
 
@@ -204,7 +193,7 @@ class _Pieces:
             self._text, indexes = text, _Indexes(textpage, text)
         self._lines: list[tuple[int, int]] | None = None
         self._center = _centers(textpage, indexes, rotation)
-        if _LIGATURE.search(self._text):
+        if "\u0644" in self._text:
             self._text = _LIGATURE.sub(self._in_order, self._text)
         self._finders = [_CellFinder(grid) for grid in grids]
         self._boxes = [grid.box for grid in grids]
@@ -222,6 +211,26 @@ class _Pieces:
             nexts = [first for first, _ in words[1:]] + [line.end()]
             for (first, after), following in zip(words, nexts, strict=True):
                 yield from self._word(first, after, following)
+
+    def lines(self, shown: tuple[float, float]) -> tuple[str, list[int], list[float]]:
+        """The page's text, and for each line its end in it and its height on the page."""
+        text, center, (top, height) = self._text, self._center, shown
+        ends: list[int] = []
+        tops: list[float] = []
+        for line in _LINE.finditer(text):
+            place, end = line.span()
+            while text[place].isspace():
+                place += 1
+            tops.append((center(place)[1] - top) / height)
+            ends.append(end)
+        if "\ufffe" not in text:
+            return text, ends, tops
+        # The rest of a broken word stands in the next line. PDFium sees one, too, where a
+        # foot follows the hyphen that a page ends with.
+        for index in range(len(ends) - 1):
+            if text[ends[index] - 1] == "\ufffe" and tops[index + 1] - tops[index] > _NEXT_LINE:
+                text = f"{text[: ends[index] - 1]}-{text[ends[index] :]}"
+        return text, ends, tops
 
     def _in_order(self, letters: re.Match[str]) -> str:
         """The two letters of a pair, the other way round where they are one glyph.

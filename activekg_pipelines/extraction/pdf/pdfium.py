@@ -196,12 +196,16 @@ def _has_lost(objects: PageObjects, text: str) -> bool:
     PDFium skips a text without width, as a single glyph of a font has that is neither in
     the file nor on the machine.
     """
-    if not text.strip():
-        return any(each.area[2] > each.area[0] for each in objects.texts)
+    if not text.strip() and any(each.area[2] > each.area[0] for each in objects.texts):
+        return True
     thin = [each for each in objects.texts if each.area[2] <= each.area[0]]
     if not thin:
         return False
-    known = {calls.font_of(each.handle) for each in objects.texts if each.area[3] > each.area[1]}
+    known = {
+        calls.font_of(each.handle)
+        for each in objects.texts
+        if each.area[2] > each.area[0] and each.area[3] > each.area[1]
+    }
     fonts = {calls.font_of(each.handle) for each in thin} - known
     return any(
         font and not calls.is_embedded(font) and not _LATIN.match(_font_name(font))

@@ -24,13 +24,12 @@ _LEAST_SPACE: Final = 1.25
 """How much further than lines of a text from each other heads are from it."""
 # How deep heads and feet reach into the page, and how far one may move, as shares of
 # the page's height.
-_ZONE: Final = 0.2
+_ZONE: Final = 0.13
 _SAME_PLACE: Final = 0.02
 _MAX_ROWS: Final = 6
 _MAX_CHARS: Final = 300
 _MAX_NUMBERS: Final = 8
 _MAX_PAGE_NUMBER: Final = 20_000
-# A number that runs with the pages and starts further off counts something else.
 _MAX_OFFSET: Final = 2_000
 _LEAST_LETTERS: Final = 15
 _LEAST_SENTENCE: Final = 25
@@ -183,8 +182,13 @@ def _run(run: list[int], least: int, pages: int) -> dict[int, _Run]:
 
 
 def _least_pages(signature: _Signature) -> int:
+    _, words, numbers = signature
     # Two pages that bear their own numbers are no chance.
-    return 2 if ("page", 1) in signature[2] else _LEAST_PAGES
+    return 2 if ("page", 1) in numbers and _names_page(words) else _LEAST_PAGES
+
+
+def _names_page(words: str) -> bool:
+    return _PAGE_WORD.search(words) is not None or not any(map(str.isalpha, words))
 
 
 def _outermost(
@@ -243,8 +247,10 @@ def _signatures(edge: str, text: str, number: int) -> Iterator[tuple[_Signature,
     if len(numbers) > _MAX_NUMBERS:
         return
     yield (edge, words, tuple(numbers)), 0
+    may_count = bool(numbers) and _may_count_pages(words)
     for value in set(numbers):
-        if value <= _MAX_PAGE_NUMBER and _may_count_pages(words, value - number):
+        # A number that starts further off than pages do counts something else.
+        if may_count and value <= _MAX_PAGE_NUMBER and abs(value - number) <= _MAX_OFFSET:
             places = [place for place, other in enumerate(numbers) if other == value]
             # "Page 6 of 6" goes on from "Page 5 of 6", and may stand there twice.
             for several in [places, *([place] for place in places if len(places) > 1)]:
@@ -263,15 +269,12 @@ def _with_page(numbers: list[int], places: list[int], runs: int | str) -> tuple[
     )
 
 
-def _may_count_pages(words: str, offset: int) -> bool:
+def _may_count_pages(words: str) -> bool:
     """Tell whether a number beside ``words`` may be a page's.
 
     "Question 1" at the top of one page and "Question 2" of the next are no page numbers.
     """
-    if not -_MAX_OFFSET <= offset <= _MAX_OFFSET:
-        return False
-    letters = sum(map(str.isalpha, words))
-    return letters == 0 or letters >= _LEAST_LETTERS or _PAGE_WORD.search(words) is not None
+    return sum(map(str.isalpha, words)) >= _LEAST_LETTERS or _names_page(words)
 
 
 def _roman(letters: str) -> int:

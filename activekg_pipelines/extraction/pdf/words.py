@@ -56,7 +56,8 @@ class Vocabulary:
 
     def __getitem__(self, word: str) -> int:
         """How often a word is there, alone or before a mark."""
-        return sum(self._parts[word + mark] for mark in _ENDS)
+        count = self._parts.get
+        return sum([count(word + mark, 0) for mark in _ENDS])
 
     def joined(self, left: str, right: str, mark: str) -> str:
         """Return the two halves of a word as the word that they are."""

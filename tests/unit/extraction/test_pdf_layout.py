@@ -274,3 +274,32 @@ def test_single_glyphs_of_a_font_that_is_nowhere_are_read(tmp_path: Path) -> Non
                 canvas.drawString(60 + 80 * column, 700 - 20 * row, text)
 
     assert read(pdf(tmp_path / "a.pdf", draw)).text.split() == ["性别", "男", "合格", "是"]
+
+
+def test_a_page_of_nothing_but_such_glyphs_is_read(tmp_path: Path) -> None:
+    pdfmetrics.registerFont(UnicodeCIDFont("STSong-Light"))
+
+    def draw(canvas: Canvas) -> None:
+        canvas.setFont("STSong-Light", 11)
+        for row, glyph in enumerate("合格男"):
+            canvas.drawString(300, 700 - 14 * row, glyph)
+
+    assert read(pdf(tmp_path / "a.pdf", draw)).text.split() == ["合", "格", "男"]
+
+
+@pytest.mark.parametrize("is_one_text", [True, False])
+def test_lines_from_top_to_bottom_are_lines(tmp_path: Path, is_one_text: bool) -> None:
+    font = UnicodeCIDFont("HeiseiKakuGo-W5", isVertical=is_one_text)
+    pdfmetrics.registerFont(font)
+    columns = ["縦書きの文章は上から下へ", "二行目の文章である"]
+
+    def draw(canvas: Canvas) -> None:
+        canvas.setFont(font.fontName, 12)
+        for x, text in zip((400, 380), columns, strict=True):
+            if is_one_text:
+                canvas.drawString(x, 700, text)
+            else:
+                for row, glyph in enumerate(text):
+                    canvas.drawString(x, 700 - 13 * row, glyph)
+
+    assert read(pdf(tmp_path / "a.pdf", draw)).text.split() == columns
