@@ -23,7 +23,8 @@ _HZ_OPENS: Final = re.compile(rb"(?<!~)~\{")
 
 def has_escapes(data: bytes) -> bool:
     """Whether ``data`` may be ISO 2022, in which shifts are no signs of a binary file."""
-    return any(escape.search(data) for escape, _ in _ESCAPES) or bool(_CHINESE.search(data))
+    escapes = (_CHINESE, *(escape for escape, _ in _ESCAPES))
+    return b"\x1b" in data and any(escape.search(data) for escape in escapes)
 
 
 def decode_escaped(data: bytes) -> tuple[str, str] | None:
@@ -31,15 +32,16 @@ def decode_escaped(data: bytes) -> tuple[str, str] | None:
 
     It is one of ISO 2022 for Japanese, Korean or Chinese (GB 2312), or HZ.
     """
-    for escape, encodings in _ESCAPES:
-        if escape.search(data):
-            for encoding in encodings:
-                with contextlib.suppress(UnicodeDecodeError):
-                    return data.decode(encoding), encoding
-    if _CHINESE.search(data):
-        with contextlib.suppress(UnicodeDecodeError):
-            return _decode_chinese(data), "iso2022_cn"
-    opened = len(_HZ_OPENS.findall(data))
+    if b"\x1b" in data:
+        for escape, encodings in _ESCAPES:
+            if escape.search(data):
+                for encoding in encodings:
+                    with contextlib.suppress(UnicodeDecodeError):
+                        return data.decode(encoding), encoding
+        if _CHINESE.search(data):
+            with contextlib.suppress(UnicodeDecodeError):
+                return _decode_chinese(data), "iso2022_cn"
+    opened = len(_HZ_OPENS.findall(data)) if b"~{" in data else 0
     if opened and len(_HZ.findall(data)) == opened:
         with contextlib.suppress(UnicodeDecodeError):
             return data.decode("hz"), "hz"

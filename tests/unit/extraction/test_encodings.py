@@ -145,6 +145,7 @@ def test_chinese_between_shifts_is_read(tmp_path: Path) -> None:
 def test_format_strings_with_tildes_and_braces_are_no_chinese(tmp_path: Path) -> None:
     text = 'Print with (format t "~{~a~^, ~}" items), or "~{ab~}" and "~{cd".'
     assert read(tmp_path, text.encode()).text == text
+    assert read(tmp_path, b"~~{ stays").text == "~~{ stays"
 
 
 def test_what_little_speaks_for_is_called_doubtful(tmp_path: Path) -> None:
