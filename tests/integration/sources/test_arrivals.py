@@ -14,6 +14,7 @@ import pytest
 import zstandard
 
 from activekg_pipelines.administration.schemas import ConnectorView
+from activekg_pipelines.cli.connectors import _fields
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.services import Services
 from tests.integration.syncing import (
@@ -320,9 +321,12 @@ def test_notes_are_shown_until_the_connector_is_changed(
     store.conditions = Refusal(501, "NotImplemented")
     store.put("a.txt", TEXT, headers={"x-amz-checksum-crc32": WRONG})
     sync(services, connector)
-    shown = ConnectorView.of(services.connector(connector.id)).model_dump()["notes"]
+    view = ConnectorView.of(services.connector(connector.id))
+    shown = view.model_dump()["notes"]
     assert [note["code"] for note in shown] == ["no_conditions", "wrong_checksums"]
     assert all(note["message"].endswith(".") for note in shown)
+    lines = [line for name, line in _fields(view) if name == "note"]
+    assert lines == [note["message"] for note in shown]
 
     store.conditions = None
     changed = change(services, connector.id, S3ConfigPatch(poll_interval_seconds=600))
