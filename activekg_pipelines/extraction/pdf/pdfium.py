@@ -22,6 +22,7 @@ from activekg_pipelines.extraction.pdf import calls
 from activekg_pipelines.extraction.pdf.annotations import Annotations, read_annotations
 from activekg_pipelines.extraction.pdf.blocks import Block, Page
 from activekg_pipelines.extraction.pdf.hidden import hidden_texts
+from activekg_pipelines.extraction.pdf.layers import Layers
 from activekg_pipelines.extraction.pdf.objects import PageObjects, Text, read_objects
 from activekg_pipelines.extraction.pdf.page import read_page, visible_area
 from activekg_pipelines.extraction.pdf.pages import PdfPages, header_first
@@ -53,7 +54,7 @@ def read_pages(path: Path, limits: Limits) -> PdfPages:
         if form_type != pypdfium2.raw.FORMTYPE_NONE:
             pdf.init_forms()
         with closing(Rescue(source)) as rescue:
-            reader = _Reader(pdf, limits, rescue)
+            reader = _Reader(pdf, limits, rescue, Layers(source))
             for index in range(min(len(pdf), limits.max_pages)):
                 reader.read(index)
         found = reader.finished()
@@ -83,10 +84,11 @@ def _open(source: Path | bytes) -> Any:
 class _Reader:
     """Reads page after page, and gathers what is said about them all."""
 
-    def __init__(self, pdf: Any, limits: Limits, rescue: Rescue) -> None:
+    def __init__(self, pdf: Any, limits: Limits, rescue: Rescue, layers: Layers) -> None:
         self._pdf = pdf
         self._limits = limits
         self._rescue = rescue
+        self._layers = layers
         self._found = PdfPages(len(pdf), _metadata_title(pdf))
         self._files: list[str] = []
         self._hidden: Counter[str] = Counter()
@@ -157,7 +159,10 @@ class _Reader:
         return self._pdf[index], annotations
 
     def _leave_out_hidden(self, page: Any, objects: PageObjects) -> None:
+        off = self._layers.texts_off(objects.texts)
+        are_off = {text.handle for text, _ in off}
         hidden = hidden_texts(page, objects, visible_area(page))
+        hidden = off + [found for found in hidden if found[0].handle not in are_off]
         if not hidden:
             return
         with closing(page.get_textpage()) as textpage:

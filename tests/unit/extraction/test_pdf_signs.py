@@ -297,6 +297,25 @@ def test_text_that_is_seen_or_lies_under_a_scan_stays(tmp_path: Path, draw: Draw
     assert document.facts["warnings"] == []
 
 
+@pytest.mark.parametrize(
+    "state", [b"/OFF [6 0 R]", b"/BaseState /OFF /ON [7 0 R]", b"/BaseState /ON /OFF [6 0 R]"]
+)
+def test_text_of_a_layer_that_is_off_is_left_out(tmp_path: Path, state: bytes) -> None:
+    shown = b"BT /F1 12 Tf 72 %d Td (%s) Tj ET"
+    contents = b"%s /OC /MC0 BDC %s EMC /OC /MC1 BDC %s EMC" % (
+        shown % (700, b"Seen"),
+        shown % (600, b"Draft of May"),
+        shown % (500, b"Final"),
+    )
+    objects = page(contents, b"/OCProperties << /OCGs [6 0 R 7 0 R] /D << %s >> >>" % state)
+    objects[2] = objects[2].replace(b"/Font", b"/Properties << /MC0 6 0 R /MC1 7 0 R >> /Font")
+    objects += [b"<< /Type /OCG /Name (Draft) >>", b"<< /Type /OCG /Name (Final) >>"]
+    document = read(bare_pdf(tmp_path / "a.pdf", *objects))
+    assert document.text.split() == ["Seen", "Final"]
+    found = warnings(document)["hidden_text_left_out"]
+    assert (found["count"], found["detail"]) == (12, "in a layer that is off")
+
+
 def drawing(*draws: bytes, resources: bytes = b"") -> bytes:
     return stream(
         b"\n".join(draws), b"/Type /XObject /Subtype /Form /BBox [0 0 612 792] " + resources
