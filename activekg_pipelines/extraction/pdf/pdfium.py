@@ -38,6 +38,12 @@ _LATIN: Final = re.compile(
     "|Garamond|Bookman|Palatino|Century|Segoe|Zapf|Wingdings)",
     re.IGNORECASE,
 )
+_PLACEHOLDER: Final = re.compile(
+    r"\s*(please wait|bitte warten|veuillez patienter|espere|attendere|aguarde|even geduld"
+    r"|to view the full contents of this document)\b",
+    re.IGNORECASE,
+)
+_MAX_PLACEHOLDER: Final = 1_000
 _MAX_FONT_NAME: Final = 128
 _DAMAGE: Final = (pypdfium2.PdfiumError, ValueError, OverflowError, ArithmeticError)
 
@@ -58,9 +64,18 @@ def read_pages(path: Path, limits: Limits) -> PdfPages:
             for index in range(min(len(pdf), limits.max_pages)):
                 reader.read(index)
         found = reader.finished()
-        if form_type == pypdfium2.raw.FORMTYPE_XFA_FULL:
+        if form_type == pypdfium2.raw.FORMTYPE_XFA_FULL or (
+            form_type == pypdfium2.raw.FORMTYPE_XFA_FOREGROUND and _is_placeholder(found.pages)
+        ):
             found.form_text = xfa_text(pdf, limits)
         return found
+
+
+def _is_placeholder(pages: list[Page]) -> bool:
+    """Tell whether a form's only page asks for another program to show it."""
+    return (
+        len(pages) == 1 and _PLACEHOLDER.match(pages[0].plain_text[:_MAX_PLACEHOLDER]) is not None
+    )
 
 
 def _metadata_title(pdf: Any) -> str | None:
@@ -106,10 +121,7 @@ class _Reader:
         """What was read, with what was left out of it."""
         found = self._found
         count = self._pdf.count_attachments()
-        names = [
-            self._pdf.get_attachment(index).get_name()
-            for index in range(min(count, _MAX_FILE_NAMES))
-        ]
+        names = [self._file_name(index) for index in range(min(count, _MAX_FILE_NAMES))]
         count += len(self._files)
         if count:
             first = next(filter(None, names + self._files), "one without a name")
@@ -125,6 +137,12 @@ class _Reader:
                 )
             )
         return found
+
+    def _file_name(self, index: int) -> str:
+        try:
+            return str(self._pdf.get_attachment(index).get_name())
+        except _DAMAGE:
+            return ""
 
     def _page(self, index: int) -> Page:
         page, annotations = self._opened(index)

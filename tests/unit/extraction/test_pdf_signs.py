@@ -156,8 +156,9 @@ XDP = b"""<xdp:xdp xmlns:xdp="http://ns.adobe.com/xdp/">
 WAIT = b"BT /F1 12 Tf 72 700 Td (Please wait... If this message is not replaced, ...) Tj ET"
 
 
-def test_a_form_that_a_program_builds_is_read_from_its_xml(tmp_path: Path) -> None:
-    more = b"/NeedsRendering true /AcroForm << /Fields [] /XFA 6 0 R >>"
+@pytest.mark.parametrize("needs", [b"/NeedsRendering true", b""])
+def test_a_form_that_a_program_builds_is_read_from_its_xml(tmp_path: Path, needs: bytes) -> None:
+    more = needs + b" /AcroForm << /Fields [] /XFA 6 0 R >>"
     document = read(bare_pdf(tmp_path / "a.pdf", *page(WAIT, more), stream(XDP)))
     assert document.text.splitlines() == [
         "Application for a garden",
@@ -167,6 +168,14 @@ def test_a_form_that_a_program_builds_is_read_from_its_xml(tmp_path: Path) -> No
     ]
     assert list(warnings(document)) == ["form_not_read"]
     assert document.facts["page_starts"] == [0]
+
+
+def test_a_form_with_pages_of_its_own_is_read_from_them(tmp_path: Path) -> None:
+    contents = b"BT /F1 12 Tf 72 700 Td (Application for a garden in the north) Tj ET"
+    more = b"/AcroForm << /Fields [] /XFA 6 0 R >>"
+    document = read(bare_pdf(tmp_path / "a.pdf", *page(contents, more), stream(XDP)))
+    assert document.text == "Application for a garden in the north"
+    assert document.facts["warnings"] == []
 
 
 @pytest.mark.parametrize("xml", [b"", b"no XML at all", b"<a>" * 3000])
