@@ -49,6 +49,20 @@ font_name: Final = _function(
 text_of: Final = _function(
     "FPDFTextObj_GetText", ctypes.c_ulong, c_void_p, c_void_p, c_void_p, ctypes.c_ulong
 )
+count_marks: Final = _function("FPDFPageObj_CountMarks", c_int, c_void_p)
+mark: Final = _function("FPDFPageObj_GetMark", c_void_p, c_void_p, ctypes.c_ulong)
+mark_name: Final = _function(
+    "FPDFPageObjMark_GetName", c_int, c_void_p, c_void_p, ctypes.c_ulong, c_void_p
+)
+mark_string: Final = _function(
+    "FPDFPageObjMark_GetParamStringValue",
+    c_int,
+    c_void_p,
+    ctypes.c_char_p,
+    c_void_p,
+    ctypes.c_ulong,
+    c_void_p,
+)
 remove_from_page: Final = _function("FPDFPage_RemoveObject", c_int, c_void_p, c_void_p)
 remove_from_form: Final = _function("FPDFFormObj_RemoveObject", c_int, c_void_p, c_void_p)
 destroy: Final = _function("FPDFPageObj_Destroy", None, c_void_p)

@@ -237,9 +237,9 @@ class _Pieces:
 
         PDFium turns a line from right to left letter by letter, and a ligature with it.
         """
-        first, second = letters.group()
+        pair = letters.group()
         is_glyph = self._center(letters.start()) == self._center(letters.start() + 1)
-        return second + first if is_glyph else first + second
+        return pair[::-1] if is_glyph else pair
 
     def cut_line(self, number: int, gutter: Gutter) -> Line | None:
         """What of the page's line ``number`` lies left of a gutter.
@@ -439,7 +439,7 @@ class _Indexes(Sequence[int]):
             place += bisect_right(self._beyond, place - 1)
         elif self._is_plain:
             return place
-        return max(calls.character_index(self._handle, place), 0)
+        return max(int(calls.character_index(self._handle, place)), 0)
 
 
 def _whole_characters(text: str) -> str:

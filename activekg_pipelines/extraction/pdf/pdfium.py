@@ -22,6 +22,7 @@ from activekg_pipelines.extraction.pdf import calls
 from activekg_pipelines.extraction.pdf.annotations import Annotations, read_annotations
 from activekg_pipelines.extraction.pdf.blocks import Block, Page
 from activekg_pipelines.extraction.pdf.hidden import hidden_texts
+from activekg_pipelines.extraction.pdf.layers import Layers
 from activekg_pipelines.extraction.pdf.objects import PageObjects, Text, read_objects
 from activekg_pipelines.extraction.pdf.page import read_page, visible_area
 from activekg_pipelines.extraction.pdf.pages import PdfPages, header_first
@@ -37,6 +38,12 @@ _LATIN: Final = re.compile(
     "|Garamond|Bookman|Palatino|Century|Segoe|Zapf|Wingdings)",
     re.IGNORECASE,
 )
+_PLACEHOLDER: Final = re.compile(
+    r"\s*(please wait|bitte warten|veuillez patienter|espere|attendere|aguarde|even geduld"
+    r"|to view the full contents of this document)\b",
+    re.IGNORECASE,
+)
+_MAX_PLACEHOLDER: Final = 1_000
 _MAX_FONT_NAME: Final = 128
 _DAMAGE: Final = (pypdfium2.PdfiumError, ValueError, OverflowError, ArithmeticError)
 
@@ -53,13 +60,22 @@ def read_pages(path: Path, limits: Limits) -> PdfPages:
         if form_type != pypdfium2.raw.FORMTYPE_NONE:
             pdf.init_forms()
         with closing(Rescue(source)) as rescue:
-            reader = _Reader(pdf, limits, rescue)
+            reader = _Reader(pdf, limits, rescue, Layers(source))
             for index in range(min(len(pdf), limits.max_pages)):
                 reader.read(index)
         found = reader.finished()
-        if form_type == pypdfium2.raw.FORMTYPE_XFA_FULL:
+        if form_type == pypdfium2.raw.FORMTYPE_XFA_FULL or (
+            form_type == pypdfium2.raw.FORMTYPE_XFA_FOREGROUND and _is_placeholder(found.pages)
+        ):
             found.form_text = xfa_text(pdf, limits)
         return found
+
+
+def _is_placeholder(pages: list[Page]) -> bool:
+    """Tell whether a form's only page asks for another program to show it."""
+    return (
+        len(pages) == 1 and _PLACEHOLDER.match(pages[0].plain_text[:_MAX_PLACEHOLDER]) is not None
+    )
 
 
 def _metadata_title(pdf: Any) -> str | None:
@@ -83,10 +99,11 @@ def _open(source: Path | bytes) -> Any:
 class _Reader:
     """Reads page after page, and gathers what is said about them all."""
 
-    def __init__(self, pdf: Any, limits: Limits, rescue: Rescue) -> None:
+    def __init__(self, pdf: Any, limits: Limits, rescue: Rescue, layers: Layers) -> None:
         self._pdf = pdf
         self._limits = limits
         self._rescue = rescue
+        self._layers = layers
         self._found = PdfPages(len(pdf), _metadata_title(pdf))
         self._files: list[str] = []
         self._hidden: Counter[str] = Counter()
@@ -104,10 +121,7 @@ class _Reader:
         """What was read, with what was left out of it."""
         found = self._found
         count = self._pdf.count_attachments()
-        names = [
-            self._pdf.get_attachment(index).get_name()
-            for index in range(min(count, _MAX_FILE_NAMES))
-        ]
+        names = [self._file_name(index) for index in range(min(count, _MAX_FILE_NAMES))]
         count += len(self._files)
         if count:
             first = next(filter(None, names + self._files), "one without a name")
@@ -123,6 +137,12 @@ class _Reader:
                 )
             )
         return found
+
+    def _file_name(self, index: int) -> str:
+        try:
+            return str(self._pdf.get_attachment(index).get_name())
+        except _DAMAGE:
+            return ""
 
     def _page(self, index: int) -> Page:
         page, annotations = self._opened(index)
@@ -157,7 +177,10 @@ class _Reader:
         return self._pdf[index], annotations
 
     def _leave_out_hidden(self, page: Any, objects: PageObjects) -> None:
+        off = self._layers.texts_off(objects.texts)
+        are_off = {text.handle for text, _ in off}
         hidden = hidden_texts(page, objects, visible_area(page))
+        hidden = off + [found for found in hidden if found[0].handle not in are_off]
         if not hidden:
             return
         with closing(page.get_textpage()) as textpage:

@@ -32,8 +32,11 @@ def xfa_text(pdf: Any, limits: Limits) -> str:
         remove_pis=True,
         recover=True,
     )
-    packets = list(_packets(pdf, limits.max_xml_bytes))
-    whole = etree.fromstring(b"".join(packets), parser) if any(packets) else None
+    data = b"".join(_packets(pdf, limits.max_xml_bytes))
+    try:
+        whole = etree.fromstring(data, parser) if data else None
+    except etree.XMLSyntaxError:
+        return ""
     if whole is None:
         return ""
     values = _values(whole)

@@ -156,8 +156,9 @@ XDP = b"""<xdp:xdp xmlns:xdp="http://ns.adobe.com/xdp/">
 WAIT = b"BT /F1 12 Tf 72 700 Td (Please wait... If this message is not replaced, ...) Tj ET"
 
 
-def test_a_form_that_a_program_builds_is_read_from_its_xml(tmp_path: Path) -> None:
-    more = b"/NeedsRendering true /AcroForm << /Fields [] /XFA 6 0 R >>"
+@pytest.mark.parametrize("needs", [b"/NeedsRendering true", b""])
+def test_a_form_that_a_program_builds_is_read_from_its_xml(tmp_path: Path, needs: bytes) -> None:
+    more = needs + b" /AcroForm << /Fields [] /XFA 6 0 R >>"
     document = read(bare_pdf(tmp_path / "a.pdf", *page(WAIT, more), stream(XDP)))
     assert document.text.splitlines() == [
         "Application for a garden",
@@ -167,6 +168,14 @@ def test_a_form_that_a_program_builds_is_read_from_its_xml(tmp_path: Path) -> No
     ]
     assert list(warnings(document)) == ["form_not_read"]
     assert document.facts["page_starts"] == [0]
+
+
+def test_a_form_with_pages_of_its_own_is_read_from_them(tmp_path: Path) -> None:
+    contents = b"BT /F1 12 Tf 72 700 Td (Application for a garden in the north) Tj ET"
+    more = b"/AcroForm << /Fields [] /XFA 6 0 R >>"
+    document = read(bare_pdf(tmp_path / "a.pdf", *page(contents, more), stream(XDP)))
+    assert document.text == "Application for a garden in the north"
+    assert document.facts["warnings"] == []
 
 
 @pytest.mark.parametrize("xml", [b"", b"no XML at all", b"<a>" * 3000])
@@ -295,6 +304,25 @@ def test_text_that_is_seen_or_lies_under_a_scan_stays(tmp_path: Path, draw: Draw
     document = read(pdf(tmp_path / "a.pdf", together(lines("Seen"), draw)))
     assert document.text.count("The price is secret") == 1
     assert document.facts["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    "state", [b"/OFF [6 0 R]", b"/BaseState /OFF /ON [7 0 R]", b"/BaseState /ON /OFF [6 0 R]"]
+)
+def test_text_of_a_layer_that_is_off_is_left_out(tmp_path: Path, state: bytes) -> None:
+    shown = b"BT /F1 12 Tf 72 %d Td (%s) Tj ET"
+    contents = b"%s /OC /MC0 BDC %s EMC /OC /MC1 BDC %s EMC" % (
+        shown % (700, b"Seen"),
+        shown % (600, b"Draft of May"),
+        shown % (500, b"Final"),
+    )
+    objects = page(contents, b"/OCProperties << /OCGs [6 0 R 7 0 R] /D << %s >> >>" % state)
+    objects[2] = objects[2].replace(b"/Font", b"/Properties << /MC0 6 0 R /MC1 7 0 R >> /Font")
+    objects += [b"<< /Type /OCG /Name (Draft) >>", b"<< /Type /OCG /Name (Final) >>"]
+    document = read(bare_pdf(tmp_path / "a.pdf", *objects))
+    assert document.text.split() == ["Seen", "Final"]
+    found = warnings(document)["hidden_text_left_out"]
+    assert (found["count"], found["detail"]) == (12, "in a layer that is off")
 
 
 def drawing(*draws: bytes, resources: bytes = b"") -> bytes:
