@@ -37,7 +37,7 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
         Encrypted, Corrupt, TextTooLarge: see
             :func:`~activekg_pipelines.extraction.docx.package.open_package`.
         NoTextLayer: it holds pictures and no text.
-        EmptyObject: it shows nothing.
+        EmptyObject: it holds no text.
     """
     return read(path, limits)
 
@@ -90,7 +90,7 @@ def read(file: Path | IO[bytes], limits: Limits, *, depth: int = 0) -> Extracted
             raise NoTextLayer("The Word document holds pictures but no text.")
         if walk.left.hidden:
             raise EmptyObject("All text of the Word document is hidden.")
-        raise EmptyObject("The Word document is blank.")
+        raise EmptyObject("The Word document holds no text.")
     return document
 
 
