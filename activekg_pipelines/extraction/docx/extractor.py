@@ -37,7 +37,7 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
         Encrypted, Corrupt, TextTooLarge: see
             :func:`~activekg_pipelines.extraction.docx.package.open_package`.
         NoTextLayer: it holds pictures and no text.
-        EmptyObject: it shows no text.
+        EmptyObject: it holds no text.
     """
     return read(path, limits)
 

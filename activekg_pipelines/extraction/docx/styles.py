@@ -30,6 +30,11 @@ class RunStyle:
     is_hidden: bool | None = None
     font: str | None = None
 
+    @property
+    def is_marked(self) -> bool:
+        """Whether they hide text, show what others hide, or have a font of signs."""
+        return self.is_hidden is not None or signs_of(self.font or "") is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Style:
@@ -106,7 +111,7 @@ def marked_runs(root: Any, *others: str) -> set[Any]:
     return {
         node.getparent()
         for node in root.iter(*names)
-        if local(node) != "rFonts" or signs_of(_latin(node) or "") is not None
+        if local(node) != "rFonts" or any(map(signs_of, node.values()))
     }
 
 

@@ -148,8 +148,13 @@ class Walk:
 
         It comes before :meth:`blocks` where a part is read piece by piece.
         """
-        named = ("rStyle",) if self.styles.has_marked else ()
-        self._marked |= marked_runs(source.root, "vertAlign", *named)
+        self._marked |= marked_runs(source.root, "vertAlign")
+        if self.styles.has_marked:
+            self._marked |= {
+                node.getparent()
+                for node in source.root.iter("{*}rStyle")
+                if self.styles.run(val(node) or "").is_marked
+            }
 
     def blocks(self, element: Any) -> list[Block]:
         """Return what stands below ``element``, in document order."""
@@ -180,7 +185,7 @@ class Walk:
         style = self.styles.paragraph(val(properties.get("pStyle")) or "")
         line.run = style.run
         line.signs = signs_of(style.run.font) if style.run.font else None
-        line.is_marked = line.signs is not None or style.run.is_hidden is not None
+        line.is_marked = style.run.is_marked
         return style
 
     def comment(self, key: str) -> list[Block]:

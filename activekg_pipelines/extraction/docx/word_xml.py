@@ -42,10 +42,19 @@ def children(element: Any) -> dict[str | None, Any]:
 
 def attribute(element: Any, name: str) -> str | None:
     """Return the attribute with the local name ``name``, or None."""
+    # Nearly always it has the namespace of its element.
+    found = element.get(_beside(element.tag, name))
+    if found is not None:
+        return found  # type: ignore[no-any-return]
     for key, text in element.items():
         if _local(key) == name:
             return text  # type: ignore[no-any-return]
     return None
+
+
+@lru_cache(maxsize=2048)
+def _beside(tag: str, name: str) -> str:
+    return f"{tag.rpartition('}')[0]}}}{name}" if "}" in tag else name
 
 
 def value(element: Any, name: str) -> str | None:
