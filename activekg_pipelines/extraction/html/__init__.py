@@ -30,6 +30,6 @@ FORMAT: Final = Format(
     content_types=(MIME_TYPE, "application/xhtml+xml"),
     has_magic=_has_magic,
     extract=extract,
-    preload=("bs4", "charset_normalizer", "trafilatura"),
+    preload=("charset_normalizer", "lxml.html", "numpy", "webencodings"),
     version=0,
 )

@@ -1,0 +1,71 @@
+"""Chooses the blocks of a page that are its content; the others are navigation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from activekg_pipelines.extraction.html import signs
+from activekg_pipelines.extraction.html.forest import chances
+from activekg_pipelines.extraction.html.tree import Page
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# What is this short has too little in it to compare: only what its author marked as
+# navigation is left out.
+_SHORT_PAGE_CHARS: Final = 1_500
+_SHORT_BLOCK_CHARS: Final = 40
+_LINKED_SHARE: Final = 0.5
+# Where a precise text and a whole one cannot both be had, the whole one counts more.
+_RECALL_WEIGHT: Final = 1.0
+
+
+def is_content(page: Page, root: Any) -> list[bool]:
+    """For each block of ``page`` whether it is content.
+
+    What is left out both looks like navigation by itself and is unlikely to be content
+    by how pages are made. If that is everything, nothing is left out.
+    """
+    if not page.blocks:
+        return []
+    measured = signs.measure(page, root)
+    if sum(block.letters for block in page.blocks) < _SHORT_PAGE_CHARS:
+        kept = ~signs.is_marked(measured)
+    else:
+        kept = _likely(chances(measured), measured[:, signs.WORDS]) | ~_looks_like_navigation(
+            measured
+        )
+    return kept.tolist() if kept.any() else [True] * len(page.blocks)
+
+
+def _likely(
+    chance: NDArray[np.float64], words: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """The blocks that together have the best F1 to expect.
+
+    Taking blocks by falling chance, F1 is twice the expected content among the taken
+    words, over these words and all expected content.
+    """
+    import numpy as np
+
+    order = np.argsort(-chance)
+    expected = (chance * words)[order]
+    weight = _RECALL_WEIGHT**2
+    scores = (
+        (1 + weight)
+        * expected.cumsum()
+        / (words[order].cumsum() + weight * expected.sum() + 1e-9)
+    )
+    return chance >= chance[order[int(scores.argmax())]]
+
+
+def _looks_like_navigation(measured: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return (
+        signs.is_marked(measured)
+        | signs.is_named(measured)
+        | signs.says_navigation(measured)
+        | (measured[:, signs.LINKED_SHARE] >= _LINKED_SHARE)
+        | (measured[:, signs.EARLIER] > 0)
+        | (signs.letters(measured) < _SHORT_BLOCK_CHARS)
+    )
