@@ -28,5 +28,5 @@ FORMAT: Final = Format(
     has_magic=_has_magic,
     extract=extract,
     preload=("docx",),
-    version=0,
+    version=1,
 )

@@ -133,6 +133,73 @@ def bare_word(path: Path, document_xml: str, **parts: str) -> Path:
     return path
 
 
+_NAMESPACES = {
+    "w": "http://schemas.openxmlformats.org/wordprocessingml/2006/main",
+    "r": "http://schemas.openxmlformats.org/officeDocument/2006/relationships",
+    "m": "http://schemas.openxmlformats.org/officeDocument/2006/math",
+    "w14": "http://schemas.microsoft.com/office/word/2010/wordml",
+    "a": "http://schemas.openxmlformats.org/drawingml/2006/main",
+    "c": "http://schemas.openxmlformats.org/drawingml/2006/chart",
+    "cx": "http://schemas.microsoft.com/office/drawing/2014/chartex",
+    "dgm": "http://schemas.openxmlformats.org/drawingml/2006/diagram",
+    "mc": "http://schemas.openxmlformats.org/markup-compatibility/2006",
+    "v": "urn:schemas-microsoft-com:vml",
+}
+
+
+def bound(name: str, content: str) -> str:
+    """An element with all prefixes of Open XML bound."""
+    prefixes = " ".join(f'xmlns:{key}="{value}"' for key, value in _NAMESPACES.items())
+    return f"<{name} {prefixes}>{content}</{name}>"
+
+
+def word_package(
+    path: Path, body: str, *, macros: bool = False, **parts: tuple[str, str | bytes]
+) -> Path:
+    """Write a Word file with parts, each of which has its kind for relationship id.
+
+    Args:
+        path: where it is written.
+        body: WordprocessingML, whose prefixes are bound.
+        macros: as a macro-enabled file, which python-docx refuses.
+        parts: kind of relationship to the part's name and what it holds.
+    """
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    wrapper = "http://schemas.openxmlformats.org/package/2006"
+    main = (
+        "application/vnd.ms-word.document.macroEnabled.main+xml"
+        if macros
+        else "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
+    )
+    endings = {name.rpartition(".")[2] for name, _ in parts.values()} | {"rels", "xml"}
+    types = "".join(
+        f'<Default Extension="{ending}" ContentType="application/{ending}"/>' for ending in endings
+    )
+    relationships = "".join(
+        f'<Relationship Id="{kind}" Type="{office}/{kind}" Target="{name}"/>'
+        for kind, (name, _) in parts.items()
+    )
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(
+            "[Content_Types].xml",
+            f'<Types xmlns="{wrapper}/content-types">{types}'
+            f'<Override PartName="/word/document.xml" ContentType="{main}"/></Types>',
+        )
+        archive.writestr(
+            "_rels/.rels",
+            f'<Relationships xmlns="{wrapper}/relationships"><Relationship Id="r1" '
+            f'Type="{office}/officeDocument" Target="word/document.xml"/></Relationships>',
+        )
+        archive.writestr("word/document.xml", bound("w:document", f"<w:body>{body}</w:body>"))
+        archive.writestr(
+            "word/_rels/document.xml.rels",
+            f'<Relationships xmlns="{wrapper}/relationships">{relationships}</Relationships>',
+        )
+        for name, data in parts.values():
+            archive.writestr(f"word/{name}", data)
+    return path
+
+
 def picture_file() -> io.BytesIO:
     stream = io.BytesIO()
     Image.new("L", (8, 8), 200).save(stream, "PNG")

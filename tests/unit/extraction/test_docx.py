@@ -43,7 +43,7 @@ def test_paragraphs_headings_and_lists_in_order(tmp_path: Path) -> None:
     document.add_paragraph("second", style="List Number")
     document.save(str(path))
     extracted = read(path)
-    assert extracted.text == "# The title\n\nIntro\n\n# Part one\n\n## Detail\n\n- first\n- second"
+    assert extracted.text == "# The title\n\nIntro\n\n# Part one\n\n## Detail\n\n- first\n1. second"
     assert extracted.title == "The title"
     assert extracted.facts["engine"] == "python-docx"
 
