@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +13,6 @@ from activekg_pipelines.extraction.decode import Decoded
 from activekg_pipelines.extraction.document import ExtractedDocument, finish
 from activekg_pipelines.extraction.document_limits import Limits
 from activekg_pipelines.extraction.html import mhtml
-from activekg_pipelines.extraction.html.content import is_content
 from activekg_pipelines.extraction.html.encoding import decode_page, read_as
 from activekg_pipelines.extraction.html.flat import flat_text
 from activekg_pipelines.extraction.html.hidden import Hidden
@@ -22,6 +22,9 @@ from activekg_pipelines.extraction.warnings import DocumentWarning, WarningKind
 MIME_TYPE: Final = "text/html"
 
 _DEPTH_ERROR: Final = "Excessive depth"
+# libxml2 compares each attribute of an element with all others of it.
+_MAX_ATTRIBUTES: Final = 10_000
+_LONG_TAG: Final = re.compile(r"<[a-zA-Z][^<>]{20000,}+")
 # So much longer than the page's own text is the text of an article that scripts show.
 _DESCRIBED_FACTOR: Final = 2
 _MAX_DESCRIPTION_CHARS: Final = 2_000_000
@@ -46,7 +49,8 @@ def extract(path: Path, limits: Limits) -> ExtractedDocument:
     else:
         text, tables, engine = flat_text(decoded.text), 0, "html.parser"
         detail = (
-            "The page nests its elements too deeply to keep its structure; the text is complete."
+            "The page nests its elements too deeply, or gives one too many attributes, to keep "
+            "its structure; the text is complete."
         )
         warnings.append(DocumentWarning(WarningKind.STRUCTURE_LOST, detail=detail))
     document = finish(
@@ -86,6 +90,8 @@ def _parse(markup: str) -> tuple[Any, bool]:
     """Return the root element and whether it holds the whole page."""
     from lxml import etree, html
 
+    if any(len(tag.split()) > _MAX_ATTRIBUTES for tag in _LONG_TAG.findall(markup)):
+        return html.document_fromstring("<html><head></head><body></body></html>"), False
     parser = html.HTMLParser(
         encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True, huge_tree=False
     )
@@ -101,8 +107,20 @@ def _parse(markup: str) -> tuple[Any, bool]:
     return root, not any(_DEPTH_ERROR in entry.message for entry in parser.error_log)
 
 
+def read_page(data: bytes) -> tuple[Any, Page]:
+    """The root element and the blocks of a page, navigation included.
+
+    Raises:
+        NoTextLayer: the page holds no element.
+    """
+    root, _ = _parse(_decode(data)[0].text)
+    return root, _read(root)
+
+
 def _content(root: Any) -> tuple[str, int, list[DocumentWarning]]:
     """The page's text, how many tables are in it, and what is not."""
+    from activekg_pipelines.extraction.html.content import is_content
+
     page = _read(root)
     warnings = []
     if page.hidden:

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 FILE: Final = Path(__file__).with_name("forest.json")
 # Blocks times trees that are held at once.
@@ -34,35 +32,7 @@ class _Forest:
     depth: int
 
 
-def chances(measured: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The chance, 0 to 1, that each row of :func:`signs.measure` is content."""
-    import numpy as np
-
-    return np.concatenate(
-        [
-            _chances(measured[start : start + _CHUNK_BLOCKS])
-            for start in range(0, len(measured), _CHUNK_BLOCKS)
-        ]
-    )
-
-
-def _chances(measured: NDArray[np.float32]) -> NDArray[np.float64]:
-    import numpy as np
-
-    forest = _forest()
-    nodes = np.tile(forest.roots, (len(measured), 1))
-    rows = np.arange(len(measured))[:, None]
-    for _ in range(forest.depth):
-        is_low = measured[rows, forest.column[nodes]] <= forest.threshold[nodes]
-        nodes = np.where(is_low, forest.low[nodes], forest.high[nodes])
-    odds = forest.base + forest.value[nodes].sum(axis=1)
-    return 1 / (1 + np.exp(-odds))
-
-
-@cache
-def _forest() -> _Forest:
-    import numpy as np
-
+def _load() -> _Forest:
     stored = json.loads(FILE.read_text(encoding="utf-8"))
     columns: list[list[float]] = [[], [], [], [], []]
     roots: list[int] = []
@@ -85,3 +55,28 @@ def _forest() -> _Forest:
         np.array(columns[4]),
         stored["depth"],
     )
+
+
+# Read with the module: a confined process opens no files.
+_FOREST: Final = _load()
+
+
+def chances(measured: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The chance, 0 to 1, that each row of :func:`signs.measure` is content."""
+    return np.concatenate(
+        [
+            _chances(measured[start : start + _CHUNK_BLOCKS])
+            for start in range(0, len(measured), _CHUNK_BLOCKS)
+        ]
+    )
+
+
+def _chances(measured: NDArray[np.float32]) -> NDArray[np.float64]:
+    forest = _FOREST
+    nodes = np.tile(forest.roots, (len(measured), 1))
+    rows = np.arange(len(measured))[:, None]
+    for _ in range(forest.depth):
+        is_low = measured[rows, forest.column[nodes]] <= forest.threshold[nodes]
+        nodes = np.where(is_low, forest.low[nodes], forest.high[nodes])
+    odds = forest.base + forest.value[nodes].sum(axis=1)
+    return 1 / (1 + np.exp(-odds))

@@ -19,7 +19,7 @@ _TINY: Final = re.compile(
     r"(?<![\w-])font-size\s*:\s*0+(?:\.0+)?\s*(?:px|pt|em|rem|%)?\s*(?:!|;|$)", re.IGNORECASE
 )
 _SHOWN: Final = re.compile(
-    r"(?<![\w-])(?:display\s*:\s*(?!none)|visibility\s*:\s*visible)", re.IGNORECASE
+    r"(?<![\w-])(?:display\s*:(?!\s*none)|visibility\s*:\s*visible)", re.IGNORECASE
 )
 _WHITE: Final = re.compile(
     r"(?<![\w-])color\s*:\s*(?:#fff(?:fff)?\b|white\b|rgb\(\s*255\s*,\s*255\s*,\s*255\s*\))",

@@ -23,6 +23,8 @@ _ROMAN: Final = (
 )
 _MOST_ROMAN: Final = 3999
 _MAX_DIGITS: Final = 9
+# Lists that are nested more deeply are indented no further.
+_MAX_LEVELS: Final = 10
 
 
 @dataclass(slots=True)
@@ -59,7 +61,7 @@ class Lists:
         if not self._open:
             return "- "
         own = self._open[-1]
-        indent = " " * sum(each.width for each in self._open[:-1])
+        indent = " " * sum(each.width for each in self._open[:-1][:_MAX_LEVELS])
         if item.tag == "dd" or not own.is_ordered:
             own.width = 2
             return f"{indent}- "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import email
-import email.policy
 import re
-from email.message import Message
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from activekg_pipelines.extraction.html.encoding import codec_of
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 _FIRST_FIELD: Final = re.compile(rb"\s*[A-Za-z][A-Za-z0-9-]{0,60}:")
 _KIND: Final = re.compile(rb"^content-type:\s*multipart/related\b", re.IGNORECASE | re.MULTILINE)
@@ -38,9 +38,11 @@ def is_archive(head: bytes) -> bool:
 
 def unpack(data: bytes) -> Archived | None:
     """The page of an archive; None where ``data`` is no archive or holds no page."""
+    from email import message_from_bytes
+
     if not is_archive(data):
         return None
-    archive = email.message_from_bytes(data, policy=email.policy.compat32)
+    archive = message_from_bytes(data)
     pages = []
     for number, part in enumerate(archive.walk()):
         if number >= _MAX_PARTS:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from math import log
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from activekg_pipelines.extraction.html.tree import Block, Page, Place
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-# Words in classes and ids, as the templates of shops, blogs, forums and wikis use them.
+# Words in lower-case classes and ids, as the templates of shops, blogs, forums and wikis use them.
 _NAMES: Final = {
     "navigation": r"nav|menu|crumb|pag(?:ination|er|inat)|toc\b|skip|tool-?bar|sitemap|languag",
     "foot": r"foot|copyright|legal|imprint|bottom|disclaimer|colophon",
@@ -33,13 +33,20 @@ _NAMES: Final = {
     r"|account|filter|facet|sort",
     "meta": r"meta|byline|author|date\b|time\b|tags?\b|categor|label|badge|avatar|user|rating|vote"
     r"|score|count|action|control|btn|button|profile|bio\b",
-    "comment": r"comment|reply|replies|disqus|respond|review|testimonial",
-    "content": r"content|article|post|entry|body|text|main|story|description|detail|message|prose"
-    r"|summary|markdown|wiki",
-    "product": r"product|price|item\b|card|tile|grid|listing|result",
-    "hidden": r"hidden|hide\b|visually|sr-only|screen-reader|collaps|tab-|tabs\b|accordion|panel",
+    "comment": r"comment|reply|replies|disqus|respond",
+    "review": r"review|testimonial|stars\b|quote",
+    "article": r"article|entry|story|prose|markdown|wiki|blog|news",
+    "post": r"post|message|thread|topic|question|discuss",
+    "answer": r"answer|faq|accordion|collaps|tab-|tabs\b|tab\b|panel",
+    "content": r"content|main|body|text|primary|center",
+    "description": r"descri|detail|summary|overview|about|info|spec|feature",
+    "product": r"product|price|shop|store",
+    "offer": r"price|stock|qty|quantity|variant|swatch|option|add-to|buy\b|deliver|shipping",
+    "card": r"card|tile|grid|listing|result|item\b|column|col\b",
+    "hidden": r"hidden|hide\b|visually|sr-only|screen-reader|mobile",
+    "section": r"section|block|row\b|container|wrap",
 }
-# Words in the text of a block, and in the heading above it.
+# Words in the lower-case text of a block, and in the heading above it.
 _WORDS: Final = {
     "consent": r"\bcookies?\b|\bconsent\b|gdpr|privacy policy",
     "account": r"\b(?:sign (?:in|up)|log ?in|subscribe|newsletter|register|your email)\b",
@@ -52,6 +59,7 @@ _WORDS: Final = {
     "buy": r"add to (?:cart|bag|basket)|in stock|quantity|\bcheckout\b|free shipping|[$€£]\s?\d",
     "when": r"\b(?:19|20)\d\d\b|\bago\b|\b\d+ (?:min|hours?|days?)\b|posted|updated",
 }
+_NAMED_BY: Final = ("class", "id", "itemprop", "aria-label", "data-testid")
 _TAGS: Final = (
     "nav",
     "header",
@@ -84,11 +92,11 @@ _ROLES: Final = {
     "alert": 6,
 }
 _KINDS: Final = {
-    "article": r"\b(?:News|Blog|Tech|Scholarly)?Article\b|BlogPosting|og:article",
-    "product": r"\bProduct\b|og:product",
-    "forum": r"DiscussionForumPosting|QAPage|\bQuestion\b",
-    "collection": r"CollectionPage|ItemList",
-    "page": r"\bWebPage\b|\bOrganization\b|\bService\b|LocalBusiness",
+    "article": r"\b(?:news|blog|tech|scholarly)?article\b|blogposting|og:article",
+    "product": r"\bproduct\b|og:product",
+    "forum": r"discussionforumposting|qapage|\bquestion\b",
+    "collection": r"collectionpage|itemlist",
+    "page": r"\bwebpage\b|\borganization\b|\bservice\b|localbusiness",
 }
 LINKED_SHARE: Final = 1
 WORDS: Final = 3
@@ -110,7 +118,7 @@ _READ_CHARS: Final = 400
 
 
 def _compiled(words: dict[str, str]) -> list[re.Pattern[str]]:
-    return [re.compile(pattern, re.IGNORECASE) for pattern in words.values()]
+    return [re.compile(pattern) for pattern in words.values()]
 
 
 _NAME_PATTERNS: Final = _compiled(_NAMES)
@@ -146,8 +154,6 @@ class _Traits:
 
 def measure(page: Page, root: Any) -> NDArray[np.float32]:
     """Return ``float32[blocks, columns]`` for a page of at least one block."""
-    import numpy as np
-
     blocks = page.blocks
     own = np.array(_own(blocks), np.float32)
     letters = np.array([block.letters for block in blocks], np.float64)
@@ -168,8 +174,6 @@ def measure(page: Page, root: Any) -> NDArray[np.float32]:
 
 def letters(measured: NDArray[np.float32]) -> NDArray[np.float32]:
     """How many characters each block has."""
-    import numpy as np
-
     return np.exp(measured[:, 0])
 
 
@@ -185,38 +189,28 @@ def is_marked(measured: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def is_named(measured: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Whether a class or id around a block is one that navigation has."""
-    import numpy as np
-
     columns = [_NAMED + list(_NAMES).index(name) for name in _NAVIGATION_NAMES]
     return np.asarray((measured[:, columns] < _FAR).any(axis=1))
 
 
 def says_navigation(measured: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Whether a block has words in it that navigation has."""
-    import numpy as np
-
     columns = [_SAID + list(_WORDS).index(name) for name in _NAVIGATION_WORDS]
     return np.asarray((measured[:, columns] > 0).any(axis=1))
 
 
 def _tagged(measured: NDArray[np.float32], *tags: str) -> NDArray[np.bool_]:
-    import numpy as np
-
     return np.asarray((measured[:, [_TAGGED + _TAGS.index(tag) for tag in tags]] > 0).any(axis=1))
 
 
 def _in_role(measured: NDArray[np.float32], *roles: str) -> NDArray[np.bool_]:
-    import numpy as np
-
     return np.asarray((measured[:, [_IN_ROLE + _ROLES[role] for role in roles]] > 0).any(axis=1))
 
 
 def _own(blocks: list[Block]) -> list[list[float]]:
-    from math import log
-
     rows = []
     repeated = Counter(block.text for block in blocks)
-    alike = Counter(map(_kind, blocks))
+    alike = Counter(map(kind, blocks))
     seen: Counter[str] = Counter()
     heading = [0.0] * len(_WORD_PATTERNS)
     since = _FAR
@@ -225,7 +219,8 @@ def _own(blocks: list[Block]) -> list[list[float]]:
         share = block.linked / letters
         level = int(block.tag[1]) if len(block.tag) == 2 and block.tag[1].isdigit() else 0
         sample = text[:_READ_CHARS]
-        said = [float(bool(pattern.search(sample))) for pattern in _WORD_PATTERNS]
+        lowered = sample.lower()
+        said = [float(pattern.search(lowered) is not None) for pattern in _WORD_PATTERNS]
         if level:
             heading, since = said, 0
         else:
@@ -246,7 +241,7 @@ def _own(blocks: list[Block]) -> list[list[float]]:
                 sum(map(str.isupper, sample)) / len(sample),
                 min(seen[text], 9),
                 min(repeated[text], 9),
-                log(1 + alike[_kind(block)]),
+                log(1 + alike[kind(block)]),
                 level,
                 float(block.tag == "p"),
                 float(bool(block.mark)),
@@ -261,7 +256,8 @@ def _own(blocks: list[Block]) -> list[list[float]]:
     return rows
 
 
-def _kind(block: Block) -> tuple[str, str | None, str | None]:
+def kind(block: Block) -> tuple[str, str | None, str | None]:
+    """Its tag, its class and the class around it: alike in the blocks of a list."""
     place = block.place
     above = place.parent
     over = above.element.get("class") if above is not None and above.number >= 0 else None
@@ -269,8 +265,6 @@ def _kind(block: Block) -> tuple[str, str | None, str | None]:
 
 
 def _around(page: Page, blocks: list[Block]) -> NDArray[np.float64]:
-    import numpy as np
-
     traits: list[_Traits] = []
     nowhere = _Traits((-_FAR,) * len(_NAMES), 0, 0)
     known: dict[str, int] = {}
@@ -296,11 +290,16 @@ def _traits(place: Place, above: _Traits, known: dict[str, int]) -> _Traits:
         return _Traits(above.names, tags, above.roles)
     role = _ROLES.get(element.get("role") or "")
     roles = above.roles if role is None else above.roles | 1 << role
-    name = f"{element.get('class') or ''} {element.get('id') or ''}"
-    own = known.get(name)
-    if own is None:
-        own = sum(bool(p.search(name)) << i for i, p in enumerate(_NAME_PATTERNS))
-        known[name] = own
+    own = 0
+    said = [element.get(name) or "" for name in _NAMED_BY]
+    for name in " ".join(said).lower().split():
+        if name not in known:
+            known[name] = sum(
+                1 << index
+                for index, pattern in enumerate(_NAME_PATTERNS)
+                if pattern.search(name) is not None
+            )
+        own |= known[name]
     names = above.names
     if own:
         names = tuple(
@@ -310,15 +309,11 @@ def _traits(place: Place, above: _Traits, known: dict[str, int]) -> _Traits:
 
 
 def _bits(values: list[int], count: int) -> NDArray[np.float64]:
-    import numpy as np
-
     return (np.array(values)[:, None] >> np.arange(count) & 1).astype(np.float64)
 
 
 def _containers(page: Page, sums: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Measure the places around each block, where a place holds more than the last."""
-    import numpy as np
-
     chains = np.zeros((len(page.places), _LEVELS), np.int64)
     for place in page.places:
         chain = chains[place.number]
@@ -355,8 +350,6 @@ def _containers(page: Page, sums: list[NDArray[np.float64]]) -> NDArray[np.float
 def _neighbours(
     own: NDArray[np.float32], sums: list[NDArray[np.float64]]
 ) -> NDArray[np.float64]:
-    import numpy as np
-
     count = len(own)
     padded = np.vstack([np.full((3, 5), -1.0), own[:, :5], np.full((3, 5), -1.0)])
     columns = [padded[3 + offset : 3 + offset + count] for offset in _NEIGHBOURS]
@@ -380,8 +373,6 @@ def _whole(
     prose: NDArray[np.float64],
     root: Any,
 ) -> NDArray[np.float64]:
-    import numpy as np
-
     count, total = len(blocks), max(1.0, float(letters.sum()))
     places = np.arange(count)
     first_tag = 1 + len(_NAMES)
@@ -424,4 +415,4 @@ def _page_kinds(root: Any) -> list[float]:
     )
     kinds += " " + " ".join(root.xpath("//*[@itemtype]/@itemtype")[:50])
     kinds += "".join(f" og:{kind}" for kind in root.xpath("//meta[@property='og:type']/@content"))
-    return [float(bool(pattern.search(kinds))) for pattern in _KIND_PATTERNS]
+    return [float(pattern.search(kinds.lower()) is not None) for pattern in _KIND_PATTERNS]

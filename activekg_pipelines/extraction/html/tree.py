@@ -25,6 +25,8 @@ _MAX_CELL_CHARS: Final = 1_000
 _SPACED_BREAK: Final = "\x00"
 # What opens and closes text: its name is text even where it is a button.
 _OPENERS: Final = frozenset({"dt", "summary", *HEADINGS})
+# Style sheets set these apart where nothing stands between two of them.
+_RUNS: Final = frozenset({"a", "span", "label", "time"})
 _OPENING: Final = ("aria-expanded", "aria-controls")
 
 
@@ -154,9 +156,13 @@ class _Reader:
         is_link = tag in ("a", "button")
         self._link_depth += is_link
         self._add(element.text)
+        before = None
         for child in element:
+            if before in _RUNS and child.tag in _RUNS:
+                self._inline.append(" ")
             self.walk(child)
             self._add(child.tail)
+            before = None if child.tail else child.tag
         self._link_depth -= is_link
         if is_block:
             self._flush()
