@@ -67,7 +67,9 @@ def main() -> None:
         print_scores(sorted(each, key=lambda item: item[1][0].f1))
     for name, (found, total) in snippets.items():
         print(f"Of {total:,} snippets that {name} appear, {found / max(1, total):.1%} do.")
-    print_scores([*sorted(kinds.items()), ("all", sum(kinds.values(), []))])
+    print_scores(
+        [*sorted(kinds.items()), ("all", [one for scores in kinds.values() for one in scores])]
+    )
 
 
 def true_pages(folder: Path, half: int | None = None) -> Iterator[TruePage]:

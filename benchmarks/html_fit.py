@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from activekg_pipelines.errors import ObjectError
 from activekg_pipelines.extraction.html import forest, signs
 from activekg_pipelines.extraction.html.extractor import read_page
-from activekg_pipelines.extraction.html.tree import Page
 from benchmarks.html import TruePage, true_pages
 from benchmarks.words import words_in_order
 
@@ -98,7 +97,7 @@ def _shares(said: list[list[str]], main: str) -> NDArray[np.float64]:
 
     expected = words_in_order(main)
     threes = Counter(zip(expected, expected[1:], expected[2:], strict=False))
-    twos = Counter(zip(expected, expected[1:], strict=False))
+    twos = Counter(pairwise(expected))
     lines = Counter(tuple(words_in_order(line)) for line in main.splitlines())
     shares = np.zeros(len(said))
     for index, block in enumerate(said):
@@ -107,7 +106,7 @@ def _shares(said: list[list[str]], main: str) -> NDArray[np.float64]:
             shares[index] = sum(run in threes for run in runs) / len(runs)
         elif block and tuple(block) in lines:
             shares[index] = 1.0
-        elif block and all(run in twos for run in zip(block, block[1:], strict=False)):
+        elif block and all(run in twos for run in pairwise(block)):
             before = next((each for each in said[max(0, index - 1) : index] if each), None)
             after = next((each for each in said[index + 1 : index + 2] if each), None)
             joins = (before and (before[-1], block[0]) in twos) or (
@@ -145,9 +144,7 @@ def _fitted(pages: list[_Labelled]) -> dict[str, Any]:
     )
     measured = np.vstack([page.measured for page in pages])
     is_content = np.hstack([page.is_content for page in pages])
-    chosen = np.random.default_rng(0).choice(
-        len(measured), _SAMPLES, p=weights / weights.sum()
-    )
+    chosen = np.random.default_rng(0).choice(len(measured), _SAMPLES, p=weights / weights.sum())
     model = HistGradientBoostingClassifier(
         max_iter=120,
         learning_rate=0.08,

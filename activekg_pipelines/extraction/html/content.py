@@ -14,14 +14,13 @@ from activekg_pipelines.extraction.html import signs
 from activekg_pipelines.extraction.html.forest import chances
 from activekg_pipelines.extraction.html.tree import Page
 
-# What is this short has too little in it to compare: only what its author marked as
+# A page this short has too little in it to compare: only what its author marked as
 # navigation is left out.
 _SHORT_PAGE_CHARS: Final = 1_500
 _SHORT_BLOCK_CHARS: Final = 40
 _LINKED_SHARE: Final = 0.5
+# As measured: at 0 the ends of lists are lost, at 1 every paragraph of a page is one.
 _TOGETHER: Final = 0.7
-# Where a precise text and a whole one cannot both be had, the whole one counts more.
-_RECALL_WEIGHT: Final = 1.05
 
 
 def is_content(page: Page, root: Any) -> list[bool]:
@@ -57,9 +56,7 @@ def _alike(
     return (1 - _TOGETHER) * chance + _TOGETHER * together[groups]
 
 
-def _likely(
-    chance: NDArray[np.float64], words: NDArray[np.float64]
-) -> NDArray[np.bool_]:
+def _likely(chance: NDArray[np.float64], words: NDArray[np.float64]) -> NDArray[np.bool_]:
     """The blocks that together have the best F1 to expect.
 
     Taking blocks by falling chance, F1 is twice the expected content among the taken
@@ -67,21 +64,23 @@ def _likely(
     """
     order = np.argsort(-chance)
     expected = (chance * words)[order]
-    weight = _RECALL_WEIGHT**2
-    scores = (
-        (1 + weight)
-        * expected.cumsum()
-        / (words[order].cumsum() + weight * expected.sum() + 1e-9)
-    )
+    scores = expected.cumsum() / (words[order].cumsum() + expected.sum() + 1e-9)
     return chance >= chance[order[int(scores.argmax())]]
 
 
 def _looks_like_navigation(measured: NDArray[np.float32]) -> NDArray[np.bool_]:
-    return (
+    """By where it stands, what it is called and says, its links, or as a repetition.
+
+    What is short looks so between what looks so.
+    """
+    by_itself = (
         signs.is_marked(measured)
         | signs.is_named(measured)
         | signs.says_navigation(measured)
         | (measured[:, signs.LINKED_SHARE] >= _LINKED_SHARE)
         | (measured[:, signs.EARLIER] > 0)
-        | (signs.letters(measured) < _SHORT_BLOCK_CHARS)
+    )
+    is_between = np.concatenate([[False], by_itself[:-2] & by_itself[2:], [False]])
+    return by_itself | (
+        is_between[: len(by_itself)] & (signs.letters(measured) < _SHORT_BLOCK_CHARS)
     )

@@ -176,7 +176,10 @@ def _described(root: Any) -> Iterator[str]:
             continue
         items = value if isinstance(value, list) else [value]
         graphs = [item.get("@graph") for item in items if isinstance(item, dict)]
-        for item in [*items, *(each for graph in graphs if isinstance(graph, list) for each in graph)]:
+        for item in [
+            *items,
+            *(each for graph in graphs if isinstance(graph, list) for each in graph),
+        ]:
             body = item.get("articleBody") if isinstance(item, dict) else None
             if isinstance(body, str):
                 yield flat_text(body)

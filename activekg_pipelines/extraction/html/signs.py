@@ -25,8 +25,8 @@ _NAMES: Final = {
     "consent": r"cookie|consent|gdpr|privacy|onetrust|truste",
     "overlay": r"modal|pop-?up|overlay|dialog|lightbox|drawer|off-?canvas|toast|tooltip|fly-?out"
     r"|drop-?down|mega",
-    "related": r"relat|recommend|also|popular|trending|similar|suggest|more-|latest|recent|up-?sell"
-    r"|cross-?sell|up-?next|read-?next|teaser|featur|carousel|slider|swiper",
+    "related": r"relat|recommend|also|popular|trending|similar|suggest|more-|latest|recent"
+    r"|up-?sell|cross-?sell|up-?next|read-?next|teaser|featur|carousel|slider|swiper",
     "share": r"share|social|follow|facebook|twitter|sharing",
     "advert": r"\bads?\b|\bad-|-ad\b|advert|sponsor|promo|outbrain|taboola",
     "account": r"newsletter|subscri|sign-?up|log-?in|sign-?in|register|search|cart\b|basket|wish"
@@ -51,8 +51,8 @@ _WORDS: Final = {
     "consent": r"\bcookies?\b|\bconsent\b|gdpr|privacy policy",
     "account": r"\b(?:sign (?:in|up)|log ?in|subscribe|newsletter|register|your email)\b",
     "rights": r"©|\(c\) \d|copyright|all rights reserved|powered by|terms (?:of|and)",
-    "related": r"\b(?:related|you may (?:also )?like|recommended|read (?:more|next)|see also|more from"
-    r"|popular|trending|latest|recent(?:ly)?|also (?:viewed|bought|like)|similar)\b",
+    "related": r"\b(?:related|you may (?:also )?like|recommended|read (?:more|next)|see also"
+    r"|more from|popular|trending|latest|recent(?:ly)?|also (?:viewed|bought|like)|similar)\b",
     "share": r"\b(?:share|follow us|tweet|facebook|twitter|instagram|linkedin|pinterest)\b",
     "comment": r"\b(?:comments?|reply|replies|reviews?|leave a)\b",
     "browser": r"javascript|out of date browser|your browser",
@@ -108,7 +108,7 @@ _DEPTH: Final = _SAID + 2 * len(_WORDS)
 _NAMED: Final = _DEPTH + 1
 _TAGGED: Final = _NAMED + len(_NAMES)
 _IN_ROLE: Final = _TAGGED + len(_TAGS)
-_SENTENCE_END: Final = re.compile(r"[.!?…。！？](?=\s|$)")
+_SENTENCE_END: Final = re.compile(r"[.!?\u2026\u3002\uff01\uff1f](?=\s|$)")
 _FAR: Final = 40
 _LEVELS: Final = 5
 _NEIGHBOURS: Final = (-3, -2, -1, 1, 2, 3)
@@ -260,7 +260,7 @@ def kind(block: Block) -> tuple[str, str | None, str | None]:
     """Its tag, its class and the class around it: alike in the blocks of a list."""
     place = block.place
     above = place.parent
-    over = above.element.get("class") if above is not None and above.number >= 0 else None
+    over = None if above is None else above.element.get("class")
     return block.tag, place.element.get("class"), over
 
 
@@ -269,7 +269,7 @@ def _around(page: Page, blocks: list[Block]) -> NDArray[np.float64]:
     nowhere = _Traits((-_FAR,) * len(_NAMES), 0, 0)
     known: dict[str, int] = {}
     for place in page.places:
-        above = traits[place.parent.number] if _has_parent(place) else nowhere  # type: ignore[union-attr]
+        above = nowhere if place.parent is None else traits[place.parent.number]
         traits.append(_traits(place, above, known))
     of_blocks = [traits[block.place.number] for block in blocks]
     depths = np.array([[block.place.depth] for block in blocks], np.float64)
@@ -277,10 +277,6 @@ def _around(page: Page, blocks: list[Block]) -> NDArray[np.float64]:
     tags = _bits([each.tags for each in of_blocks], len(_TAGS))
     roles = _bits([each.roles for each in of_blocks], 7)
     return np.hstack([depths, names, tags, roles])
-
-
-def _has_parent(place: Place) -> bool:
-    return place.parent is not None and place.parent.number >= 0
 
 
 def _traits(place: Place, above: _Traits, known: dict[str, int]) -> _Traits:
@@ -317,11 +313,10 @@ def _containers(page: Page, sums: list[NDArray[np.float64]]) -> NDArray[np.float
     chains = np.zeros((len(page.places), _LEVELS), np.int64)
     for place in page.places:
         chain = chains[place.number]
-        if not _has_parent(place):
+        above = place.parent
+        if above is None:
             chain[:] = place.number
             continue
-        above = place.parent
-        assert above is not None
         chain[:] = chains[above.number]
         if (above.start, above.end) != (place.start, place.end):
             chain[1:] = chain[:-1].copy()
@@ -347,9 +342,7 @@ def _containers(page: Page, sums: list[NDArray[np.float64]]) -> NDArray[np.float
     return np.array(columns).T
 
 
-def _neighbours(
-    own: NDArray[np.float32], sums: list[NDArray[np.float64]]
-) -> NDArray[np.float64]:
+def _neighbours(own: NDArray[np.float32], sums: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     count = len(own)
     padded = np.vstack([np.full((3, 5), -1.0), own[:, :5], np.full((3, 5), -1.0)])
     columns = [padded[3 + offset : 3 + offset + count] for offset in _NEIGHBOURS]
@@ -411,7 +404,9 @@ def _page_kinds(root: Any) -> list[float]:
     """What a page says it is, in its description for machines."""
     said = root.xpath("//script[@type='application/ld+json']/text()")
     kinds = " ".join(
-        kind for script in said for kind in re.findall(r'"@type"\s*:\s*\[?\s*"(\w+)', script[:200_000])
+        kind
+        for script in said
+        for kind in re.findall(r'"@type"\s*:\s*\[?\s*"(\w+)', script[:200_000])
     )
     kinds += " " + " ".join(root.xpath("//*[@itemtype]/@itemtype")[:50])
     kinds += "".join(f" og:{kind}" for kind in root.xpath("//meta[@property='og:type']/@content"))

@@ -110,7 +110,7 @@ class _Reader:
         self._link_depth = 0
         self._lists = Lists()
         self._mark = ""
-        self._place = Place(None, None, -1, -1, 0)
+        self._open: list[Place] = []
 
     def walk(self, element: Any) -> None:
         tag = element.tag
@@ -180,32 +180,26 @@ class _Reader:
 
     def _enter(self, element: Any) -> None:
         page = self.page
-        place = Place(
-            element, self._place, len(page.places), self._place.depth + 1, len(page.blocks)
-        )
+        above = self._open[-1] if self._open else None
+        place = Place(element, above, len(page.places), len(self._open), len(page.blocks))
         page.places.append(place)
-        self._place = place
+        self._open.append(place)
 
     def _leave(self) -> None:
-        self._place.end = len(self.page.blocks)
-        parent = self._place.parent
-        assert parent is not None
-        self._place = parent
+        self._open.pop().end = len(self.page.blocks)
 
     def _flush(self) -> None:
         if self._inline:
             text = _inline_text(self._inline)
             self._inline.clear()
             if text:
-                self._store(text, self._place.element.tag)
+                self._store(text, self._open[-1].element.tag)
         self._linked = self._links = 0
 
     def _store(self, text: str, tag: str, *, letters: int | None = None) -> None:
         size = len(text) if letters is None else letters
         self.page.blocks.append(
-            Block(
-                text, self._mark, self._place, tag, size, min(self._linked, size), self._links
-            )
+            Block(text, self._mark, self._open[-1], tag, size, min(self._linked, size), self._links)
         )
         self._mark = ""
         self._linked = self._links = 0
@@ -225,9 +219,7 @@ class _Reader:
                 self._linked = len(text)
             level = int(element.tag[1])
             mark, self._mark = self._mark, ""
-            self._store(
-                markdown_writer.heading(level, text), element.tag, letters=len(text)
-            )
+            self._store(markdown_writer.heading(level, text), element.tag, letters=len(text))
             self._mark = mark
         self._leave()
 
@@ -264,9 +256,7 @@ class _Reader:
         if table := markdown_writer.table(laid_out):
             self._count_links(element)
             self._mark = ""
-            self._store(
-                table, "table", letters=sum(len(cell.text) for row in rows for cell in row)
-            )
+            self._store(table, "table", letters=sum(len(cell.text) for row in rows for cell in row))
         self._leave()
         return True
 
