@@ -65,7 +65,8 @@ def _likely(chance: NDArray[np.float64], words: NDArray[np.float64]) -> NDArray[
     order = np.argsort(-chance)
     expected = (chance * words)[order]
     scores = expected.cumsum() / (words[order].cumsum() + expected.sum() + 1e-9)
-    return chance >= chance[order[int(scores.argmax())]]
+    kept: NDArray[np.bool_] = chance >= chance[order[int(scores.argmax())]]
+    return kept
 
 
 def _looks_like_navigation(measured: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -79,4 +79,5 @@ def _chances(measured: NDArray[np.float32]) -> NDArray[np.float64]:
         is_low = measured[rows, forest.column[nodes]] <= forest.threshold[nodes]
         nodes = np.where(is_low, forest.low[nodes], forest.high[nodes])
     odds = forest.base + forest.value[nodes].sum(axis=1)
-    return 1 / (1 + np.exp(-odds))
+    chance: NDArray[np.float64] = 1 / (1 + np.exp(-odds))
+    return chance

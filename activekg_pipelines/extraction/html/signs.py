@@ -162,7 +162,7 @@ def measure(page: Page, root: Any) -> NDArray[np.float32]:
     around = _around(page, blocks)
     sums = [np.concatenate([[0.0], np.cumsum(each)]) for each in (letters, linked, prose)]
     sums += [np.concatenate([[0.0], np.cumsum(own[:, column])]) for column in (2, 5)]
-    columns = [
+    columns: list[NDArray[Any]] = [
         own,
         around,
         _containers(page, sums),
