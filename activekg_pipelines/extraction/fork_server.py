@@ -31,8 +31,6 @@ _PROGRAM: Final = (
 # Where an installation keeps shared libraries elsewhere, Python does not even start
 # without this one.
 _ENVIRONMENT: Final = ("LD_LIBRARY_PATH",)
-# numpy's threads would take address space for each core, and forking wants none.
-_ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +186,7 @@ def _start(descriptor: int, search_path: tuple[str, ...]) -> subprocess.Popen[by
     program = [sys.executable, "-I", "-Xutf8", "-c", _PROGRAM, str(descriptor), *search_path]
     return subprocess.Popen(  # noqa: S603 - our own program
         program,
-        env=_ONE_THREAD | {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+        env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
         cwd="/",
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

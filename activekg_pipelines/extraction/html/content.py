@@ -18,6 +18,8 @@ from activekg_pipelines.extraction.html.tree import Page
 # navigation is left out.
 _SHORT_PAGE_CHARS: Final = 1_500
 _SHORT_BLOCK_CHARS: Final = 40
+# The name, the text and a few more lines of what a list shows as a card.
+_CARD_BLOCKS: Final = 6
 _LINKED_SHARE: Final = 0.5
 # As measured: at 0 the ends of lists are lost, at 1 every paragraph of a page is one.
 _TOGETHER: Final = 0.7
@@ -38,6 +40,7 @@ def is_content(page: Page, root: Any) -> list[bool]:
         words = measured[:, signs.WORDS].astype(np.float64)
         chance = _alike(chances(measured), words, page)
         kept = _likely(chance, words) | ~_looks_like_navigation(measured)
+        kept |= _heads_text(measured, kept)
     return kept.tolist() if kept.any() else [True] * len(page.blocks)
 
 
@@ -84,4 +87,16 @@ def _looks_like_navigation(measured: NDArray[np.float32]) -> NDArray[np.bool_]:
     is_between = np.concatenate([[False], by_itself[:-2] & by_itself[2:], [False]])
     return by_itself | (
         is_between[: len(by_itself)] & (signs.letters(measured) < _SHORT_BLOCK_CHARS)
+    )
+
+
+def _heads_text(measured: NDArray[np.float32], kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The links that name a card whose text, which follows, is kept."""
+    is_linked = measured[:, signs.LINKED_SHARE] >= _LINKED_SHARE
+    is_text = kept & ~is_linked & (signs.letters(measured) >= _SHORT_BLOCK_CHARS)
+    return (
+        is_linked
+        & np.append(is_text[1:], False)
+        & (signs.company(measured) <= _CARD_BLOCKS)
+        & ~signs.is_marked(measured)
     )

@@ -108,6 +108,9 @@ _DEPTH: Final = _SAID + 2 * len(_WORDS)
 _NAMED: Final = _DEPTH + 1
 _TAGGED: Final = _NAMED + len(_NAMES)
 _IN_ROLE: Final = _TAGGED + len(_TAGS)
+_CONTAINERS: Final = _IN_ROLE + 1 + max(_ROLES.values())
+_OF_CONTAINER: Final = 7
+_BLOCKS_IN_CONTAINER: Final = 2
 _SENTENCE_END: Final = re.compile(r"[.!?\u2026\u3002\uff01\uff1f](?=\s|$)")
 _FAR: Final = 40
 _LEVELS: Final = 5
@@ -193,6 +196,15 @@ def is_named(measured: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.asarray((measured[:, columns] < _FAR).any(axis=1))
 
 
+def company(measured: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How many blocks stand together with a block, as in the card of a list."""
+    own, around = (
+        np.expm1(measured[:, _CONTAINERS + level * _OF_CONTAINER + _BLOCKS_IN_CONTAINER])
+        for level in range(2)
+    )
+    return np.where(own > 1.5, own, around)
+
+
 def says_navigation(measured: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Whether a block has words in it that navigation has."""
     columns = [_SAID + list(_WORDS).index(name) for name in _NAVIGATION_WORDS]
@@ -275,7 +287,7 @@ def _around(page: Page, blocks: list[Block]) -> NDArray[np.float64]:
     depths = np.array([[block.place.depth] for block in blocks], np.float64)
     names = np.minimum(depths - np.array([each.names for each in of_blocks]), _FAR)
     tags = _bits([each.tags for each in of_blocks], len(_TAGS))
-    roles = _bits([each.roles for each in of_blocks], 7)
+    roles = _bits([each.roles for each in of_blocks], 1 + max(_ROLES.values()))
     return np.hstack([depths, names, tags, roles])
 
 

@@ -252,6 +252,16 @@ def test_an_article_in_many_blocks_is_whole_whatever_they_are_called(
     assert [sentence for sentence in sentences if sentence not in document.text] == []
 
 
+def test_what_a_list_s_cards_are_called_stays_with_their_text(tmp_path: Path) -> None:
+    cards = "".join(
+        f"<div class=x><a href=/{n}>Pump NW-{n}</a>"
+        f"<p>It moves {n} litres a minute at {n + 3} bar, and is kept in stock.</p></div>"
+        for n in range(300)
+    )
+    text = read(tmp_path, body(cards)).text
+    assert [n for n in range(300) if f"Pump NW-{n}\n" not in text] == []
+
+
 def test_menus_and_links_to_other_pages_are_left_out(tmp_path: Path) -> None:
     links = "".join(f"<li><a href='/{n}'>Department {n}</a></li>" for n in range(40))
     others = "".join(

@@ -144,7 +144,7 @@ def test_importing_the_formats_loads_none_of_their_parsers() -> None:
 
 def test_the_version_of_a_format_joins_into_the_one_that_is_stored() -> None:
     assert EXTRACTOR_VERSION == FORMATS.version == "2+docx1+html1"
-    assert WITH_RTF.version == "2+rtf1"
+    assert WITH_RTF.version == "2+docx1+html1+rtf1"
     changed = Formats(replace(pdf.FORMAT, version=1), RTF, text.FORMAT, fallback=text.FORMAT)
     assert changed.version == "2+pdf1+rtf1"
 
