@@ -49,7 +49,12 @@ class Score:
 
 def words(text: str) -> Counter[str]:
     """How often each word stands in ``text``."""
-    return Counter(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
+    return Counter(words_in_order(text))
+
+
+def words_in_order(text: str) -> list[str]:
+    """The words of ``text`` as they stand there."""
+    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def markdown_words(markdown: str, *, spans_once: bool = True) -> Counter[str]:

@@ -43,6 +43,7 @@ END: Final = b"E"
 _PR_SET_PDEATHSIG: Final = 1
 _CHANNEL: Final = 3
 _MAX_MESSAGE_CHARS: Final = 300
+_ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def main(descriptor: int) -> None:
@@ -69,6 +70,8 @@ def main(descriptor: int) -> None:
 
 def _load_parsers() -> list[str]:
     """Import the parsers; of each that cannot be, its name and the reason."""
+    # numpy's threads would take address space for each core, and forking wants none.
+    os.environ.update(_ONE_THREAD)
     not_loaded = []
     for name in FORMATS.preload:
         try:

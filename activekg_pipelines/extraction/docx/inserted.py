@@ -116,7 +116,7 @@ def _page(markup: str) -> str:
     from lxml import etree, html
 
     from activekg_pipelines.extraction.html.flat import flat_text
-    from activekg_pipelines.extraction.html.tree import render
+    from activekg_pipelines.extraction.html.tree import read, text_of
 
     parser = html.HTMLParser(
         encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True, huge_tree=False
@@ -129,4 +129,4 @@ def _page(markup: str) -> str:
         return ""
     if any(_DEPTH_ERROR in entry.message for entry in parser.error_log):
         return flat_text(markup)
-    return render(root.find("body"), skip_noise=False).text
+    return text_of(read(root.find("body")).blocks)

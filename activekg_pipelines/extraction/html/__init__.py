@@ -1,4 +1,4 @@
-"""HTML: a page's main content where it has one, else all that is not navigation."""
+"""HTML: all of a page that is not navigation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 from activekg_pipelines.extraction.format import Format
 from activekg_pipelines.extraction.html.extractor import MIME_TYPE, extract
+from activekg_pipelines.extraction.html.mhtml import is_archive
 
 # Possessive throughout: where a comment could end at any later "-->", thirty of them
 # take minutes to be refused.
@@ -20,16 +21,23 @@ _START: Final = re.compile(
 
 def _has_magic(head: bytes, is_named: bool) -> bool:
     del is_named
-    return bool(_START.match(head.removeprefix(codecs.BOM_UTF8)))
+    return bool(_START.match(head.removeprefix(codecs.BOM_UTF8))) or is_archive(head)
 
 
 FORMAT: Final = Format(
     name="HTML",
     mime_type=MIME_TYPE,
-    extensions=("html", "htm", "xhtml", "shtml"),
-    content_types=(MIME_TYPE, "application/xhtml+xml"),
+    extensions=("html", "htm", "xhtml", "shtml", "mht", "mhtml"),
+    content_types=(MIME_TYPE, "application/xhtml+xml", "multipart/related"),
     has_magic=_has_magic,
     extract=extract,
-    preload=("bs4", "activekg_pipelines.extraction.legacy_tables", "trafilatura"),
-    version=0,
+    preload=(
+        "activekg_pipelines.extraction.html.content",
+        "activekg_pipelines.extraction.legacy_tables",
+        "bs4.dammit",
+        "email.parser",
+        "lxml.html",
+        "webencodings",
+    ),
+    version=1,
 )

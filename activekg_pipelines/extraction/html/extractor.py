@@ -1,99 +1,97 @@
-"""Reads HTML pages: the main content, or all but navigation where a page has none."""
+"""Reads HTML pages: what they say, without navigation."""
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from activekg_pipelines.errors import EmptyObject, NoTextLayer
-from activekg_pipelines.extraction.decode import Decoded, decode
+from activekg_pipelines.extraction.decode import Decoded
 from activekg_pipelines.extraction.document import ExtractedDocument, finish
 from activekg_pipelines.extraction.document_limits import Limits
+from activekg_pipelines.extraction.html import mhtml
+from activekg_pipelines.extraction.html.encoding import decode_page, read_as
 from activekg_pipelines.extraction.html.flat import flat_text
-from activekg_pipelines.extraction.html.tree import UNSHOWN, Rendered, is_outsized, render
+from activekg_pipelines.extraction.html.hidden import Hidden
+from activekg_pipelines.extraction.html.tree import Block, Page, read, text_of
 from activekg_pipelines.extraction.warnings import DocumentWarning, WarningKind
 
 MIME_TYPE: Final = "text/html"
 
-# trafilatura takes some pages that are no article (lists, forums, tables) for empty. At
-# a quarter the text lost of good pages and the boilerplate of bad ones balance, as
-# measured.
-_LEAST_SHARE: Final = 0.25
-# From this share on an estimate of the whole page's length will do.
-_SURE_SHARE: Final = 0.4
-# As its last resort trafilatura hands back the text as one paragraph; then the page as
-# a whole is better structured.
-_ONE_PARAGRAPH_SHARE: Final = 0.6
-# Longer pages are exports and lists; trafilatura would take a minute to find no article
-# in them.
-_MAX_ARTICLE_CHARS: Final = 5_000_000
-# trafilatura takes 50 microseconds for each element.
-_MAX_ARTICLE_ELEMENTS: Final = 100_000
-_DESCRIPTION: Final = "description"
 _DEPTH_ERROR: Final = "Excessive depth"
+# libxml2 compares each attribute of an element with all others of it.
+_MAX_ATTRIBUTES: Final = 10_000
+_LONG_TAG: Final = re.compile(r"<[a-zA-Z][^<>]{20000,}+")
+# So much longer than the page's own text is the text of an article that scripts show.
+_DESCRIBED_FACTOR: Final = 2
+_MAX_DESCRIPTION_CHARS: Final = 2_000_000
 
 
 def extract(path: Path, limits: Limits) -> ExtractedDocument:
-    """Read the HTML page at ``path``.
+    """Read the HTML page or web archive at ``path``.
 
     Raises:
         EmptyObject: the file holds nothing but white space.
         NoTextLayer: the page shows no text, as when scripts build it.
         TextTooLarge: see :func:`~activekg_pipelines.extraction.document.finish`.
     """
-    decoded = _decode(path.read_bytes())
+    decoded, warnings = _decode(path.read_bytes())
     if not decoded.text.strip():
         raise EmptyObject("The file holds nothing but white space.")
-    warnings = decoded.warnings
     root, is_whole = _parse(decoded.text)
-    title = _title(root)
     if is_whole:
-        chosen, engine = _content(root, decoded.text)
+        text, tables, missing = _content(root)
+        warnings += missing
+        engine = "lxml"
     else:
-        chosen, engine = Rendered(flat_text(decoded.text), 0), "html.parser"
+        text, tables, engine = flat_text(decoded.text), 0, "html.parser"
         detail = (
-            "The page nests its elements too deeply to keep its structure; the text is complete."
+            "The page nests its elements too deeply, or gives one too many attributes, to keep "
+            "its structure; the text is complete."
         )
         warnings.append(DocumentWarning(WarningKind.STRUCTURE_LOST, detail=detail))
     document = finish(
-        chosen.text,
-        title=title,
+        text,
+        title=_title(root),
         mime_type=MIME_TYPE,
         limits=limits,
         engine=engine,
         warnings=warnings,
         encoding=decoded.encoding,
         encoding_guessed=decoded.guessed,
-        tables=chosen.tables,
+        tables=tables,
     )
     if not document.text.strip():
         raise NoTextLayer("The HTML page shows no text; scripts may build it in the browser.")
     return document
 
 
-def _decode(data: bytes) -> Decoded:
-    from bs4.dammit import EncodingDetector, UnicodeDammit
-
-    decoded = decode(data)
-    # A byte order mark or valid UTF-8 is stronger evidence than what the page says of
-    # itself.
-    if not decoded.guessed or EncodingDetector.find_declared_encoding(data, is_html=True) is None:
-        return decoded
-    page = UnicodeDammit(data, is_html=True)
-    if page.unicode_markup is None or page.original_encoding is None:
-        return decoded
-    return Decoded(
-        page.unicode_markup,
-        page.original_encoding,
-        guessed=False,
-        damaged=page.contains_replacement_characters,
-    )
+def _decode(data: bytes) -> tuple[Decoded, list[DocumentWarning]]:
+    archived = mhtml.unpack(data)
+    if archived is None:
+        decoded = decode_page(data)
+        return decoded, decoded.warnings
+    named = archived.encoding
+    decoded = (read_as(archived.page, named) if named else None) or decode_page(archived.page)
+    warnings = decoded.warnings
+    if archived.others:
+        warnings.append(
+            DocumentWarning(
+                WarningKind.ATTACHMENTS_NOT_READ, count=archived.others, detail="a page in a frame"
+            )
+        )
+    return decoded, warnings
 
 
 def _parse(markup: str) -> tuple[Any, bool]:
     """Return the root element and whether it holds the whole page."""
     from lxml import etree, html
 
+    if any(len(tag.split()) > _MAX_ATTRIBUTES for tag in _LONG_TAG.findall(markup)):
+        return html.document_fromstring("<html><head></head><body></body></html>"), False
     parser = html.HTMLParser(
         encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True, huge_tree=False
     )
@@ -109,72 +107,82 @@ def _parse(markup: str) -> tuple[Any, bool]:
     return root, not any(_DEPTH_ERROR in entry.message for entry in parser.error_log)
 
 
-def _content(root: Any, markup: str) -> tuple[Rendered, str]:
-    _drop_what_no_reading_shows(root)
-    body = root.find("body")
-    article = _article(root) if _may_be_article(root, markup) else Rendered("", 0)
-    is_lump = "\n\n" not in article.text
-    if not is_lump and len(article.text) > _SURE_SHARE * _shown_characters(body):
-        return article, "trafilatura"
-    everything = render(body, skip_noise=True)
-    if not everything.text:
-        return render(_parse(markup)[0].find("body"), skip_noise=False), "lxml"
-    share = len(article.text) / len(everything.text)
-    if share < _LEAST_SHARE or (is_lump and share < 1 / _ONE_PARAGRAPH_SHARE):
-        return everything, "lxml"
-    return article, "trafilatura"
+def read_page(data: bytes) -> tuple[Any, Page]:
+    """The root element and the blocks of a page, navigation included.
 
-
-def _drop_what_no_reading_shows(root: Any) -> None:
-    """Remove some half of a page's elements.
-
-    trafilatura would look at them and copy them several times.
+    Raises:
+        NoTextLayer: the page holds no element.
     """
-    from lxml import etree
-
-    described = root.xpath("//script[@type='application/ld+json']")
-    # trafilatura reads an article's text from them where the page itself holds none.
-    for script in described:
-        script.tag = _DESCRIPTION
-    etree.strip_elements(root, *UNSHOWN, "script", with_tail=False)
-    for script in described:
-        script.tag = "script"
-    for footer in root.xpath("//footer[not(ancestor::article or ancestor::main)]"):
-        footer.drop_tree()
+    root, _ = _parse(_decode(data)[0].text)
+    return root, _read(root)
 
 
-def _may_be_article(root: Any, markup: str) -> bool:
-    if len(markup) > _MAX_ARTICLE_CHARS or root.xpath("count(//*)") > _MAX_ARTICLE_ELEMENTS:
-        return False
-    # trafilatura fills up the rows of a table.
-    return not any(is_outsized(table) for table in root.iter("table"))
+def _content(root: Any) -> tuple[str, int, list[DocumentWarning]]:
+    """The page's text, how many tables are in it, and what is not."""
+    from activekg_pipelines.extraction.html.content import is_content
+
+    page = _read(root)
+    warnings = []
+    if page.hidden:
+        warnings.append(
+            DocumentWarning(
+                WarningKind.HIDDEN_TEXT_LEFT_OUT, count=page.hidden, detail="the page hides them"
+            )
+        )
+    kept = [
+        block for block, stays in zip(page.blocks, is_content(page, root), strict=True) if stays
+    ]
+    shown, stays = _letters(page.blocks), _letters(kept)
+    if stays < shown:
+        warnings.append(
+            DocumentWarning(WarningKind.SHARE_LEFT_OUT, count=shown - stays, total=shown)
+        )
+    text = text_of(kept)
+    described = "\n\n".join(_described(root))
+    if len(described) > _DESCRIBED_FACTOR * len(text):
+        text = f"{text}\n\n{described}"
+    return text, sum(block.tag == "table" for block in kept), warnings
 
 
-def _article(root: Any) -> Rendered:
-    from trafilatura import bare_extraction
+def _read(root: Any) -> Page:
+    """Read what the page shows, or would show once its scripts ran.
 
-    # Any format but its default "python" spares it from writing the text as well.
-    found = bare_extraction(
-        root,
-        output_format="xml",
-        fast=True,
-        include_comments=False,
-        include_tables=True,
-        include_formatting=True,
-        with_metadata=False,
-    )
-    body = getattr(found, "body", None)
-    return Rendered("", 0) if body is None else render(body, skip_noise=False)
-
-
-def _shown_characters(body: Any) -> int:
-    """About as many as ``body`` rendered without noise has, in a tenth of the time."""
-    hidden = body.xpath(".//header[not(ancestor::article or ancestor::main)] | .//*[@hidden]")
-    return _characters(body) - sum(map(_characters, hidden))
+    Where more is hidden than shown, scripts show it; where more is said to browsers
+    without scripts, scripts build the page.
+    """
+    body, is_hidden = root.find("body"), Hidden(root)
+    page = read(body, is_hidden)
+    shown = _letters(page.blocks)
+    if page.hidden > shown:
+        return read(body, with_noscript=page.noscript > shown)
+    if page.noscript > shown:
+        return read(body, is_hidden, with_noscript=True)
+    return page
 
 
-def _characters(element: Any) -> int:
-    return len(" ".join(element.text_content().split()))
+def _letters(blocks: list[Block]) -> int:
+    return sum(block.letters for block in blocks)
+
+
+def _described(root: Any) -> Iterator[str]:
+    """Articles that the page holds for machines only."""
+    for script in root.xpath("//script[@type='application/ld+json']/text()"):
+        if "articleBody" not in script or len(script) > _MAX_DESCRIPTION_CHARS:
+            continue
+        try:
+            value = json.loads(script)
+        except (ValueError, RecursionError):
+            # What only machines would read may be broken without anybody seeing it.
+            continue
+        items = value if isinstance(value, list) else [value]
+        graphs = [item.get("@graph") for item in items if isinstance(item, dict)]
+        for item in [
+            *items,
+            *(each for graph in graphs if isinstance(graph, list) for each in graph),
+        ]:
+            body = item.get("articleBody") if isinstance(item, dict) else None
+            if isinstance(body, str):
+                yield flat_text(body)
 
 
 def _title(root: Any) -> str | None:

@@ -1,301 +1,323 @@
-"""Renders a parsed page, or trafilatura's reading of one, as Markdown."""
+"""Reads a parsed page into blocks of Markdown, each with its place in the page."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from activekg_pipelines.extraction import markdown_writer
+from activekg_pipelines.extraction.html import mathml
+from activekg_pipelines.extraction.html.lists import Lists
+from activekg_pipelines.extraction.html.table_grid import Cell, grid, spans
+from activekg_pipelines.extraction.html.tags import (
+    BLOCKS,
+    BREAKS,
+    HEADINGS,
+    ITEMS,
+    LISTS,
+    NEVER,
+    OWN_LINE,
+)
 
-# trafilatura names elements as TEI does (head, item, row, cell, lb); the names do not
-# collide inside a body.
-_HEADINGS: Final = frozenset({"h1", "h2", "h3", "h4", "h5", "h6", "head"})
-_ROWS: Final = frozenset({"tr", "row"})
-_CELLS: Final = frozenset({"td", "th", "cell"})
-_ITEMS: Final = frozenset({"li", "item", "dd"})
-_LISTS: Final = frozenset({"ul", "ol", "list", "menu"})
-_BREAKS: Final = frozenset({"br", "lb", "hr"})
-_BLOCKS: Final = frozenset(
-    [
-        "address",
-        "article",
-        "aside",
-        "blockquote",
-        "body",
-        "caption",
-        "center",
-        "dd",
-        "details",
-        "dialog",
-        "dir",
-        "div",
-        "dl",
-        "dt",
-        "fieldset",
-        "figcaption",
-        "figure",
-        "footer",
-        "form",
-        "header",
-        "hgroup",
-        "legend",
-        "main",
-        "nav",
-        "p",
-        "quote",
-        "section",
-        "summary",
-        "table",
-        "tbody",
-        "tfoot",
-        "thead",
-        "list",
-        "ul",
-        "ol",
-        "menu",
-        "li",
-        "item",
-        "row",
-        "tr",
-        "cell",
-        "td",
-        "th",
-    ]
-)
-_OWN_LINE: Final = _BLOCKS | _HEADINGS | _BREAKS | {"pre"}
-_NEVER: Final = frozenset(
-    [
-        "script",
-        "style",
-        "template",
-        "noscript",
-        "iframe",
-        "object",
-        "embed",
-        "svg",
-        "canvas",
-        "audio",
-        "video",
-        "select",
-        "option",
-        "datalist",
-        "button",
-        "input",
-        "textarea",
-        "title",
-        "meta",
-        "link",
-    ]
-)
-_NOISE: Final = frozenset({"nav", "aside", "header", "footer"})
-UNSHOWN: Final = (
-    *sorted(_NEVER - {"script", "option", "title"}),
-    "aside",
-    "img",
-    "nav",
-    "picture",
-    "source",
-)
-"""Elements that no text is taken from, wherever they stand, and that only cost time."""
-_MAIN: Final = frozenset({"article", "main"})
-_HIDDEN: Final = re.compile(r"display\s*:\s*none", re.IGNORECASE)
 # Cells longer than this are a page's layout, not data.
 _MAX_CELL_CHARS: Final = 1_000
-_MAX_SPAN: Final = 50
-_SPACE: Final = re.compile(r"[ \t\r\f\n]+")
-_SPACED_BREAK: Final = re.compile(r" *\x00 *")
+_SPACED_BREAK: Final = "\x00"
+# What opens and closes text: its name is text even where it is a button.
+_OPENERS: Final = frozenset({"dt", "summary", *HEADINGS})
+# Style sheets set these apart where nothing stands between two of them.
+_RUNS: Final = frozenset({"a", "span", "label", "time"})
+_OPENING: Final = ("aria-expanded", "aria-controls")
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """Text and the number of Markdown tables in it."""
+@dataclass(slots=True)
+class Place:
+    """An element that holds blocks: those from ``start`` to before ``end``."""
+
+    element: Any
+    parent: Place | None
+    number: int
+    depth: int
+    start: int
+    end: int = 0
+
+
+@dataclass(slots=True)
+class Block:
+    """A paragraph, heading, item, table or listing.
+
+    ``text`` is Markdown, ``mark`` what an item has before it. ``letters`` counts the
+    characters of the text, ``linked`` those of them in links, of which there are
+    ``links``.
+    """
 
     text: str
-    tables: int
+    mark: str
+    place: Place
+    tag: str
+    letters: int
+    linked: int
+    links: int
 
 
-def render(body: Any, *, skip_noise: bool) -> Rendered:
-    """Render the lxml element ``body``.
+@dataclass(slots=True)
+class Page:
+    """What a page holds, in its order."""
 
-    ``skip_noise`` leaves out navigation, and headers and footers that are not an
-    article's own.
-    """
-    writer = _Writer(skip_noise)
-    writer.walk(body, inside_main=False)
-    writer.flush()
-    return Rendered(writer.text(), writer.tables)
-
-
-def is_outsized(table: Any) -> bool:
-    """Tell whether its rows, filled up to the widest, would hold too many cells.
-
-    They would then be larger than the page by orders of magnitude.
-    """
-    widths = [
-        sum(map(math.prod, map(_spans, _children(row, _CELLS)))) for row in table.iter(*_ROWS)
-    ]
-    return len(widths) * max(widths, default=0) > markdown_writer.MAX_CELLS
+    blocks: list[Block] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    hidden: int = 0
+    """Characters that nobody sees and that are in no block."""
+    noscript: int = 0
+    """Characters for browsers without scripts that are in no block."""
 
 
-class _Writer:
-    """Collects blocks of text; inline text gathers in a buffer until a block ends."""
+def read(
+    body: Any,
+    is_hidden: Callable[[Any], bool] = lambda _: False,
+    *,
+    with_noscript: bool = False,
+) -> Page:
+    """Read the lxml element ``body`` without the elements that ``is_hidden``."""
+    reader = _Reader(is_hidden, with_noscript)
+    reader.walk(body)
+    return reader.page
 
-    def __init__(self, skip_noise: bool) -> None:
-        self.tables = 0
-        self._skip_noise = skip_noise
-        self._blocks: list[tuple[str, bool]] = []
+
+def text_of(blocks: list[Block]) -> str:
+    """The blocks as one text; the items of a list stand on lines without a gap."""
+    parts: list[str] = []
+    after_item = False
+    for block in blocks:
+        is_item = bool(block.mark)
+        if parts:
+            parts.append("\n" if is_item and after_item else "\n\n")
+        parts += [block.mark, block.text]
+        after_item = is_item
+    return "".join(parts)
+
+
+class _Reader:
+    """Collects blocks; inline text gathers in a buffer until a block ends."""
+
+    def __init__(self, is_hidden: Callable[[Any], bool], with_noscript: bool) -> None:
+        self.page = Page()
+        self._is_hidden = is_hidden
+        self._with_noscript = with_noscript
         self._inline: list[str] = []
-        self._bullet = ""
-        self._list_depth = 0
+        self._linked = 0
+        self._links = 0
+        self._link_depth = 0
+        self._lists = Lists()
+        self._mark = ""
+        self._open: list[Place] = []
 
-    def text(self) -> str:
-        parts: list[str] = []
-        after_item = False
-        for block, is_item in self._blocks:
-            if parts:
-                parts.append("\n" if is_item and after_item else "\n\n")
-            parts.append(block)
-            after_item = is_item
-        return "".join(parts)
-
-    def flush(self) -> None:
-        text = _inline_text(self._inline)
-        self._inline.clear()
-        if text:
-            self._blocks.append((self._bullet + text, bool(self._bullet)))
-            self._bullet = ""
-
-    def walk(self, element: Any, inside_main: bool) -> None:
+    def walk(self, element: Any) -> None:
         tag = element.tag
-        if not isinstance(tag, str) or self._is_skipped(element, inside_main):
+        if not isinstance(tag, str) or self._is_skipped(element, tag):
             return
-        if tag in _BREAKS:
-            self._inline.append("\x00")
-        elif tag in _HEADINGS:
-            self._write_heading(element)
+        if tag in BREAKS:
+            self._inline.append(_SPACED_BREAK)
+        elif tag in HEADINGS:
+            self._read_heading(element)
         elif tag == "pre" or (tag == "code" and "\n" in (element.text or "")):
-            self._write_preformatted(element)
-        elif tag == "table" and self._write_table(element):
+            self._read_listing(element)
+        elif tag == "math":
+            self._add(f" {mathml.linear(element)} ")
+        elif tag == "sup" and (number := _raised(element, self._inline)):
+            self._add(number)
+        elif tag == "table" and self._read_table(element):
             return
         else:
-            self._write_element(element, inside_main or tag in _MAIN)
+            self._read_element(element, tag)
 
-    def _is_skipped(self, element: Any, inside_main: bool) -> bool:
-        if element.tag in _NEVER:
+    def _is_skipped(self, element: Any, tag: str) -> bool:
+        if tag in NEVER and not (tag == "button" and _opens(element)):
             return True
-        if not self._skip_noise:
-            return False
-        if element.tag in _NOISE and not (inside_main and element.tag in ("header", "footer")):
+        if tag == "noscript" and not self._with_noscript:
+            self.page.noscript += _length(element)
             return True
-        return element.get("hidden") is not None or bool(_HIDDEN.search(element.get("style") or ""))
+        if (element.attrib or tag == "dialog") and self._is_hidden(element):
+            self.page.hidden += _length(element)
+            return True
+        return False
 
-    def _write_element(self, element: Any, inside_main: bool) -> None:
-        tag = element.tag
-        is_block = tag in _BLOCKS
+    def _read_element(self, element: Any, tag: str) -> None:
+        is_block = tag in BLOCKS
         if is_block:
-            self.flush()
-        if tag in _LISTS:
-            self._list_depth += 1
-        if tag in _ITEMS:
-            self._bullet = "  " * max(0, self._list_depth - 1) + "- "
-        self._inline.append(element.text or "")
+            self._flush()
+            self._enter(element)
+        if tag in LISTS:
+            self._lists.open(element)
+        elif tag in ITEMS:
+            self._mark = self._lists.mark(element)
+        elif tag == "a":
+            self._links += 1
+        is_link = tag in ("a", "button")
+        self._link_depth += is_link
+        self._add(element.text)
+        before = None
         for child in element:
-            self.walk(child, inside_main)
-            self._inline.append(child.tail or "")
+            if before in _RUNS and child.tag in _RUNS:
+                self._inline.append(" ")
+            self.walk(child)
+            self._add(child.tail)
+            before = None if child.tail else child.tag
+        self._link_depth -= is_link
         if is_block:
-            self.flush()
-        if tag in _ITEMS:
-            self._bullet = ""
-        if tag in _LISTS:
-            self._list_depth -= 1
+            self._flush()
+            self._leave()
+        if tag in ITEMS:
+            self._mark = ""
+        elif tag in LISTS:
+            self._lists.close()
 
-    def _write_heading(self, element: Any) -> None:
-        self.flush()
-        text = markdown_writer.one_line(_plain(element))
+    def _add(self, text: str | None) -> None:
         if text:
-            level = (element.get("rend") or "h2" if element.tag == "head" else element.tag)[-1]
-            self._blocks.append(
-                (markdown_writer.heading(int(level) if level.isdigit() else 2, text), False)
-            )
+            self._inline.append(text)
+            if self._link_depth:
+                self._linked += len(" ".join(text.split()))
 
-    def _write_preformatted(self, element: Any) -> None:
-        self.flush()
-        text = _plain(element).strip("\n")
+    def _enter(self, element: Any) -> None:
+        page = self.page
+        above = self._open[-1] if self._open else None
+        place = Place(element, above, len(page.places), len(self._open), len(page.blocks))
+        page.places.append(place)
+        self._open.append(place)
+
+    def _leave(self) -> None:
+        self._open.pop().end = len(self.page.blocks)
+
+    def _flush(self) -> None:
+        if self._inline:
+            text = _inline_text(self._inline)
+            self._inline.clear()
+            if text:
+                self._store(text, self._open[-1].element.tag)
+        self._linked = self._links = 0
+
+    def _store(self, text: str, tag: str, *, letters: int | None = None) -> None:
+        size = len(text) if letters is None else letters
+        self.page.blocks.append(
+            Block(text, self._mark, self._open[-1], tag, size, min(self._linked, size), self._links)
+        )
+        self._mark = ""
+        self._linked = self._links = 0
+
+    def _count_links(self, element: Any) -> None:
+        for link in element.iter("a"):
+            self._links += 1
+            self._linked += len(" ".join(plain(link).split()))
+
+    def _read_heading(self, element: Any) -> None:
+        self._flush()
+        self._enter(element)
+        text = markdown_writer.one_line(plain(element, self._is_hidden))
+        if text:
+            self._count_links(element)
+            if self._link_depth:
+                self._linked = len(text)
+            level = int(element.tag[1])
+            mark, self._mark = self._mark, ""
+            self._store(markdown_writer.heading(level, text), element.tag, letters=len(text))
+            self._mark = mark
+        self._leave()
+
+    def _read_listing(self, element: Any) -> None:
+        self._flush()
+        self._enter(element)
+        text = plain(element, self._is_hidden).strip("\n")
         if text.strip():
-            self._blocks.append((f"```\n{text}\n```", False))
+            self._mark = ""
+            self._store(f"```\n{text}\n```", "pre")
+        self._leave()
 
-    def _write_table(self, element: Any) -> bool:
-        """Write ``element`` as Markdown; False when it only lays out the page."""
+    def _read_table(self, element: Any) -> bool:
+        """Read ``element`` as one block; False when it only lays out the page."""
         if next(element.iterdescendants("table"), None) is not None:
             return False
         rows = [
-            [
-                (markdown_writer.one_line(_plain(cell)), *_spans(cell))
-                for cell in _children(row, _CELLS)
-            ]
-            for row in element.iter(*_ROWS)
+            [_cell(cell, self._is_hidden) for cell in _children(row, ("td", "th"))]
+            for row in element.iter("tr")
+            if not self._is_hidden(row)
         ]
-        widest = max((len(row) for row in rows), default=0)
-        longest = max((len(cell[0]) for row in rows for cell in row), default=0)
-        if len(rows) < 2 or widest < 2 or longest > _MAX_CELL_CHARS or is_outsized(element):
+        widest = max(map(len, rows), default=0)
+        longest = max((len(cell.text) for row in rows for cell in row), default=0)
+        if len(rows) < 2 or widest < 2 or longest > _MAX_CELL_CHARS:
             return False
-        self.flush()
+        laid_out = grid(rows)
+        if laid_out is None:
+            return False
+        self._flush()
+        self._enter(element)
         for caption in element.iterchildren("caption"):
-            self._inline.append(_plain(caption))
-            self.flush()
-        if table := markdown_writer.table(_unmerge(rows)):
-            self._blocks.append((table, False))
-            self.tables += 1
+            self._add(plain(caption, self._is_hidden))
+            self._flush()
+        if table := markdown_writer.table(laid_out):
+            self._count_links(element)
+            self._mark = ""
+            self._store(table, "table", letters=sum(len(cell.text) for row in rows for cell in row))
+        self._leave()
         return True
 
 
-def _unmerge(rows: list[list[tuple[str, int, int]]]) -> list[list[str]]:
-    """Lay cells of (text, colspan, rowspan) out on a grid.
+def _cell(element: Any, is_hidden: Callable[[Any], bool]) -> Cell:
+    """A cell's text on one line: a list's items with their marks."""
+    if next(element.iter(*LISTS), None) is not None:
+        inside = _Reader(is_hidden, False)
+        inside.walk(element)
+        text = " ".join(f"{block.mark.strip()} {block.text}" for block in inside.page.blocks)
+    else:
+        text = plain(element, is_hidden)
+    return Cell(markdown_writer.one_line(text), *spans(element))
 
-    A merged cell's text stands where the cell starts; the rest of it is empty.
+
+def _raised(element: Any, before: list[str]) -> str:
+    """A power or a footnote's number, set apart from the word it stands behind.
+
+    10 with a raised 6 is not 106. "" where it is something else.
     """
-    grid: list[list[str]] = []
-    held: dict[int, int] = {}
-    for row in rows:
-        cells: list[str] = []
-        started: dict[int, int] = {}
-        for text, columns, depth in row:
-            while held.get(len(cells), 0):
-                cells.append("")
-            started |= {len(cells) + i: depth - 1 for i in range(columns) if depth > 1}
-            cells += [text] + [""] * (columns - 1)
-        grid.append(cells)
-        held = {column: left - 1 for column, left in held.items() if left > 1} | started
-    return grid
+    text = "".join(element.itertext()).strip()
+    last = next((part for part in reversed(before) if part), "")
+    is_number = text.lstrip("+-\u2212").isdecimal()
+    return f"^{text}" if is_number and last[-1:].isalnum() else ""
 
 
-def _spans(cell: Any) -> tuple[int, int]:
-    columns, rows = (_span(cell.get(name)) for name in ("colspan", "rowspan"))
-    return columns, rows
-
-
-def _span(value: str | None) -> int:
-    return min(int(value), _MAX_SPAN) or 1 if value and value.isascii() and value.isdigit() else 1
-
-
-def _children(element: Any, tags: frozenset[str]) -> Iterator[Any]:
+def _children(element: Any, tags: tuple[str, ...]) -> Iterator[Any]:
     return (child for child in element if child.tag in tags)
 
 
-def _plain(element: Any) -> str:
+def plain(element: Any, is_hidden: Callable[[Any], bool] = lambda _: False) -> str:
     """The text of ``element``, a line a block, without what a page does not show."""
+    if len(element) == 0:
+        return element.text or ""
     parts = [element.text or ""]
     for child in element:
-        if isinstance(child.tag, str) and child.tag not in _NEVER:
-            edge = "\n" if child.tag in _OWN_LINE else ""
-            parts += [edge, _plain(child), edge]
+        tag = child.tag
+        if isinstance(tag, str):
+            if tag == "math":
+                parts.append(f" {mathml.linear(child)} ")
+            elif tag == "sup" and (number := _raised(child, parts)):
+                parts.append(number)
+            elif (tag not in NEVER or tag == "button") and not is_hidden(child):
+                edge = "\n" if tag in OWN_LINE else ""
+                parts += [edge, plain(child, is_hidden), edge]
         parts.append(child.tail or "")
     return "".join(parts)
 
 
+def _length(element: Any) -> int:
+    return len(" ".join(plain(element).split()))
+
+
+def _opens(button: Any) -> bool:
+    if any(button.get(name) is not None for name in _OPENING):
+        return True
+    above = button.getparent()
+    return above is not None and above.tag in _OPENERS
+
+
 def _inline_text(parts: list[str]) -> str:
-    text = _SPACE.sub(" ", "".join(parts))
-    return _SPACED_BREAK.sub("\x00", text).replace("\x00", "\n").strip()
+    text = " ".join("".join(parts).split(" "))
+    lines = text.split(_SPACED_BREAK)
+    return "\n".join(" ".join(line.split()) for line in lines).strip()

@@ -102,7 +102,7 @@ def test_workers_hold_the_parsers_of_every_format_before_their_first_document(
     note.touch()
     with Sandbox(workers=1, extractor=misbehave) as sandbox:
         loaded = sandbox.submit(note, "modules", None).result(timeout=60).text.split()
-    assert {"pypdfium2", "docx", "trafilatura"} <= set(FORMATS.preload) <= set(loaded)
+    assert {"pypdfium2", "docx", "lxml.html"} <= set(FORMATS.preload) <= set(loaded)
 
 
 def test_what_workers_hold_is_all_that_reading_needs_of_other_packages(tmp_path: Path) -> None:
