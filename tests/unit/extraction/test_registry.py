@@ -143,7 +143,7 @@ def test_importing_the_formats_loads_none_of_their_parsers() -> None:
 
 
 def test_the_version_of_a_format_joins_into_the_one_that_is_stored() -> None:
-    assert EXTRACTOR_VERSION == FORMATS.version
+    assert FORMATS.version == EXTRACTOR_VERSION
     first = replace(text.FORMAT, version=0)
     assert Formats(first, fallback=first).version == "2"
     changed = Formats(replace(pdf.FORMAT, version=1), RTF, first, fallback=first)
