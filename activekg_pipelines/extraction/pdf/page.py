@@ -424,7 +424,7 @@ class _Indexes(Sequence[int]):
     """The index that PDFium knows each character of a page's text by, on demand."""
 
     def __init__(self, textpage: Any, text: str) -> None:
-        count = textpage.count_chars()
+        count = int(textpage.count_chars())
         self._count = count
         self._handle = calls.address(textpage)
         self._is_plain = len(text) == count

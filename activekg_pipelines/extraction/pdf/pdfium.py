@@ -26,11 +26,16 @@ from activekg_pipelines.extraction.pdf.layers import Layers
 from activekg_pipelines.extraction.pdf.objects import PageObjects, Text, read_objects
 from activekg_pipelines.extraction.pdf.page import read_page, visible_area
 from activekg_pipelines.extraction.pdf.pages import PdfPages, header_first
-from activekg_pipelines.extraction.pdf.readable import is_unreadable, visible_characters
+from activekg_pipelines.extraction.pdf.readable import (
+    is_unreadable,
+    unknown_characters,
+    visible_characters,
+)
 from activekg_pipelines.extraction.pdf.rescue import Rescue
 from activekg_pipelines.extraction.pdf.xfa import xfa_text
 from activekg_pipelines.extraction.warnings import DocumentWarning, WarningKind
 
+_MANY_UNKNOWN: Final = 10
 _MAX_FILE_NAMES: Final = 1_000
 # PDFium has glyphs of its own for these, so that only a space of theirs is without width.
 _LATIN: Final = re.compile(
@@ -203,9 +208,10 @@ class _Reader:
     def _rescued(self, index: int, read: Page, objects: PageObjects) -> Page:
         """The page as another engine reads it, where PDFium cannot and that one can."""
         text = read.plain_text
-        if not (_has_lost(objects, text) or is_unreadable(text)):
-            return read
-        other = self._rescue.page(index, text)
+        # Letters that stand for others do so in every engine.
+        other = None
+        if _has_lost(objects, text) or unknown_characters(text) >= _MANY_UNKNOWN:
+            other = self._rescue.page(index, text)
         if other is not None:
             read, text = other, other.plain_text
         if is_unreadable(text):
