@@ -94,9 +94,10 @@ def _heads_text(measured: NDArray[np.float32], kept: NDArray[np.bool_]) -> NDArr
     """The links that name a card whose text, which follows, is kept."""
     is_linked = measured[:, signs.LINKED_SHARE] >= _LINKED_SHARE
     is_text = kept & ~is_linked & (signs.letters(measured) >= _SHORT_BLOCK_CHARS)
-    return (
+    names_card: NDArray[np.bool_] = (
         is_linked
         & np.append(is_text[1:], False)
         & (signs.company(measured) <= _CARD_BLOCKS)
         & ~signs.is_marked(measured)
     )
+    return names_card

@@ -102,6 +102,7 @@ LINKED_SHARE: Final = 1
 WORDS: Final = 3
 EARLIER: Final = 10
 """Columns: share of the letters in links, words, and equal blocks before."""
+_SENTENCES: Final = 2
 _LEVEL: Final = 13
 _SAID: Final = 19
 _DEPTH: Final = _SAID + 2 * len(_WORDS)
@@ -181,12 +182,18 @@ def letters(measured: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def is_marked(measured: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Whether a block stands in what its author marked as navigation."""
+    """Whether a block stands in what its author marked as navigation.
+
+    A form may hold a whole page, and an aside a warning; a sentence there is text.
+    """
     in_content = _tagged(measured, "main", "article") | _in_role(measured, "main")
+    is_sentence = measured[:, _SENTENCES] > 0
     return (
-        _tagged(measured, "nav", "form", "dialog", "button")
+        _tagged(measured, "nav", "dialog", "button")
         | _in_role(measured, "navigation", "banner", "contentinfo", "search", "dialog")
-        | (_tagged(measured, "header", "footer", "aside") & ~in_content)
+        | (_tagged(measured, "header", "footer") & ~in_content)
+        | (_tagged(measured, "form") & ~is_sentence)
+        | (_tagged(measured, "aside") & ~in_content & ~is_sentence)
     )
 
 

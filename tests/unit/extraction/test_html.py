@@ -262,6 +262,13 @@ def test_what_a_list_s_cards_are_called_stays_with_their_text(tmp_path: Path) ->
     assert [n for n in range(300) if f"Pump NW-{n}\n" not in text] == []
 
 
+def test_a_warning_beside_the_content_of_a_short_page_stays(tmp_path: Path) -> None:
+    page = "<h1>Valve</h1><p>Close it.</p><aside><p>Never open D-7 while hot.</p></aside>"
+    assert read(tmp_path, body(page)).text.endswith("Never open D-7 while hot.")
+    form = f"<form id=page><nav>Menu</nav>{page}</form>"
+    assert read(tmp_path, body(form)).text.endswith("Never open D-7 while hot.")
+
+
 def test_menus_and_links_to_other_pages_are_left_out(tmp_path: Path) -> None:
     links = "".join(f"<li><a href='/{n}'>Department {n}</a></li>" for n in range(40))
     others = "".join(
