@@ -12,6 +12,7 @@ from activekg_pipelines.extraction.decode import Decoded, decode
 _LOOKED_AT_BYTES: Final = 8_192
 # A label is wrong when more than one in so many of the characters is none.
 _LEAST_SOUND: Final = 10
+_LABEL: Final = re.compile(rb"charset\s*=\s*[\"']?[\w.:+-]+", re.IGNORECASE)
 _COMMENT: Final = re.compile(rb"<!--.*?-->", re.DOTALL)
 # Python's codecs of these names know fewer characters than pages with these labels use.
 _WIDER: Final = {
@@ -39,10 +40,12 @@ def decode_page(data: bytes) -> Decoded:
     if not decoded.guessed:
         return decoded
     encoding = declared(data)
-    # Bytes that are not UTF-8 contradict the label; what they are is to be guessed.
-    if encoding is None or encoding == "utf-8":
+    if encoding is None:
         return decoded
-    return read_as(data, encoding) or decoded
+    # Bytes that are not UTF-8 contradict that label.
+    read = None if encoding == "utf-8" else read_as(data, encoding)
+    # The guess reads labels, too, and must not believe this one either.
+    return read or decode(_LABEL.sub(b"charset", data))
 
 
 def read_as(data: bytes, encoding: str) -> Decoded | None:
