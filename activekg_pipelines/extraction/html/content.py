@@ -18,6 +18,8 @@ from activekg_pipelines.extraction.html.tree import Page
 # navigation is left out.
 _SHORT_PAGE_CHARS: Final = 1_500
 _SHORT_BLOCK_CHARS: Final = 40
+# The largest page of many is a listing; to measure each line of it takes minutes.
+_MOST_BLOCKS: Final = 100_000
 # The name, the text and a few more lines of what a list shows as a card.
 _CARD_BLOCKS: Final = 6
 _LINKED_SHARE: Final = 0.5
@@ -33,15 +35,48 @@ def is_content(page: Page, root: Any) -> list[bool]:
     """
     if not page.blocks:
         return []
+    if len(page.blocks) > _MOST_BLOCKS:
+        return [True] * len(page.blocks)
     measured = signs.measure(page, root)
     if sum(block.letters for block in page.blocks) < _SHORT_PAGE_CHARS:
-        kept = ~signs.is_marked(measured)
+        kept = ~_is_marked(page, measured)
     else:
         words = measured[:, signs.WORDS].astype(np.float64)
         chance = _alike(chances(measured), words, page)
         kept = _likely(chance, words) | ~_looks_like_navigation(measured)
         kept |= _heads_text(measured, kept)
     return kept.tolist() if kept.any() else [True] * len(page.blocks)
+
+
+def _is_marked(page: Page, measured: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """The blocks of a short page that its author marked as navigation.
+
+    Some marks say less than they seem to: a form may be the whole page, an aside a
+    warning, a header the article's, and a button what opens the text behind it.
+    """
+    clearly, marked = signs.is_clearly_marked(measured), signs.is_marked(measured)
+    unclear = marked & ~clearly
+    if not unclear.any():
+        return marked
+    letters = np.array([block.letters for block in page.blocks])
+    linked = np.array([block.linked for block in page.blocks])
+    is_link = linked >= _LINKED_SHARE * letters
+    is_title = np.array([block.tag == "h1" for block in page.blocks]) & ~is_link
+    said = np.where(clearly, 0, letters)
+    leaves = np.zeros(len(page.blocks), bool)
+    for place in page.places:
+        inside = slice(place.start, place.end)
+        match place.element.tag:
+            case "form":
+                leaves[inside] |= 2 * said[inside].sum() < said.sum()
+            case "aside":
+                is_menu = linked[inside].sum() >= _LINKED_SHARE * letters[inside].sum()
+                leaves[inside] |= is_link[inside] | is_menu
+            case "header":
+                leaves[inside] |= is_link[inside] | (not is_title[inside].any())
+            case "button":
+                leaves[inside] |= marked[place.end : place.end + 1].all()
+    return clearly | (unclear & leaves)
 
 
 def _alike(
