@@ -498,6 +498,15 @@ def test_a_web_archive_is_its_page(tmp_path: Path, key: str) -> None:
     ]
 
 
+def test_a_letter_is_no_web_archive_unless_it_is_called_one(tmp_path: Path) -> None:
+    path = tmp_path / "object"
+    letter = "To: Ann Example <ann@example.com>\n" + ARCHIVE.format(charset="", frame="")
+    path.write_text(letter, "ascii")
+    assert "Ann Example" in extract_file(path, "a.txt", None, Limits()).text
+    assert "Ann Example" in extract_file(path, "a", None, Limits()).text
+    assert extract_file(path, "a.mht", None, Limits()).mime_type == "text/html"
+
+
 def test_a_web_archive_without_a_label_is_decoded_as_a_page_is(tmp_path: Path) -> None:
     document = read(tmp_path, ARCHIVE.format(charset="", frame="").encode())
     assert document.text == "Größe 50 Nm"
