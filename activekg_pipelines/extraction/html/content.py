@@ -5,6 +5,7 @@ Importing it loads numpy and the fitted trees, so it is imported where it is use
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from activekg_pipelines.extraction.html import signs
 from activekg_pipelines.extraction.html.forest import chances
+from activekg_pipelines.extraction.html.tags import HEADINGS
 from activekg_pipelines.extraction.html.tree import Page
 
 # A page this short has too little in it to compare: only what its author marked as
@@ -23,6 +25,13 @@ _MOST_BLOCKS: Final = 100_000
 # The name, the text and a few more lines of what a list shows as a card.
 _CARD_BLOCKS: Final = 6
 _LINKED_SHARE: Final = 0.5
+# The pages that the trees were fitted to leave such lists out of their main text.
+_REFERENCES: Final = re.compile(
+    r"\b(?:references|bibliography|sources|works cited|footnotes|further reading|literature"
+    r"|attachments|downloads|external links|literatur|quellen|einzelnachweise|anh\u00e4nge"
+    r"|r\u00e9f\u00e9rences|bibliographie|referencias|bibliograf\u00eda)\b",
+    re.IGNORECASE,
+)
 # As measured: at 0 the ends of lists are lost, at 1 every paragraph of a page is one.
 _TOGETHER: Final = 0.7
 
@@ -44,7 +53,7 @@ def is_content(page: Page, root: Any) -> list[bool]:
         words = measured[:, signs.WORDS].astype(np.float64)
         chance = _alike(chances(measured), words, page)
         kept = _likely(chance, words) | ~_looks_like_navigation(measured)
-        kept |= _heads_text(measured, kept)
+        kept |= _heads_text(measured, kept) | _is_data(page, measured)
     return kept.tolist() if kept.any() else [True] * len(page.blocks)
 
 
@@ -123,6 +132,22 @@ def _looks_like_navigation(measured: NDArray[np.float32]) -> NDArray[np.bool_]:
     return by_itself | (
         is_between[: len(by_itself)] & (signs.letters(measured) < _SHORT_BLOCK_CHARS)
     )
+
+
+def _is_data(page: Page, measured: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Tables, and an article's list of references, also where they are all links."""
+    is_free = ~signs.is_marked(measured) & ~signs.is_named(measured)
+    data = np.array([block.tag == "table" for block in page.blocks])
+    heads = np.array([block.tag in HEADINGS for block in page.blocks])
+    refers = False
+    for number, block in enumerate(page.blocks):
+        if heads[number]:
+            refers = _REFERENCES.search(block.text) is not None
+            data[number] = refers
+        else:
+            data[number] |= refers and bool(block.mark)
+    kept: NDArray[np.bool_] = data & is_free
+    return kept
 
 
 def _heads_text(measured: NDArray[np.float32], kept: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -584,3 +584,18 @@ def test_a_listing_of_very_many_lines_is_read_whole(
     assert "first" in document.text
     assert "entry50" in document.text
     assert warnings(document) == []
+
+
+def test_an_article_s_references_and_tables_of_links_stay(tmp_path: Path) -> None:
+    paragraphs = "".join(f"<p>{SENTENCE * 2}</p>" for _ in range(30))
+    links = "".join(f"<li><a href='/{n}'>source{n} of the wall</a></li>" for n in range(30))
+    rows = "".join(
+        f"<tr><td><a href='/{n}'>file{n}</a></td><td><a href='/d'>load</a></td></tr>"
+        for n in range(99)
+    )
+    content = f"<article><h1>Wall</h1>{paragraphs}<h2>References</h2><ul>{links}</ul></article>"
+    menu = "<nav><ul><li><a href='/'>Menu link</a></li></ul></nav>"
+    text = read(tmp_path, body(f"{menu}{content}<table>{rows}</table>")).text
+    assert [n for n in range(30) if f"source{n} " not in text] == []
+    assert [n for n in range(99) if f"file{n} " not in text] == []
+    assert "Menu link" not in text
