@@ -27,12 +27,19 @@ _DATA_URI: Final = re.compile(
 )
 _RUN: Final = re.compile(
     rf"(?<![{_LETTERS}])[{_LETTERS}]{{{_LEAST_RUN},}}+={{0,2}}+"
-    rf"|^[ \t>]{{0,8}}+(?:[{_LETTERS}]{{40,100}}+\r?\n[ \t>]{{0,8}}+){{8,}}+"
-    rf"[{_LETTERS}]*+={{0,2}}+",
+    rf"|^[ \t>]{{0,8}}+((?:[{_LETTERS}]{{40,100}}+\r?\n[ \t>]{{0,8}}+){{8,}}+)"
+    rf"([{_LETTERS}]*+={{0,2}}+)",
     re.MULTILINE,
 )
 _LONG_WORD: Final = re.compile(f"[{_LETTERS}]{{40}}")
 _OF_BASE64: Final = tuple(re.compile(part) for part in ("[A-Z]", "[a-z]", "[0-9]", "[+/_-]"))
+_OF_ONE_KIND: Final = re.compile("[A-Z]+|[a-z]+|[0-9]+|[+/_-]+")
+_REPEATED: Final = re.compile(r"(.)\1+")
+# Of the letters of random bytes 64% are of another kind than the one before, of those of
+# bytes that are text 55%, of paths and names at most 35%.
+_LEAST_CHANGES: Final = 0.45
+_LEAST_DIFFERENT: Final = 64
+_WORD: Final = re.compile("[A-Z]?[a-z]*|[A-Z]*|[0-9]*")
 _PICTURES: Final = (
     b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\x00", b"MM\x00*", b"<svg",
 )  # fmt: skip
@@ -93,10 +100,12 @@ def without_files(text: str) -> WithoutFiles:
         return _GONE
 
     def run(found: re.Match[str]) -> str:
-        if not all(part.search(found[0]) for part in _OF_BASE64):
+        rest = _behind(found)
+        payload = found[0][: len(found[0]) - len(rest)]
+        if not _is_base64(payload) or (found[1] and not _is_wrapped(found[1])):
             return found[0]
-        counts[_is_picture(found[0])] += 1
-        return _GONE
+        counts[_is_picture(payload)] += 1
+        return _GONE + rest
 
     left = _DATA_URI.sub(address, text.replace(_GONE, ""))
     # Hardly any text has such a word, which is found in half the time.
@@ -105,6 +114,33 @@ def without_files(text: str) -> WithoutFiles:
     if not any(counts.values()):
         return WithoutFiles(text)
     return WithoutFiles(_without_frames(left), pictures=counts[True], files=counts[False])
+
+
+def _is_base64(payload: str) -> bool:
+    """Whether it is no list of paths, slugs or names, which have the same letters."""
+    letters = _REPEATED.sub(r"\1", re.sub(r"[\s>=]+", "", payload))
+    if len(letters) < _LEAST_DIFFERENT:
+        return False
+    if not all(part.search(letters) for part in _OF_BASE64):
+        return False
+    return len(_OF_ONE_KIND.findall(letters)) >= _LEAST_CHANGES * len(letters)
+
+
+def _is_wrapped(lines: str) -> bool:
+    """Whether a program broke the lines: all are as long, of whole groups of letters."""
+    *full, last = (len(line.strip(" \t>")) for line in lines.splitlines() if line.strip(" \t>"))
+    return full[0] % 4 == 0 and len(set(full)) == 1 and last <= full[0]
+
+
+def _behind(found: re.Match[str]) -> str:
+    """What stands on the line below a block and is no part of it."""
+    if not found[1]:
+        return ""
+    lines = [line.strip(" \t>") for line in found[1].splitlines()]
+    full = [len(line) for line in lines if line]
+    ends_line = found.string[found.end() : found.end() + 1] in ("", "\r", "\n")
+    is_part = ends_line and full[-1] == full[0] and len(found[2]) % 4 == 0
+    return "" if is_part and not _WORD.fullmatch(found[2]) else found[2]
 
 
 def _is_picture(payload: str) -> bool:

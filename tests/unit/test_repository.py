@@ -123,7 +123,18 @@ def test_the_page_names_every_room() -> None:
 
 def test_the_license_of_the_metadata_is_the_one_in_the_repository() -> None:
     assert project()["project"]["license"] == "Apache-2.0"
-    (name,) = project()["project"]["license-files"]
+    name, _ = project()["project"]["license-files"]
     text = (ROOT / name).read_text(encoding="utf-8")
     assert "Apache License" in text
     assert "Version 2.0, January 2004" in text
+
+
+def test_the_notice_credits_what_the_trees_were_fitted_to() -> None:
+    """CC BY asks for the author, the license, a link to it and what was changed."""
+    _, name = project()["project"]["license-files"]
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert "extraction/html/forest.json" in text
+    assert "Murrough Foley" in text
+    assert "https://creativecommons.org/licenses/by/4.0/" in text
+    assert "Changes: " in text
+    assert "extraction/html/forest.json" in str(project()["tool"]["setuptools"]["package-data"])

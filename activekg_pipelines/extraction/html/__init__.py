@@ -8,7 +8,7 @@ from typing import Final
 
 from activekg_pipelines.extraction.format import Format
 from activekg_pipelines.extraction.html.extractor import MIME_TYPE, extract
-from activekg_pipelines.extraction.html.mhtml import is_archive
+from activekg_pipelines.extraction.html.mhtml import is_archive, is_letter
 
 # Possessive throughout: where a comment could end at any later "-->", thirty of them
 # take minutes to be refused.
@@ -20,8 +20,9 @@ _START: Final = re.compile(
 
 
 def _has_magic(head: bytes, is_named: bool) -> bool:
-    del is_named
-    return bool(_START.match(head.removeprefix(codecs.BOM_UTF8))) or is_archive(head)
+    if _START.match(head.removeprefix(codecs.BOM_UTF8)):
+        return True
+    return is_archive(head) and (is_named or not is_letter(head))
 
 
 FORMAT: Final = Format(

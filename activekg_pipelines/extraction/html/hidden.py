@@ -8,7 +8,9 @@ from typing import Any, Final
 
 # A style sheet inside a page; longer ones are whole frameworks.
 _MAX_SHEET_CHARS: Final = 500_000
-_COMMENT: Final = re.compile(r"/\*.*?\*/", re.DOTALL)
+# Possessive, and a comment without an end goes on to the sheet's: else a sheet of
+# nothing but starts costs the square of its length, as white space would below.
+_COMMENT: Final = re.compile(r"/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)")
 _BRACE: Final = re.compile(r"[{}]")
 _SIMPLE: Final = re.compile(r"\s*([a-z][a-z0-9]*)?([.#])([\w-]+)\s*", re.IGNORECASE)
 _NAME: Final = re.compile(r"[.#]([\w-]+)")
@@ -16,7 +18,8 @@ _GONE: Final = re.compile(
     r"(?<![\w-])(?:display\s*:\s*none|visibility\s*:\s*hidden)(?![\w-])", re.IGNORECASE
 )
 _TINY: Final = re.compile(
-    r"(?<![\w-])font-size\s*:\s*0+(?:\.0+)?\s*(?:px|pt|em|rem|%)?\s*(?:!|;|$)", re.IGNORECASE
+    r"(?<![\w-])font-size\s*+:\s*+0++(?:\.0++)?+\s*+(?:(?:px|pt|em|rem|%)\s*+)?+(?:!|;|$)",
+    re.IGNORECASE,
 )
 _SHOWN: Final = re.compile(
     r"(?<![\w-])(?:display\s*:(?!\s*none)|visibility\s*:\s*visible)", re.IGNORECASE
@@ -88,7 +91,18 @@ class Hidden:
             return True
         if element.get("role") == "tabpanel" or element.get("aria-labelledby") is not None:
             return True
+        if _ends_in_opener(element.getprevious()):
+            return True
         return bool(_OPENED_LATER.search(f"{name} {element.get('class') or ''}"))
+
+
+def _ends_in_opener(before: Any) -> bool:
+    """Whether ``before`` is nothing but a button that opens what follows it."""
+    while before is not None:
+        if before.get("aria-expanded") is not None:
+            return True
+        before = before[0] if len(before) == 1 else None
+    return False
 
 
 def _is_formula(element: Any) -> bool:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 _FIRST_FIELD: Final = re.compile(rb"\s*[A-Za-z][A-Za-z0-9-]{0,60}:")
 _KIND: Final = re.compile(rb"^content-type:\s*multipart/related\b", re.IGNORECASE | re.MULTILINE)
+# Who gets it and how it came: no browser writes these.
+_SENT: Final = re.compile(
+    rb"^(?:to|received|return-path|delivered-to):", re.IGNORECASE | re.MULTILINE
+)
 _HEAD_BYTES: Final = 8_192
 _MAX_PARTS: Final = 10_000
 _PAGES: Final = ("text/html", "application/xhtml+xml")
@@ -30,10 +34,21 @@ class Archived(NamedTuple):
 
 def is_archive(head: bytes) -> bool:
     """Whether a file that starts with ``head`` is a web archive."""
+    return _KIND.search(_fields(head)) is not None
+
+
+def is_letter(head: bytes) -> bool:
+    """Whether a file that starts with ``head`` was sent by mail.
+
+    What a letter says of itself stands in its fields, and not in a page that it holds.
+    """
+    return _SENT.search(_fields(head)) is not None
+
+
+def _fields(head: bytes) -> bytes:
     if _FIRST_FIELD.match(head) is None:
-        return False
-    fields = head[:_HEAD_BYTES].replace(b"\r\n", b"\n").partition(b"\n\n")[0]
-    return _KIND.search(fields) is not None
+        return b""
+    return head[:_HEAD_BYTES].replace(b"\r\n", b"\n").partition(b"\n\n")[0]
 
 
 def unpack(data: bytes) -> Archived | None:

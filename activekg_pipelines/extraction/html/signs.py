@@ -186,15 +186,28 @@ def is_marked(measured: NDArray[np.float32]) -> NDArray[np.bool_]:
 
     A form may hold a whole page, and an aside a warning; a sentence there is text.
     """
-    in_content = _tagged(measured, "main", "article") | _in_role(measured, "main")
+    in_content = _in_content(measured)
     is_sentence = measured[:, _SENTENCES] > 0
     return (
-        _tagged(measured, "nav", "dialog", "button")
-        | _in_role(measured, "navigation", "banner", "contentinfo", "search", "dialog")
-        | (_tagged(measured, "header", "footer") & ~in_content)
+        is_clearly_marked(measured)
+        | _tagged(measured, "button")
+        | (_tagged(measured, "header") & ~in_content)
         | (_tagged(measured, "form") & ~is_sentence)
         | (_tagged(measured, "aside") & ~in_content & ~is_sentence)
     )
+
+
+def is_clearly_marked(measured: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether a block stands in what is navigation whatever it holds."""
+    return (
+        _tagged(measured, "nav", "dialog")
+        | _in_role(measured, "navigation", "banner", "contentinfo", "search", "dialog")
+        | (_tagged(measured, "footer") & ~_in_content(measured))
+    )
+
+
+def _in_content(measured: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return _tagged(measured, "main", "article") | _in_role(measured, "main")
 
 
 def is_named(measured: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -425,7 +438,7 @@ def _page_kinds(root: Any) -> list[float]:
     kinds = " ".join(
         kind
         for script in said
-        for kind in re.findall(r'"@type"\s*:\s*\[?\s*"(\w+)', script[:200_000])
+        for kind in re.findall(r'"@type"\s*+:\s*+(?:\[\s*+)?+"(\w+)', script[:200_000])
     )
     kinds += " " + " ".join(root.xpath("//*[@itemtype]/@itemtype")[:50])
     kinds += "".join(f" og:{kind}" for kind in root.xpath("//meta[@property='og:type']/@content"))

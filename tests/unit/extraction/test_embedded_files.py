@@ -14,6 +14,8 @@ PICTURE = b"\x89PNG\r\n\x1a\n" + random.Random(14).randbytes(3000)
 LETTERS = base64.b64encode(PICTURE).decode()
 LINES = base64.encodebytes(PICTURE).decode()
 BOOK = base64.b64encode(b"%PDF-1.7\n" + random.Random(15).randbytes(900)).decode()
+DIGESTS = base64.b64encode(random.Random(16).randbytes(960)).decode()
+FULL_LINES = base64.encodebytes(random.Random(17).randbytes(57 * 12)).decode()
 
 
 def read(folder: Path, text: str, name: str = "a.md") -> ExtractedDocument:
@@ -63,12 +65,36 @@ def test_a_file_is_no_picture(tmp_path: Path) -> None:
         "Metadata:see,also and data:here,there. " * 20,
         "![a picture](picture.png) and [a link](page.html), ![f]\n\n[f]: picture.png",
         "/usr/share/doc/packages/" * 30,
+        "/" + "Projects/2024/Quarterly-Reports/Region_North/" * 20 + " holds it",
+        "\n".join(f"Projects/2024/Quarterly-Reports/Region-{n}/Summary-v2" for n in range(40)),
+        "\n".join(f"How-to-replace-the-Filter-of-Pump-{n:04}-in-2026" for n in range(40)),
+        "\n".join(f"ACTIVEKG_Setting_of_Part_{n:03}_of_the_System_v2" for n in range(40)),
+        "\n".join(f"sha384-{DIGESTS[n : n + 64]}" for n in range(0, 1280, 64)),
+        ("Aa1" + "-" * 61 + "\n") * 12,
     ],
 )
 def test_what_people_wrote_stays(tmp_path: Path, text: str) -> None:
     document = read(tmp_path, text)
     assert document.text == text.strip()
     assert document.facts["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (f"a\n{FULL_LINES}Hello world", "a\nHello world"),
+        (f"a\n{FULL_LINES}Appendix\nb", "a\nAppendix\nb"),
+        (f"a\n{FULL_LINES}-----END CERTIFICATE-----", "a\n-----END CERTIFICATE-----"),
+        (f"a\n{FULL_LINES}{BOOK[:40]}\nAppendix\nb", "a\nAppendix\nb"),
+        (f"a\n{FULL_LINES}aB1+\nb", "a\n\nb"),
+        (f"> a\n{FULL_LINES}aB==\nb".replace("\n", "\r\n> "), "> a\n\n> b"),
+    ],
+)
+def test_the_line_below_a_block_stays(tmp_path: Path, text: str, left: str) -> None:
+    document = read(tmp_path, text, "a.txt")
+    assert document.text == left
+    (warning,) = document.warnings
+    assert (warning.kind, warning.count) == ("attachments_not_read", 1)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -497,6 +498,15 @@ def test_a_web_archive_is_its_page(tmp_path: Path, key: str) -> None:
     ]
 
 
+def test_a_letter_is_no_web_archive_unless_it_is_called_one(tmp_path: Path) -> None:
+    path = tmp_path / "object"
+    letter = "To: Ann Example <ann@example.com>\n" + ARCHIVE.format(charset="", frame="")
+    path.write_text(letter, "ascii")
+    assert "Ann Example" in extract_file(path, "a.txt", None, Limits()).text
+    assert "Ann Example" in extract_file(path, "a", None, Limits()).text
+    assert extract_file(path, "a.mht", None, Limits()).mime_type == "text/html"
+
+
 def test_a_web_archive_without_a_label_is_decoded_as_a_page_is(tmp_path: Path) -> None:
     document = read(tmp_path, ARCHIVE.format(charset="", frame="").encode())
     assert document.text == "Größe 50 Nm"
@@ -520,3 +530,72 @@ def test_a_web_archive_without_a_label_is_decoded_as_a_page_is(tmp_path: Path) -
 )
 def test_outsized_pages_end(tmp_path: Path, page: str) -> None:
     assert read(tmp_path, body(page)).text.endswith("end of page")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        # ASP.NET puts every page into a form.
+        "<form action='a.aspx'><h1>kept1</h1><table><tr><td>kept2</td><td>kept3</td></tr>"
+        "<tr><td>kept4</td><td>kept5</td></tr></table><ul><li>kept6</li></ul>"
+        "<p>One sentence.</p><aside><a href='/'>Menu link</a></aside></form>",
+        "<header><h1>kept1</h1><p>By kept2</p><p>kept3, lead text</p></header>"
+        "<p>One sentence.</p><p>kept4 kept5 kept6</p>",
+        "<p>One sentence.</p><aside><h3>kept1</h3><ul><li>kept2 kept3</li><li>kept4</li></ul>"
+        "<p>kept5 kept6</p></aside>",
+        "<button aria-expanded='false'>kept1?</button><div hidden><p>kept2, kept3.</p></div>"
+        "<div><button aria-expanded='false'>kept4?</button></div>"
+        "<div style='display:none'><p>kept5, kept6.</p></div><p>One sentence is shown here.</p>",
+    ],
+    ids=["form", "header", "aside", "button"],
+)
+def test_marks_that_say_little_cost_a_short_page_no_words(tmp_path: Path, content: str) -> None:
+    menu = "".join(f"<li><a href='/{each}'>Menu link {each}</a></li>" for each in range(9))
+    document = read(tmp_path, body(f"<nav><ul>{menu}</ul></nav>{content}"))
+    for number in range(1, 7):
+        assert f"kept{number}" in document.text
+    assert "Menu link" not in document.text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<style>" + "/*" * 200_000 + "</style>",
+        "<p style='font-size:0" + " " * 200_000 + "x'>a</p>",
+        "<p style='font-size:" + "0" * 200_000 + "x'>a</p>",
+        "<script type='application/ld+json'>\"@type\":" + " " * 190_000 + "x</script>",
+    ],
+    ids=["comments", "spaces", "zeros", "description"],
+)
+def test_no_style_and_no_description_costs_the_square_of_its_length(
+    tmp_path: Path, content: str
+) -> None:
+    started = time.process_time()
+    assert "said" in read(tmp_path, body(content + "<p>said</p>")).text
+    assert time.process_time() - started < 5
+
+
+def test_a_listing_of_very_many_lines_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activekg_pipelines.extraction.html.content._MOST_BLOCKS", 50)
+    rows = "".join(f"<div><a href='/{each}'>entry{each}</a></div>" for each in range(51))
+    document = read(tmp_path, body(f"<nav>first</nav>{rows}"))
+    assert "first" in document.text
+    assert "entry50" in document.text
+    assert warnings(document) == []
+
+
+def test_an_article_s_references_and_tables_of_links_stay(tmp_path: Path) -> None:
+    paragraphs = "".join(f"<p>{SENTENCE * 2}</p>" for _ in range(30))
+    links = "".join(f"<li><a href='/{n}'>source{n} of the wall</a></li>" for n in range(30))
+    rows = "".join(
+        f"<tr><td><a href='/{n}'>file{n}</a></td><td><a href='/d'>load</a></td></tr>"
+        for n in range(99)
+    )
+    content = f"<article><h1>Wall</h1>{paragraphs}<h2>References</h2><ul>{links}</ul></article>"
+    menu = "<nav><ul><li><a href='/'>Menu link</a></li></ul></nav>"
+    text = read(tmp_path, body(f"{menu}{content}<table>{rows}</table>")).text
+    assert [n for n in range(30) if f"source{n} " not in text] == []
+    assert [n for n in range(99) if f"file{n} " not in text] == []
+    assert "Menu link" not in text

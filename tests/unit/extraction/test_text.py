@@ -76,6 +76,13 @@ def test_one_stray_byte_does_not_garble_a_utf8_file(tmp_path: Path) -> None:
     assert document.facts["warnings"] == [{"kind": "bytes_replaced", "detail": "utf-8"}]
 
 
+@pytest.mark.parametrize("bad", [b"\xff", b"\xe9\xe8", b"caf\xe9"])
+def test_stray_bytes_do_not_garble_a_short_utf8_file(tmp_path: Path, bad: bytes) -> None:
+    document = read(tmp_path, "déjà été ça là\n".encode() + bad)
+    assert document.text.startswith("déjà été ça là\n")
+    assert document.facts["warnings"] == [{"kind": "bytes_replaced", "detail": "utf-8"}]
+
+
 def test_a_few_nuls_are_dropped(tmp_path: Path) -> None:
     assert read(tmp_path, b"a" * 99 + b"\x00" + b"b").text == "a" * 99 + "b"
 
