@@ -262,6 +262,11 @@ class S3Source(Source):
                         fix="Check `endpoint_url`, `bucket` and `addressing_style`: the request "
                         "arrives where no bucket is.",
                     )
+                if "IsTruncated" not in answer and answer.get("NextContinuationToken"):
+                    raise SourceUnavailable(
+                        f"The store lists bucket {self._bucket!r} without saying whether the "
+                        "listing goes on, and names where it would; nothing was deleted."
+                    )
                 entries = [self._entry(one, prefix) for one in answer.get("Contents", [])]
                 yield Page(entries, is_last=not answer.get("IsTruncated", False))
         except (BotoCoreError, ClientError) as error:
@@ -277,8 +282,9 @@ class S3Source(Source):
             except BotoCoreError:
                 # Some of them are a ValueError, too.
                 raise
-            except ValueError as error:
-                # What botocore's parser makes of a size or a time that is none.
+            except (ValueError, TypeError, AttributeError, RecursionError) as error:
+                # What botocore's parser makes of a size or a time that is none, of what
+                # is there twice, or within itself.
                 raise SourceUnavailable(
                     f"The store answers with a listing that cannot be read: {first_line(error)}"
                 ) from None
@@ -288,13 +294,18 @@ class S3Source(Source):
             size, modified_at = listed["Size"], in_utc(listed["LastModified"])
             archived = self._archived(listed)
             entry = Entry(
-                listed["Key"],
+                _text(listed["Key"]),
                 normalise_etag(listed.get("ETag", "")) or _stand_in(size, modified_at),
                 size,
                 modified_at,
                 listed.get("StorageClass"),
                 {} if archived is None else {"archived": archived},
             )
+        except (TypeError, AttributeError):
+            raise SourceUnavailable(
+                f"The store lists an object of bucket {self._bucket!r} of which something is "
+                "there twice."
+            ) from None
         except KeyError as missing:
             raise SourceUnavailable(
                 f"The store lists an object of bucket {self._bucket!r} without {missing}, which "
@@ -355,6 +366,13 @@ def _codings(answer: GetObjectOutputTypeDef) -> list[str]:
     headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
     is_framed = "x-amz-decoded-content-length" in headers
     return [AWS_CHUNKED if is_framed else UNNAMED_CHUNKED, *named]
+
+
+def _text(value: object) -> str:
+    """A text as it is: of an element that is there twice botocore makes a list."""
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def normalise_etag(etag: str) -> str:
