@@ -260,6 +260,14 @@ def object_error(error: Exception, bucket: str, key: str) -> ObjectError | Sourc
     return FetchFailed(f"Failed to fetch {uri}: {code}.{said(error)}")
 
 
+def may_be_outage(error: Exception) -> bool:
+    """Whether a failed download may be no matter of its object."""
+    if not isinstance(error, ClientError):
+        return False
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status >= 500 or status == 429 or error_code(error) == _BARE_REFUSAL
+
+
 def _of_its_encryption(error: Exception, uri: str) -> ObjectError | None:
     """What keeps an object from being decrypted; None for everything else."""
     code, text = error_code(error), _text(error)

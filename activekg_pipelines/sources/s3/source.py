@@ -23,7 +23,12 @@ from activekg_pipelines.sources.encodings import AWS_CHUNKED, UNNAMED_CHUNKED, n
 from activekg_pipelines.sources.listing import entry_of, in_utc
 from activekg_pipelines.sources.network.answer_size import LISTING_BYTES, answers_of
 from activekg_pipelines.sources.notes import StoreNote
-from activekg_pipelines.sources.s3.errors import error_code, object_error, source_error
+from activekg_pipelines.sources.s3.errors import (
+    error_code,
+    may_be_outage,
+    object_error,
+    source_error,
+)
 from activekg_pipelines.sources.source import Entry, Fetched, Location, Page, Source
 
 if TYPE_CHECKING:
@@ -124,6 +129,8 @@ class S3Source(Source):
             except _Doubtful as doubt:
                 return self._fetch(key, etag, target, max_bytes, before=doubt.version)
         except (BotoCoreError, ClientError, HTTPError) as error:
+            if may_be_outage(error):
+                self._check_that_it_lists()
             raise object_error(error, self._bucket, key) from None
         except (KeyError, ValueError, OverflowError) as error:
             # No ETag or time of change, or a time that is none.
@@ -131,6 +138,18 @@ class S3Source(Source):
                 f"Failed to fetch {self._location.uri(key)}: the store's answer cannot be read "
                 f"({first_line(error)})"
             ) from None
+
+    def _check_that_it_lists(self) -> None:
+        """Tell an outage, of which no object is to lose an attempt, from one bad object.
+
+        Raises:
+            SourceError: the bucket cannot be listed either.
+        """
+        try:
+            with answers_of(LISTING_BYTES):
+                self.client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+        except (BotoCoreError, ClientError) as error:
+            raise source_error(error, self._bucket) from None
 
     def _fetch(
         self, key: str, etag: str, target: Path, max_bytes: int, *, before: _Version | None

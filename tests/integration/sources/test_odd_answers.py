@@ -14,6 +14,7 @@ from activekg_pipelines.errors import (
     ActiveKGError,
     FetchFailed,
     ListingDenied,
+    SourceError,
     SourceUnavailable,
 )
 from activekg_pipelines.settings import Settings
@@ -40,6 +41,16 @@ def answering(behaviour: Behaviour) -> Iterator[S3Source]:
 def listed(behaviour: Behaviour) -> list[str]:
     with answering(behaviour) as source:
         return [entry.key for page in source.pages() for entry in page.entries]
+
+
+def one_bad_object(behaviour: Behaviour) -> Behaviour:
+    """The first request is a download, which fails; what follows is a listing."""
+    answers = iter([behaviour, reply()])
+
+    def answer(connection: socket.socket) -> None:
+        next(answers)(connection)
+
+    return answer
 
 
 def page(inner: str) -> bytes:
@@ -80,11 +91,20 @@ def test_an_error_is_understood_however_it_is_written(body: bytes, tmp_path: Pat
     ],
 )
 def test_a_refusal_that_is_not_of_s3_is_tried_again(body: bytes, tmp_path: Path) -> None:
-    error = refused(body, tmp_path)
-    assert type(error) is FetchFailed
-    assert "403" in error.message
+    refusing = one_bad_object(reply(body, "403 Forbidden"))
+    with answering(refusing) as source, pytest.raises(FetchFailed, match="403"):
+        source.fetch("a.txt", "0" * 32, tmp_path / "object", max_bytes=1000)
     with pytest.raises(ListingDenied):
         listed(reply(body, "403 Forbidden"))
+
+
+@pytest.mark.parametrize(
+    "status", ["500 Error", "502 Bad Gateway", "503 Slow Down", "429 Too Many", "403 Forbidden"]
+)
+def test_an_outage_is_of_the_store_and_of_no_object(tmp_path: Path, status: str) -> None:
+    assert isinstance(refused(b"", tmp_path, status), SourceError)
+    with answering(one_bad_object(reply(b"", status))) as source, pytest.raises(FetchFailed):
+        source.fetch("a.txt", "0" * 32, tmp_path / "object", max_bytes=1000)
 
 
 @pytest.mark.parametrize("status", ["403 Forbidden", "200 OK"])
