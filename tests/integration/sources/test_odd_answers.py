@@ -12,14 +12,19 @@ import pytest
 from activekg_pipelines.errors import (
     AccessDenied,
     ActiveKGError,
+    CustomerKey,
+    ExplicitlyDenied,
     FetchFailed,
+    KeyDenied,
     ListingDenied,
+    ListingForbidden,
     SourceError,
     SourceUnavailable,
 )
 from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.s3 import open_s3
 from activekg_pipelines.sources.s3.config import S3Config
+from activekg_pipelines.sources.s3.proposals import propose
 from activekg_pipelines.sources.s3.source import S3Source
 from tests.integration.endpoint_server import Behaviour, reply, serve
 
@@ -120,6 +125,15 @@ def test_no_error_repeats_the_keys_of_the_connector(tmp_path: Path, status: str)
         assert "The store says: *** with *** or ***." in message
         assert "hunter" not in message
         assert "reader" not in message
+
+
+@pytest.mark.parametrize("kind", [ListingForbidden, ExplicitlyDenied, KeyDenied, CustomerKey])
+def test_nobody_pays_for_a_try_that_cannot_help(kind: type[ActiveKGError]) -> None:
+    settings = Settings(activekg_endpoint_allowlist=("127.0.0.1",))
+    with serve(reply()) as server:
+        config = S3Config.model_validate({"bucket": "bucket", "endpoint_url": server.url} | KEYS)
+        propose(config, settings, kind("No."))
+        assert not [one for one in server.requests if "x-amz-request-payer" in one.lower()]
 
 
 @pytest.mark.parametrize("written", ["true", "True", "TRUE", " true\n", "1"])
