@@ -39,6 +39,8 @@ _ZSTD_BYTES_AT_ONCE: Final = 256
 _FRAME: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(;chunk-signature=[0-9a-f]{64})?\r\n")
 _TRAILER: Final = re.compile(rb"[\w-]{1,64}:[^\r\n]*")
 _MAX_TRAILER: Final = 8 * 1024
+# Of gzip, whose library copies at each member all that is left of what it was given.
+_GZIP_BYTES_AT_ONCE: Final = 4096
 # Members, or frames. A million empty ones are a small body and many seconds of work.
 _MAX_PARTS: Final = 200_000
 _FRAMINGS: Final = frozenset({AWS_CHUNKED, UNNAMED_CHUNKED})
@@ -142,10 +144,17 @@ def _counted(pieces: Iterable[bytes], depth: int, most: Callable[[int], object])
         raise
 
 
+def _cut(pieces: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """The same bytes in pieces that are not larger."""
+    for piece in pieces:
+        for begin in range(0, len(piece), most):
+            yield piece[begin : begin + most]
+
+
 def _gunzip(pieces: Iterator[bytes]) -> Generator[bytes]:
     """Several members are one text; what follows the last one is padding."""
     member, members = zlib.decompressobj(zlib.MAX_WBITS | 16), 1
-    for piece in pieces:
+    for piece in _cut(pieces, _GZIP_BYTES_AT_ONCE):
         rest = piece
         while rest:
             if member.eof:
@@ -206,19 +215,18 @@ def _unzstd(pieces: Iterator[bytes]) -> Generator[bytes]:
 
     made = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
     frame, frames = made.decompressobj(), 1
-    for piece in pieces:
-        for begin in range(0, len(piece), _ZSTD_BYTES_AT_ONCE):
-            rest = piece[begin : begin + _ZSTD_BYTES_AT_ONCE]
-            while rest:
-                if frame.eof:
-                    frame, frames = made.decompressobj(), frames + 1
-                    if frames > _MAX_PARTS:
-                        raise NotEncoded("zstd", is_damaged=True)
-                try:
-                    yield frame.decompress(rest)
-                except zstandard.ZstdError:
-                    raise NotEncoded("zstd", is_damaged=True) from None
-                rest = frame.unused_data
+    for piece in _cut(pieces, _ZSTD_BYTES_AT_ONCE):
+        rest = piece
+        while rest:
+            if frame.eof:
+                frame, frames = made.decompressobj(), frames + 1
+                if frames > _MAX_PARTS:
+                    raise NotEncoded("zstd", is_damaged=True)
+            try:
+                yield frame.decompress(rest)
+            except zstandard.ZstdError:
+                raise NotEncoded("zstd", is_damaged=True) from None
+            rest = frame.unused_data
     if not frame.eof:
         raise NotEncoded("zstd", is_damaged=True)
 

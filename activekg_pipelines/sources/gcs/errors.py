@@ -144,6 +144,13 @@ def object_error(error: Exception, bucket: str, key: str) -> ObjectError | Sourc
     return FetchFailed(f"Failed to fetch {uri}: {_code(error)}")
 
 
+def may_be_outage(error: Exception) -> bool:
+    """Whether a failed download may be no matter of its object."""
+    cause = _cause(error)
+    status = cause.code if isinstance(cause, GoogleAPICallError) else None
+    return status is not None and (status >= 500 or status == 429)
+
+
 def _refused_key(error: RefreshError, bucket: str) -> SourceError:
     """What Google's token service means. Its sentences are stable, its codes are few."""
     text = _text(error)

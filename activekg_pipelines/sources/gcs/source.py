@@ -52,7 +52,7 @@ from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.download import CHUNK_BYTES, write_body
 from activekg_pipelines.sources.encodings import named_codings
 from activekg_pipelines.sources.gcs import GOOGLE_TOKENS, GcsConfig, ServiceAccount
-from activekg_pipelines.sources.gcs.errors import object_error, source_error
+from activekg_pipelines.sources.gcs.errors import may_be_outage, object_error, source_error
 from activekg_pipelines.sources.listing import entry_of, in_utc
 from activekg_pipelines.sources.network.addresses import (
     EVERYWHERE,
@@ -158,6 +158,10 @@ class GcsSource(Source):
                     codings=named_codings(headers.get("Content-Encoding")),
                 )
         except _FAILURES as error:
+            if may_be_outage(error):
+                # Of an outage no object is to lose an attempt: then this raises.
+                with closing(self.listing()) as pages:
+                    next(pages, None)
             raise object_error(error, self._bucket, key) from None
         except _UNREADABLE:
             raise FetchFailed(

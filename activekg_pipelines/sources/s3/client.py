@@ -71,6 +71,7 @@ def make_client(
         route,
         max_connections=settings.activekg_download_threads + 2,
         verify=settings.aws_ca_bundle or settings.requests_ca_bundle or True,
+        hidden=[key for key in (access_key_id, secret_access_key) if key],
     )
     with _making_a_client:
         client = _session().create_client(

@@ -77,7 +77,9 @@ _REGION = {
 }
 # Of no object in particular.
 _OF_THE_BUCKET = _CREDENTIALS | _EXPIRED | _SKEWED | _NOT_ENABLED | _REGION | {"NoSuchBucket"}
-_DENIED = {"AccessDenied", "403"}
+# The status, where there is no code.
+_BARE_REFUSAL = "403"
+_DENIED = {"AccessDenied", _BARE_REFUSAL}
 _GONE = {"NoSuchKey", "404"}
 _ARCHIVED = "InvalidObjectState"
 # S3's own longest one has 43.
@@ -237,6 +239,12 @@ def object_error(error: Exception, bucket: str, key: str) -> ObjectError | Sourc
         return ExplicitlyDenied(
             f"Failed to fetch {uri}: {code}. {policy} explicitly denies reading it.{said(error)}"
         )
+    if code == _BARE_REFUSAL:
+        # Not S3's word, which has a reason: a proxy's or a gateway's, which may pass.
+        return FetchFailed(
+            f"Failed to fetch {uri}: it was refused without a reason of S3's (403), by the store "
+            "or by something in front of it."
+        )
     if code in _DENIED:
         return AccessDenied(
             f"Failed to fetch {uri}: {code}. Check that the IAM policy allows s3:GetObject on it."
@@ -250,6 +258,14 @@ def object_error(error: Exception, bucket: str, key: str) -> ObjectError | Sourc
             "ACTIVEKG_MIN_BYTES_PER_SECOND."
         )
     return FetchFailed(f"Failed to fetch {uri}: {code}.{said(error)}")
+
+
+def may_be_outage(error: Exception) -> bool:
+    """Whether a failed download may be no matter of its object."""
+    if not isinstance(error, ClientError):
+        return False
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status >= 500 or status == 429 or error_code(error) == _BARE_REFUSAL
 
 
 def _of_its_encryption(error: Exception, uri: str) -> ObjectError | None:

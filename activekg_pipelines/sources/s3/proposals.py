@@ -24,6 +24,7 @@ from activekg_pipelines.errors import (
     InvalidConnector,
     ListingDenied,
     ObjectError,
+    RequesterPays,
     SourceError,
     SourceMissing,
     SourceUnavailable,
@@ -49,6 +50,9 @@ _ASTRAY: Final = (EndpointUnreachable, SourceUnavailable, WrongRegion)
 _ARRIVED: Final = (CredentialsRefused, ListingDenied)
 # What a wrong address can be the cause of.
 _OF_ADDRESS: Final = (*_ASTRAY, *_ARRIVED, SourceMissing)
+# What not paying can be the cause of, and no policy or key that the store names: the try
+# is charged. Of these alone, and of none derived from them.
+_OF_WHO_PAYS: Final = frozenset({ListingDenied, RequesterPays, AccessDenied})
 
 Changes = Mapping[str, str | bool]
 
@@ -137,7 +141,7 @@ def _candidates(config: S3Config, settings: Settings, error: Exception) -> Itera
         yield {"region": str(region)}
     if isinstance(error, _OF_ADDRESS):
         yield from _other_addresses(config, settings, error)
-    if isinstance(error, (ListingDenied, AccessDenied)) and not config.anonymous:
+    if type(error) in _OF_WHO_PAYS and not config.anonymous and not config.requester_pays:
         yield {"requester_pays": True}
 
 

@@ -23,7 +23,12 @@ from activekg_pipelines.sources.encodings import AWS_CHUNKED, UNNAMED_CHUNKED, n
 from activekg_pipelines.sources.listing import entry_of, in_utc
 from activekg_pipelines.sources.network.answer_size import LISTING_BYTES, answers_of
 from activekg_pipelines.sources.notes import StoreNote
-from activekg_pipelines.sources.s3.errors import error_code, object_error, source_error
+from activekg_pipelines.sources.s3.errors import (
+    error_code,
+    may_be_outage,
+    object_error,
+    source_error,
+)
 from activekg_pipelines.sources.source import Entry, Fetched, Location, Page, Source
 
 if TYPE_CHECKING:
@@ -124,6 +129,8 @@ class S3Source(Source):
             except _Doubtful as doubt:
                 return self._fetch(key, etag, target, max_bytes, before=doubt.version)
         except (BotoCoreError, ClientError, HTTPError) as error:
+            if may_be_outage(error):
+                self._check_that_it_lists()
             raise object_error(error, self._bucket, key) from None
         except (KeyError, ValueError, OverflowError) as error:
             # No ETag or time of change, or a time that is none.
@@ -131,6 +138,18 @@ class S3Source(Source):
                 f"Failed to fetch {self._location.uri(key)}: the store's answer cannot be read "
                 f"({first_line(error)})"
             ) from None
+
+    def _check_that_it_lists(self) -> None:
+        """Tell an outage, of which no object is to lose an attempt, from one bad object.
+
+        Raises:
+            SourceError: the bucket cannot be listed either.
+        """
+        try:
+            with answers_of(LISTING_BYTES):
+                self.client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+        except (BotoCoreError, ClientError) as error:
+            raise source_error(error, self._bucket) from None
 
     def _fetch(
         self, key: str, etag: str, target: Path, max_bytes: int, *, before: _Version | None
@@ -262,6 +281,11 @@ class S3Source(Source):
                         fix="Check `endpoint_url`, `bucket` and `addressing_style`: the request "
                         "arrives where no bucket is.",
                     )
+                if "IsTruncated" not in answer and answer.get("NextContinuationToken"):
+                    raise SourceUnavailable(
+                        f"The store lists bucket {self._bucket!r} without saying whether the "
+                        "listing goes on, and names where it would; nothing was deleted."
+                    )
                 entries = [self._entry(one, prefix) for one in answer.get("Contents", [])]
                 yield Page(entries, is_last=not answer.get("IsTruncated", False))
         except (BotoCoreError, ClientError) as error:
@@ -277,8 +301,9 @@ class S3Source(Source):
             except BotoCoreError:
                 # Some of them are a ValueError, too.
                 raise
-            except ValueError as error:
-                # What botocore's parser makes of a size or a time that is none.
+            except (ValueError, TypeError, AttributeError, RecursionError) as error:
+                # What botocore's parser makes of a size or a time that is none, of what
+                # is there twice, or within itself.
                 raise SourceUnavailable(
                     f"The store answers with a listing that cannot be read: {first_line(error)}"
                 ) from None
@@ -288,13 +313,18 @@ class S3Source(Source):
             size, modified_at = listed["Size"], in_utc(listed["LastModified"])
             archived = self._archived(listed)
             entry = Entry(
-                listed["Key"],
+                _text(listed["Key"]),
                 normalise_etag(listed.get("ETag", "")) or _stand_in(size, modified_at),
                 size,
                 modified_at,
                 listed.get("StorageClass"),
                 {} if archived is None else {"archived": archived},
             )
+        except (TypeError, AttributeError):
+            raise SourceUnavailable(
+                f"The store lists an object of bucket {self._bucket!r} of which something is "
+                "there twice."
+            ) from None
         except KeyError as missing:
             raise SourceUnavailable(
                 f"The store lists an object of bucket {self._bucket!r} without {missing}, which "
@@ -355,6 +385,13 @@ def _codings(answer: GetObjectOutputTypeDef) -> list[str]:
     headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
     is_framed = "x-amz-decoded-content-length" in headers
     return [AWS_CHUNKED if is_framed else UNNAMED_CHUNKED, *named]
+
+
+def _text(value: object) -> str:
+    """A text as it is: of an element that is there twice botocore makes a list."""
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def normalise_etag(etag: str) -> str:

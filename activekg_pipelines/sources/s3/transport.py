@@ -6,7 +6,9 @@ session here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.awsrequest import (
@@ -28,6 +30,7 @@ from activekg_pipelines.sources.network.connections import (
     Route,
     routed,
 )
+from activekg_pipelines.sources.s3.error_bodies import flat
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSResponse
@@ -35,6 +38,12 @@ if TYPE_CHECKING:
 # 1,000 entries have 30 each at most. The parser lets no other thread compute meanwhile:
 # 40 ms for as many as this, and 100 MB and many seconds for a million.
 _MOST_TAGS: Final = 40_000
+_ERROR: Final = re.compile(rb"\s*(?:<\?[^>]{0,200}>)?\s*<(?:\w{1,20}:)?Error[\s>]")
+# Of any other way to write it, botocore makes that the listing ends here.
+_TRUNCATED: Final = re.compile(
+    rb"(<(?:\w{1,20}:)?IsTruncated(?:\s[^<>]{0,200})?>)\s{0,100}(?:true|1)\s{0,100}(</)",
+    re.IGNORECASE,
+)
 
 
 class Transport(URLLib3Session):
@@ -48,9 +57,17 @@ class Transport(URLLib3Session):
         max_connections: kept open at most.
         verify: certificates that an endpoint's must lead to: a file, or True for the
             public ones.
+        hidden: the keys that sign, which no error may repeat.
     """
 
-    def __init__(self, route: Route, *, max_connections: int, verify: str | bool) -> None:
+    def __init__(
+        self,
+        route: Route,
+        *,
+        max_connections: int,
+        verify: str | bool,
+        hidden: Collection[str] = (),
+    ) -> None:
         # Their stubs are narrower than the parameters.
         options: dict[str, Any] = {"verify": verify, "timeout": (CONNECT_SECONDS, READ_SECONDS)}
         super().__init__(
@@ -59,6 +76,7 @@ class Transport(URLLib3Session):
             **options,
         )
         self._route = route
+        self._flat = partial(flat, hidden=hidden)
         # Had either attribute another name, this would raise and no client be made.
         self._pool_classes_by_scheme.update(  # type: ignore[attr-defined]
             {
@@ -84,23 +102,35 @@ class Transport(URLLib3Session):
             cause = error.kwargs.get("error")
             raise cause if isinstance(cause, SourceError) else error from None
         if answer.status_code >= 300:
-            # botocore reads all of an error's body.
-            answer.raw = _Beginning(answer.raw)
-        elif not request.stream_output and answer.content.count(b"<") > _MOST_TAGS:
+            # Its parser believes an error's body, and reads all of it.
+            answer.raw = _Beginning(answer.raw, self._flat)
+            if (read := vars(answer)["_content"]) is not None:
+                vars(answer)["_content"] = self._flat(read[:ERROR_BYTES])
+        elif not request.stream_output:
+            vars(answer)["_content"] = self._page(answer.content)
+        return answer
+
+    def _page(self, content: bytes) -> bytes:
+        """A listing as botocore reads it, or an error that has the status of one."""
+        if _ERROR.match(content):
+            return self._flat(content[:ERROR_BYTES])
+        if content.count(b"<") > _MOST_TAGS:
             raise SourceUnavailable(
                 f"The S3 endpoint {self._route.endpoint_url} answered with more than "
                 f"{_MOST_TAGS:,} XML tags where a page of a listing was expected; nothing was "
                 "deleted."
             )
-        return answer
+        return _TRUNCATED.sub(rb"\1true\2", content)
 
 
 class _Beginning:
     """The first bytes of an error's body; the connection is closed where more follow."""
 
-    def __init__(self, raw: Any) -> None:
+    def __init__(self, raw: Any, flat: Callable[[bytes], bytes]) -> None:
         self._raw = raw
+        self._flat = flat
 
     def stream(self) -> Iterator[bytes]:
-        yield self._raw.read(ERROR_BYTES)
+        read = self._raw.read(ERROR_BYTES)
         self._raw.close()
+        yield self._flat(read)

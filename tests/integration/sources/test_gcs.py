@@ -280,8 +280,8 @@ def test_a_key_with_nul_is_left_out(gcs_endpoint: str, caplog: pytest.LogCapture
             "customer-supplied key",
         ),
         (Answer(400, b"Something else"), FetchFailed, "400"),
-        (Answer(429, b"Slow down"), FetchFailed, "429"),
-        (Answer(503, b""), FetchFailed, "503"),
+        (Answer(429, b"Slow down"), SourceUnavailable, "429"),
+        (Answer(503, b""), SourceUnavailable, "503"),
         (media(b"hell", Content_Length="5"), FetchFailed, "Failed to fetch"),
         (media(X_Goog_Hash="crc32c=AAAAAA==,md5=x"), FetchFailed, "another checksum (CRC32C)"),
         (media(X_Goog_Generation=None), FetchFailed, "no generation"),
@@ -300,6 +300,15 @@ def test_what_happens_to_an_object_has_a_name(
         source.fetch("a b.txt", "1", tmp_path / "object", max_bytes=100)
     assert type(caught.value) is error
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_failed_download_is_of_the_object_where_the_bucket_can_be_listed(
+    google: GoogleServer, status: int, tmp_path: Path
+) -> None:
+    google.api = [*[Answer(status, b"")] * 4, answer({"items": []})]
+    with closing(opened(google)) as source, pytest.raises(FetchFailed, match=str(status)):
+        source.fetch("a.txt", "1", tmp_path / "object", max_bytes=100)
 
 
 def test_an_object_is_asked_for_by_its_whole_key_and_as_it_is_stored(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import random
+import time
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
@@ -256,6 +257,15 @@ def test_the_limit_holds_for_what_arrives_too(tmp_path: Path) -> None:
 def test_a_body_of_many_empty_members_is_given_up(tmp_path: Path, body: bytes, header: str) -> None:
     with pytest.raises(Corrupt):
         write(tmp_path, body, header)
+
+
+def test_many_members_in_few_bytes_take_little_time(tmp_path: Path) -> None:
+    # 350 bytes, of which a piece of several megabytes is made at once.
+    body = zstandard.compress(gzip.compress(b"", mtime=0) * 190_000, level=19)
+    assert len(body) < 1000
+    begun = time.process_time()
+    assert unpacked(tmp_path, body, "gzip, zstd") == b""
+    assert time.process_time() - begun < 8
 
 
 def test_a_window_that_is_larger_than_the_standard_allows_takes_no_memory(tmp_path: Path) -> None:
