@@ -41,8 +41,8 @@ WITH listed AS (
     ) AS l (key, etag, size, modified_at, skip_code, skip_message, is_archived)
 ), known AS (
     SELECT o.id, o.key, o.etag, o.size, o.modified_at, o.arrived_etag, o.etag_is_digest,
-        o.state <> 'deleted' AS is_alive, o.missing_since_scan IS NOT NULL AS is_missing,
-        {is_archived} AS is_archived, o.next_attempt_at IS NOT NULL AS is_asked_about
+        o.state, o.error_code, o.next_attempt_at,
+        o.state <> 'deleted' AS is_alive, o.missing_since_scan IS NOT NULL AS is_missing
     FROM connectors.objects o
     WHERE o.connector_id = %(connector_id)s AND o.key > %(start_after)s
       AND (%(is_last)s OR o.key <= %(upto)s)
@@ -56,11 +56,12 @@ WITH listed AS (
         o.is_alive AND ({is_changed} OR {is_restored}) AS is_changed,
         l.key IS NOT NULL AND o.is_missing AS is_back,
         l.key IS NULL AS is_gone,
+        {is_told} AS is_told,
         o.is_alive AND l.etag = o.etag AND l.size <> o.size AS is_contradicted
     FROM listed l FULL JOIN known o ON o.key = l.key COLLATE "C"
     WHERE (l.key IS NOT NULL OR o.is_alive AND NOT o.is_missing)
       AND ((o.is_alive AND NOT o.is_missing AND l.key IS NOT NULL) IS NOT TRUE
-           OR {is_changed} OR {is_restored})
+           OR {is_changed} OR {is_restored} OR {is_told})
 ), room AS (
     -- How many new objects the scan may still take in; NULL for no limit. Counted when
     -- the first new one is met, and remembered with the scan from then on: a first scan
@@ -129,6 +130,15 @@ WITH listed AS (
         missing_since_scan = CASE WHEN l.is_gone THEN %(scan_id)s::bigint END
     FROM locked l WHERE o.id = l.id AND o.state <> 'deleted'
     RETURNING l.is_gone
+), told AS (
+    -- The source need not be asked about them any more.
+    UPDATE connectors.objects SET next_attempt_at = NULL
+    WHERE id = ANY (ARRAY(
+        SELECT id FROM connectors.objects WHERE id = ANY (ARRAY(
+            SELECT id FROM compared WHERE is_told AND NOT is_changed AND NOT is_back
+        ))
+        ORDER BY key FOR NO KEY UPDATE
+    ))
 )
 SELECT
     (SELECT count(*) FROM taken WHERE is_new),
@@ -142,11 +152,9 @@ SELECT
           OR EXISTS (SELECT FROM connectors.texts t WHERE t.object_id = w.id))),
     (SELECT coalesce(bool_or(is_contradicted), false) FROM compared)
 
--- part: is_restored
--- Whether an archived object can be read again, as far as a listing tells.
-(o.is_archived AND (l.is_archived IS FALSE
-    -- What was known from the listing alone, and the listing no longer says.
-    OR l.is_archived IS NULL AND NOT o.is_asked_about))
+-- part: is_told
+-- Whether the source was asked about an archived object, and its listing tells by now.
+({is_archived} AND l.is_archived IS TRUE AND o.next_attempt_at IS NOT NULL)
 
 -- name: archived_objects
 -- Archived objects of which no listing says when they can be read again: those to be asked
