@@ -1,6 +1,6 @@
 """Conditions that the statements of several rooms share, for :func:`load_queries`.
 
-``o`` is a row of ``connectors.objects``, ``l`` an entry of a listing.
+``o`` is a row of ``connectors.objects``, ``t`` its text, ``l`` an entry of a listing.
 """
 
 from __future__ import annotations
@@ -30,4 +30,7 @@ OBJECT_CONDITIONS: Final[Mapping[str, str]] = {
         "CASE WHEN o.state = 'dead' AND o.error_code = 'archived' THEN 'archived'"
         " ELSE o.state::text END"
     ),
+    # Of a text, so that the same bytes are read again. No extractor has such a version, and
+    # which one read them stays known.
+    "to_be_read_again": "'~' || ltrim(t.extractor_version, '~')",
 }

@@ -455,6 +455,8 @@ WITH incoming AS (
     JOIN connectors.texts t ON t.object_id = i.id
     WHERE (o.etag, o.indexed_etag) = (i.etag, i.etag) AND o.indexed_text_hash = t.text_hash
       AND o.arrived_etag IS NOT DISTINCT FROM i.arrived_etag AND t.content_hash <> i.content_hash
+      -- Another version may have read other bytes of the same ones, such as packed ones.
+      AND ltrim(t.extractor_version, '~') = i.version
 ), held AS (
     UPDATE connectors.objects o SET
         state = 'extracted', etag = i.etag, size = i.size, modified_at = i.modified_at,
@@ -655,7 +657,7 @@ WITH run AS (
     WHERE dagster_run_id = %(run)s AND NOT mode_applied RETURNING connector_id
 ), texts_outdated AS (
     -- Else the same bytes would count as extracted already.
-    UPDATE connectors.texts t SET extractor_version = ''
+    UPDATE connectors.texts t SET extractor_version = {to_be_read_again}
     FROM run JOIN connectors.objects o ON o.connector_id = run.connector_id
     WHERE t.object_id = o.id AND %(mode)s = 'all' AND NOT %(keep_texts)s
 )

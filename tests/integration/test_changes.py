@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import itertools
 import re
 from collections.abc import Callable
@@ -252,6 +254,28 @@ def test_other_bytes_under_an_etag_that_was_read_before_are_a_proof(
     bucket.put("a.txt", "seagull")
     store.rewrite_at(60)
     assert scan(proxied, via_proxy).counts.changed == 1
+
+
+@pytest.mark.parametrize("mode", [Mode.CHANGED, Mode.ALL])
+def test_what_another_version_made_of_the_same_bytes_is_no_proof(
+    services: Services, connector: Connector, bucket: Bucket, mode: Mode
+) -> None:
+    packed = gzip.compress(b"Penguins live in Antarctica.")
+    bucket.client.put_object(Bucket=bucket.name, Key="a.txt", Body=packed, ContentEncoding="gzip")
+    sync(services, connector)
+    # An older version kept the digest of what was sent, and not of what it unpacked to.
+    query(
+        services,
+        "UPDATE connectors.texts SET content_hash = %s, extractor_version = 'older' RETURNING 1",
+        hashlib.sha256(packed).digest(),
+    )
+    query(services, "UPDATE connectors.connectors SET versions = 'older 1 1' RETURNING 1")
+    if mode is Mode.CHANGED:
+        scan(services, connector)
+    assert drain(services, connector, mode).indexed == 1
+    assert trusts(services, connector)
+    assert drain(services, connector, mode).errors == {}
+    assert trusts(services, connector)
 
 
 def test_another_source_is_trusted_again(
