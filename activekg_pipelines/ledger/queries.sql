@@ -680,7 +680,7 @@ WHERE o.connector_id = run.connector_id AND (o.claimed_by IS NULL OR o.claim_exp
           -- What its name or its size of 0 settled would be settled the same way again,
           -- without a download.
           OR NOT %(keep_texts)s AND o.state = 'skipped' AND o.size > 0
-             AND right(o.key, 1) <> '/' AND lower(o.key) !~ %(refused_by_name)s
+             AND lower(o.key) !~ %(refused_by_name)s
       ELSE false END
 
 -- Runs --------------------------------------------------------------------------------
