@@ -168,7 +168,8 @@ WHERE connector_id = %(connector_id)s AND state = 'dead' AND NOT {is_archived}
 -- counts. Equal bytes are extracted and written again, or this would do nothing for a
 -- document that is damaged in the graph.
 WITH texts_outdated AS (
-    UPDATE connectors.texts t SET extractor_version = '' FROM connectors.objects o
+    UPDATE connectors.texts t SET extractor_version = {to_be_read_again}
+    FROM connectors.objects o
     WHERE t.object_id = o.id AND o.connector_id = %(connector_id)s AND o.key = ANY(%(keys)s::text[])
 )
 UPDATE connectors.objects SET

@@ -220,7 +220,8 @@ WHERE n.id = ANY(%(wrong)s::uuid[]) AND r.tenant_id = %(tenant_id)s
 -- Objects whose text is sound are indexed again from it; the others are fetched again,
 -- equal bytes or not.
 WITH texts_outdated AS (
-    UPDATE connectors.texts SET extractor_version = '' WHERE object_id = ANY(%(fetch)s::bigint[])
+    UPDATE connectors.texts t SET extractor_version = {to_be_read_again}
+    WHERE t.object_id = ANY(%(fetch)s::bigint[])
 )
 UPDATE connectors.objects SET
     state = CASE

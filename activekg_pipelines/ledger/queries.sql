@@ -41,8 +41,8 @@ WITH listed AS (
     ) AS l (key, etag, size, modified_at, skip_code, skip_message, is_archived)
 ), known AS (
     SELECT o.id, o.key, o.etag, o.size, o.modified_at, o.arrived_etag, o.etag_is_digest,
-        o.state <> 'deleted' AS is_alive, o.missing_since_scan IS NOT NULL AS is_missing,
-        {is_archived} AS is_archived, o.next_attempt_at IS NOT NULL AS is_asked_about
+        o.state, o.error_code, o.next_attempt_at,
+        o.state <> 'deleted' AS is_alive, o.missing_since_scan IS NOT NULL AS is_missing
     FROM connectors.objects o
     WHERE o.connector_id = %(connector_id)s AND o.key > %(start_after)s
       AND (%(is_last)s OR o.key <= %(upto)s)
@@ -56,11 +56,12 @@ WITH listed AS (
         o.is_alive AND ({is_changed} OR {is_restored}) AS is_changed,
         l.key IS NOT NULL AND o.is_missing AS is_back,
         l.key IS NULL AS is_gone,
+        {is_told} AS is_told,
         o.is_alive AND l.etag = o.etag AND l.size <> o.size AS is_contradicted
     FROM listed l FULL JOIN known o ON o.key = l.key COLLATE "C"
     WHERE (l.key IS NOT NULL OR o.is_alive AND NOT o.is_missing)
       AND ((o.is_alive AND NOT o.is_missing AND l.key IS NOT NULL) IS NOT TRUE
-           OR {is_changed} OR {is_restored})
+           OR {is_changed} OR {is_restored} OR {is_told})
 ), room AS (
     -- How many new objects the scan may still take in; NULL for no limit. Counted when
     -- the first new one is met, and remembered with the scan from then on: a first scan
@@ -129,6 +130,15 @@ WITH listed AS (
         missing_since_scan = CASE WHEN l.is_gone THEN %(scan_id)s::bigint END
     FROM locked l WHERE o.id = l.id AND o.state <> 'deleted'
     RETURNING l.is_gone
+), told AS (
+    -- The source need not be asked about them any more.
+    UPDATE connectors.objects SET next_attempt_at = NULL
+    WHERE id = ANY (ARRAY(
+        SELECT id FROM connectors.objects WHERE id = ANY (ARRAY(
+            SELECT id FROM compared WHERE is_told AND NOT is_changed AND NOT is_back
+        ))
+        ORDER BY key FOR NO KEY UPDATE
+    ))
 )
 SELECT
     (SELECT count(*) FROM taken WHERE is_new),
@@ -142,11 +152,9 @@ SELECT
           OR EXISTS (SELECT FROM connectors.texts t WHERE t.object_id = w.id))),
     (SELECT coalesce(bool_or(is_contradicted), false) FROM compared)
 
--- part: is_restored
--- Whether an archived object can be read again, as far as a listing tells.
-(o.is_archived AND (l.is_archived IS FALSE
-    -- What was known from the listing alone, and the listing no longer says.
-    OR l.is_archived IS NULL AND NOT o.is_asked_about))
+-- part: is_told
+-- Whether the source was asked about an archived object, and its listing tells by now.
+({is_archived} AND l.is_archived IS TRUE AND o.next_attempt_at IS NOT NULL)
 
 -- name: archived_objects
 -- Archived objects of which no listing says when they can be read again: those to be asked
@@ -447,6 +455,8 @@ WITH incoming AS (
     JOIN connectors.texts t ON t.object_id = i.id
     WHERE (o.etag, o.indexed_etag) = (i.etag, i.etag) AND o.indexed_text_hash = t.text_hash
       AND o.arrived_etag IS NOT DISTINCT FROM i.arrived_etag AND t.content_hash <> i.content_hash
+      -- Another version may have read other bytes of the same ones, such as packed ones.
+      AND ltrim(t.extractor_version, '~') = i.version
 ), held AS (
     UPDATE connectors.objects o SET
         state = 'extracted', etag = i.etag, size = i.size, modified_at = i.modified_at,
@@ -647,7 +657,7 @@ WITH run AS (
     WHERE dagster_run_id = %(run)s AND NOT mode_applied RETURNING connector_id
 ), texts_outdated AS (
     -- Else the same bytes would count as extracted already.
-    UPDATE connectors.texts t SET extractor_version = ''
+    UPDATE connectors.texts t SET extractor_version = {to_be_read_again}
     FROM run JOIN connectors.objects o ON o.connector_id = run.connector_id
     WHERE t.object_id = o.id AND %(mode)s = 'all' AND NOT %(keep_texts)s
 )
@@ -670,7 +680,7 @@ WHERE o.connector_id = run.connector_id AND (o.claimed_by IS NULL OR o.claim_exp
           -- What its name or its size of 0 settled would be settled the same way again,
           -- without a download.
           OR NOT %(keep_texts)s AND o.state = 'skipped' AND o.size > 0
-             AND right(o.key, 1) <> '/' AND lower(o.key) !~ %(refused_by_name)s
+             AND lower(o.key) !~ %(refused_by_name)s
       ELSE false END
 
 -- Runs --------------------------------------------------------------------------------

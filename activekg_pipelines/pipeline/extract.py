@@ -48,7 +48,7 @@ from activekg_pipelines.pipeline.text_room import TextRoom
 from activekg_pipelines.services import Services
 from activekg_pipelines.settings import Settings
 from activekg_pipelines.sources.notes import note_of
-from activekg_pipelines.sources.source import Fetched, Source
+from activekg_pipelines.sources.source import Entry, Fetched, Source
 
 logger = logging.getLogger(__name__)
 
@@ -434,7 +434,7 @@ class _Extractor:
         if claimed.etag not in {arrived.etag, arrived.md5} and not self._differ_by_nature(
             listed, arrived
         ):
-            now = self.source.find(claimed.key)
+            now = self._listed_now(listed, arrived, claimed.key)
             if now is not None and now.etag == arrived.etag:
                 listed = KnownVersion(now.etag, now.size, now.modified_at)
             elif now is not None and now.etag == claimed.etag:
@@ -450,12 +450,21 @@ class _Extractor:
 
     def _differ_by_nature(self, listed: KnownVersion, arrived: Fetched) -> bool:
         """Whether the store's listing need not be asked any more, object by object."""
-        moments = (one.modified_at.replace(microsecond=0) for one in (listed, arrived))
-        return (
-            len(self.differing) >= _CONVINCED
-            and listed.size == arrived.size
-            and len(set(moments)) == 1
-        )
+        return len(self.differing) >= _CONVINCED and _alike_but_token(listed, arrived)
+
+    def _listed_now(self, listed: KnownVersion, arrived: Fetched, key: str) -> Entry | None:
+        """The object as the store lists it now.
+
+        Where it cannot be asked, because a policy allows no listing but that of the whole
+        prefix, the object is taken for what was listed if nothing but the token differs.
+        """
+        try:
+            return self.source.find(key)
+        except SourceError as error:
+            logger.info("Cannot list %s alone - %s", self.connector.uri(key), error.message)
+        if not _alike_but_token(listed, arrived):
+            return None
+        return Entry(key, listed.etag, listed.size, listed.modified_at)
 
     def _document(self, claimed: ClaimedObject, arrived: Fetched) -> ExtractedDocument:
         expected = min(arrived.size, self.settings.activekg_max_text_chars)
@@ -487,3 +496,8 @@ class _Extractor:
             warnings=kinds_of(document.warnings),
             extractor_version=self.version,
         )
+
+
+def _alike_but_token(listed: KnownVersion, arrived: Fetched) -> bool:
+    moments = (one.modified_at.replace(microsecond=0) for one in (listed, arrived))
+    return listed.size == arrived.size and len(set(moments)) == 1

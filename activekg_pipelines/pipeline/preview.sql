@@ -13,8 +13,7 @@ WITH listed AS (
         CASE
             WHEN (o.id IS NULL OR o.state = 'deleted' OR {is_changed}) AND l.skip THEN 'skip'
             WHEN o.id IS NULL OR o.state = 'deleted' THEN 'add'
-            WHEN {is_changed} OR {is_archived} AND (l.is_archived IS FALSE
-                OR l.is_archived IS NULL AND o.next_attempt_at IS NULL) THEN 'update'
+            WHEN {is_changed} OR {is_restored} THEN 'update'
             WHEN o.state = 'pending' OR o.state = 'failed' AND o.next_attempt_at <= now()
                 THEN 'waiting'
             WHEN o.state = 'extracted'

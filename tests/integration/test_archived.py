@@ -47,7 +47,8 @@ def put_away(bucket: Bucket, key: str, text: str, storage_class: str = "GLACIER"
 
 
 def state(services: Services, connector: Connector, key: str = "a.txt") -> ObjectState:
-    rows = in_transaction(services, reads.objects, connector.id, limit=1000)
+    listed = reads.ObjectFilter()
+    rows = in_transaction(services, reads.objects, connector.id, listed, limit=1000)
     return next(ObjectState(row.state) for row in rows if row.key == key)
 
 
@@ -264,3 +265,83 @@ def test_ticks_ask_within_their_budget(
     assert proxy.count("HEAD") == 100
     scan_connector(proxied, via_proxy, budget_seconds=20)
     assert proxy.count("HEAD") == 120
+
+
+def test_a_head_that_cannot_be_read_keeps_no_scan_from_its_end(
+    proxied: Services, via_proxy: Connector, bucket: Bucket, proxy: FaultProxy
+) -> None:
+    proxy.inject("GET", "a.txt", REFUSED)
+    bucket.put("a.txt", "Penguins live in Antarctica.")
+    sync(proxied, via_proxy)
+
+    def garbled(answer: Answer) -> Answer:
+        answer.headers = {name.lower(): value for name, value in answer.headers.items()}
+        answer.headers["last-modified"] = "the day before yesterday"
+        return answer
+
+    proxy.inject("HEAD", "a.txt", garbled)
+    make_retries_due(proxied)
+    result = scan(proxied, via_proxy)
+    assert (result.completed, result.counts) == (True, ScanCounts(listed=1))
+    assert (next_question(proxied) or 0) > 3600
+
+
+@pytest.mark.usefixtures("as_aws")
+def test_an_object_that_is_listed_as_readable_and_refused_is_left_for_a_while(
+    proxied: Services, via_proxy: Connector, bucket: Bucket, proxy: FaultProxy
+) -> None:
+    proxy.inject("GET", "a.txt", REFUSED)
+    bucket.put("a.txt", "Penguins live in Antarctica.")
+    sync(proxied, via_proxy)
+    for hours in (2, 4, 8):
+        for _ in range(3):
+            preview = preview_sync(proxied, via_proxy, max_pages=1)
+            assert preview.changes[Change.UNCHANGED].objects == 1
+            assert scan(proxied, via_proxy).counts == ScanCounts(listed=1)
+        make_retries_due(proxied)
+        assert preview_sync(proxied, via_proxy, max_pages=1).changes[Change.UPDATE].objects == 1
+        assert scan(proxied, via_proxy).counts.changed == 1
+        assert drain(proxied, via_proxy).skipped == 1
+        assert round((next_question(proxied) or 0) / 3600) == hours
+    assert (proxy.count("GET"), proxy.count("HEAD")) == (4, 0)
+
+
+@pytest.mark.usefixtures("as_aws")
+def test_what_a_download_found_archived_is_left_to_the_listing_where_that_tells(
+    proxied: Services, via_proxy: Connector, bucket: Bucket, proxy: FaultProxy
+) -> None:
+    bucket.put("a.txt", "Penguins live in Antarctica.")
+    sync(proxied, via_proxy)
+    put_away(bucket, "a.txt", "Penguins live in Antarctica.")
+    counts = drain(proxied, via_proxy, Mode.ALL)
+    assert (counts.again, counts.skipped) == (1, 1)
+    assert next_question(proxied) is not None
+    for _ in range(2):
+        assert scan(proxied, via_proxy).counts == ScanCounts(listed=1)
+        assert next_question(proxied) is None
+    assert proxy.count("HEAD") == 0
+
+    bucket.client.restore_object(Bucket=bucket.name, Key="a.txt", RestoreRequest={"Days": 5})
+    proxy.inject(
+        LIST,
+        None,
+        listed_with("<RestoreExpiryDate>2126-01-02T00:00:00Z</RestoreExpiryDate>"),
+    )
+    assert scan(proxied, via_proxy).counts == ScanCounts(listed=1, changed=1, due=1)
+    assert drain(proxied, via_proxy).errors == {}
+    assert state(proxied, via_proxy) is ObjectState.INDEXED
+
+
+@pytest.mark.usefixtures("as_aws")
+def test_an_archived_object_that_is_gone_is_deleted(
+    services: Services, connector: Connector, bucket: Bucket
+) -> None:
+    put_away(bucket, "a.txt", "Penguins live in Antarctica.")
+    bucket.put("b.txt", "Owls live in the forest.")
+    assert sync(services, connector).indexed == 1
+    bucket.client.delete_object(Bucket=bucket.name, Key="a.txt")
+    assert scan(services, connector).counts == ScanCounts(listed=1, missing=1, deleted=1)
+    assert in_transaction(services, services.ledger.progress, connector.id) == {
+        "deleted": 1,
+        "indexed": 1,
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import itertools
 import re
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from activekg_pipelines.ledger.planner import is_changed
 from activekg_pipelines.ledger.states import KnownVersion, Mode, ScanCounts
 from activekg_pipelines.pipeline.preview import Change, preview_sync
 from activekg_pipelines.services import Services
-from tests.fault_proxy import LIST, Answer, FaultProxy
+from tests.fault_proxy import LIST, Answer, FaultProxy, status
 from tests.integration.syncing import drain, query, scan, sync, texts
 from tests.registry import change
 from tests.s3_bucket import Bucket, S3ConfigPatch
@@ -35,17 +37,21 @@ class Store:
             the store lists by itself.
         answered: the ETag header of a download; None for the store's own.
         written: time of change of all objects; None for the store's own.
+        refuses_lists: whether a policy denies them.
     """
 
     def __init__(self, proxy: FaultProxy) -> None:
         self.listed: str | None = None
         self.answered: str | None = None
         self.written: datetime | None = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+        self.refuses_lists = False
         proxy.inject(LIST, None, self.change_listing)
         for key in ("a.txt", "b.txt"):
             proxy.inject("GET", key, self.change_answer)
 
     def change_listing(self, answer: Answer) -> Answer:
+        if self.refuses_lists:
+            return status(403, "AccessDenied")(answer)
         body = answer.body.decode()
         if self.listed is not None:
             body = re.sub(r"<ETag>.*?</ETag>", self.listed, body)
@@ -138,6 +144,29 @@ def test_a_store_whose_tokens_differ_is_not_asked_about_each_object(
     assert sync(services, connector).indexed == 20
     assert proxy.count(LIST) == 1 + 3
     assert scan(services, connector).counts == ScanCounts(listed=20)
+
+
+@pytest.mark.parametrize("is_overwritten", [False, True])
+def test_a_listing_of_one_object_that_is_refused_ends_no_run(
+    proxied: Services,
+    via_proxy: Connector,
+    bucket: Bucket,
+    store: Store,
+    is_overwritten: bool,
+) -> None:
+    if not is_overwritten:
+        store.listed = tag("inode-7")
+    bucket.put("a.txt", "Penguins live in Antarctica.")
+    bucket.put("b.txt", "Owls live in the forest.")
+    scan(proxied, via_proxy)
+    if is_overwritten:
+        store.rewrite_at(60)
+        bucket.put("a.txt", "Penguins live at the coast of Antarctica.")
+    # A policy with StringEquals of s3:prefix allows no other prefix.
+    store.refuses_lists = True
+    assert drain(proxied, via_proxy).indexed == 2
+    store.refuses_lists = False
+    assert scan(proxied, via_proxy).counts == ScanCounts(listed=2)
 
 
 def test_the_document_carries_the_listed_etag(
@@ -254,6 +283,28 @@ def test_other_bytes_under_an_etag_that_was_read_before_are_a_proof(
     assert scan(proxied, via_proxy).counts.changed == 1
 
 
+@pytest.mark.parametrize("mode", [Mode.CHANGED, Mode.ALL])
+def test_what_another_version_made_of_the_same_bytes_is_no_proof(
+    services: Services, connector: Connector, bucket: Bucket, mode: Mode
+) -> None:
+    packed = gzip.compress(b"Penguins live in Antarctica.")
+    bucket.client.put_object(Bucket=bucket.name, Key="a.txt", Body=packed, ContentEncoding="gzip")
+    sync(services, connector)
+    # An older version kept the digest of what was sent, and not of what it unpacked to.
+    query(
+        services,
+        "UPDATE connectors.texts SET content_hash = %s, extractor_version = 'older' RETURNING 1",
+        hashlib.sha256(packed).digest(),
+    )
+    query(services, "UPDATE connectors.connectors SET versions = 'older 1 1' RETURNING 1")
+    if mode is Mode.CHANGED:
+        scan(services, connector)
+    assert drain(services, connector, mode).indexed == 1
+    assert trusts(services, connector)
+    assert drain(services, connector, mode).errors == {}
+    assert trusts(services, connector)
+
+
 def test_another_source_is_trusted_again(
     proxied: Services, via_proxy: Connector, bucket: Bucket
 ) -> None:
@@ -332,3 +383,12 @@ def test_the_statements_decide_as_the_planner_does(services: Services, tmp_path:
             assert row == (decided,), (known, later, distrusted)
             both.append(decided)
     assert set(both) == {True, False}
+
+
+def test_an_object_with_bytes_whose_key_ends_like_a_folder_is_tried_again(
+    services: Services, connector: Connector, bucket: Bucket
+) -> None:
+    bucket.put("letters/", "\x00\x01\x02" * 500)
+    assert sync(services, connector).skipped == 1
+    counts = drain(services, connector, Mode.ALL)
+    assert (counts.again, counts.skipped) == (1, 1)

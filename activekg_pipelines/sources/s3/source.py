@@ -7,7 +7,7 @@ import hashlib
 import re
 import time
 from collections.abc import Collection, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -123,17 +123,23 @@ class S3Source(Source):
         A body that is not what the answer names is fetched once more: it broke on the way,
         or the store names something else.
         """
-        try:
+        with self._answers_about(key):
             try:
                 return self._fetch(key, etag, target, max_bytes, before=None)
             except _Doubtful as doubt:
                 return self._fetch(key, etag, target, max_bytes, before=doubt.version)
+
+    @contextmanager
+    def _answers_about(self, key: str) -> Iterator[None]:
+        """Whatever goes wrong with the store's answers is an error of this object or source."""
+        try:
+            yield
         except (BotoCoreError, ClientError, HTTPError) as error:
             if may_be_outage(error):
                 self._check_that_it_lists()
             raise object_error(error, self._bucket, key) from None
         except (KeyError, ValueError, OverflowError) as error:
-            # No ETag or time of change, or a time that is none.
+            # No ETag or time of change, or a time or a number that is none.
             raise FetchFailed(
                 f"Failed to fetch {self._location.uri(key)}: the store's answer cannot be read "
                 f"({first_line(error)})"
@@ -226,18 +232,18 @@ class S3Source(Source):
 
     def read_one_byte(self, key: str) -> None:
         """GetObject with a range of one byte."""
-        try:
-            self.client.get_object(Bucket=self._bucket, Key=key, Range="bytes=0-0")["Body"].close()
-        except (BotoCoreError, ClientError) as error:
-            if error_code(error) not in _ALLOWED_ANYWAY:
-                raise object_error(error, self._bucket, key) from None
+        with self._answers_about(key):
+            try:
+                answer = self.client.get_object(Bucket=self._bucket, Key=key, Range="bytes=0-0")
+                answer["Body"].close()
+            except ClientError as error:
+                if error_code(error) not in _ALLOWED_ANYWAY:
+                    raise
 
     def is_archived(self, key: str) -> bool:
         """HeadObject. Nothing else tells of the archive tiers of Intelligent-Tiering."""
-        try:
+        with self._answers_about(key):
             answer = self.client.head_object(Bucket=self._bucket, Key=key)
-        except (BotoCoreError, ClientError) as error:
-            raise object_error(error, self._bucket, key) from None
         if restore := answer.get("Restore"):
             return 'ongoing-request="false"' not in restore
         return "ArchiveStatus" in answer or answer.get("StorageClass") in _ARCHIVES
