@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from activekg_pipelines.errors import Corrupt, NoTextLayer
 from activekg_pipelines.extraction import ExtractedDocument, Limits, extract_file
-from activekg_pipelines.extraction.pdf.readable import is_unreadable
+from activekg_pipelines.extraction.pdf.readable import is_unreadable, may_be_known
 from tests.unit.extraction.documents import bare_pdf, lines, pdf, picture, stream
 
 Draw = Callable[[Canvas], None]
@@ -254,6 +255,35 @@ def at(x: float, y: float, size: float = 12) -> Draw:
         canvas.setFont("Helvetica", 12)
 
     return draw
+
+
+@pytest.mark.parametrize(
+    ("signs", "expected"),
+    [
+        ("\x93\x94" * 6, False),
+        ("\uf0b7" * 12, False),
+        ("\ue001\ue002\ue003\ue004\ue005" * 2, True),
+        ("\ufffd" * 200, True),
+    ],
+    ids=["quotation marks", "bullets", "words", "words without any code"],
+)
+def test_another_engine_is_asked_for_words_and_not_for_marks(signs: str, expected: bool) -> None:
+    assert may_be_known(SENTENCE * 20 + signs) is expected
+
+
+def test_a_page_of_thousands_of_hidden_texts_is_read_in_time(tmp_path: Path) -> None:
+    def draw(canvas: Canvas) -> None:
+        canvas.drawString(72, 740, "Seen")
+        canvas.setFillColorRGB(1, 1, 1)
+        for number in range(4_000):
+            canvas.drawString(40 + number % 20 * 25, 720 - number // 20 * 3, f"{number:05}")
+
+    path = pdf(tmp_path / "a.pdf", draw)
+    began = time.process_time()
+    document = extract_file(path, "a.pdf", None, Limits())
+    assert time.process_time() - began < 5
+    assert document.text == "Seen"
+    assert warnings(document)["hidden_text_left_out"]["count"] == 20_000
 
 
 @pytest.mark.parametrize(
