@@ -36,6 +36,8 @@ from activekg_pipelines.extraction.pdf.xfa import xfa_text
 from activekg_pipelines.extraction.warnings import DocumentWarning, WarningKind
 
 _MAX_FILE_NAMES: Final = 1_000
+# Of a page of more, or of a drawing, the other engine may take longer than a document may.
+_MAX_RESCUED_TEXTS: Final = 10_000
 # PDFium has glyphs of its own for these, so that only a space of theirs is without width.
 _LATIN: Final = re.compile(
     "(Times|Arial|Helvetica|Courier|Verdana|Calibri|Cambria|Georgia|Tahoma|Trebuchet|Symbol"
@@ -210,7 +212,8 @@ class _Reader:
         text = read.plain_text
         # Letters that stand for others do so in every engine.
         other = None
-        if _has_lost(objects, text) or may_be_known(text):
+        is_small = len(objects.texts) <= _MAX_RESCUED_TEXTS and not objects.is_drawing
+        if is_small and (_has_lost(objects, text) or may_be_known(text)):
             other = self._rescue.page(index, text)
         if other is not None:
             read, text = other, other.plain_text

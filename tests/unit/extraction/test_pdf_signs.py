@@ -13,7 +13,9 @@ from reportlab.pdfgen.canvas import Canvas
 
 from activekg_pipelines.errors import Corrupt, NoTextLayer
 from activekg_pipelines.extraction import ExtractedDocument, Limits, extract_file
+from activekg_pipelines.extraction.pdf import pdfium
 from activekg_pipelines.extraction.pdf.readable import is_unreadable, may_be_known
+from activekg_pipelines.extraction.pdf.rescue import Rescue
 from tests.unit.extraction.documents import bare_pdf, lines, pdf, picture, stream
 
 Draw = Callable[[Canvas], None]
@@ -269,6 +271,24 @@ def at(x: float, y: float, size: float = 12) -> Draw:
 )
 def test_another_engine_is_asked_for_words_and_not_for_marks(signs: str, expected: bool) -> None:
     assert may_be_known(SENTENCE * 20 + signs) is expected
+
+
+@pytest.mark.parametrize(("texts", "expected"), [(20, 1), (10_001, 0)])
+def test_no_other_engine_is_asked_for_a_page_too_large_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texts: int, expected: int
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(Rescue, "page", lambda _, index, __: asked.append(index))
+    monkeypatch.setattr(pdfium, "may_be_known", lambda _: True)
+
+    def draw(canvas: Canvas) -> None:
+        canvas.drawString(72, 780, SENTENCE)
+        for number in range(texts):
+            x, y = 40 + number % 80 * 6, 760 - number // 80 * 5
+            canvas.drawString(x, y, "a")
+
+    read(pdf(tmp_path / "a.pdf", draw))
+    assert len(asked) == expected
 
 
 def test_a_page_of_thousands_of_hidden_texts_is_read_in_time(tmp_path: Path) -> None:
