@@ -15,6 +15,7 @@ from activekg_pipelines.errors import Corrupt, NoTextLayer
 from activekg_pipelines.extraction import ExtractedDocument, Limits, extract_file
 from activekg_pipelines.extraction.pdf import pdfium
 from activekg_pipelines.extraction.pdf.readable import is_unreadable, may_be_known
+from activekg_pipelines.extraction.pdf.recursion import refuse_endless_drawings
 from activekg_pipelines.extraction.pdf.rescue import Rescue
 from tests.unit.extraction.documents import bare_pdf, lines, pdf, picture, stream
 
@@ -426,3 +427,14 @@ def test_a_drawing_that_names_itself_and_does_not_draw_itself_is_read(tmp_path: 
         drawing(b"BT /F1 12 Tf 72 600 Td (World) Tj ET", resources=shared),
     )
     assert read(path).text.split() == ["Hello", "World"]
+
+
+def test_a_large_file_is_not_searched_once_for_each_drawing(tmp_path: Path) -> None:
+    path = tmp_path / "a.pdf"
+    drawing = b"%d 0 obj\n<< /Subtype /Form /Resources %d 0 R >>\n" + stream(b"q") + b"\nendobj\n"
+    with path.open("wb") as file:
+        file.write(b"%PDF-1.7\n" + b"".join(drawing % (at, at + 500) for at in range(10, 120)))
+        file.truncate(300_000_000)
+    began = time.process_time()
+    refuse_endless_drawings(path)
+    assert time.process_time() - began < 10
