@@ -20,6 +20,7 @@ _UNWANTED: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff\ufeff\uffff]
 # Without the look behind, a run of n spaces inside a line costs n * n / 2 steps: a
 # megabyte of them, a day.
 _TRAILING_SPACE: Final = re.compile("(?<![ \t\u00a0])[ \t\u00a0]++$", re.MULTILINE)
+_SPACES: Final = (" ", "\t", "\u00a0")
 _BLANK_LINES: Final = re.compile("\n{4,}")
 _WHITE_SPACE: Final = re.compile(r"\s+")
 # Anything but white space and characters that show nothing: zero-width, joining and
@@ -44,10 +45,14 @@ def clean_text(s: str) -> str:
     """
     s = _UNWANTED.sub("", s)
     s = _LINE_ENDS.sub("\n", s)
-    s = _WORD_SPLITS.sub("", s)
-    s = _TRAILING_SPACE.sub("", s)
-    s = _BLANK_LINES.sub("\n\n\n", s)
-    s = unicodedata.normalize("NFC", s)
+    # A search for a single string takes a hundredth of what an expression does, and most
+    # texts have none of these.
+    if not s.isascii():
+        s = unicodedata.normalize("NFC", _WORD_SPLITS.sub("", s))
+    if s.endswith(_SPACES) or any(f"{space}\n" in s for space in _SPACES):
+        s = _TRAILING_SPACE.sub("", s)
+    if "\n\n\n\n" in s:
+        s = _BLANK_LINES.sub("\n\n\n", s)
     return s.strip("\n") if _VISIBLE.search(s) else ""
 
 

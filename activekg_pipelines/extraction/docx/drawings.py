@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from activekg_pipelines.extraction.docx.word_xml import attribute, child, number
 # A chart of more is a data set; its titles and names are read.
 _MAX_CELLS: Final = 5_000
 _MAX_POINTS: Final = 2_000
+_MAX_LEVELS: Final = 10
 _SPREADSHEET_EPOCH: Final = date(1899, 12, 30)
 _DATE_FORMAT: Final = re.compile(r"y.*[md]|[md].*y", re.IGNORECASE)
 
@@ -21,7 +22,10 @@ def chart(root: Any) -> list[str]:
     """The text of a chart: its titles, and its values as a Markdown table if they are few."""
     titles = [text for element in root.iter("{*}title") if (text := _rich_text(element))]
     columns = [_series(element) for element in root.iter("{*}ser")]
-    columns += [_new_series(root, element) for element in root.iter("{*}series")]
+    data: dict[str | None, Any] = {}
+    for element in root.iter("{*}data"):
+        data.setdefault(attribute(element, "id"), element)
+    columns += [_new_series(data, element) for element in root.iter("{*}series")]
     names = [name for name, _, _ in columns]
     points = list(dict.fromkeys(point for _, _, values in columns for point in values))
     if len(points) * len(columns) > _MAX_CELLS:
@@ -93,37 +97,49 @@ def _series(element: Any) -> tuple[str, dict[int, str], dict[int, str]]:
 
 def _cached(*elements: Any) -> dict[int, str]:
     element = next((each for each in elements if each is not None), None)
-    found: dict[int, str] = {}
     if element is None:
-        return found
+        return {}
     form = element.findtext(".//{*}formatCode") or ""
     # Labels of several levels lie one level after the other.
-    for point in element.iter("{*}pt"):
-        place = number(attribute(point, "idx"), 0, 10**6)
-        text = _shown(point.findtext("{*}v") or "", attribute(point, "formatCode") or form)
-        if place is not None and text and len(found) < _MAX_POINTS:
-            found[place] = f"{text} {found[place]}" if place in found else text
-    return found
+    return _placed(
+        (
+            attribute(point, "idx"),
+            point.findtext("{*}v") or "",
+            attribute(point, "formatCode") or form,
+        )
+        for point in element.iter("{*}pt")
+    )
 
 
-def _new_series(root: Any, element: Any) -> tuple[str, dict[int, str], dict[int, str]]:
-    """A series of a chart of the newer kinds: waterfall, treemap, funnel and others."""
+def _new_series(
+    data: dict[str | None, Any], element: Any
+) -> tuple[str, dict[int, str], dict[int, str]]:
+    """A series of a chart of the newer kinds: waterfall, treemap, funnel and others.
+
+    ``data`` are the chart's by their ids.
+    """
     name = element.findtext(".//{*}txData/{*}v") or ""
-    data_id = value(element, "dataId")
-    data = next((each for each in root.iter("{*}data") if attribute(each, "id") == data_id), None)
-    if data is None:
+    own = data.get(value(element, "dataId"))
+    if own is None:
         return name, {}, {}
-    return name, _level_points(child(data, "strDim")), _level_points(child(data, "numDim"))
+    return name, _level_points(child(own, "strDim")), _level_points(child(own, "numDim"))
 
 
 def _level_points(element: Any) -> dict[int, str]:
-    found: dict[int, str] = {}
-    for point in () if element is None else element.iter("{*}pt"):
-        place = number(attribute(point, "idx"), 0, 10**6)
-        text = _shown(point.text or "", "")
-        if place is not None and text and len(found) < _MAX_POINTS:
-            found[place] = f"{text} {found[place]}" if place in found else text
-    return found
+    points = () if element is None else element.iter("{*}pt")
+    return _placed((attribute(point, "idx"), point.text or "", "") for point in points)
+
+
+def _placed(points: Iterable[tuple[str | None, str, str]]) -> dict[int, str]:
+    """The texts of points by place, the last level's first."""
+    levels: dict[int, list[str]] = {}
+    for count, (at, stored, form) in enumerate(points):
+        if count >= _MAX_LEVELS * _MAX_POINTS:
+            break
+        place, text = number(at, 0, 10**6), _shown(stored, form)
+        if place is not None and text and (place in levels or len(levels) < _MAX_POINTS):
+            levels.setdefault(place, []).append(text)
+    return {place: " ".join(reversed(texts)) for place, texts in levels.items()}
 
 
 def _shown(text: str, form: str) -> str:

@@ -128,10 +128,10 @@ def _latin(fonts: Any) -> str | None:
 def _style(ancestry: list[Any]) -> Style:
     level: int | None = None
     for element in ancestry:
-        outline = value(child(element, "pPr"), "outlineLvl")
+        outline = number(value(child(element, "pPr"), "outlineLvl"), 0, 9)
         named = _HEADING_NAME.match(value(element, "name") or "")
-        if outline and outline.isdigit():
-            level = int(outline) + 1 if int(outline) < 9 else None
+        if outline is not None:
+            level = outline + 1 if outline < 9 else None
             break
         if named:
             level = int(named.group(1))

@@ -136,6 +136,8 @@ class Walk:
     _marked: set[Any] = field(default_factory=set)
     _drawn: dict[str, list[Block]] = field(default_factory=dict)
     """What drawings show, by the names of their parts."""
+    _is_comment: bool = False
+    """Whether a comment is being read."""
 
     def read(self, source: Source) -> list[Block]:
         """What a part holds, in document order."""
@@ -189,11 +191,17 @@ class Walk:
         return style
 
     def comment(self, key: str) -> list[Block]:
-        """The comment with the id ``key`` as a block, once."""
-        element = self.comments.pop(key, None)
+        """The comment with the id ``key`` as a block, once.
+
+        One inside another waits for those that the text does not refer to: a chain of
+        them would be deeper than the stack.
+        """
+        element = None if self._is_comment else self.comments.pop(key, None)
         if element is None:
             return []
+        self._is_comment = True
         text = markdown_writer.one_line(" ".join(block.text for block in self.blocks(element)))
+        self._is_comment = False
         author = (attribute(element, "author") or "").strip()
         return [Block(f"[Comment{f' by {author}' if author else ''}: {text}]")] if text else []
 

@@ -46,9 +46,6 @@ is_embedded: Final = _function("FPDFFont_GetIsEmbedded", c_int, c_void_p)
 font_name: Final = _function(
     "FPDFFont_GetBaseFontName", ctypes.c_size_t, c_void_p, c_void_p, ctypes.c_size_t
 )
-text_of: Final = _function(
-    "FPDFTextObj_GetText", ctypes.c_ulong, c_void_p, c_void_p, c_void_p, ctypes.c_ulong
-)
 count_marks: Final = _function("FPDFPageObj_CountMarks", c_int, c_void_p)
 mark: Final = _function("FPDFPageObj_GetMark", c_void_p, c_void_p, ctypes.c_ulong)
 mark_name: Final = _function(
@@ -74,6 +71,7 @@ segment_type: Final = _function("FPDFPathSegment_GetType", c_int, c_void_p)
 segment_closes: Final = _function("FPDFPathSegment_GetClose", c_int, c_void_p)
 character_box: Final = _function("FPDFText_GetCharBox", c_int, c_void_p, c_int, *[c_void_p] * 4)
 character_index: Final = _function("FPDFText_GetCharIndexFromTextIndex", c_int, c_void_p, c_int)
+text_at: Final = _function("FPDFText_GetTextObject", c_void_p, c_void_p, c_int)
 character_code: Final = _function("FPDFText_GetUnicode", c_uint, c_void_p, c_int)
 
 TEXT: Final[int] = pdfium.FPDF_PAGEOBJ_TEXT

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from activekg_pipelines.extraction.pdf import calls
 from activekg_pipelines.extraction.pdf.objects import (
+    NO_CHANGE,
     Area,
     PageObjects,
     Path,
@@ -57,6 +58,8 @@ class _Box(NamedTuple):
     area: Area
     color: _Color | None
     """None where it is no plain filled box, so that text on it shows."""
+    holds: Area
+    """What an area on it may reach to."""
 
 
 def hidden_texts(page: Any, objects: PageObjects, visible: Area) -> list[tuple[Text, str]]:
@@ -123,9 +126,13 @@ class _Finder:
 
     def _around(self, text: Text) -> list[_Box]:
         """The boxes that lie under or over all of a text."""
-        area = text.area
-        band = int((area[1] + area[3]) / 2 // _BAND)
-        return [box for box in self._bands.get(band, ()) if _holds(box.area, area)]
+        left, bottom, right, top = text.area
+        found = []
+        for box in self._bands.get(int((bottom + top) / 2 // _BAND), ()):
+            x0, y0, x1, y1 = box.holds
+            if x0 <= left and y0 <= bottom and x1 >= right and y1 >= top:
+                found.append(box)
+        return found
 
     def _covers(self, box: _Box, text: Text) -> bool:
         return box.color is not None and self._painter.is_unclipped(box.path, text.area)
@@ -141,9 +148,9 @@ class _Finder:
                 continue
             fill, stroke = painter.mode(path.handle)
             if fill:
-                yield _Box(path, area, painter.box_color(path))
+                yield _Box(path, area, painter.box_color(path), _widened(area))
             elif stroke and path.segments > _BOX_SEGMENTS:
-                yield _Box(path, area, None)
+                yield _Box(path, area, None, _widened(area))
 
 
 class _Painter:
@@ -159,8 +166,8 @@ class _Painter:
         at = self._at
         if not calls.fill_color(handle, at, at + 4, at + 8, at + 12):
             return 0, 0, 0
-        red, green, blue, _ = self._numbers
-        return red, green, blue
+        color: _Color = _THREE_NUMBERS.unpack_from(self._numbers)
+        return color
 
     def mode(self, handle: int) -> tuple[int, int]:
         known = calls.path_draw_mode(handle, self._at, self._at + 4)
@@ -170,7 +177,8 @@ class _Painter:
         at = self._floats_at
         if not calls.object_bounds(path.handle, at, at + 4, at + 8, at + 12):
             return 0.0, 0.0, 0.0, 0.0
-        return moved(_FOUR_FLOATS.unpack_from(self._floats), path.outer)
+        area: Area = _FOUR_FLOATS.unpack_from(self._floats)
+        return area if path.outer is NO_CHANGE else moved(area, path.outer)
 
     def size(self, text: Text) -> float:
         """The text's height on the page in points; 0 where it is not known."""
@@ -253,13 +261,13 @@ def _bands(area: Area, visible: Area) -> range:
     return range(int(bottom // _BAND), int(top // _BAND) + 1)
 
 
+def _widened(area: Area) -> Area:
+    return area[0] - _SLACK, area[1] - _SLACK, area[2] + _SLACK, area[3] + _SLACK
+
+
 def _holds(outer: Area, inner: Area) -> bool:
-    return (
-        outer[0] - _SLACK <= inner[0]
-        and outer[1] - _SLACK <= inner[1]
-        and outer[2] + _SLACK >= inner[2]
-        and outer[3] + _SLACK >= inner[3]
-    )
+    x0, y0, x1, y1 = _widened(outer)
+    return x0 <= inner[0] and y0 <= inner[1] and x1 >= inner[2] and y1 >= inner[3]
 
 
 def _touches(first: Area, second: Area) -> bool:
@@ -276,3 +284,4 @@ def _is_same(first: _Color, second: _Color) -> bool:
 
 
 _FOUR_FLOATS: Final = struct.Struct("4f")
+_THREE_NUMBERS: Final = struct.Struct("3I")

@@ -55,19 +55,26 @@ class Lines:
 
         Straight is nearly vertical or nearly horizontal.
         """
-        width, height = abs(x1 - x0), abs(y1 - y0)
-        if height <= _STRAIGHT:
-            if width >= _LEAST_SEGMENT:
-                self.horizontal.append((min(y0, y1), min(x0, x1), max(x0, x1)))
-        elif width <= _STRAIGHT and height >= _LEAST_SEGMENT:
-            self.vertical.append((min(x0, x1), min(y0, y1), max(y0, y1)))
+        if x1 < x0:
+            x0, x1 = x1, x0
+        if y1 < y0:
+            y0, y1 = y1, y0
+        if y1 - y0 <= _STRAIGHT:
+            if x1 - x0 >= _LEAST_SEGMENT:
+                self.horizontal.append((y0, x0, x1))
+        elif x1 - x0 <= _STRAIGHT and y1 - y0 >= _LEAST_SEGMENT:
+            self.vertical.append((x0, y0, y1))
 
     def add_box(self, x0: float, y0: float, x1: float, y1: float) -> None:
         """Keep the sides of the upright box with these opposite corners."""
-        for y in (y0, y1):
-            self.add(x0, y, x1, y)
-        for x in (x0, x1):
-            self.add(x, y0, x, y1)
+        if x1 < x0:
+            x0, x1 = x1, x0
+        if y1 < y0:
+            y0, y1 = y1, y0
+        if x1 - x0 >= _LEAST_SEGMENT:
+            self.horizontal += ((y0, x0, x1), (y1, x0, x1))
+        if y1 - y0 >= _LEAST_SEGMENT:
+            self.vertical += ((x0, y0, y1), (x1, y0, y1))
 
 
 class TooManyLinesError(Exception):

@@ -108,14 +108,13 @@ class _Walk:
         texts, floats = found.texts, self._floats
         # A fifth of the time that Text() takes, for the thousands on a page.
         new = tuple.__new__
-        for index in range(count(owner)):
+        x0, y0, x1, y1 = at, at + 4, at + 8, at + 12
+        for index in range(min(count(owner), _MAX_OBJECTS - self._seen)):
             handle = get(owner, index)
             kind = object_type(handle)
             self._seen += 1
-            if self._seen > _MAX_OBJECTS:
-                return
             if kind == text:
-                if len(texts) < _MAX_TEXTS and bounds(handle, at, at + 4, at + 8, at + 12):
+                if len(texts) < _MAX_TEXTS and bounds(handle, x0, y0, x1, y1):
                     area = unpack(floats)
                     if form:
                         area = moved(area, outer)

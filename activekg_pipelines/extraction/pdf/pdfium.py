@@ -28,15 +28,16 @@ from activekg_pipelines.extraction.pdf.page import read_page, visible_area
 from activekg_pipelines.extraction.pdf.pages import PdfPages, header_first
 from activekg_pipelines.extraction.pdf.readable import (
     is_unreadable,
-    unknown_characters,
+    may_be_known,
     visible_characters,
 )
 from activekg_pipelines.extraction.pdf.rescue import Rescue
 from activekg_pipelines.extraction.pdf.xfa import xfa_text
 from activekg_pipelines.extraction.warnings import DocumentWarning, WarningKind
 
-_MANY_UNKNOWN: Final = 10
 _MAX_FILE_NAMES: Final = 1_000
+# Of a page of more, or of a drawing, the other engine may take longer than a document may.
+_MAX_RESCUED_TEXTS: Final = 10_000
 # PDFium has glyphs of its own for these, so that only a space of theirs is without width.
 _LATIN: Final = re.compile(
     "(Times|Arial|Helvetica|Courier|Verdana|Calibri|Cambria|Georgia|Tahoma|Trebuchet|Symbol"
@@ -192,9 +193,10 @@ class _Reader:
             # What is painted again at the same place is seen.
             gone = {text.handle for text, _ in hidden}
             seen = {_place(text) for text in objects.texts if text.handle not in gone}
+            lengths = _lengths(textpage, gone)
             for text, why in hidden:
                 if _place(text) not in seen:
-                    self._hidden[why] += _length(text, textpage)
+                    self._hidden[why] += lengths.get(text.handle, 0)
         # Nothing may be left that refers to a text when it goes.
         for text, _ in hidden:
             if text.form:
@@ -210,7 +212,8 @@ class _Reader:
         text = read.plain_text
         # Letters that stand for others do so in every engine.
         other = None
-        if _has_lost(objects, text) or unknown_characters(text) >= _MANY_UNKNOWN:
+        is_small = len(objects.texts) <= _MAX_RESCUED_TEXTS and not objects.is_drawing
+        if is_small and (_has_lost(objects, text) or may_be_known(text)):
             other = self._rescue.page(index, text)
         if other is not None:
             read, text = other, other.plain_text
@@ -252,10 +255,15 @@ def _place(text: Text) -> tuple[int, ...]:
     return tuple(round(side) for side in text.area)
 
 
-def _length(text: Text, textpage: Any) -> int:
-    """How many characters of a text are seen by those who see it."""
+def _lengths(textpage: Any, wanted: set[int]) -> dict[int, int]:
+    """How many characters of each of some texts are seen by those who see it.
+
+    PDFium looks at all of a page for each text that it is asked for.
+    """
     handle = calls.address(textpage)
-    size = calls.text_of(text.handle, handle, None, 0)
-    buffer = ctypes.create_string_buffer(size)
-    calls.text_of(text.handle, handle, ctypes.addressof(buffer), size)
-    return len(buffer.raw.decode("utf-16-le", "ignore").rstrip("\x00").strip())
+    found: dict[int, list[str]] = {}
+    for index in range(textpage.count_chars()):
+        text = calls.text_at(handle, index)
+        if text in wanted:
+            found.setdefault(text, []).append(chr(calls.character_code(handle, index)))
+    return {text: len("".join(characters).strip()) for text, characters in found.items()}

@@ -15,6 +15,7 @@ _CID: Final = re.compile(r"\(cid:\d+\)")
 # A few are bullets and ticks of symbol fonts.
 _LEAST_UNKNOWN: Final = 10
 _LEAST_SHARE: Final = 0.05
+_LEAST_KINDS: Final = 5
 _LEAST_LETTERS: Final = 32
 _LONG_WORD: Final = re.compile(r"[^\W\d_]{4,}")
 _SAMPLE: Final = 2_000
@@ -37,11 +38,25 @@ _BITS: Final = {letter: -math.log2(count / 1000) for letter, count in _FREQUENCI
 
 def unknown_characters(text: str) -> int:
     """Return how many characters of ``text`` stand for something that is not known."""
-    shown = "".join(text.split())
+    shown = "".join(text.replace("\ufffe", "").split())
     # Nearly every text is done here, at a fiftieth of what the search costs.
     if shown.isprintable() and "\ufffd" not in shown and "(cid:" not in shown:
         return 0
     return len(_NO_CHARACTER.findall(text))
+
+
+def may_be_known(text: str) -> bool:
+    """Tell whether another engine may know so many more characters that it is worth its time.
+
+    A quotation mark or a bullet that is not known is there again and again; it stays
+    unknown in every engine.
+    """
+    unknown = unknown_characters(text)
+    if unknown < _LEAST_UNKNOWN:
+        return False
+    if unknown >= _LEAST_SHARE * _visible(text):
+        return True
+    return len(set(_NO_CHARACTER.findall(text))) >= _LEAST_KINDS
 
 
 def is_unreadable(text: str) -> bool:

@@ -30,8 +30,9 @@ _MAX_DICTIONARY: Final = 20_000
 _MAX_FORMS: Final = 20_000
 _MAX_CONTENT: Final = 1_000_000
 _MAX_ALL_CONTENT: Final = 50_000_000
-# Each asks for a walk through the file.
+# Each asks for two walks through the file, and all of them for no more than these bytes.
 _MAX_LOOKUPS: Final = 100
+_MAX_SEARCHED: Final = 1_000_000_000
 # PDFium ends forty levels down, so that a drawing that draws itself once is none without
 # an end.
 _MAX_DEPTH: Final = 40
@@ -69,7 +70,9 @@ class _File:
     def object(self, number: int) -> int | None:
         """Where the last object of a number begins; None past the limit, too."""
         if number not in self._places:
-            is_over = len(self._places) >= _MAX_LOOKUPS
+            looked_up = len(self._places)
+            searched = 2 * looked_up * len(self.data)
+            is_over = looked_up >= _MAX_LOOKUPS or searched >= _MAX_SEARCHED
             self._places[number] = None if is_over else _object(self.data, number)
         return self._places[number]
 

@@ -18,7 +18,7 @@ _LEFT: Final = re.compile(r"\w+\Z")
 _MAX_LEFT: Final = 60
 _SIGNS: Final = ("\ufffe", "\u00ad", "-\r", "-\n", "- \r", "- \n")
 _MARKS: Final = re.compile("[\ufffe\u00ad]")
-_PAGE_END: Final = re.compile("(\\w+)([-\ufffe\u00ad\u2010])\\s*\\Z")
+_PAGE_END: Final = ("-", "\ufffe", "\u00ad", "\u2010")
 _PAGE_START: Final = re.compile(r"\s*([^\W\d_]+)((?:-\w+)*[^\w\s]*)(?:[ \t]+|\s*\n|\Z)")
 _ENDS: Final = ("", ",", ".", ";", ":", ")", "?", "!")
 # Halves of words that are written with a hyphen far more often than as one word.
@@ -106,11 +106,15 @@ def join_pages(before: str, after: str, vocabulary: Vocabulary) -> tuple[str, st
 
     None when there is no such word.
     """
-    left, right = _PAGE_END.search(before), _PAGE_START.match(after)
+    ended = before.rstrip()
+    if not ended.endswith(_PAGE_END):
+        return None
+    end = len(ended) - 1
+    left, right = _LEFT.search(ended, max(0, end - _MAX_LEFT), end), _PAGE_START.match(after)
     if left is None or right is None or not right[1][0].islower():
         return None
-    mark = "\u00ad" if left[2] == "\u00ad" else "-"
+    mark = "\u00ad" if ended[end] == "\u00ad" else "-"
     if right[1].casefold() in _SUSPENDED:
         return None
-    word = vocabulary.joined(left[1], right[1], mark)
+    word = vocabulary.joined(left.group(), right[1], mark)
     return before[: left.start()] + word + right[2], after[right.end() :].lstrip("\n")

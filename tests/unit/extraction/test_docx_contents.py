@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 from pathlib import Path
 
@@ -417,6 +418,24 @@ def test_dates_newer_charts_and_charts_that_are_not_there(tmp_path: Path) -> Non
     assert document.facts["warnings"] == [{"kind": "charts_left_out", "count": 1}]
 
 
+def test_charts_of_many_series_and_points_are_read_in_time(tmp_path: Path) -> None:
+    numbers = range(4_000)
+    newer = "".join(f'<cx:data id="{number}"/>' for number in numbers) + "".join(
+        f'<cx:series><cx:dataId val="{number}"/></cx:series>' for number in numbers
+    )
+    levels = '<c:pt idx="0"><c:v>ab</c:v></c:pt>' * 100_000
+    body = drawing('<cx:chart r:id="chartEx"/>') + drawing('<c:chart r:id="chart"/>')
+    began = time.process_time()
+    found = text_of(
+        tmp_path,
+        paragraph("Text") + body,
+        chartEx=("charts/chartEx1.xml", bound("cx:chartSpace", newer)),
+        chart=("charts/chart1.xml", bound("c:chartSpace", series("a", levels, points("1")))),
+    )
+    assert time.process_time() - began < 5
+    assert found.startswith("Text")
+
+
 def test_the_texts_of_smart_art_are_a_list(tmp_path: Path) -> None:
     def point(key: str, text: str, kind: str = "") -> str:
         told = f' type="{kind}"' if kind else ""
@@ -484,6 +503,17 @@ def test_comments_stand_after_their_paragraph(tmp_path: Path, macros: bool) -> N
         "Payment is due.\n\n[Comment by Legal: Rejected on 3 May.]\n\nNext\n\n"
         "[Comment: Of the whole.]"
     )
+
+
+def test_a_chain_of_comments_in_comments_ends(tmp_path: Path) -> None:
+    comments = "".join(
+        f'<w:comment w:id="{number}"><w:p>{run(f"c{number}")}'
+        f'<w:r><w:commentReference w:id="{number + 1}"/></w:r></w:p></w:comment>'
+        for number in range(500)
+    )
+    body = f'<w:p>{run("Text")}<w:r><w:commentReference w:id="0"/></w:r></w:p>'
+    found = text_of(tmp_path, body, comments=("comments.xml", bound("w:comments", comments)))
+    assert found == "\n\n".join(["Text", *(f"[Comment: c{number}]" for number in range(500))])
 
 
 def test_a_deleted_end_of_a_paragraph_joins_it_with_the_next(tmp_path: Path) -> None:
@@ -611,3 +641,14 @@ def test_styles_in_a_circle_end(tmp_path: Path) -> None:
     )
     text = text_of(tmp_path, paragraph("text", "a"), styles=("s.xml", bound("w:styles", styles)))
     assert text == "text"
+
+
+@pytest.mark.parametrize("level", ["\u00b2", "x", "9" * 5_000])
+def test_a_style_of_no_outline_level_is_no_heading(tmp_path: Path, level: str) -> None:
+    style = (
+        '<w:style w:type="paragraph" w:styleId="a"><w:name w:val="a"/>'
+        f'<w:pPr><w:outlineLvl w:val="{level}"/></w:pPr></w:style>'
+    )
+    body = f'<w:p><w:pPr><w:pStyle w:val="a"/></w:pPr>{run("Text")}</w:p>'
+    styles = ("styles.xml", bound("w:styles", style))
+    assert text_of(tmp_path, body, styles=styles) == "Text"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfgen.canvas import Canvas
 
 from activekg_pipelines.extraction import ExtractedDocument, Limits, extract_file
+from activekg_pipelines.extraction.pdf.words import Vocabulary, join_pages
 from tests.unit.extraction.documents import lines, pdf
 
 WORDS = re.findall(
@@ -303,3 +305,12 @@ def test_lines_from_top_to_bottom_are_lines(tmp_path: Path, is_one_text: bool) -
                     canvas.drawString(x, 700 - 13 * row, glyph)
 
     assert read(pdf(tmp_path / "a.pdf", draw)).text.split() == columns
+
+
+@pytest.mark.parametrize("end", ["", "-"])
+def test_a_page_that_is_one_long_word_is_looked_through_once(end: str) -> None:
+    page = "a" * 100_000 + end
+    began = time.process_time()
+    joined = join_pages(page, "bc and more", Vocabulary([]))
+    assert time.process_time() - began < 1
+    assert joined == (("a" * 100_000 + "bc", "and more") if end else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from reportlab.pdfgen.canvas import Canvas
 
 from activekg_pipelines.errors import Corrupt, NoTextLayer
 from activekg_pipelines.extraction import ExtractedDocument, Limits, extract_file
-from activekg_pipelines.extraction.pdf.readable import is_unreadable
+from activekg_pipelines.extraction.pdf import pdfium
+from activekg_pipelines.extraction.pdf.readable import is_unreadable, may_be_known
+from activekg_pipelines.extraction.pdf.recursion import refuse_endless_drawings
+from activekg_pipelines.extraction.pdf.rescue import Rescue
 from tests.unit.extraction.documents import bare_pdf, lines, pdf, picture, stream
 
 Draw = Callable[[Canvas], None]
@@ -257,6 +261,53 @@ def at(x: float, y: float, size: float = 12) -> Draw:
 
 
 @pytest.mark.parametrize(
+    ("signs", "expected"),
+    [
+        ("\x93\x94" * 6, False),
+        ("\uf0b7" * 12, False),
+        ("\ue001\ue002\ue003\ue004\ue005" * 2, True),
+        ("\ufffd" * 200, True),
+    ],
+    ids=["quotation marks", "bullets", "words", "words without any code"],
+)
+def test_another_engine_is_asked_for_words_and_not_for_marks(signs: str, expected: bool) -> None:
+    assert may_be_known(SENTENCE * 20 + signs) is expected
+
+
+@pytest.mark.parametrize(("texts", "expected"), [(20, 1), (10_001, 0)])
+def test_no_other_engine_is_asked_for_a_page_too_large_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texts: int, expected: int
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(Rescue, "page", lambda _, index, __: asked.append(index))
+    monkeypatch.setattr(pdfium, "may_be_known", lambda _: True)
+
+    def draw(canvas: Canvas) -> None:
+        canvas.drawString(72, 780, SENTENCE)
+        for number in range(texts):
+            x, y = 40 + number % 80 * 6, 760 - number // 80 * 5
+            canvas.drawString(x, y, "a")
+
+    read(pdf(tmp_path / "a.pdf", draw))
+    assert len(asked) == expected
+
+
+def test_a_page_of_thousands_of_hidden_texts_is_read_in_time(tmp_path: Path) -> None:
+    def draw(canvas: Canvas) -> None:
+        canvas.drawString(72, 740, "Seen")
+        canvas.setFillColorRGB(1, 1, 1)
+        for number in range(4_000):
+            canvas.drawString(40 + number % 20 * 25, 720 - number // 20 * 3, f"{number:05}")
+
+    path = pdf(tmp_path / "a.pdf", draw)
+    began = time.process_time()
+    document = extract_file(path, "a.pdf", None, Limits())
+    assert time.process_time() - began < 5
+    assert document.text == "Seen"
+    assert warnings(document)["hidden_text_left_out"]["count"] == 20_000
+
+
+@pytest.mark.parametrize(
     ("why", "draw"),
     [
         ("in the colour of what is under it", in_color(1, 1, 1, "The price is secret", 600)),
@@ -376,3 +427,14 @@ def test_a_drawing_that_names_itself_and_does_not_draw_itself_is_read(tmp_path: 
         drawing(b"BT /F1 12 Tf 72 600 Td (World) Tj ET", resources=shared),
     )
     assert read(path).text.split() == ["Hello", "World"]
+
+
+def test_a_large_file_is_not_searched_once_for_each_drawing(tmp_path: Path) -> None:
+    path = tmp_path / "a.pdf"
+    drawing = b"%d 0 obj\n<< /Subtype /Form /Resources %d 0 R >>\n" + stream(b"q") + b"\nendobj\n"
+    with path.open("wb") as file:
+        file.write(b"%PDF-1.7\n" + b"".join(drawing % (at, at + 500) for at in range(10, 120)))
+        file.truncate(300_000_000)
+    began = time.process_time()
+    refuse_endless_drawings(path)
+    assert time.process_time() - began < 10
