@@ -101,7 +101,7 @@ def test_what_the_new_version_registers_the_old_one_reads(
 def test_what_the_old_version_changes_the_new_one_sees(
     services: Services, old: OldProcess, bucket: Bucket
 ) -> None:
-    connector = bucket.register(services, prefix="a/")
+    connector = bucket.register(services, prefix="a/", requester_pays=True)
     in_transaction(services, services.connectors.sort_listing, connector.id)
 
     old.update(connector.id, poll_interval_seconds=600)
@@ -151,6 +151,9 @@ def test_what_the_new_version_changes_the_old_one_sees_and_both_may_change_in_tu
         "prefix": "b/",
         "region": "eu-west-1",
         "endpoint_url": None,
+        "addressing_style": "auto",
+        "requester_pays": False,
+        "anonymous": False,
     }
 
 
