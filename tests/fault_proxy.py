@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.local_server import answering
 
 LIST = "LIST"
 """The operation of a bucket listing; every other operation is its HTTP method."""
@@ -223,18 +225,9 @@ class FaultProxy:
 def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
     """Run a proxy in front of the endpoint ``upstream`` (scheme, host and port)."""
     proxy = FaultProxy(upstream)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(proxy))
-    server.daemon_threads = True
-    proxy.url = f"http://127.0.0.1:{server.server_port}"
-    # shutdown() waits for one iteration of this loop.
-    threading.Thread(
-        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-    ).start()
-    try:
+    with answering(_handler(proxy)) as port:
+        proxy.url = f"http://127.0.0.1:{port}"
         yield proxy
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, quote, unquote
 from xml.sax.saxutils import escape
 
 from activekg_pipelines.connectors.models import Connector
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.s3.config import S3Config
+from tests.local_server import answering
 from tests.s3_bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 
 
@@ -99,17 +99,9 @@ class OddStore:
 def odd_store() -> Iterator[OddStore]:
     """Run one."""
     store = OddStore()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(store))
-    server.daemon_threads = True
-    store.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(
-        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-    ).start()
-    try:
+    with answering(_handler(store)) as port:
+        store.url = f"http://127.0.0.1:{port}"
         yield store
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def _handler(store: OddStore) -> type[BaseHTTPRequestHandler]:

@@ -7,12 +7,11 @@ refuses others in the store's own words. Nothing is written to it over HTTP.
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 from xml.sax.saxutils import escape
@@ -20,6 +19,8 @@ from xml.sax.saxutils import escape
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+
+from tests.local_server import answering
 
 Answer = tuple[int, str, Mapping[str, str]]
 """Status, XML and headers."""
@@ -202,15 +203,9 @@ class Store:
 @contextmanager
 def serve(store: Store) -> Iterator[Store]:
     """Let a store answer on this machine, whatever it is called; it gets its port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(store.answer))
-    server.daemon_threads = True
-    store.port = server.server_port
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
-    try:
+    with answering(_handler(store.answer)) as port:
+        store.port = port
         yield store
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def _etag(body: bytes) -> str:
