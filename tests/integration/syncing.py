@@ -53,9 +53,20 @@ def scan(services: Services, connector: Connector) -> ScanResult:
     return scan_connector(services, connector, budget_seconds=None)
 
 
-def start_run(services: Services, connector: Connector, mode: Mode = Mode.CHANGED) -> str:
-    """A run of the connector that has begun; returns its id."""
-    run = str(uuid4())
+def start_run(
+    services: Services,
+    connector: Connector,
+    mode: Mode = Mode.CHANGED,
+    *,
+    run: str | None = None,
+    with_scan: bool = False,
+) -> str:
+    """A run of the connector that has begun; returns its id.
+
+    Args:
+        run: Dagster's run id, where Dagster knows of it.
+    """
+    run = run or str(uuid4())
     in_transaction(
         services,
         services.ledger.start_run,
@@ -64,7 +75,7 @@ def start_run(services: Services, connector: Connector, mode: Mode = Mode.CHANGE
         run,
         request_id=None,
         parent_run=None,
-        with_scan=False,
+        with_scan=with_scan,
         mode=mode,
     )
     return run

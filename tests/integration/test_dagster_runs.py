@@ -30,7 +30,7 @@ from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.pipeline.scan import ScanResult, scan_connector
 from activekg_pipelines.services import Services
 from activekg_pipelines.sources.s3.source import S3Source
-from tests.integration.syncing import in_transaction, query
+from tests.integration.syncing import in_transaction, query, start_run
 from tests.s3_bucket import Bucket
 
 ASSETS = [source, source_objects, extract_and_index]
@@ -489,18 +489,7 @@ def test_dagster_is_told_of_runs_that_died_unseen_and_of_no_others(
 ) -> None:
     def started() -> str:
         run = instance.create_run_for_job(sync_job(), status=dg.DagsterRunStatus.STARTED)
-        in_transaction(
-            services,
-            services.ledger.start_run,
-            connector.id,
-            connector.tenant_id,
-            run.run_id,
-            request_id=None,
-            parent_run=None,
-            with_scan=False,
-            mode=Mode.CHANGED,
-        )
-        return run.run_id
+        return start_run(services, connector, run=run.run_id)
 
     silent, alive = started(), started()
     with services.database.transaction() as conn:

@@ -31,12 +31,11 @@ from activekg_pipelines.defs.sensors import (
     start_due_work,
 )
 from activekg_pipelines.errors import SyncNotFound
-from activekg_pipelines.ledger.states import Mode
 from activekg_pipelines.ledger.store import Ledger
 from activekg_pipelines.orchestrator.orchestrator import Orchestrator
 from activekg_pipelines.services import Services
 from tests.fault_proxy import LIST, FaultProxy, after, status
-from tests.integration.syncing import in_transaction, query
+from tests.integration.syncing import in_transaction, query, start_run
 from tests.integration.test_lights import INDEXED, lights
 from tests.s3_bucket import Bucket, S3ConfigPatch
 
@@ -412,17 +411,7 @@ def running_without_a_process(
 ) -> dg.DagsterRun:
     """A run that Dagster and the ledger take for one that works."""
     run = instance.create_run_for_job(sync_job(), status=dg.DagsterRunStatus.STARTED)
-    in_transaction(
-        services,
-        services.ledger.start_run,
-        connector.id,
-        connector.tenant_id,
-        run.run_id,
-        request_id=None,
-        parent_run=None,
-        with_scan=True,
-        mode=Mode.CHANGED,
-    )
+    start_run(services, connector, run=run.run_id, with_scan=True)
     return run
 
 
